@@ -1,0 +1,1 @@
+"""Gives the robots of Reachy Link a voice by Gemini Live."""

@@ -1,0 +1,84 @@
+"""robot-io: a robot's microphone and speaker, on the link."""
+
+import asyncio
+import logging
+import secrets
+import signal
+import sys
+from importlib.metadata import version
+
+from reachy_link import logs
+from reachy_link.config import fail, load
+from reachy_link.health import HealthServer
+from reachy_link.keys import KeysError, load_robot
+from reachy_link.robot_end import Address
+from robot_io.core import Profile, RobotCore
+from robot_io.device import Device
+from robot_io.runner import Runner
+from robot_io.settings import RobotSettings
+from robot_io.wav_device import WavDevice
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Run until the microphone ends or a signal comes; exit status 0, or 2 for bad configuration."""
+    settings = load(RobotSettings)
+    logs.set_up(settings.log_level)
+    problems = []
+    utterances = sorted(settings.utterances.glob("*.wav")) if settings.device == "wav" else []
+    if settings.device == "wav" and not utterances:
+        problems.append(f"ROBOT_UTTERANCES: no *.wav in {settings.utterances.absolute()}")
+    try:
+        identity = load_robot(settings.keys_dir.expanduser())
+    except KeysError as error:
+        fail([*problems, f"REACHY_KEYS_DIR: {error}"])
+    if problems:
+        fail(problems)
+
+    def make_device() -> Device:
+        if settings.device == "wav":
+            return WavDevice(utterances, settings.speaker_wav, patience_s=settings.patience_s)
+        from robot_io.reachy_device import ReachyDevice  # noqa: PLC0415 - only the real robot has the SDK
+
+        return ReachyDevice()
+
+    def profile(device: Device) -> Profile:
+        tail_ms = settings.half_duplex_tail_ms if settings.half_duplex else None
+        software = f"robot-io {version('robot-io')}"
+        return Profile(identity.robot, secrets.token_hex(8), device.mic, device.speaker, device.lead_ms, software, tail_ms)
+
+    address = Address(settings.gateway, settings.up_port, settings.down_port)
+    log.info("%s: dialling the gateway at %s", identity.robot, address)
+    return asyncio.run(_run(settings, Runner(make_device, identity, address, profile)))
+
+
+async def _run(settings: RobotSettings, runner: Runner) -> int:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel if task else loop.stop)
+    health = HealthServer(settings.health_host, settings.health_port, runner.report) if settings.health_port else None
+    try:
+        await runner.run()
+    except asyncio.CancelledError:
+        log.info("stopped by a signal")
+    finally:
+        if health:
+            health.close()
+    _print_summary(runner.core)
+    return 0
+
+
+def _print_summary(core: RobotCore) -> None:
+    """The conversation at a glance."""
+    if not core.summary:
+        return
+    print("turn  answered after  played   underruns  heard to its end")  # noqa: T201
+    for turn in core.summary:
+        latency = f"{turn.latency_ms:>7} ms" if turn.latency_ms is not None else "         -"
+        heard = "yes" if turn.complete else "no, cut"
+        print(f"{turn.turn:>4}  {latency}      {turn.played_ms / 1000:5.1f} s  {turn.underruns:>6}     {heard}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

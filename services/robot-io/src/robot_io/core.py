@@ -1,0 +1,419 @@
+"""What a robot's end of the link decides: hello, liveness, what is sent, played and hushed. Pure: time is passed in."""
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from reachy_link.clock import ClockSync
+from reachy_link.messages import (
+    Activity,
+    BeatDown,
+    BeatUp,
+    Bye,
+    Down,
+    Echo,
+    Flush,
+    Hello,
+    Mic,
+    Phase,
+    Played,
+    Refuse,
+    Speaker,
+    State,
+    Transcript,
+    TurnEnd,
+    Up,
+    Welcome,
+)
+from reachy_link.pcm import Format, Samples, from_pcm16, to_pcm16
+from reachy_link.playout import Playout, TurnReport
+from reachy_link.robot_end import Trouble
+from reachy_link.tally import Tally
+from reachy_link.window import AckWindow
+from reachy_link.wire import WireError, check_payload
+from robot_io.device import Moment
+
+HELLO_S: Final = 0.2
+HELLO_REFUSED_S: Final = 5.0
+BEAT_S: Final = 0.25
+ECHO_S: Final = 1.0
+"""A beat at least this often, however much mic audio there is: it carries the clock echo."""
+RESUBSCRIBE_S: Final = 1.0
+LOST_S: Final = 2.0
+"""Nothing heard for so long: the gateway is lost. The robot dials anew and says hello until it is welcomed."""
+REDIAL_S: Final = 3.0
+SOUND_AFTER_S: Final = 5.0
+SOUND_AGAIN_S: Final = 60.0
+SILENT_MIC_S: Final = 10.0
+"""A microphone that gives nothing but zeros for so long is broken: a real one has noise."""
+SUMMARY_MAX: Final = 1000
+"""Turns remembered for the summary; the oldest are forgotten."""
+
+U = TypeVar("U", bound=Up)
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Publish a message."""
+
+    message: Up
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Hand samples to the device."""
+
+    samples: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Hush:
+    """Silence the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resubscribe:
+    """Ask for the downlink again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redial:
+    """Hang up and dial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """A local sound."""
+
+    sound: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Tell the device of a moment."""
+
+    moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A line for the person who watches."""
+
+    words: str
+    warning: bool = False
+
+
+Out = Send | Play | Hush | Resubscribe | Redial | Say | Notice | Log
+
+
+@dataclass(frozen=True)
+class TurnSummary:
+    """A turn as the person heard it."""
+
+    turn: int
+    latency_ms: int | None
+    played_ms: int
+    underruns: int
+    concealed_ms: int
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What the robot says of itself in its hello, and how it behaves.
+
+    Args:
+        half_duplex_tail_ms: If set, the gateway hears zeros while the robot speaks and for so long after: for a robot that
+            would hear itself.
+    """
+
+    robot: str
+    boot: str
+    mic: Format
+    speaker: Format
+    lead_ms: int
+    software: str
+    half_duplex_tail_ms: int | None = None
+
+
+class RobotCore:
+    """One start of one robot."""
+
+    def __init__(self, profile: Profile, now: float) -> None:
+        self._profile = profile
+        self._tally = Tally()
+        self._seq = 0
+        self._pending = np.zeros((0, profile.mic.channels), np.float32)
+        self._playout = Playout(profile.speaker, profile.lead_ms)
+        self._window = AckWindow()
+        self._clock = ClockSync()
+        self._echo: Echo | None = None
+        self._gateway_boot: str | None = None
+        self.welcomed = False
+        self._refused = ""
+        self._phase: Phase | None = None
+        self._since = now
+        """When the link last stood, or the robot started."""
+        self._last_down = now
+        self._last_sent = self._last_hello = self._last_echo = float("-inf")
+        self._last_resubscribe = self._last_redial = self._last_trouble = now
+        self._last_sound = float("-inf")
+        self._sounded = False
+        self._trouble: str | None = None
+        self._zeros_since: float | None = None
+        self._silent = False
+        self._spoke_until = float("-inf")
+        self._heard_us: int | None = None
+        self._started_us: dict[int, int] = {}
+        self._ending: list[TurnReport] = []
+        self.summary: deque[TurnSummary] = deque(maxlen=SUMMARY_MAX)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was dropped, by cause."""
+        counts = {cause: n for (cause, _), n in self._tally.counts.items()}
+        return counts | {"late_chunks": self._playout.late_chunks, "overflow_chunks": self._playout.overflow_chunks}
+
+    # --- inputs -------------------------------------------------------------------------------------------------------
+
+    def mic(self, samples: Samples, now: float) -> list[Out]:
+        """Samples of the microphone, in any length."""
+        out = self._notice_silence(samples, now)
+        self._pending = np.concatenate([self._pending, samples])
+        n = self._profile.mic.chunk_samples
+        while len(self._pending) >= n:
+            chunk, self._pending = self._pending[:n], self._pending[n:]
+            if self.welcomed:
+                out += self._mic_chunk(chunk, now)
+        return out
+
+    def activity(self, event: str, now: float) -> list[Out]:
+        """Manual VAD: the person's turn starts or ends."""
+        return [self._send(Activity, now, event=event)] if self.welcomed else []
+
+    def down(self, message: Down, payload: bytes, now: float, queued_ms: float) -> list[Out]:
+        """A message of the gateway."""
+        if message.to_boot not in (None, self._profile.boot):
+            self._tally.count("other_boot")
+            return []
+        try:
+            check_payload(message, payload, self._profile.speaker)
+        except WireError as error:
+            return self.bad(error)
+        self._last_down = now
+        out = self._new_gateway(message.boot, now) if message.boot != self._gateway_boot else []
+        if isinstance(message, Welcome):
+            out += self._welcome(message, now)
+        elif isinstance(message, Refuse):
+            return out + self._refuse(message.reason, now)
+        elif not self.welcomed:
+            return out
+        if message.ack is not None:
+            self._window.acked(message.ack)
+        if self._playout.flush(message.floor):
+            out.append(Hush())
+        out += self._heard(message, payload, now)
+        return out + self.tick(now, 0.0 if Hush() in out else queued_ms)
+
+    def tick(self, now: float, queued_ms: float) -> list[Out]:
+        """What is due by now; ``queued_ms`` is what the device has yet to play."""
+        return self._play(now, queued_ms) + self._link(now)
+
+    def trouble(self, trouble: Trouble, now: float) -> list[Out]:
+        """The link could not be made."""
+        self._last_trouble = now
+        if trouble.cause == self._trouble:
+            return []
+        self._trouble = trouble.cause
+        return [Log(trouble.words, warning=True)]
+
+    def bad(self, error: WireError) -> list[Out]:
+        """A message that is not of this protocol: counted, and logged the first time."""
+        first = self._tally.count(error.cause)
+        return (
+            [Log(f"dropped a message of the gateway: {error} (further ones are only counted)", warning=True)] if first else []
+        )
+
+    def goodbye(self, now: float) -> list[Out]:
+        """The robot stops."""
+        return [self._send(Bye, now)]
+
+    # --- up -----------------------------------------------------------------------------------------------------------
+
+    def _mic_chunk(self, chunk: Samples, now: float) -> list[Out]:
+        if not self._window.admits(now, (self._clock.rtt_us or 0) / 1e6):
+            if self._tally.count("window"):
+                return [Log("the link is too slow for live speech: dropping what would come late", warning=True)]
+            return []
+        if self._profile.half_duplex_tail_ms is not None and now < self._spoke_until + self._profile.half_duplex_tail_ms / 1000:
+            chunk = np.zeros_like(chunk)
+        message = self._send(Mic, now, samples=len(chunk))
+        self._window.sent(message.message.seq, now)
+        return [replace(message, payload=to_pcm16(chunk))]
+
+    def _notice_silence(self, samples: Samples, now: float) -> list[Out]:
+        if not len(samples):
+            return []
+        if samples.any():
+            self._zeros_since = None
+            if self._silent:
+                self._silent = False
+                return [Log("the microphone is heard again")]
+        elif self._zeros_since is None:
+            self._zeros_since = now
+        elif now - self._zeros_since > SILENT_MIC_S and not self._silent:
+            self._silent = True
+            words = "the microphone gives nothing but zeros: is it muted, or its flat cable loose? (a virtual robot's may be)"
+            return [Log(words, warning=True)]
+        return []
+
+    def _send(self, kind: type[U], now: float, **fields: Any) -> Send:
+        profile = self._profile
+        message = kind(robot=profile.robot, boot=profile.boot, seq=self._seq, t_us=int(now * 1e6), **fields)
+        self._seq += 1
+        self._last_sent = now
+        return Send(message)
+
+    # --- down ---------------------------------------------------------------------------------------------------------
+
+    def _new_gateway(self, boot: str, now: float) -> list[Out]:
+        """A gateway that started anew counts turns anew, and does not know this robot yet."""
+        known = self._gateway_boot is not None
+        self._gateway_boot = boot
+        out: list[Out] = [Log("the gateway has started anew")] if known else []
+        return out + self._unwelcome(now)
+
+    def _unwelcome(self, now: float) -> list[Out]:
+        if self.welcomed:
+            self._since = now
+        self.welcomed = False
+        self._last_hello = float("-inf")
+        self._window.reset()
+        self._clock = ClockSync()
+        self._echo = None
+        return [Hush()] if self._playout.reset() else []
+
+    def _welcome(self, message: Welcome, now: float) -> list[Out]:
+        out: list[Out] = []
+        if not self.welcomed:
+            out += [Log(f"connected to the gateway ({message.software})"), Notice(Moment.READY)]
+            if self._sounded:
+                out.append(Say("connected"))
+        self.welcomed, self._refused, self._trouble, self._sounded = True, "", None, False
+        self._since = now
+        return out
+
+    def _refuse(self, reason: str, now: float) -> list[Out]:
+        out = self._unwelcome(now)
+        self._last_hello = now
+        if reason != self._refused:
+            self._refused = reason
+            out += [Log(f"the gateway refused this robot: {reason}", warning=True), *self._sound("refused", now)]
+        return out
+
+    def _heard(self, message: Down, payload: bytes, now: float) -> list[Out]:
+        match message:
+            case Speaker(turn=turn):
+                self._playout.push(turn, from_pcm16(payload, self._profile.speaker.channels))
+            case TurnEnd(turn=turn):
+                self._playout.end(turn)
+            case Flush(turn=turn):
+                if self._playout.flush(turn):
+                    return [Hush()]
+            case State(state=state, reason=reason):
+                self._heard_us = message.heard_us or self._heard_us
+                return self._state(state, reason, now)
+            case Transcript(who=who, text=text):
+                self._tally.count(f"transcript_{who}", n=len(text))
+            case BeatDown(echo=echo):
+                now_us = int(now * 1e6)
+                self._echo = Echo(t_us=message.t_us, received_us=now_us)
+                if echo:
+                    self._clock.add(echo.t_us, echo.received_us, message.t_us, now_us)
+        return []
+
+    def _state(self, phase: Phase, reason: str, now: float) -> list[Out]:
+        if phase == self._phase and not reason:
+            return []
+        self._phase = phase
+        out: list[Out] = [Log(f"{phase}: {reason}" if reason else phase, warning=phase in ("reconnecting", "refused"))]
+        return out + (self._sound("refused", now) if phase == "refused" else [])
+
+    # --- playing ------------------------------------------------------------------------------------------------------
+
+    def _play(self, now: float, queued_ms: float) -> list[Out]:
+        out: list[Out] = []
+        turn = self._playout.turn
+        for samples in self._playout.due(queued_ms):
+            if turn is not None:
+                self._started_us.setdefault(turn, int((now + queued_ms / 1000) * 1e6))
+            queued_ms += self._profile.speaker.ms(len(samples))
+            out.append(Play(samples))
+        if queued_ms > 0:
+            self._spoke_until = now + queued_ms / 1000
+        self._ending += self._playout.finished
+        self._playout.finished.clear()
+        if self._ending and (queued_ms <= 0 or self._playout.active or not self._ending[-1].complete):
+            reports, self._ending = self._ending, []
+            for report in reports:
+                out += self._ended(report, now)
+        return out
+
+    def _ended(self, report: TurnReport, now: float) -> list[Out]:
+        """A turn is over at the speaker."""
+        started_us = self._started_us.pop(report.turn, None)
+        latency_ms = None
+        if started_us is not None and self._heard_us is not None and started_us >= self._heard_us:
+            latency_ms = (started_us - self._heard_us) // 1000
+            self._heard_us = None
+        told = TurnSummary(
+            report.turn, latency_ms, round(report.played_ms), report.underruns, round(report.concealed_ms), report.complete
+        )
+        self.summary.append(told)
+        fields = {name: getattr(told, name) for name in Played.model_fields if hasattr(told, name)}
+        words = f"turn {told.turn} {'done' if told.complete else 'cut'}"
+        words += f", answered after {latency_ms} ms" if latency_ms is not None else ""
+        words += f", played {told.played_ms / 1000:.1f} s"
+        out: list[Out] = [Log(words), self._send(Played, now, **fields)]
+        if not self._playout.active:
+            out.append(Notice(Moment.ANSWERED))
+        return out
+
+    # --- the link -----------------------------------------------------------------------------------------------------
+
+    def _link(self, now: float) -> list[Out]:
+        out: list[Out] = []
+        silent_s = now - self._last_down
+        if self.welcomed and silent_s > LOST_S:
+            out += [Log(f"nothing from the gateway for {silent_s:.1f} s", warning=True), *self._unwelcome(now)]
+        if silent_s > RESUBSCRIBE_S and now - self._last_resubscribe > RESUBSCRIBE_S:
+            self._last_resubscribe = now
+            out.append(Resubscribe())
+        if silent_s > LOST_S and now - max(self._last_redial, self._last_trouble) > REDIAL_S:
+            self._last_redial = now
+            out.append(Redial())
+        if not self.welcomed:
+            if now - self._last_hello >= (HELLO_REFUSED_S if self._refused else HELLO_S):
+                self._last_hello = now
+                out.append(self._hello(now))
+            if not self._refused and now - self._since > SOUND_AFTER_S:
+                out += self._sound("no-gateway", now)
+        elif now - self._last_sent >= BEAT_S or now - self._last_echo >= ECHO_S:
+            self._last_echo = now
+            out.append(self._send(BeatUp, now, echo=self._echo))
+        return out
+
+    def _hello(self, now: float) -> Send:
+        profile = self._profile
+        fields = {"mic": profile.mic, "speaker": profile.speaker, "lead_ms": profile.lead_ms, "software": profile.software}
+        return self._send(Hello, now, **fields)
+
+    def _sound(self, name: str, now: float) -> list[Out]:
+        """A local sound, at most once a minute, and never into a reply."""
+        if now - self._last_sound < SOUND_AGAIN_S or self._playout.active:
+            return []
+        self._last_sound, self._sounded = now, True
+        return [Say(name)]

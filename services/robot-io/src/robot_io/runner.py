@@ -1,0 +1,125 @@
+"""The rim of robot-io: the device, the link and the clock around the core."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from reachy_link.keys import RobotIdentity
+from reachy_link.robot_end import Address, RobotEnd, Trouble
+from reachy_link.wire import WireError, pack_up, unpack_down
+from robot_io.core import Hush, Log, Notice, Out, Play, Profile, Redial, Resubscribe, RobotCore, Say, Send
+from robot_io.device import Device, DeviceError
+from robot_io.sounds import sound
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.01
+DEVICE_PAUSE_S = (1.0, 30.0)
+"""Between attempts to open a device: doubles from the first to the second."""
+
+
+class Runner:
+    """Runs one robot.
+
+    Args:
+        make_device: Makes the device, and makes it anew when it was lost.
+        profile: What the core is told; formats and lead are the device's own.
+    """
+
+    def __init__(
+        self, make_device: Callable[[], Device], identity: RobotIdentity, address: Address, profile: Callable[[Device], Profile]
+    ) -> None:
+        self._make_device = make_device
+        self._device = make_device()
+        self._now = time.monotonic
+        self.core = RobotCore(profile(self._device), self._now())
+        self._playing = False
+        self._identity = identity
+        self._address = address
+        self._ticked = self._now()
+        self._end: RobotEnd | None = None
+
+    def report(self) -> dict[str, object]:
+        """How the robot stands, for health: the loop turns, and the gateway knows it."""
+        ok = self._now() - self._ticked < 2.0  # noqa: PLR2004
+        return {"ok": ok and self.core.welcomed, "loop": ok, "welcomed": self.core.welcomed, "counts": self.core.counts}
+
+    async def run(self) -> None:
+        """Talk until the microphone ends, or until cancelled."""
+        self._end = RobotEnd(self._identity, self._address, self._on_parts, self._on_trouble)
+        clock = asyncio.create_task(self._tick(), name="clock")
+        try:
+            await self._microphone()
+        finally:
+            clock.cancel()
+            await asyncio.wait([clock])
+            self._carry_out(self.core.goodbye(self._now()))
+            await self._device.close()
+            await asyncio.sleep(0.05)  # linger is 0: give the goodbye a moment to leave
+            self._end.close()
+
+    async def _microphone(self) -> None:
+        """Open the device and pass on what it hears; again with a new one whenever it is lost."""
+        pause_s, most_s = DEVICE_PAUSE_S
+        while True:
+            try:
+                await self._device.open()
+                self._playing = True
+                pause_s = DEVICE_PAUSE_S[0]
+                async for samples in self._device.record():
+                    self._carry_out(self.core.mic(samples, self._now()))
+            except DeviceError as error:
+                log.warning("%s; trying again in %.0f s", error, pause_s)
+            else:
+                return
+            self._playing = False
+            await self._device.close()
+            await asyncio.sleep(pause_s)
+            pause_s = min(most_s, pause_s * 2)
+            self._device = self._make_device()
+
+    async def _tick(self) -> None:
+        while True:
+            self._ticked = self._now()
+            self._carry_out(self.core.tick(self._ticked, self._queued_ms()))
+            await asyncio.sleep(TICK_S)
+
+    def _queued_ms(self) -> float:
+        return self._device.queued_ms() if self._playing else 0.0
+
+    def _on_parts(self, parts: Sequence[bytes]) -> None:
+        try:
+            message, payload = unpack_down(parts)
+        except WireError as error:
+            self._carry_out(self.core.bad(error))
+        else:
+            self._carry_out(self.core.down(message, payload, self._now(), self._queued_ms()))
+
+    def _on_trouble(self, trouble: Trouble) -> None:
+        self._carry_out(self.core.trouble(trouble, self._now()))
+
+    def _carry_out(self, out: list[Out]) -> None:
+        for item in out:
+            match item:
+                case Send(message, payload):
+                    self._link.send(pack_up(message, payload))
+                case Play(samples) if self._playing:
+                    self._device.play(samples)
+                case Hush() if self._playing:
+                    self._device.hush()
+                case Say(name) if self._playing:
+                    self._device.play(sound(name, self._device.speaker))
+                case Notice(moment):
+                    self._device.notice(moment)
+                case Resubscribe():
+                    self._link.resubscribe()
+                case Redial():
+                    self._link.redial()
+                case Log(words, warning):
+                    log.log(logging.WARNING if warning else logging.INFO, "%s: %s", self._identity.robot, words)
+
+    @property
+    def _link(self) -> RobotEnd:
+        assert self._end is not None  # noqa: S101 - nothing is carried out before run()
+        return self._end

@@ -1,0 +1,31 @@
+"""robot-io's settings."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from reachy_link.config import Settings
+
+
+class RobotSettings(Settings):
+    """From the environment, each with the prefix ``ROBOT_``."""
+
+    model_config = SettingsConfigDict(env_prefix="ROBOT_")
+
+    device: Literal["wav", "reachy"] = "reachy"
+    """``wav`` is a virtual robot, ``reachy`` the real one."""
+    gateway: str = Field(default="127.0.0.1", min_length=1)
+    """The host where the gateway listens."""
+    up_port: int = Field(default=5555, ge=1, le=65535)
+    down_port: int = Field(default=5556, ge=1, le=65535)
+    half_duplex: bool = False
+    """Send silence while the robot speaks: for a robot that would hear itself."""
+    half_duplex_tail_ms: int = Field(default=300, ge=0, le=5000)
+    utterances: Path = Path("utterances")
+    """``wav``: a folder of WAV files, spoken in the order of their names."""
+    speaker_wav: Path = Path("out/speaker.wav")
+    """``wav``: where what the speaker plays is recorded."""
+    patience_s: float = Field(default=30.0, gt=0, le=3600)
+    """``wav``: how long an answer may take to end before the next utterance; short means barge-in."""

@@ -1,0 +1,1 @@
+"""What every gateway does, whatever voice it has."""

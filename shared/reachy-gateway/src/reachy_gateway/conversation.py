@@ -1,0 +1,184 @@
+"""One robot's conversation: what becomes of the microphone, of the voice's events, and of time. Pure.
+
+It decides; the messages that it returns are sent, and the PCM that it returns is heard, by the rim around it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from reachy_gateway.audio import Uplink
+from reachy_gateway.pacer import Chunk, Ended, Pacer
+from reachy_gateway.speech_gate import SpeechEnded, SpeechGate, SpeechStarted
+from reachy_gateway.turns import Turns
+from reachy_gateway.voice import (
+    Audio,
+    Interrupted,
+    ReplyGenerated,
+    Said,
+    SpeechNoticed,
+    Standing,
+    TurnComplete,
+    VoiceEvent,
+)
+from reachy_link.messages import Down, Flush, Hello, Mic, Phase, Played, Speaker, State, Transcript, TurnEnd
+
+THINKING_MAX_S: Final = 15.0
+"""After so long without an answer the robot no longer claims to think."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """A message to the robot, beside what every header carries."""
+
+    kind: type[Down]
+    fields: dict[str, Any]
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A moment of the conversation that a person who watches wants to see."""
+
+    words: str
+
+
+Out = Tell | Log
+
+
+class Conversation:
+    """The state of a conversation with one start of one robot.
+
+    Args:
+        hello: What the robot said of itself.
+        first_turn: Turns count within the gateway's boot, so a new conversation counts on from the last one's.
+    """
+
+    def __init__(self, hello: Hello, first_turn: int = 1) -> None:
+        self._uplink = Uplink(hello.mic)
+        self.pacer = Pacer(hello.speaker, hello.lead_ms)
+        self.turns = Turns(first_turn)
+        self.gate = SpeechGate()
+        self._standing: Standing | None = None
+        """Unknown until the voice first tells, which is when it stands or its first dial failed."""
+        self._told: tuple[Phase, str] | None = None
+        self._thinking_since: float | None = None
+        self._heard_us: int | None = None
+
+    # --- inputs -------------------------------------------------------------------------------------------------------
+
+    def mic(self, message: Mic, payload: bytes, now: float) -> tuple[bytes, list[Out]]:
+        """A chunk of the microphone: what the voice is to hear of it, and what follows."""
+        samples = self._uplink.convert(payload)
+        out: list[Out] = []
+        match self.gate.hear(samples, message.t_us):
+            case SpeechStarted():
+                self._thinking_since = None
+            case SpeechEnded(mark, speech_ms):
+                self._heard_us = mark
+                out.append(Log(f"heard {speech_ms / 1000:.1f} s of speech"))
+                if self.pacer.idle:
+                    self._thinking_since = now
+        return samples.astype("<i2", copy=False).tobytes(), out + self._phase(now)
+
+    def voice(self, event: VoiceEvent, now: float) -> list[Out]:
+        """Something that the voice said or did."""
+        out: list[Out] = []
+        match event:
+            case Audio(pcm, rate_hz):
+                if (turn := self.turns.audio()) is not None:
+                    self._thinking_since = None
+                    if not self.pacer.push(turn, pcm, rate_hz):
+                        out.append(Log(f"turn {turn} is longer than the pacer holds: its end is dropped"))
+            case ReplyGenerated():
+                self._end(self.turns.generated())
+            case TurnComplete():
+                self._end(self.turns.complete())
+            case Interrupted():
+                out += self._flush(leftovers=True)
+            case SpeechNoticed():
+                if not self.pacer.idle or now < self.pacer.sent_until:
+                    out += self._flush(leftovers=False)
+            case Said(who, text):
+                turn = self.turns.newest if who == "robot" else None
+                out += [
+                    Tell(Transcript, {"who": who, "text": text[i : i + 2000], "turn": turn}) for i in range(0, len(text), 2000)
+                ]
+            case Standing(state):
+                if state != "live":
+                    self._end(self.turns.complete())
+                self._standing = event
+        return out + self.tick(now)
+
+    def activity(self, event: str, now: float) -> list[Out]:
+        """Manual VAD: the person starts to talk, which cuts what is being said."""
+        return self._flush(leftovers=True) + self.tick(now) if event == "start" and self._busy(now) else []
+
+    def played(self, message: Played) -> list[Out]:
+        """What the robot tells of a turn that is over at its speaker."""
+        parts = [f"turn {message.turn} done" if message.complete else f"turn {message.turn} cut"]
+        if message.latency_ms is not None:
+            parts.append(f"answered after {message.latency_ms} ms")
+        parts.append(f"played {message.played_ms / 1000:.1f} s")
+        if message.underruns:
+            parts.append(f"{message.underruns} underruns")
+        return [Log(", ".join(parts))]
+
+    def tick(self, now: float) -> list[Out]:
+        """What is due by now."""
+        out: list[Out] = []
+        for item in self.pacer.due(now):
+            match item:
+                case Chunk(turn, samples, pcm):
+                    out.append(Tell(Speaker, {"turn": turn, "samples": samples}, pcm))
+                case Ended(turn):
+                    out.append(Tell(TurnEnd, {"turn": turn}))
+        return out + self._phase(now)
+
+    def next_due(self) -> float | None:
+        """When :meth:`tick` will have something to do, as far as can be known."""
+        due = [self.pacer.next_due()]
+        if self.pacer.idle and self._told and self._told[0] == "speaking":
+            due.append(self.pacer.sent_until)
+        if self._thinking_since is not None:
+            due.append(self._thinking_since + THINKING_MAX_S)
+        return min((at for at in due if at is not None), default=None)
+
+    def introduce(self, now: float) -> list[Out]:
+        """Tell a robot that has just been welcomed how things stand."""
+        self._told = None
+        return self._phase(now)
+
+    # --- what follows -------------------------------------------------------------------------------------------------
+
+    def _end(self, turn: int | None) -> None:
+        if turn is not None:
+            self.pacer.end(turn)
+
+    def _flush(self, *, leftovers: bool) -> list[Out]:
+        floor = self.turns.interrupted(leftovers=leftovers)
+        self.pacer.clear()
+        return [Tell(Flush, {"turn": floor}), Log("interrupted")]
+
+    def _busy(self, now: float) -> bool:
+        return not self.pacer.idle or now < self.pacer.sent_until
+
+    def _phase(self, now: float) -> list[Out]:
+        """A state message if the state has changed."""
+        state: Phase
+        reason = ""
+        if self._standing is None:
+            return []
+        if self._standing.state != "live" and not self._busy(now):
+            state, reason = self._standing.state, self._standing.reason
+        elif self._busy(now):
+            state = "speaking"
+        elif self._thinking_since is not None and now - self._thinking_since < THINKING_MAX_S:
+            state = "thinking"
+        else:
+            state = "listening"
+            self._thinking_since = None
+        if (state, reason) == self._told:
+            return []
+        self._told = (state, reason)
+        heard = {"heard_us": self._heard_us} if state in ("thinking", "speaking") else {}
+        return [Tell(State, {"state": state, "reason": reason, **heard}), Log(f"{state}: {reason}" if reason else state)]

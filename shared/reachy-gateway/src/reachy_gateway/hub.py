@@ -1,0 +1,290 @@
+"""The rim of a gateway: sockets, timers and tasks around the pure parts. Every robot lives in a boundary of its own."""
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from reachy_gateway.conversation import Conversation, Log, Out, Tell
+from reachy_gateway.peer import AWAY_S, GONE_S, Peer
+from reachy_gateway.voice import Voice, VoiceEvent
+from reachy_link.gateway_end import Bind, GatewayEnd
+from reachy_link.keys import KeyPair, Keyring
+from reachy_link.messages import Activity, Bye, Down, Flush, Hello, Mic, Played, Refuse, Up, Welcome
+from reachy_link.tally import Tally
+from reachy_link.wire import WireError, check_payload
+
+log = logging.getLogger(__name__)
+
+MakeVoice = Callable[[str], Voice]
+"""Makes a voice for the robot of that name."""
+
+
+class Robot:
+    """One robot's conversation and voice, and the boundary that keeps its faults from the others.
+
+    Whatever is raised inside the boundary, in the voice's task or in a call from outside, ends the conversation; it is
+    logged with the robot, counted, and begun anew after a pause that grows.
+    """
+
+    PAUSE_S: Final = (0.5, 10.0)
+
+    def __init__(self, peer: Peer, hub: "Hub") -> None:
+        self.peer = peer
+        self.away = False
+        self._hub = hub
+        self._loop = asyncio.get_running_loop()
+        self._conversation: Conversation | None = None
+        self._voice: Voice | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._again: asyncio.TimerHandle | None = None
+        self._flush: Tell | None = None
+        """A flush that found the robot's queue full, to be sent again."""
+        self._faults = 0
+
+    def start(self) -> None:
+        """Begin a conversation."""
+        self._again = None
+        with self._boundary():
+            assert self.peer.hello is not None  # noqa: S101 - a robot is made by its hello
+            self._conversation = Conversation(self.peer.hello, self.peer.next_turn)
+            self._voice = self._hub.make_voice(self.peer.robot)
+            self._task = self._loop.create_task(self._run(self._voice), name=f"voice of {self.peer.robot}")
+        self._tick()
+
+    def stop(self) -> "asyncio.Task[None] | None":
+        """End the conversation; the task that still hangs up, if there is one."""
+        if self._conversation:
+            self.peer.next_turn = self._conversation.turns.next
+        self._conversation = self._voice = None
+        for timer in (self._timer, self._again):
+            if timer:
+                timer.cancel()
+        task, self._task = self._task, None
+        if task:
+            task.cancel()
+        return task
+
+    def welcome(self) -> None:
+        """Answer the robot's hello."""
+        now = self._hub.now()
+        self.away = False
+        self._hub.publish(self.peer.make(Welcome, now, to_boot=self.peer.boot, software=self._hub.software))
+        with self._boundary():
+            if self._conversation:
+                self._carry_out(self._conversation.introduce(now))
+
+    def on_up(self, message: Up, payload: bytes) -> None:
+        """Take a message that the peer let pass."""
+        with self._boundary():
+            if self._conversation and self._voice:
+                self._handle(self._conversation, self._voice, message, payload)
+                self._schedule()
+
+    def _handle(self, conversation: Conversation, voice: Voice, message: Up, payload: bytes) -> None:
+        now = self._hub.now()
+        match message:
+            case Mic():
+                pcm, out = conversation.mic(message, payload, now)
+                voice.hear(pcm)
+                self._carry_out(out)
+            case Activity(event=event):
+                self._carry_out(conversation.activity(event, now))
+                voice.activity(event)
+            case Played():
+                self._carry_out(conversation.played(message))
+
+    async def _run(self, voice: Voice) -> None:
+        with self._boundary():
+            await voice.run(self._emit)
+
+    def _emit(self, event: VoiceEvent) -> None:
+        with self._boundary():
+            if self._conversation:
+                self._carry_out(self._conversation.voice(event, self._hub.now()))
+                self._schedule()
+
+    def _tick(self) -> None:
+        with self._boundary():
+            now = self._hub.now()
+            if self._flush:
+                flush, self._flush = self._flush, None
+                self._tell(flush, now)
+            if self._conversation:
+                self._carry_out(self._conversation.tick(now))
+            if beat := self.peer.beat(now):
+                self._hub.publish(beat)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """Set the timer for what is due next. Moving it at every message would cost more than a tick with nothing to do."""
+        now = self._hub.now()
+        due = self.peer.next_beat(now)
+        if self._conversation and (at := self._conversation.next_due()) is not None:
+            due = min(due, at)
+        when = self._loop.time() + max(0.001, due - now)
+        if self._timer and not self._timer.cancelled() and self._loop.time() < self._timer.when() <= when:
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._tick)
+
+    def _carry_out(self, out: list[Out]) -> None:
+        now = self._hub.now()
+        for item in out:
+            match item:
+                case Tell():
+                    self._tell(item, now)
+                case Log(words):
+                    log.info("%s: %s", self.peer.robot, words)
+
+    def _tell(self, tell: Tell, now: float) -> None:
+        if self._conversation:
+            self.peer.floor = self._conversation.turns.floor
+        if not self._hub.publish(self.peer.make(tell.kind, now, **tell.fields), tell.payload) and tell.kind is Flush:
+            self._flush = tell
+
+    @contextmanager
+    def _boundary(self) -> Iterator[None]:
+        """What keeps one robot's fault its own: the one broad except outside an entry point."""
+        try:
+            yield
+        except Exception:
+            log.exception("%s: a fault of ours ended its conversation; it begins anew", self.peer.robot)
+            self._hub.tally.count("fault", self.peer.robot)
+            self.stop()
+            least_s, most_s = self.PAUSE_S
+            pause_s = min(most_s, least_s * 2**self._faults) * random.uniform(0.5, 1.0)  # noqa: S311
+            self._faults = min(self._faults + 1, 10)
+            self._again = self._loop.call_later(pause_s, self.start)
+            self._schedule()  # the link's beats go on
+
+
+class Hub:
+    """A gateway: the link's end, and a :class:`Robot` for each that said hello.
+
+    Args:
+        max_robots: How many are served at a time; the next is refused in words.
+    """
+
+    def __init__(
+        self, keys: KeyPair, ring: Keyring, bind: Bind, make_voice: MakeVoice, *, max_robots: int, software: str
+    ) -> None:
+        self.make_voice = make_voice
+        self.software = software
+        self.tally = Tally()
+        self.now = time.monotonic
+        self.robots: dict[str, Robot] = {}
+        self._max_robots = max_robots
+        self._ring = ring
+        self._boot = secrets.token_hex(8)
+        self._peers: dict[str, Peer] = {}
+        self._refused: dict[str, float] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self.looked_around = self.now()
+        self._end = GatewayEnd(keys, ring, bind, self)
+        self.bound = self._end.bound
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        for problem in self._ring.problems:
+            log.warning("%s", problem)
+        try:
+            while True:
+                await asyncio.sleep(1.0)
+                self._ring.reload()
+                self._look_around()
+        finally:
+            for robot in list(self.robots):
+                self._dismiss(robot, "the gateway stops")
+            if self._leaving:
+                await asyncio.wait(self._leaving, timeout=1.0)
+            self._end.close()
+
+    def publish(self, message: Down, payload: bytes = b"") -> bool:
+        """Send to a robot; false, and counted, if its queue is full."""
+        sent = self._end.publish(message, payload)
+        if not sent and self.tally.count("queue_full", message.robot):
+            log.warning("%s: its queue is full, %s dropped: its link is too slow", message.robot, message.kind)
+        return sent
+
+    # --- what the link tells ------------------------------------------------------------------------------------------
+
+    def on_up(self, message: Up, payload: bytes) -> None:
+        """Take a message of an admitted robot, which speaks for itself."""
+        now = self.now()
+        peer = self._peers.setdefault(message.robot, Peer(message.robot, self._boot, self.tally))
+        former = peer.boot
+        passed, notes = peer.heard(message, now)
+        for note in notes:
+            self.on_bad(note.cause, peer.robot, note.detail)
+        if not passed:
+            return
+        try:
+            check_payload(message, payload, peer.mic)
+        except WireError as error:
+            self.on_bad(error.cause, peer.robot, error.detail)
+            return
+        match message:
+            case Hello():
+                self._hello(peer, restarted=peer.boot != former)
+            case Bye():
+                self._dismiss(peer.robot, "said goodbye")
+            case _ if robot := self.robots.get(peer.robot):
+                robot.on_up(message, payload)
+
+    def on_bad(self, cause: str, peer: str, detail: str) -> None:
+        """Count what was dropped or refused, and log it the first time."""
+        if self.tally.count(cause, peer):
+            log.warning("%s: %s (%s; further ones are only counted)", peer or "link", detail, cause)
+        if cause == "version" and peer:
+            self._refuse(self._peers.setdefault(peer, Peer(peer, self._boot, self.tally)), detail)
+
+    def _hello(self, peer: Peer, *, restarted: bool) -> None:
+        robot = self.robots.get(peer.robot)
+        if robot is None and len(self.robots) >= self._max_robots:
+            self._refuse(peer, f"this gateway serves {self._max_robots} robots already (GATEWAY_MAX_ROBOTS)")
+            return
+        if robot and restarted:
+            self._dismiss(peer.robot, "started anew")
+            robot = None
+        if robot is None:
+            robot = self.robots[peer.robot] = Robot(peer, self)
+            log.info("%s: connected (%s)", peer.robot, peer.hello.software if peer.hello else "")
+            robot.start()
+        robot.welcome()
+
+    def _refuse(self, peer: Peer, reason: str) -> None:
+        """Say no, at most once a second."""
+        now = self.now()
+        if now - self._refused.get(peer.robot, float("-inf")) < 1.0:
+            return
+        self._refused[peer.robot] = now
+        if self.tally.count("refused", peer.robot):
+            log.warning("%s: refused: %s", peer.robot, reason)
+        self.publish(peer.make(Refuse, now, reason=reason, to_boot=peer.boot or None))
+
+    def _dismiss(self, name: str, why: str) -> None:
+        if robot := self.robots.pop(name, None):
+            log.info("%s: %s", name, why)
+            if task := robot.stop():
+                self._leaving.add(task)
+                task.add_done_callback(self._leaving.discard)
+
+    def _look_around(self) -> None:
+        """Once a second: robots that fell silent, or are no longer admitted."""
+        now = self.looked_around = self.now()
+        for name, robot in list(self.robots.items()):
+            silent_s = robot.peer.silent_s(now)
+            if name not in self._ring.robots:
+                self._dismiss(name, "is no longer admitted")
+            elif silent_s > GONE_S:
+                self._dismiss(name, f"not heard for {silent_s:.0f} s: its conversation ends")
+            elif silent_s > AWAY_S and not robot.away:
+                robot.away = True
+                log.warning("%s: not heard for %.0f s", name, silent_s)

@@ -1,0 +1,164 @@
+"""The pacer: replies come faster than real time, and leave at the pace of the speaker. Pure."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from reachy_gateway.audio import Pcm16, Rate, rounded, spread
+from reachy_link.pcm import CHUNK_MS, Format
+from reachy_link.playout import JITTER_TARGET_MS
+
+QUEUE_MAX_MS: Final = 120_000
+"""Of one robot's replies; beyond it the newest audio is dropped and counted, and its turn ends there."""
+
+AHEAD_MS: Final = JITTER_TARGET_MS + 100
+"""What may run ahead on the link, beside the device's own lead."""
+
+FEED_MS: Final = 40
+"""How much is converted at a time, so that one robot's burst does not hold up the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk that is due."""
+
+    turn: int
+    samples: int
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """All of the turn has been sent."""
+
+    turn: int
+
+
+@dataclass
+class _Turn:
+    """One reply: its audio as it came, and what of it was converted but not sent."""
+
+    turn: int
+    pieces: deque[tuple[bytes, int]] = field(default_factory=deque)
+    odd: bytes = b""
+    """Half a sample, whose other half comes with the next piece."""
+    rate: Rate | None = None
+    ready: Pcm16 = field(default_factory=lambda: np.zeros(0, np.int16))
+    ended: bool = False
+
+
+class Pacer:
+    """Keeps a robot's replies as they came, and converts and releases what is due.
+
+    Args:
+        speaker: The format that the robot asked for.
+        lead_ms: How far ahead of its speaker the robot's device is fed.
+    """
+
+    def __init__(self, speaker: Format, lead_ms: float) -> None:
+        self._format = speaker
+        self._ahead_s = (lead_ms + AHEAD_MS) / 1000
+        self._turns: deque[_Turn] = deque()
+        self._sent_until = float("-inf")
+        self.queued_ms = 0.0
+        """Audio that waits, in ms of what came."""
+        self.dropped_ms = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is waiting, not even the end of a turn."""
+        return not self._turns
+
+    @property
+    def sent_until(self) -> float:
+        """When the speaker will have played what was sent, if nothing held it up."""
+        return self._sent_until
+
+    def push(self, turn: int, pcm: bytes, rate_hz: int) -> bool:
+        """Queue a piece of a reply; false if there was no room, and the turn ends there."""
+        queue = self._turn(turn)
+        if queue.ended:
+            return False
+        ms = len(pcm) / 2 * 1000 / rate_hz
+        if self.queued_ms + ms > QUEUE_MAX_MS:
+            self.dropped_ms += ms
+            queue.ended = True
+            return False
+        queue.pieces.append((pcm, rate_hz))
+        self.queued_ms += ms
+        return True
+
+    def end(self, turn: int) -> None:
+        """No more of this turn will come."""
+        self._turn(turn).ended = True
+
+    def clear(self) -> None:
+        """Forget everything: the person spoke into it."""
+        self._turns.clear()
+        self.queued_ms = 0.0
+        self._sent_until = float("-inf")
+
+    def due(self, now: float) -> list[Chunk | Ended]:
+        """What is to be sent now, in order."""
+        out: list[Chunk | Ended] = []
+        while self._turns:
+            turn = self._turns[0]
+            if self._sent_until - now >= self._ahead_s:
+                break
+            samples = self._take(turn)
+            if len(samples):
+                out.append(Chunk(turn.turn, len(samples), spread(samples, self._format.channels)))
+                self._sent_until = max(self._sent_until, now) + len(samples) / self._format.rate_hz
+            elif turn.ended:
+                out.append(Ended(turn.turn))
+                self._turns.popleft()
+            else:
+                break
+        return out
+
+    def next_due(self) -> float | None:
+        """When there will be something to send; None if that hangs on what comes."""
+        if not self._turns or not (self._turns[0].pieces or self._turns[0].ended):
+            return None
+        return self._sent_until - self._ahead_s
+
+    def _turn(self, turn: int) -> _Turn:
+        for queue in self._turns:
+            if queue.turn == turn:
+                return queue
+        self._turns.append(_Turn(turn))
+        return self._turns[-1]
+
+    def _take(self, turn: _Turn) -> Pcm16:
+        """The next chunk; shorter at the turn's end, and empty if the rest has not come yet."""
+        wanted = self._format.rate_hz * CHUNK_MS // 1000
+        while len(turn.ready) < wanted and turn.pieces:
+            self._feed(turn)
+        if len(turn.ready) < wanted and turn.ended and turn.rate:
+            turn.ready = np.concatenate([turn.ready, rounded(turn.rate.flush())])
+            turn.rate = None
+        if len(turn.ready) < wanted and not turn.ended:
+            return turn.ready[:0]
+        samples, turn.ready = turn.ready[:wanted], turn.ready[wanted:]
+        return samples
+
+    def _feed(self, turn: _Turn) -> None:
+        """Convert up to 40 ms of what waits."""
+        pcm, rate_hz = turn.pieces.popleft()
+        most = rate_hz * FEED_MS // 1000 * 2
+        if len(pcm) > most:
+            turn.pieces.appendleft((pcm[most:], rate_hz))
+            pcm = pcm[:most]
+        self.queued_ms = max(0.0, self.queued_ms - len(pcm) / 2 * 1000 / rate_hz)
+        pcm = turn.odd + pcm
+        whole = len(pcm) // 2 * 2
+        pcm, turn.odd = pcm[:whole], pcm[whole:]
+        done = [turn.ready]
+        if turn.rate is None or turn.rate.from_hz != rate_hz:
+            if turn.rate:
+                done.append(rounded(turn.rate.flush()))
+            turn.rate = Rate(rate_hz, self._format.rate_hz)
+        done.append(rounded(turn.rate.convert(np.frombuffer(pcm, dtype="<i2"))))
+        turn.ready = np.concatenate(done)

@@ -1,0 +1,138 @@
+"""One robot at the gateway, as the link sees it: boots, sequences, acks, lateness, clocks, headers. Pure."""
+
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from reachy_link.clock import ClockSync, Lateness
+from reachy_link.messages import BeatDown, BeatUp, Down, Echo, Hello, Mic, Up
+from reachy_link.pcm import Format
+from reachy_link.tally import Tally
+
+BEAT_S: Final = 0.25
+ACK_S: Final = 0.06
+MIC_ARRIVES_S: Final = 0.3
+"""Mic chunks count as arriving for so long after the last."""
+AWAY_S: Final = 3.0
+"""A robot that has not been heard for so long is away: beats come every 250 ms."""
+GONE_S: Final = 60.0
+"""After so long its conversation ends; until then a link that heals finds it as it was."""
+CLONE_S: Final = 10.0
+"""A boot that speaks again this soon after another took its place is a second robot with the same key."""
+
+D = TypeVar("D", bound=Down)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something to be counted, and to be logged the first time."""
+
+    cause: str
+    detail: str
+
+
+class Peer:
+    """What the gateway knows of one robot's link. A new boot of the robot starts it anew.
+
+    Args:
+        robot: Its id.
+        boot: The gateway's own.
+    """
+
+    def __init__(self, robot: str, boot: str, tally: Tally) -> None:
+        self.robot = robot
+        self._boot = boot
+        self._tally = tally
+        self._seq = 0
+        self._last_told = float("-inf")
+        self._last_mic = float("-inf")
+        self._former: tuple[str, float] | None = None
+        self.last_heard = float("-inf")
+        self.floor = 0
+        self.next_turn = 1
+        self.hello: Hello | None = None
+        self.boot = ""
+        self.ack: int | None = None
+        self.clock = ClockSync()
+        self._lateness = Lateness()
+        self._echo: Echo | None = None
+
+    @property
+    def mic(self) -> Format | None:
+        """The format of the robot's microphone, once it said hello."""
+        return self.hello.mic if self.hello else None
+
+    def heard(self, message: Up, now: float) -> tuple[bool, list[Note]]:
+        """Take note of a message: whether it is to be handled, and what is to be counted."""
+        notes: list[Note] = []
+        now_us = int(now * 1e6)
+        if message.boot != self.boot:
+            if not isinstance(message, Hello):
+                return False, [Note("stranger", f"{message.kind} of a boot that never said hello")]
+            notes += self._new_boot(message.boot, now)
+        if isinstance(message, Hello):
+            self.hello = message
+        self.last_heard = now
+        if self.ack is not None:
+            if message.seq <= self.ack:
+                return False, [*notes, Note("repeat", f"seq {message.seq} after {self.ack}")]
+            if gap := message.seq - self.ack - 1:
+                self._tally.count("gap", self.robot, gap)
+        self.ack = message.seq
+        late_us = self._lateness.late_us(message.t_us, now_us)
+        if isinstance(message, BeatUp):
+            self._beat(message, now_us)
+        elif isinstance(message, Mic):
+            self._last_mic = now
+            if late_us > Lateness.LIMIT_US:
+                return False, [*notes, Note("late", f"a mic chunk {late_us // 1000} ms later than the fastest")]
+        return True, notes
+
+    def make(self, kind: type[D], now: float, **fields: Any) -> D:
+        """A message to this robot, with the next sequence number and what every header carries."""
+        message = kind(
+            robot=self.robot,
+            boot=self._boot,
+            seq=self._seq,
+            t_us=int(now * 1e6),
+            ack=self.ack,
+            floor=self.floor,
+            **fields,
+        )
+        self._seq += 1
+        self._last_told = now
+        return message
+
+    def beat(self, now: float) -> BeatDown | None:
+        """A beat, if nothing else was said for long enough."""
+        if now < self.next_beat(now):
+            return None
+        return self.make(BeatDown, now, echo=self._echo)
+
+    def next_beat(self, now: float) -> float:
+        """When the next beat is due, if nothing else is said before."""
+        return self._last_told + (ACK_S if now - self._last_mic < MIC_ARRIVES_S else BEAT_S)
+
+    def silent_s(self, now: float) -> float:
+        """How long the robot has not been heard."""
+        return now - self.last_heard
+
+    def _beat(self, beat: BeatUp, now_us: int) -> None:
+        self._echo = Echo(t_us=beat.t_us, received_us=now_us)
+        if beat.echo:
+            self.clock.add(beat.echo.t_us, beat.echo.received_us, beat.t_us, now_us)
+
+    def _new_boot(self, boot: str, now: float) -> list[Note]:
+        former = self._former
+        self._former = (self.boot, now) if self.boot else None
+        self._fresh(boot)
+        if former and former[0] == boot and now - former[1] < CLONE_S:
+            detail = f"two robots use the key of {self.robot} (boots {boot} and {self._former and self._former[0]}): "
+            return [Note("clone", detail + "give each a key of its own with: reachy-keys robot ID")]
+        return []
+
+    def _fresh(self, boot: str) -> None:
+        """What counts within the robot's boot starts anew."""
+        self.boot = boot
+        self.ack = self._echo = None
+        self.clock = ClockSync()
+        self._lateness = Lateness()

@@ -1,0 +1,62 @@
+"""A gateway's process: keys, sockets, health and signals around a :class:`~reachy_gateway.hub.Hub`."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+import zmq
+
+from reachy_gateway.hub import Hub, MakeVoice
+from reachy_gateway.settings import GatewaySettings
+from reachy_link import logs
+from reachy_link.config import fail
+from reachy_link.health import HealthServer
+from reachy_link.keys import KeyPair, Keyring, KeysError, load_pair
+
+log = logging.getLogger(__name__)
+
+
+def main(name: str, settings: GatewaySettings, make_voice: MakeVoice, banner: str, secrets: Iterable[str] = ()) -> int:
+    """Serve until SIGTERM or SIGINT; exit status 0, or the end of the program with 2 for bad configuration."""
+    directory = settings.keys_dir.expanduser()
+    try:
+        keys = load_pair(directory, f"reachy-keys --dir {directory} gateway")
+        ring = Keyring(directory)
+    except KeysError as error:
+        fail([f"REACHY_KEYS_DIR: {error}"])
+    logs.set_up(settings.log_level, [*secrets, keys.secret.decode()])
+    return asyncio.run(_serve(name, settings, make_voice, banner, keys, ring))
+
+
+async def _serve(name: str, settings: GatewaySettings, make_voice: MakeVoice, banner: str, keys: KeyPair, ring: Keyring) -> int:
+    software = f"{name} {version(name)}"
+    try:
+        hub = Hub(keys, ring, settings.bind(), make_voice, max_robots=settings.max_robots, software=software)
+    except zmq.ZMQError as error:
+        where = f"{settings.host}, ports {settings.up_port} and {settings.down_port}"
+        fail([f"GATEWAY_HOST, GATEWAY_UP_PORT, GATEWAY_DOWN_PORT: cannot listen on {where}: {error}"])
+    health = HealthServer(settings.health_host, settings.health_port, lambda: _report(hub)) if settings.health_port else None
+    log.info("%s: %s", software, banner)
+    admitted = ", ".join(ring.robots) or "none yet (reachy-keys admit)"
+    log.info("listening on ports %d and %d; public key %s; admitted: %s", *hub.bound[1:], keys.public.decode(), admitted)
+    task = asyncio.current_task()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel if task else exit)
+    try:
+        await hub.run()
+    except asyncio.CancelledError:
+        log.info("stopped by a signal")
+    finally:
+        if health:
+            health.close()
+    return 0
+
+
+def _report(hub: Hub) -> dict[str, Any]:
+    """How the gateway stands, for health."""
+    ok = hub.now() - hub.looked_around < 3.0  # noqa: PLR2004
+    counts = {f"{cause} {peer}".strip(): n for (cause, peer), n in dict(hub.tally.counts).items()}
+    return {"ok": ok, "robots": sorted(hub.robots), "counts": counts}

@@ -1,0 +1,24 @@
+"""What every gateway can be told."""
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from reachy_link.config import Settings
+from reachy_link.gateway_end import Bind
+
+
+class GatewaySettings(Settings):
+    """From the environment, each with the prefix ``GATEWAY_``."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_")
+
+    host: str = "*"
+    """The address to listen on; ``*`` is all."""
+    up_port: int = Field(default=5555, ge=0, le=65535)
+    down_port: int = Field(default=5556, ge=0, le=65535)
+    max_robots: int = Field(default=20, ge=1, le=1000)
+    """How many robots are served at a time; the next is refused in words."""
+
+    def bind(self) -> Bind:
+        """Where the link listens."""
+        return Bind(self.host, self.up_port, self.down_port)

@@ -1,0 +1,71 @@
+"""The port to what talks: Gemini, or a stand-in. A new voice is one new file that implements it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+HEARS_HZ = 16000
+"""The rate of what a voice hears: PCM16, mono."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A piece of the reply: PCM16 mono, of any length, faster than real time."""
+
+    pcm: bytes
+    rate_hz: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyGenerated:
+    """All audio of the reply has come; it may play for a long time yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnComplete:
+    """The voice's turn is over, and it waits for the person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The person spoke into the reply: what has not been heard of it must not be."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechNoticed:
+    """The voice's own VAD heard the person start to speak, and speech is to interrupt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A piece of transcript."""
+
+    who: Literal["person", "robot"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the voice's connection stands; a ``reason`` is for people, and says what to do."""
+
+    state: Literal["live", "reconnecting", "refused"]
+    reason: str = ""
+
+
+VoiceEvent = Audio | ReplyGenerated | TurnComplete | Interrupted | SpeechNoticed | Said | Standing
+
+
+class Voice(Protocol):
+    """One robot's conversation partner."""
+
+    async def run(self, emit: Callable[[VoiceEvent], None]) -> None:
+        """Talk until cancelled, reconnecting as needed.
+
+        Events are handed over by a plain call, so that none waits in a queue; ``emit`` never blocks and never raises.
+        """
+
+    def hear(self, pcm: bytes) -> None:
+        """Take PCM16 mono at 16 kHz from the microphone; never blocks. Has a bounded buffer of its own."""
+
+    def activity(self, event: Literal["start", "end"]) -> None:
+        """Manual VAD: the person's turn starts or ends here."""

@@ -1,0 +1,74 @@
+"""Settings from the environment: one frozen model per service, and everything that is wrong with it at once."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+class Settings(BaseSettings):
+    """What every service has. An empty variable counts as one that is not set, as compose passes them on."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", populate_by_name=True)
+
+    keys_dir: Path = Field(default=Path("~/.config/reachy-link"), validation_alias="REACHY_KEYS_DIR")
+    """Where ``reachy-keys`` keeps this machine's keys."""
+    log_level: LogLevel = Field(default="INFO", validation_alias="REACHY_LOG_LEVEL")
+    health_port: int = Field(default=0, ge=0, le=65535, validation_alias="REACHY_HEALTH_PORT")
+    """Where health is asked for; 0 is nowhere."""
+    health_host: str = Field(default="127.0.0.1", validation_alias="REACHY_HEALTH_HOST")
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(model: type[S]) -> S:
+    """The settings, or the end of the program with status 2 and a line for every variable that is wrong."""
+    try:
+        return model()
+    except ValidationError as error:
+        fail(f"{_variable(model, problem['loc'])}: {_words(problem)}" for problem in error.errors(include_url=False))
+
+
+def fail(problems: "Any") -> NoReturn:
+    """End the program: bad configuration, all problems at once."""
+    for problem in problems:
+        sys.stderr.write(f"configuration: {problem}\n")
+    sys.exit(2)
+
+
+def from_file(values: Mapping[str, Any], name: str) -> str | None:
+    """A secret from the file that ``NAME_FILE`` points to, as Docker secrets come.
+
+    Raises:
+        ValueError: If the file cannot be read.
+    """
+    path = values.get(f"{name}_FILE") or os.environ.get(f"{name}_FILE")
+    if not path:
+        return None
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name}_FILE={path} cannot be read: {error}") from None
+
+
+def _variable(model: type[BaseSettings], where: tuple[int | str, ...]) -> str:
+    """The environment variable that a validation error is about."""
+    first = str(where[0]) if where else ""
+    field = model.model_fields.get(first)
+    if field is None:
+        return first.upper() or "settings"
+    alias = field.validation_alias
+    return alias if isinstance(alias, str) else f"{model.model_config.get('env_prefix', '')}{first}".upper()
+
+
+def _words(problem: Any) -> str:
+    given = problem.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float) else ""
+    return f"{problem['msg']}{shown}"

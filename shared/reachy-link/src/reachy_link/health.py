@@ -1,0 +1,73 @@
+"""Health over HTTP: a thread that answers, and the command that a container's healthcheck runs."""
+
+import json
+import os
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Report = Callable[[], dict[str, Any]]
+"""Tells how the service stands; ``ok`` decides. Called from another thread: reads only."""
+
+
+class HealthServer:
+    """Answers ``GET /healthz`` with the report as JSON: 200 while ``ok`` is true, else 503.
+
+    A thread of its own, so that it can tell when the event loop hangs.
+    """
+
+    def __init__(self, host: str, port: int, report: Report) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            timeout = 2
+
+            def do_GET(self) -> None:
+                if self.path != "/healthz":
+                    self.send_error(404)
+                    return
+                told = report()
+                body = json.dumps(told).encode()
+                self.send_response(200 if told["ok"] else 503)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """A line per question would drown the conversation."""
+
+        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._server.daemon_threads = True
+        self.port = int(self._server.server_address[1])
+        threading.Thread(target=self._server.serve_forever, args=(0.2,), name="health", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def ask(port: int) -> tuple[bool, str]:
+    """Whether the service on this host is well, and what it says."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as response:
+            return True, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return False, error.read().decode()
+    except OSError as error:
+        return False, f"no answer on port {port}: {error}"
+
+
+def main(argv: Iterable[str] = ()) -> int:
+    """``python -m reachy_link.health``: exit status 0 if the service of this container is well."""
+    del argv
+    ok, words = ask(int(os.environ.get("REACHY_HEALTH_PORT", "8765")))
+    sys.stdout.write(words + "\n")
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

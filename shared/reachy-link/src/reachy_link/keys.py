@@ -1,0 +1,238 @@
+"""Identity: a robot is its CURVE key. Key files, and the list of who is admitted.
+
+A keys directory holds ``self.key`` (our own secret key, mode 600) and ``self.pub``; at a robot also ``gateway.pub`` and
+``robot-id``; at a gateway also ``admitted/<robot>.pub``, one public key a line, several while a key is being rotated. All
+keys are in Z85, 40 characters (https://rfc.zeromq.org/spec/32/).
+"""
+
+import os
+import stat
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import zmq
+from zmq.utils import z85
+
+from reachy_link.messages import is_robot_id
+
+Z85_CHARS: Final = 40
+SECRET_NAME: Final = "self.key"  # noqa: S105 - a file name
+PUBLIC_NAME: Final = "self.pub"
+GATEWAY_NAME: Final = "gateway.pub"
+ROBOT_ID_NAME: Final = "robot-id"
+ADMITTED_NAME: Final = "admitted"
+
+
+class KeysError(Exception):
+    """A key or key file that cannot be used; the message says which, and what to do."""
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A CURVE key pair; the secret half never shows in a repr."""
+
+    public: bytes
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class RobotIdentity:
+    """Who a robot is, and which gateway it trusts."""
+
+    robot: str
+    keys: KeyPair
+    gateway_public: bytes
+
+
+def checked_public(text: str, where: str) -> bytes:
+    """A public key from text.
+
+    Raises:
+        KeysError: If it is none.
+    """
+    key = text.strip()
+    try:
+        raw = z85.decode(key) if len(key) == Z85_CHARS else b""
+    except (ValueError, KeyError, struct.error):
+        raw = b""
+    if not raw:
+        raise KeysError(f"{where}: {key[:60]!r} is not a public key ({Z85_CHARS} characters of Z85, as in a {PUBLIC_NAME})")
+    return key.encode()
+
+
+def checked_robot_id(text: str, where: str) -> str:
+    """A robot id from text.
+
+    Raises:
+        KeysError: If it is none.
+    """
+    if not is_robot_id(robot := text.strip()):
+        raise KeysError(f"{where}: {robot[:80]!r} is no robot id: use a-z, 0-9 and hyphens, at most 63, as in reachy-1")
+    return robot
+
+
+def make_pair(directory: Path) -> KeyPair:
+    """Make our own key pair in a directory.
+
+    Raises:
+        KeysError: If there is one already: a key is never overwritten by accident.
+    """
+    path = directory / SECRET_NAME
+    if path.exists():
+        raise KeysError(f"{path} exists: to replace it, move it away first")
+    directory.mkdir(parents=True, exist_ok=True)
+    public, secret = zmq.curve_keypair()
+    write(path, secret.decode() + "\n", mode=0o600)
+    write(directory / PUBLIC_NAME, public.decode() + "\n")
+    return KeyPair(public, secret)
+
+
+def load_pair(directory: Path, command: str) -> KeyPair:
+    """Our own key pair, with the ``command`` to name that makes one.
+
+    Raises:
+        KeysError: If it is missing, damaged, or readable by others.
+    """
+    path = directory / SECRET_NAME
+    text = _read(path, f"make one with: {command}")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise KeysError(f"{path} has mode {mode:03o}, so others can read it: chmod 600 {path}")
+    try:
+        public = zmq.curve_public(text.strip().encode())
+    except (ValueError, zmq.ZMQError):
+        raise KeysError(f"{path} holds no secret key; make a new one with: {command}") from None
+    return KeyPair(public, text.strip().encode())
+
+
+def load_robot(directory: Path) -> RobotIdentity:
+    """All that a robot has to know to dial its gateway.
+
+    Raises:
+        KeysError: If a part is missing or damaged.
+    """
+    make = f"reachy-keys --dir {directory} robot ID"
+    keys = load_pair(directory, make)
+    id_path, gateway_path = directory / ROBOT_ID_NAME, directory / GATEWAY_NAME
+    robot = checked_robot_id(_read(id_path, f"make it with: {make}"), str(id_path))
+    trust = f"reachy-keys --dir {directory} trust GATEWAY_KEY"
+    return RobotIdentity(robot, keys, checked_public(_read(gateway_path, f"make it with: {trust}"), str(gateway_path)))
+
+
+def write(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+def _read(path: Path, remedy: str) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        raise KeysError(f"{path} is missing; {remedy}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeysError(f"{path} cannot be read ({error}); {remedy}") from None
+
+
+class Keyring:
+    """The robots admitted at a gateway, by public key; follows its directory without a restart.
+
+    Args:
+        directory: The gateway's keys directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._admitted = directory / ADMITTED_NAME
+        self._robot_of: dict[str, str] = {}
+        self._seen_ns = -1
+        self.problems: list[str] = []
+        """What is wrong with the files, as of the last reading; such keys are not admitted."""
+        self.reload()
+
+    def robot_of(self, public: str) -> str | None:
+        """The robot that a public key (Z85) stands for; None if it is not admitted, or no longer."""
+        return self._robot_of.get(public)
+
+    @property
+    def robots(self) -> dict[str, list[str]]:
+        """Public keys by robot."""
+        out: dict[str, list[str]] = {}
+        for public, robot in sorted(self._robot_of.items(), key=lambda item: item[1]):
+            out.setdefault(robot, []).append(public)
+        return out
+
+    def refresh(self) -> bool:
+        """Read the directory again if a file was added, replaced or removed; true if it was."""
+        try:
+            changed_ns = self._admitted.stat().st_mtime_ns
+        except FileNotFoundError:
+            changed_ns = -1
+        if changed_ns == self._seen_ns:
+            return False
+        self.reload()
+        return True
+
+    def reload(self) -> None:
+        """Read the directory again."""
+        self.problems = []
+        robot_of: dict[str, str] = {}
+        try:
+            self._seen_ns = self._admitted.stat().st_mtime_ns
+            files = sorted(self._admitted.glob("*.pub"))
+        except FileNotFoundError:
+            self._seen_ns, files = -1, []
+        for path in files:
+            try:
+                robot = checked_robot_id(path.stem, str(path))
+                lines = [line for line in _read(path, "admit the robot again").splitlines() if line.strip()]
+                keys = [checked_public(line, f"{path}:{number}").decode() for number, line in enumerate(lines, 1)]
+            except KeysError as error:
+                self.problems.append(str(error))
+                continue
+            for public in keys:
+                if robot_of.setdefault(public, robot) != robot:
+                    self.problems.append(f"{path}: {public} is already admitted as {robot_of[public]}; one key, one robot")
+        self._robot_of = robot_of
+
+    def admit(self, robot: str, public: str) -> bool:
+        """Admit a robot's key, beside those it has; false if it was admitted already.
+
+        Raises:
+            KeysError: If it is no key or no robot id, or the key belongs to another robot.
+        """
+        checked_robot_id(robot, "robot id")
+        key = checked_public(public, "public key").decode()
+        owner = self.robot_of(key)
+        if owner == robot:
+            return False
+        if owner is not None:
+            raise KeysError(f"this key is admitted as {owner} already; every robot needs a key of its own")
+        self._store(robot, [*self.robots.get(robot, []), key])
+        return True
+
+    def revoke(self, robot: str, public: str | None = None) -> int:
+        """Revoke one key of a robot, or all; returns how many.
+
+        Raises:
+            KeysError: If there is nothing to revoke.
+        """
+        keys = self.robots.get(robot, [])
+        kept = [key for key in keys if public is not None and key != public.strip()]
+        if len(kept) == len(keys):
+            raise KeysError(f"{robot} has no such key admitted; see: reachy-keys list")
+        self._store(robot, kept)
+        return len(keys) - len(kept)
+
+    def _store(self, robot: str, keys: list[str]) -> None:
+        self._admitted.mkdir(parents=True, exist_ok=True)
+        path = self._admitted / f"{robot}.pub"
+        if keys:
+            write(path, "".join(f"{key}\n" for key in keys))
+        else:
+            path.unlink()
+        self.reload()

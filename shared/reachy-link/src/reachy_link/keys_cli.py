@@ -1,0 +1,108 @@
+"""``reachy-keys``: make, admit, list and revoke keys."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reachy_link import keys
+
+DEFAULT_DIR = "~/.config/reachy-link"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; exit status 0, or 1 with one line that says what is wrong."""
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args.dir.expanduser(), args)
+    except keys.KeysError as error:
+        print(f"reachy-keys: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"reachy-keys: {error.strerror}: {error.filename}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="reachy-keys", description="Make, admit, list and revoke the keys of the robot link.")
+    default = os.environ.get("REACHY_KEYS_DIR", DEFAULT_DIR)
+    parser.add_argument("--dir", type=Path, default=Path(default), help="keys directory (REACHY_KEYS_DIR; %(default)s)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, text: str, *arguments: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        for argument in arguments:
+            sub.add_argument(argument)
+        sub.set_defaults(run=run)
+        return sub
+
+    command("gateway", _gateway, "on a gateway: make its key pair")
+    command("robot", _robot, "on a robot: make its key pair", "id")
+    command("trust", _trust, "on a robot: trust a gateway's public key", "key")
+    command("admit", _admit, "on a gateway: admit a robot's public key, beside those it has", "id", "key")
+    command("list", _list, "on a gateway: who is admitted")
+    revoke = command("revoke", _revoke, "on a gateway: revoke a robot's key, or all its keys", "id")
+    revoke.add_argument("key", nargs="?")
+    demo = command("demo", _demo, "fill a gateway's (--dir) and a robot's directory; what is there already stays", "robot_dir")
+    demo.add_argument("id")
+    return parser
+
+
+def _gateway(directory: Path, _: argparse.Namespace) -> None:
+    pair = keys.make_pair(directory)
+    print(
+        f"made the gateway's key in {directory}\nits public key, for `reachy-keys trust` on each robot:\n{pair.public.decode()}"
+    )
+
+
+def _robot(directory: Path, args: argparse.Namespace) -> None:
+    robot = keys.checked_robot_id(args.id, "robot id")
+    pair = keys.make_pair(directory)
+    keys.write(directory / keys.ROBOT_ID_NAME, robot + "\n")
+    print(
+        f"made the key of {robot} in {directory}\nadmit it at the gateway with:\nreachy-keys admit {robot} '{pair.public.decode()}'"
+    )
+
+
+def _trust(directory: Path, args: argparse.Namespace) -> None:
+    public = keys.checked_public(args.key, "gateway's public key")
+    directory.mkdir(parents=True, exist_ok=True)
+    keys.write(directory / keys.GATEWAY_NAME, public.decode() + "\n")
+    print("trusted; takes effect when robot-io next starts")
+
+
+def _admit(directory: Path, args: argparse.Namespace) -> None:
+    added = keys.Keyring(directory).admit(args.id, args.key)
+    print(f"admitted {args.id}; takes effect at once" if added else f"{args.id} was admitted with this key already")
+
+
+def _list(directory: Path, _: argparse.Namespace) -> None:
+    ring = keys.Keyring(directory)
+    for robot, publics in ring.robots.items():
+        for public in publics:
+            print(f"{robot}\t{public}")
+    for problem in ring.problems:
+        print(f"reachy-keys: {problem}", file=sys.stderr)
+
+
+def _revoke(directory: Path, args: argparse.Namespace) -> None:
+    count = keys.Keyring(directory).revoke(args.id, args.key)
+    print(f"revoked {count} key{'s' if count != 1 else ''} of {args.id}; takes effect at once")
+
+
+def _demo(directory: Path, args: argparse.Namespace) -> None:
+    robot_dir = Path(args.robot_dir).expanduser()
+    for where in (directory, robot_dir):
+        if not (where / keys.SECRET_NAME).exists():
+            keys.make_pair(where)
+    keys.write(robot_dir / keys.ROBOT_ID_NAME, keys.checked_robot_id(args.id, "robot id") + "\n")
+    public = keys.load_pair(directory, "reachy-keys gateway").public.decode()
+    keys.write(robot_dir / keys.GATEWAY_NAME, public + "\n")
+    keys.Keyring(directory).admit(args.id, keys.load_pair(robot_dir, "reachy-keys robot").public.decode())
+    print(f"keys ready: gateway in {directory}, {args.id} in {robot_dir}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""The messages of the link: one frozen model each, one direction each. ``docs/protocol.md`` is the specification."""
+
+import re
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+
+from reachy_link.pcm import Format
+
+VERSION: Final = 1
+
+ROBOT_ID = r"^[a-z0-9][a-z0-9-]{0,62}$"
+RobotId = Annotated[str, StringConstraints(pattern=ROBOT_ID)]
+"""Lower case letters, digits and hyphens, at most 63: so the slash in a topic makes prefix subscription exact."""
+
+Boot = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+"""Drawn at random at each start of a sender: sequences, turns and delays count within it."""
+
+Seq = Annotated[int, Field(ge=0, lt=2**53)]
+Micros = Annotated[int, Field(ge=0, lt=2**53)]
+Turn = Annotated[int, Field(ge=0, lt=2**31)]
+Words = Annotated[str, StringConstraints(max_length=1000)]
+
+
+def is_robot_id(text: str) -> bool:
+    """Whether the text may name a robot."""
+    return re.fullmatch(ROBOT_ID[1:-1], text) is not None
+
+
+class _Message(BaseModel):
+    """What every header has. Unknown fields are ignored, so that a newer peer may send more."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    v: Literal[1] = VERSION
+    robot: RobotId
+    boot: Boot
+    """The sender's."""
+    seq: Seq
+    """Counts this sender's messages on this topic within its boot, from 0, without gaps."""
+    t_us: Micros
+    """The sender's monotonic clock when it made the message."""
+
+
+class Echo(BaseModel):
+    """The other side's newest time stamp, sent back for the clock offset."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    t_us: Micros
+    """``t_us`` of the newest beat received."""
+    received_us: Micros
+    """When that came in, on the clock of who sends this echo."""
+
+
+# --- up: robot -> gateway ---------------------------------------------------------------------------------------------
+
+
+class Hello(_Message):
+    """I am here. Repeated until welcomed. No payload."""
+
+    kind: Literal["hello"] = "hello"
+    mic: Format
+    speaker: Format
+    lead_ms: int = Field(ge=0, le=1000)
+    """How far ahead of its speaker the robot hands over samples."""
+    software: Words = ""
+
+
+class Mic(_Message):
+    """A chunk of the microphone. Payload: s16le, interleaved, in the hello's ``mic`` format."""
+
+    kind: Literal["mic"] = "mic"
+    samples: int = Field(ge=1, le=4096)
+    """Samples per channel in the payload."""
+
+
+class Activity(_Message):
+    """Manual VAD: the person's turn starts or ends here. No payload."""
+
+    kind: Literal["activity"] = "activity"
+    event: Literal["start", "end"]
+
+
+class Played(_Message):
+    """What became of a turn at the speaker, once it ended there. No payload."""
+
+    kind: Literal["played"] = "played"
+    turn: Turn
+    played_ms: int = Field(ge=0)
+    complete: bool
+    """False if it was cut by a flush or by the loss of the link."""
+    underruns: int = Field(ge=0, default=0)
+    concealed_ms: int = Field(ge=0, default=0)
+    latency_ms: int | None = Field(ge=0, default=None)
+    """From the end of the person's speech to the first sample at the speaker, where the gateway told the former."""
+
+
+class BeatUp(_Message):
+    """Sent when nothing else was for 250 ms, and at least once a second. No payload."""
+
+    kind: Literal["beat"] = "beat"
+    echo: Echo | None = None
+
+
+class Bye(_Message):
+    """I stop; end my conversation. No payload."""
+
+    kind: Literal["bye"] = "bye"
+
+
+# --- down: gateway -> robot -------------------------------------------------------------------------------------------
+
+
+class _Down(_Message):
+    ack: Seq | None = None
+    """The newest ``seq`` received from the robot's current boot."""
+    floor: Turn = 0
+    """Speaker chunks of lower turns are to be dropped, whenever they arrive."""
+    to_boot: Boot | None = None
+    """If set, the message is for that start of the robot only."""
+
+
+class Welcome(_Down):
+    """The answer to a hello: from now on the robot's audio is heard. ``to_boot`` is set. No payload."""
+
+    kind: Literal["welcome"] = "welcome"
+    software: Words = ""
+
+
+class Refuse(_Down):
+    """The gateway will not serve this robot; the robot says why and asks again at a slow pace. No payload."""
+
+    kind: Literal["refuse"] = "refuse"
+    reason: Words
+
+
+class Speaker(_Down):
+    """A chunk for the speaker. Payload: s16le, interleaved, in the hello's ``speaker`` format."""
+
+    kind: Literal["speaker"] = "speaker"
+    turn: Turn
+    samples: int = Field(ge=1, le=4096)
+
+
+class TurnEnd(_Down):
+    """Every chunk of the turn has been sent. No payload."""
+
+    kind: Literal["turn_end"] = "turn_end"
+    turn: Turn
+
+
+class Flush(_Down):
+    """Barge-in: silence the speaker and drop all turns below ``turn`` (which is the new floor). No payload."""
+
+    kind: Literal["flush"] = "flush"
+    turn: Turn
+
+
+Phase = Literal["listening", "thinking", "speaking", "reconnecting", "refused"]
+
+
+class State(_Down):
+    """How the conversation stands. No payload."""
+
+    kind: Literal["state"] = "state"
+    state: Phase
+    reason: Words = ""
+    heard_us: Micros | None = None
+    """The robot's own ``t_us`` of the last mic chunk that held speech."""
+
+
+class Transcript(_Down):
+    """A piece of what was said. No payload."""
+
+    kind: Literal["transcript"] = "transcript"
+    who: Literal["person", "robot"]
+    text: str = Field(max_length=2000)
+    turn: Turn | None = None
+
+
+class BeatDown(_Down):
+    """Sent when nothing else was for 60 ms while mic chunks arrive, otherwise for 250 ms. No payload."""
+
+    kind: Literal["beat"] = "beat"
+    echo: Echo | None = None
+
+
+Up = Hello | Mic | Activity | Played | BeatUp | Bye
+Down = Welcome | Refuse | Speaker | TurnEnd | Flush | State | Transcript | BeatDown
+
+UP: TypeAdapter[Up] = TypeAdapter(Annotated[Up, Field(discriminator="kind")])
+DOWN: TypeAdapter[Down] = TypeAdapter(Annotated[Down, Field(discriminator="kind")])

@@ -1,0 +1,52 @@
+"""PCM: its format, and the conversion between s16le bytes and float32 samples."""
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+Samples = npt.NDArray[np.float32]
+"""float32 samples of shape ``(n, channels)``, nominally within -1..1."""
+
+CHUNK_MS = 20
+"""How much audio one message on the link carries, in either direction."""
+
+SAMPLE_BYTES = 2
+FULL_SCALE = 32768.0
+
+
+class Format(BaseModel):
+    """Rate and channel count of PCM audio; the sample type on the link is always s16le, interleaved."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rate_hz: int = Field(ge=8000, le=48000)
+    channels: int = Field(ge=1, le=2)
+
+    @property
+    def chunk_samples(self) -> int:
+        """Samples per channel in a chunk of the usual length."""
+        return self.rate_hz * CHUNK_MS // 1000
+
+    def pcm_bytes(self, samples: int) -> int:
+        """The size of so many samples per channel."""
+        return samples * self.channels * SAMPLE_BYTES
+
+    def ms(self, samples: int) -> float:
+        """How long so many samples per channel last."""
+        return samples * 1000.0 / self.rate_hz
+
+
+def to_pcm16(samples: Samples) -> bytes:
+    """Interleaved s16le of float32 samples; what lies beyond full scale is clipped, never wrapped, and NaN is silence."""
+    scaled = np.nan_to_num(samples, nan=0.0) * np.float32(FULL_SCALE)
+    pcm: bytes = np.clip(np.rint(scaled), -32768, 32767).astype("<i2").tobytes()
+    return pcm
+
+
+def from_pcm16(pcm: bytes, channels: int) -> Samples:
+    """float32 samples ``(n, channels)`` of interleaved s16le.
+
+    Raises:
+        ValueError: If the bytes are no whole number of samples of that many channels.
+    """
+    return np.frombuffer(pcm, dtype="<i2").reshape(-1, channels).astype(np.float32) / np.float32(FULL_SCALE)

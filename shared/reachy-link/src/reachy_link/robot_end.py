@@ -1,0 +1,197 @@
+"""The robot's end of the link: two sockets that dial one gateway, and words for what keeps them from it."""
+
+import asyncio
+import errno
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import zmq
+
+from reachy_link.keys import RobotIdentity
+from reachy_link.sockets import Drain, Monitor, SyncSocket, receive, set_dialer
+from reachy_link.wire import Parts, down_topic
+
+
+class Address(NamedTuple):
+    """Where a gateway listens."""
+
+    host: str
+    up_port: int = 5555
+    down_port: int = 5556
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.up_port}+{self.down_port}"
+
+
+class Trouble(NamedTuple):
+    """Why the link does not stand."""
+
+    cause: str
+    """A short word, the same for the same cause."""
+    words: str
+    """What is wrong and what to do."""
+    refused: bool = False
+    """Whether the gateway was reached and said no."""
+
+
+class RobotEnd:
+    """Publishes to, and hears from, one gateway.
+
+    libzmq dials again by itself while nobody listens, never after a refusal, and ten times a second at a wrong key: so after
+    any failed handshake this end hangs up and dials anew at a pace of its own.
+
+    Args:
+        on_parts: Called with the parts of each message that comes down.
+        on_trouble: Called at every failed attempt.
+    """
+
+    REDIAL_S: Final = (0.5, 1.0, 2.0, 4.0)
+
+    def __init__(
+        self,
+        identity: RobotIdentity,
+        address: Address,
+        on_parts: Callable[[Sequence[bytes]], None],
+        on_trouble: Callable[[Trouble], None],
+    ) -> None:
+        self.address = address
+        self._identity = identity
+        self._on_parts = on_parts
+        self._on_trouble = on_trouble
+        self._context = zmq.Context(io_threads=1)
+        self._up: SyncSocket = self._context.socket(zmq.PUB)
+        self._down: SyncSocket = self._context.socket(zmq.SUB)
+        self._topic = down_topic(identity.robot)
+        for socket in (self._up, self._down):
+            set_dialer(socket, identity.keys, identity.gateway_public)
+        self._down.subscribe(self._topic)
+        self._lines = [_Line(self, self._up, address.up_port), _Line(self, self._down, address.down_port)]
+        self._drain = Drain(self._down, self._ready)
+
+    def send(self, parts: Parts) -> bool:
+        """Publish; false if there is no connection or no room, and the message is gone."""
+        try:
+            for part in parts[:-1]:
+                self._up.send(part, zmq.SNDMORE | zmq.NOBLOCK)
+            self._up.send(parts[-1], zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def resubscribe(self) -> None:
+        """Ask for the downlink again, over the connection that there is."""
+        self._down.unsubscribe(self._topic)
+        self._down.subscribe(self._topic)
+
+    def redial(self, address: Address | None = None) -> None:
+        """Hang up and dial, another gateway if one is given."""
+        self.address = address or self.address
+        for line, port in zip(self._lines, self.address[1:], strict=True):
+            line.redial(f"tcp://{self.address.host}:{port}")
+
+    def close(self) -> None:
+        """Hang up; what was not sent yet is gone."""
+        self._drain.close()
+        for line in self._lines:
+            line.close()
+        self._context.destroy(linger=0)
+
+    def _ready(self) -> bool:
+        try:
+            parts = receive(self._down)
+        except zmq.Again:
+            return False
+        self._on_parts([part.bytes for part in parts])
+        return True
+
+    def failed(self, trouble: Trouble) -> None:
+        """Called by a line."""
+        self._on_trouble(trouble)
+
+    def explain(self, event: int, value: int, endpoint: str) -> Trouble | None:
+        """What a monitor event means for a person, if anything."""
+        robot, public = self._identity.robot, self._identity.keys.public.decode()
+        match event:
+            case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                admit = f"reachy-keys admit {robot} '{public}'"
+                return Trouble(
+                    "key", f"the gateway at {endpoint} refused this robot's key; on the gateway: {admit}", refused=True
+                )
+            case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+                return Trouble("protocol", f"what listens at {endpoint} is no gateway of Reachy Link: check ROBOT_GATEWAY")
+            case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL if value == errno.EAGAIN:
+                return Trouble("mute", f"what listens at {endpoint} does not answer as a gateway: check ROBOT_GATEWAY")
+            case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+                key = self._identity.gateway_public.decode()
+                return Trouble(
+                    "gateway-key",
+                    f"{endpoint} hung up during the handshake: either it is not ready, or its public key is not {key}; "
+                    "compare with the gateway's self.pub, and mend with: reachy-keys trust KEY",
+                )
+            case zmq.EVENT_CONNECT_RETRIED:
+                return Trouble("unreachable", f"nobody listens at {endpoint}: is the gateway running, and is this its address?")
+        return None
+
+
+class _Line:
+    """One socket's connection: its monitor, and its own pace of dialling after failed handshakes."""
+
+    HANDSHAKE_FAILURES: Final = (
+        zmq.EVENT_HANDSHAKE_FAILED_AUTH,
+        zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
+        zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
+    )
+
+    EVENTS: Final = (
+        zmq.EVENT_CONNECT_RETRIED
+        | zmq.EVENT_HANDSHAKE_SUCCEEDED
+        | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+        | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+        | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    )
+
+    def __init__(self, end: RobotEnd, socket: SyncSocket, port: int) -> None:
+        self._end = end
+        self._socket = socket
+        self._endpoint = f"tcp://{end.address.host}:{port}"
+        self._failures = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._monitor = Monitor(socket, self._event, self.EVENTS)
+        self._connected = False
+        self._dial()
+
+    def redial(self, endpoint: str) -> None:
+        self._hang_up()
+        self._endpoint = endpoint
+        self._failures = 0
+        self._dial()
+
+    def close(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._monitor.close()
+
+    def _dial(self) -> None:
+        self._socket.connect(self._endpoint)
+        self._connected = True
+
+    def _hang_up(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._connected:
+            self._connected = False
+            self._socket.disconnect(self._endpoint)
+
+    def _event(self, event: int, value: int, _endpoint: str) -> None:
+        if not self._connected:
+            return  # of a connection that was hung up
+        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._failures = 0
+        if trouble := self._end.explain(event, value, self._endpoint.removeprefix("tcp://")):
+            self._end.failed(trouble)
+        if event in self.HANDSHAKE_FAILURES:
+            self._hang_up()
+            delay_s = RobotEnd.REDIAL_S[min(self._failures, len(RobotEnd.REDIAL_S) - 1)]
+            self._failures += 1
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._dial)

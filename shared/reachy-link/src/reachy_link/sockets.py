@@ -1,0 +1,127 @@
+"""What both ends do with a ZeroMQ socket: its options, draining it from the event loop, and reading its monitor."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from reachy_link.keys import KeyPair
+
+SyncSocket = zmq.Socket[bytes]
+
+ZAP_DOMAIN: Final = b"reachy"
+UP_MESSAGE_MAX_BYTES: Final = 16384
+DOWN_SUBSCRIPTION_MAX_BYTES: Final = 512
+SEND_QUEUE_MESSAGES: Final = 200
+"""At one message per 20 ms that is 4 s; the pacer and the ack window keep far less under way."""
+
+
+def set_common(socket: SyncSocket) -> None:
+    """Options of every socket of the link; ``docs/protocol.md`` says what each is for."""
+    socket.linger = 0
+    socket.heartbeat_ivl, socket.heartbeat_timeout, socket.heartbeat_ttl = 500, 1500, 2000
+    socket.handshake_ivl = 2000
+    socket.sndhwm = socket.rcvhwm = SEND_QUEUE_MESSAGES
+
+
+def set_dialer(socket: SyncSocket, keys: KeyPair, gateway_public: bytes) -> None:
+    """Make the socket one that dials a gateway it can authenticate."""
+    set_common(socket)
+    socket.reconnect_ivl, socket.reconnect_ivl_max, socket.connect_timeout = 100, 1000, 1000
+    socket.immediate = True
+    socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = gateway_public, keys.public, keys.secret
+
+
+def set_listener(socket: SyncSocket, keys: KeyPair, message_max_bytes: int) -> None:
+    """Make the socket one that only admitted keys can reach: without a ZAP handler it refuses everyone."""
+    set_common(socket)
+    socket.backlog = 1024
+    socket.maxmsgsize = message_max_bytes
+    socket.curve_server = True
+    socket.curve_secretkey = keys.secret
+    socket.zap_domain = ZAP_DOMAIN
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+
+def receive(socket: SyncSocket) -> list[zmq.Frame]:
+    """All parts of the next message, with its peer's properties.
+
+    Raises:
+        zmq.Again: If there is none.
+    """
+    part = socket.recv(zmq.NOBLOCK, copy=False)
+    parts = [part]
+    while part.more:
+        part = socket.recv(zmq.NOBLOCK, copy=False)
+        parts.append(part)
+    return parts
+
+
+class Drain:
+    """Hands a socket's messages to a callback from the event loop, a bounded number per wake-up.
+
+    A ZeroMQ socket's descriptor is edge-triggered: an edge is lost when the socket is used in between, so :meth:`poke`
+    is called after sends on the same socket and every 50 ms besides.
+    """
+
+    BUDGET: Final = 512
+    TICK_S: Final = 0.05
+
+    def __init__(self, socket: SyncSocket, on_ready: Callable[[], bool], before: Callable[[], object] | None = None) -> None:
+        """``on_ready`` takes one message from the socket, false if there was none; ``before`` is called once per wake-up."""
+        self._socket = socket
+        self._before = before
+        self._on_ready = on_ready
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self._loop.add_reader(socket.fileno(), self.poke)
+        self._timer = self._loop.call_later(self.TICK_S, self._tick)
+        self._again: asyncio.Handle | None = None
+
+    def poke(self) -> None:
+        """Take what is there; if that is more than the budget, let others run and go on."""
+        self._again = None
+        if self._before and not self._closed:
+            self._before()
+        for _ in range(self.BUDGET):
+            if self._closed or not self._on_ready():
+                return
+        self._again = self._loop.call_soon(self.poke)
+
+    def close(self) -> None:
+        """Stop; the socket stays open."""
+        if not self._closed:
+            self._closed = True
+            self._timer.cancel()
+            self._loop.remove_reader(self._socket.fileno())
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(self.TICK_S, self._tick)
+        if self._again is None:
+            self.poke()
+
+
+class Monitor:
+    """Reports a socket's connection events to a callback as ``(event, value, endpoint)``."""
+
+    def __init__(self, socket: SyncSocket, on_event: Callable[[int, int, str], None], events: int) -> None:
+        self._socket = socket
+        self._on_event = on_event
+        self._pair = socket.get_monitor_socket(events)
+        self._drain = Drain(self._pair, self._ready)
+
+    def close(self) -> None:
+        """Stop monitoring; called before the socket is closed."""
+        self._drain.close()
+        self._socket.disable_monitor()
+
+    def _ready(self) -> bool:
+        try:
+            parts: Sequence[bytes] = self._pair.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        event = parse_monitor_message(list(parts))
+        self._on_event(int(event["event"]), int(event["value"]), event["endpoint"].decode(errors="replace"))
+        return True

@@ -1,0 +1,143 @@
+"""The wire codec: three parts, a validated header, and a payload that is as long as the header says.
+
+A message is ``[topic, header, payload]``: the topic ``<robot>/up`` or ``<robot>/down``, a JSON header, and PCM or nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from reachy_link.messages import DOWN, UP, VERSION, Down, Mic, Speaker, Up
+from reachy_link.pcm import Format
+
+HEADER_MAX_BYTES: Final = 4096
+PAYLOAD_MAX_BYTES: Final = 8192
+TOPIC_MAX_BYTES: Final = 63 + len("/down")
+
+Parts = tuple[bytes, bytes, bytes]
+M = TypeVar("M", Up, Down)
+
+
+class WireError(ValueError):
+    """A message that is not of this protocol: to be counted under its cause and dropped.
+
+    Args:
+        cause: One of a small fixed set of words, fit for a counter's label.
+        detail: What was wrong, for a person.
+    """
+
+    def __init__(self, cause: str, detail: str) -> None:
+        super().__init__(f"{cause}: {detail}")
+        self.cause = cause
+        self.detail = detail
+
+
+class VersionError(WireError):
+    """The peer speaks another version of the protocol."""
+
+    def __init__(self, theirs: int) -> None:
+        older = "the other end" if theirs < VERSION else "this end"
+        super().__init__("version", f"the other end speaks protocol version {theirs}, this end {VERSION}: upgrade {older}")
+        self.theirs = theirs
+
+
+def up_topic(robot: str) -> bytes:
+    """The topic of everything that a robot publishes."""
+    return f"{robot}/up".encode()
+
+
+def down_topic(robot: str) -> bytes:
+    """The topic of everything that a robot is told."""
+    return f"{robot}/down".encode()
+
+
+def pack_up(message: Up, payload: bytes = b"") -> Parts:
+    """The parts of a message to the gateway."""
+    return up_topic(message.robot), message.model_dump_json(exclude_none=True).encode(), payload
+
+
+def pack_down(message: Down, payload: bytes = b"") -> Parts:
+    """The parts of a message to a robot."""
+    return down_topic(message.robot), message.model_dump_json(exclude_none=True).encode(), payload
+
+
+def unpack_up(parts: Sequence[bytes]) -> tuple[Up, bytes]:
+    """Header and payload of a robot's message.
+
+    Raises:
+        WireError: If the parts are not of this protocol. Whether the sender may speak for the robot is not decided here.
+    """
+    topic, header, payload = _sized(parts)
+    message = _validated(UP.validate_json, header)
+    if topic != up_topic(message.robot):
+        raise WireError("topic", f"robot {message.robot!r} in the header, {topic!r} as topic")
+    return message, payload
+
+
+def unpack_down(parts: Sequence[bytes]) -> tuple[Down, bytes]:
+    """Header and payload of a gateway's message.
+
+    Raises:
+        WireError: If the parts are not of this protocol.
+    """
+    topic, header, payload = _sized(parts)
+    message = _validated(DOWN.validate_json, header)
+    if topic != down_topic(message.robot):
+        raise WireError("topic", f"robot {message.robot!r} in the header, {topic!r} as topic")
+    return message, payload
+
+
+def check_payload(message: Up | Down, payload: bytes, pcm: Format | None) -> None:
+    """Compare the payload's length with the header and with the format that the hello agreed on.
+
+    Raises:
+        WireError: If they differ, or if audio comes before any format was agreed.
+    """
+    if not isinstance(message, Mic | Speaker):
+        expected = 0
+    elif pcm is None:
+        raise WireError("format", f"{message.kind} before any hello")
+    else:
+        expected = pcm.pcm_bytes(message.samples)
+    if len(payload) != expected:
+        raise WireError("payload", f"{message.kind} has {len(payload)} bytes of payload, expected {expected}")
+
+
+def _sized(parts: Sequence[bytes]) -> Parts:
+    if len(parts) != 3:  # noqa: PLR2004
+        raise WireError("parts", f"{len(parts)} parts, expected 3")
+    topic, header, payload = parts
+    if len(topic) > TOPIC_MAX_BYTES:
+        raise WireError("topic", f"topic of {len(topic)} bytes, at most {TOPIC_MAX_BYTES} are allowed")
+    if len(header) > HEADER_MAX_BYTES:
+        raise WireError("oversized", f"header of {len(header)} bytes, at most {HEADER_MAX_BYTES} are allowed")
+    if len(payload) > PAYLOAD_MAX_BYTES:
+        raise WireError("oversized", f"payload of {len(payload)} bytes, at most {PAYLOAD_MAX_BYTES} are allowed")
+    return topic, header, payload
+
+
+class _AnyVersion(BaseModel):
+    v: int
+
+
+def _validated(validate: Callable[[bytes], M], header: bytes) -> M:
+    try:
+        return validate(header)
+    except ValidationError as error:
+        raise _explained(error, header) from None
+
+
+def _explained(error: ValidationError, header: bytes) -> WireError:
+    """The error as a person wants to read it: another version and an unknown kind come before the rest."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(step) for step in first["loc"])
+    try:
+        theirs = _AnyVersion.model_validate_json(header).v
+    except ValidationError:
+        theirs = VERSION
+    if theirs != VERSION:
+        return VersionError(theirs)
+    if first["type"] == "union_tag_invalid":
+        return WireError("kind", first["msg"])
+    return WireError("header", f"{where or 'header'}: {first['msg']}")

@@ -1,0 +1,64 @@
+"""Who may connect: the ZAP handler (https://rfc.zeromq.org/spec/27/) of a gateway's sockets."""
+
+from collections.abc import Callable
+from typing import Final
+
+import zmq
+from zmq.utils import z85
+
+from reachy_link.keys import Keyring
+from reachy_link.sockets import ZAP_DOMAIN, Drain, SyncSocket
+
+VERSION: Final = b"1.0"
+KEY_BYTES: Final = 32
+
+
+class Zap:
+    """Answers for each handshake whether its key is admitted; the User-Id of what it admits is that key, in Z85.
+
+    Never fails open, and never leaves a handshake unanswered: on a fault of its own the answer is 300, "try again later".
+
+    Args:
+        on_bad: Told of every refusal.
+    """
+
+    def __init__(self, context: zmq.Context[SyncSocket], ring: Keyring, on_bad: Callable[[str, str, str], None]) -> None:
+        self._ring = ring
+        self._on_bad = on_bad
+        self._socket: SyncSocket = context.socket(zmq.REP)
+        self._socket.linger = 0
+        self._socket.bind("inproc://zeromq.zap.01")
+        self._drain = Drain(self._socket, self._ready)
+
+    def close(self) -> None:
+        """Stop answering: from now on nobody gets in."""
+        self._drain.close()
+        self._socket.close(linger=0)
+
+    def _ready(self) -> bool:
+        try:
+            parts = self._socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        status, text, user_id = b"300", b"not ready", b""
+        try:
+            status, text, user_id = self._decide(parts)
+        finally:
+            request_id = parts[1] if len(parts) > 1 else b""
+            self._socket.send_multipart([VERSION, request_id, status, text, user_id, b""])
+        return True
+
+    def _decide(self, parts: list[bytes]) -> tuple[bytes, bytes, bytes]:
+        match parts:
+            case [version, _, domain, address, _, b"CURVE", key] if (
+                version == VERSION and domain == ZAP_DOMAIN and len(key) == KEY_BYTES
+            ):
+                public = z85.encode(key)
+                self._ring.refresh()
+                if self._ring.robot_of(public.decode()) is not None:
+                    return b"200", b"OK", public
+                peer = address.decode(errors="replace")
+                self._on_bad("key", "", f"{peer} dialled with {public.decode()}, which is not admitted")
+                return b"400", b"key not admitted", b""
+        self._on_bad("mechanism", "", "a handshake without CURVE")
+        return b"400", b"CURVE only", b""
