@@ -153,7 +153,8 @@ class RobotCore:
         self._echo: Echo | None = None
         self._gateway_boot: str | None = None
         self.welcomed = False
-        self._refused = ""
+        self.refused = ""
+        """Why the gateway will not serve this robot, if it said so."""
         self._phase: Phase | None = None
         self._since = now
         """When the link last stood, or the robot started."""
@@ -302,15 +303,15 @@ class RobotCore:
             out += [Log(f"connected to the gateway ({message.software})"), Notice(Moment.READY)]
             if self._sounded:
                 out.append(Say("connected"))
-        self.welcomed, self._refused, self._trouble, self._sounded = True, "", None, False
+        self.welcomed, self.refused, self._trouble, self._sounded = True, "", None, False
         self._since = now
         return out
 
     def _refuse(self, reason: str, now: float) -> list[Out]:
         out = self._unwelcome(now)
         self._last_hello = now
-        if reason != self._refused:
-            self._refused = reason
+        if reason != self.refused:
+            self.refused = reason
             out += [Log(f"the gateway refused this robot: {reason}", warning=True), *self._sound("refused", now)]
         return out
 
@@ -396,10 +397,10 @@ class RobotCore:
             self._last_redial = now
             out.append(Redial())
         if not self.welcomed:
-            if now - self._last_hello >= (HELLO_REFUSED_S if self._refused else HELLO_S):
+            if now - self._last_hello >= (HELLO_REFUSED_S if self.refused else HELLO_S):
                 self._last_hello = now
                 out.append(self._hello(now))
-            if not self._refused and now - self._since > SOUND_AFTER_S:
+            if not self.refused and now - self._since > SOUND_AFTER_S:
                 out += self._sound("no-gateway", now)
         elif now - self._last_sent >= BEAT_S or now - self._last_echo >= ECHO_S:
             self._last_echo = now

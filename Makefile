@@ -1,0 +1,41 @@
+# make demo     a whole conversation on this machine, without Docker, robot, key or cloud
+# make test     everything that this machine can test; its last lines say what did not run and how to make it run
+# make check    format, lint and types
+# make bench    the latency table
+# make lock     compile the hash-locked requirements anew
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := $(wildcard shared/*/pyproject.toml services/*/pyproject.toml)
+SOURCES := $(wildcard shared/*/src services/*/src)
+
+.PHONY: demo test check bench lock clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/ready
+	$(BIN)/python tools/demo.py
+
+test: $(VENV)/ready
+	tests/run
+
+check: $(VENV)/ready
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy $(SOURCES) tools bench
+
+bench: $(VENV)/ready
+	$(BIN)/python bench/latency.py
+
+lock: $(VENV)/ready
+	PATH=$(BIN):$$PATH requirements/compile $(ARGS)
+
+$(VENV)/ready: requirements/build.txt requirements/dev.txt $(PACKAGES)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Reachy Link needs Python 3.11 or newer: make PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo 'On Debian: apt install python3-venv' >&2; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements/build.txt requirements/dev.txt
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation $(foreach package,$(PACKAGES),-e $(dir $(package)))
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .venv-reachy .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

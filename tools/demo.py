@@ -1,0 +1,114 @@
+"""A whole conversation on this machine: simulator, gateway and virtual robot as three processes, ended with the last answer."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+SPEAKER_WAV = ROOT / "out" / "speaker.wav"
+START_S = 20.0
+
+
+def main() -> int:
+    """Exit status 0 if the robot heard every answer."""
+    with tempfile.TemporaryDirectory(prefix="reachy-link-") as work:
+        return converse(Path(work))
+
+
+def converse(work: Path) -> int:
+    """Start the three, wait for the robot, stop the rest."""
+    sim, up, down, health = free_ports(4)
+    subprocess.run([BIN / "reachy-keys", "--dir", work / "gateway", "demo", work / "robot", "reachy-1"], check=True)
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        # A demo never talks to Google, whatever the environment or .env would have it do.
+        running.append(start("gemini-live-sim", SIM_HOST="127.0.0.1", SIM_PORT=sim, SIM_TLS_DIR=work / "tls"))
+        wait_for("the simulator's certificate", (work / "tls" / "root.pem").exists, running)
+        running.append(
+            start(
+                "gemini-gateway",
+                REACHY_KEYS_DIR=work / "gateway",
+                REACHY_HEALTH_PORT=health,
+                GATEWAY_HOST="127.0.0.1",
+                GATEWAY_UP_PORT=up,
+                GATEWAY_DOWN_PORT=down,
+                GATEWAY_SIM_URL=f"https://127.0.0.1:{sim}",
+                GATEWAY_SIM_ROOT=work / "tls" / "root.pem",
+            )
+        )
+        wait_for("the gateway", lambda: listens(health), running)
+        robot = start(
+            "robot-io",
+            REACHY_KEYS_DIR=work / "robot",
+            ROBOT_DEVICE="wav",
+            ROBOT_GATEWAY="127.0.0.1",
+            ROBOT_UP_PORT=up,
+            ROBOT_DOWN_PORT=down,
+            ROBOT_UTTERANCES=ROOT / "services" / "robot-io" / "utterances",
+            ROBOT_SPEAKER_WAV=SPEAKER_WAV,
+        )
+        running.append(robot)
+        status = robot.wait()
+    finally:
+        stop(running)
+    print(f"what the robot's speaker played: {SPEAKER_WAV.relative_to(ROOT)}")
+    return status
+
+
+def start(program: str, **settings: object) -> subprocess.Popen[bytes]:
+    """One of our programs, with these settings and none of the caller's."""
+    foreign = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return subprocess.Popen([BIN / program], env=clean | {name: str(value) for name, value in settings.items()})
+
+
+def stop(running: list[subprocess.Popen[bytes]]) -> None:
+    """End what still runs: by asking first."""
+    for process in reversed(running):
+        process.send_signal(signal.SIGTERM)
+    for process in running:
+        try:
+            process.wait(timeout=3)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def wait_for(what: str, ready: Callable[[], bool], running: list[subprocess.Popen[bytes]]) -> None:
+    """Wait until it is ready.
+
+    Raises:
+        SystemExit: If something ended instead, or it takes too long.
+    """
+    deadline = time.monotonic() + START_S
+    while not ready():
+        if time.monotonic() > deadline or any(process.poll() is not None for process in running):
+            sys.exit(f"demo: {what} did not start; see the lines above")
+        time.sleep(0.05)
+
+
+def listens(port: int) -> bool:
+    """Whether something accepts connections there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_ports(n: int) -> list[int]:
+    """Ports of the loopback that nobody uses now."""
+    probes = [socket.socket() for _ in range(n)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+if __name__ == "__main__":
+    sys.exit(main())
