@@ -1,22 +1,30 @@
 """Fixtures for all tests."""
 
-from collections.abc import Callable
-
 import pytest
-from google.genai import types
 from pydantic import SecretStr
 
-from gemini_gateway.live import Endpoint, Live
-from gemini_gateway.voice import GeminiVoice
+from gemini_gateway.ledger import Ledger
+from gemini_gateway.live import Endpoint
+from gemini_gateway.personas import Gateway, Persona, Personas
+from gemini_gateway.voices import Voices
 
 
 @pytest.fixture
-def gemini():
-    """Makes Gemini voices that talk to a simulator."""
+def office(tmp_path):
+    """Makes what the voices of a gateway share, for a simulator."""
+    ledgers = []
 
-    def make(sim) -> Callable[[str], GeminiVoice]:
-        live = Live(Endpoint("the simulator", SecretStr("test-key"), sim.url, sim.root_path))
-        config = types.LiveConnectConfig(response_modalities=[types.Modality.AUDIO])
-        return lambda _robot: GeminiVoice(live, "gemini-3.8-live", config)
+    def make(sim, persona: Persona | None = None, **changes) -> Voices:
+        endpoint = Endpoint("the simulator", SecretStr("test-key"), sim.url, sim.root_path)
+        ledgers.append(Ledger(tmp_path / "ledger.sqlite"))
+        return Voices(lambda: endpoint, Personas(persona or Persona(), {}, Gateway(), {}), ledgers[-1], **changes)
 
-    return make
+    yield make
+    for ledger in ledgers:
+        ledger.close()
+
+
+@pytest.fixture
+def gemini(office):
+    """Makes the maker of Gemini voices that talk to a simulator."""
+    return lambda sim, **changes: office(sim, **changes).make

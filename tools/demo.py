@@ -41,6 +41,7 @@ def converse(work: Path) -> int:
                 GATEWAY_DOWN_PORT=down,
                 GATEWAY_SIM_URL=f"https://127.0.0.1:{sim}",
                 GATEWAY_SIM_ROOT=work / "tls" / "root.pem",
+                GATEWAY_LEDGER=work / "ledger.sqlite",
             )
         )
         wait_for("the gateway", lambda: listens(health), running)
@@ -53,6 +54,7 @@ def converse(work: Path) -> int:
             ROBOT_DOWN_PORT=down,
             ROBOT_UTTERANCES=ROOT / "services" / "robot-io" / "utterances",
             ROBOT_SPEAKER_WAV=SPEAKER_WAV,
+            ROBOT_SHOW_TRANSCRIPTS=True,
         )
         running.append(robot)
         status = robot.wait()

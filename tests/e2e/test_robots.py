@@ -82,16 +82,18 @@ async def test_a_bug_in_one_robots_tasks_is_its_own_and_it_talks_again(tmp_path,
 
 async def test_one_robot_too_many_is_refused_in_words_and_served_when_there_is_room(tmp_path, caplog):
     made = Keys(tmp_path, *NAMES[:2])
-    async with running_hub(made, lambda _: MockVoice(), max_robots=1) as hub:
-        async with running_robot(made.robot("reachy-1"), hub.bound) as first:
-            await first.welcomed()
-            async with running_robot(made.robot("reachy-2"), hub.bound) as second:
-                await second.desk.until(lambda: second.core.refused)
-                assert "serves 1 robots already" in second.core.refused
-                first.task.cancel()
-                await second.desk.until(lambda: second.core.welcomed)
-                second.desk.say(NUMBERS[0])
-                await second.answered(1)
+    async with (
+        running_hub(made, lambda _: MockVoice(), max_robots=1) as hub,
+        running_robot(made.robot("reachy-1"), hub.bound) as first,
+    ):
+        await first.welcomed()
+        async with running_robot(made.robot("reachy-2"), hub.bound) as second:
+            await second.desk.until(lambda: second.core.refused)
+            assert "serves 1 robots already" in second.core.refused
+            first.task.cancel()
+            await second.desk.until(lambda: second.core.welcomed)
+            second.desk.say(NUMBERS[0])
+            await second.answered(1)
 
 
 async def test_a_robot_that_starts_again_is_served_anew(tmp_path):

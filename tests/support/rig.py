@@ -55,9 +55,10 @@ class Keys:
 
 @asynccontextmanager
 async def running_hub(
-    made: Keys, make_voice: MakeVoice, bind: Bind = Bind("127.0.0.1", 0, 0), max_robots: int = 20
+    made: Keys, make_voice: MakeVoice, up_port: int = 0, down_port: int = 0, max_robots: int = 20
 ) -> AsyncIterator[Hub]:
     """A gateway on ports of its own."""
+    bind = Bind("127.0.0.1", up_port, down_port)
     hub = Hub(made.pair, keys.Keyring(made.gateway_dir), bind, make_voice, max_robots=max_robots, software="test")
     task = asyncio.create_task(hub.run())
     try:

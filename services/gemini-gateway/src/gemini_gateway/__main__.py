@@ -2,34 +2,41 @@
 
 import sys
 
-from google.genai import types
-
-from gemini_gateway.live import Live
+from gemini_gateway import personas
+from gemini_gateway.ledger import Ledger, LedgerError
+from gemini_gateway.live import Endpoint
 from gemini_gateway.settings import GeminiSettings
-from gemini_gateway.voice import GeminiVoice
+from gemini_gateway.voices import Voices
 from reachy_gateway import service
-from reachy_gateway.voice import Voice
-from reachy_link.config import load
+from reachy_link.config import fail, load
 
 
 def main() -> int:
     """Serve until a signal comes; exit status 0, or 2 for bad configuration."""
     settings = load(GeminiSettings)
-    endpoint = settings.endpoint()
-    live = Live(endpoint)
-    config = types.LiveConnectConfig(
-        response_modalities=[types.Modality.AUDIO],
-        system_instruction=settings.instruction,
-        speech_config=types.SpeechConfig(
-            voice_config=types.VoiceConfig(prebuilt_voice_config=types.PrebuiltVoiceConfig(voice_name=settings.voice))
-        ),
+    shared, problems = personas.read(settings.robots_file, settings.model)
+    if problems:
+        fail(problems)
+    try:
+        ledger = Ledger(settings.ledger.expanduser())
+    except LedgerError as error:
+        fail([f"GATEWAY_LEDGER: {error}"])
+
+    def endpoint() -> Endpoint:
+        """Read anew, as the key's file may have changed."""
+        return GeminiSettings().endpoint()
+
+    voices = Voices(
+        endpoint,
+        shared,
+        ledger,
+        robots_file=settings.robots_file,
+        model=settings.model,
+        transcripts=settings.transcripts_dir,
     )
-
-    def make_voice(_robot: str) -> Voice:
-        return GeminiVoice(live, settings.model, config)
-
     secrets = [settings.api_key.get_secret_value()] if settings.api_key else []
-    return service.main("gemini-gateway", settings, make_voice, f"talking to {endpoint.name}, model {settings.model}", secrets)
+    banner = f"talking to {settings.endpoint().name}, model {shared.default.model}"
+    return service.main("gemini-gateway", settings, voices.make, banner, secrets, beside=voices.watch, on_hangup=voices.reload)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,16 +13,9 @@ from google import genai
 from google.genai import errors, types
 from pydantic import SecretStr
 
-from reachy_gateway.voice import (
-    HEARS_HZ,
-    Audio,
-    Interrupted,
-    ReplyGenerated,
-    Said,
-    SpeechNoticed,
-    TurnComplete,
-    VoiceEvent,
-)
+from gemini_gateway.events import GoAway, LiveError, Modality, Resumable, ServerEvent, Tokens, ToolCall, Unknown
+from gemini_gateway.personas import Persona
+from reachy_gateway.voice import HEARS_HZ, Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 
 API_VERSION: Final = "v1beta"
 """google-genai 3 asks for v1 by default; every page on Live shows v1beta."""
@@ -39,58 +32,14 @@ class Endpoint:
         name: For people: "Google", "the simulator", or the address.
         base_url: None is the SDK's own, Google's.
         root: A certificate to trust beside the system's.
+        key_file: Where the key came from, if it was a file.
     """
 
     name: str
     key: SecretStr = field(repr=False)
     base_url: str | None = None
     root: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GoAway:
-    """The server will close the connection."""
-
-    time_left_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Resumable:
-    """The newest handle to resume the session with; None while it cannot be resumed."""
-
-    handle: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """The model wants functions called."""
-
-    calls: tuple[tuple[str, str], ...]
-    """``(id, name)`` of each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """A message that the SDK cannot read; the connection goes on."""
-
-    detail: str
-
-
-ServerEvent = VoiceEvent | GoAway | Resumable | ToolCall | Unknown | types.UsageMetadata
-
-
-class LiveError(Exception):
-    """A connection that could not be made, or was lost.
-
-    Args:
-        kind: ``refused`` is what trying again cannot mend, ``quota`` what only time can, ``lost`` everything else.
-        words: What happened and what to do.
-    """
-
-    def __init__(self, kind: Literal["lost", "quota", "refused"], words: str) -> None:
-        super().__init__(words)
-        self.kind = kind
-        self.words = words
+    key_file: Path | None = None
 
 
 class Connection:
@@ -118,6 +67,36 @@ class Connection:
         else:
             await self._send(activity_end=types.ActivityEnd())
 
+    async def send_stream_end(self) -> None:
+        """Tell that the microphone has paused.
+
+        Raises:
+            LiveError: If the connection is lost.
+        """
+        await self._send(audio_stream_end=True)
+
+    async def decline(self, calls: Sequence[tuple[str, str]]) -> None:
+        """Answer tool calls that nobody serves, so that the model does not wait for them.
+
+        Raises:
+            LiveError: If the connection is lost.
+        """
+        answer = {"error": "unsupported: this robot has no such tool"}
+        responses = [types.FunctionResponse(id=call, name=name, response=answer) for call, name in calls]
+        with _told():
+            await self._session.send_tool_response(function_responses=responses)
+
+    async def remind(self, said: Sequence[tuple[Literal["person", "robot"], str]]) -> None:
+        """Tell a new session what was said in one that could not be resumed.
+
+        Raises:
+            LiveError: If the connection is lost.
+        """
+        roles = {"person": "user", "robot": "model"}
+        turns = [types.Content(role=roles[who], parts=[types.Part(text=text)]) for who, text in said]
+        with _told():
+            await self._session.send_client_content(turns=turns, turn_complete=False)
+
     async def receive(self) -> AsyncIterator[ServerEvent]:
         """What the server sends, until the connection ends; the SDK's own loop ends with every turn.
 
@@ -140,18 +119,29 @@ class Connection:
         await self._session.close()
 
     async def _send(self, **what: Any) -> None:
-        try:
+        with _told():
             await self._session.send_realtime_input(**what)
-        except (websockets.exceptions.WebSocketException, OSError, errors.APIError) as error:
-            raise explained(error) from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Whatever a send raises, in our own words: the SDK passes on the socket's exceptions."""
+    try:
+        yield
+    except (websockets.exceptions.WebSocketException, OSError, errors.APIError) as error:
+        raise explained(error) from error
 
 
 class Live:
     """Dials one endpoint. One for the whole process: making a client costs 90 ms."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
         self._trust = ssl.create_default_context()
+        self.retarget(endpoint)
+
+    def retarget(self, endpoint: Endpoint) -> None:
+        """Dial this endpoint from now on; what is open stays."""
+        self._endpoint = endpoint
         self._load_root()
         self._client = genai.Client(
             vertexai=False,
@@ -173,20 +163,20 @@ class Live:
         )
 
     @asynccontextmanager
-    async def connect(self, model: str, config: types.LiveConnectConfig) -> AsyncIterator[Connection]:
-        """An open session; closed with the block.
+    async def connect(self, persona: Persona, handle: str | None = None) -> AsyncIterator[Connection]:
+        """An open session, resumed by the handle if there is one; closed with the block.
 
         Raises:
             LiveError: If it cannot be opened; also whatever the block raises.
         """
-        connecting = self._client.aio.live.connect(model=model, config=config)
+        connecting = self._client.aio.live.connect(model=persona.model, config=config_of(persona, handle))
         try:
             session = await connecting.__aenter__()
         except ssl.SSLCertVerificationError as error:
             self._load_root()  # a simulator that was started anew has made itself a new certificate
-            raise LiveError("lost", f"{self._endpoint.name} is not trusted: {error.verify_message}") from error
+            raise LiveError("unreachable", f"{self._endpoint.name} is not trusted: {error.verify_message}") from error
         except (websockets.exceptions.WebSocketException, OSError, errors.APIError, ValueError) as error:
-            raise explained(error) from error
+            raise explained(error) from error  # OSError holds a dial's own timeout, too
         try:
             yield Connection(session)
         finally:
@@ -198,8 +188,10 @@ class Live:
 
 
 def translated(message: types.LiveServerMessage) -> Iterator[ServerEvent]:
-    """A message of the server as events: an interruption first, the turn's end last, every part in between."""
+    """A message of the server as events: usage and an interruption first, the turn's end last, every part in between."""
     content = message.server_content
+    if message.usage_metadata:
+        yield tokens_of(message.usage_metadata)  # before the turn's end, which it comes with
     if content and content.interrupted:
         yield Interrupted()
     if message.voice_activity and message.voice_activity.voice_activity_type == types.VoiceActivityType.ACTIVITY_START:
@@ -213,8 +205,6 @@ def translated(message: types.LiveServerMessage) -> Iterator[ServerEvent]:
             yield ReplyGenerated()
         if content.turn_complete:
             yield TurnComplete()
-    if message.usage_metadata:
-        yield message.usage_metadata
     if message.tool_call:
         yield ToolCall(tuple((call.id or "", call.name or "") for call in message.tool_call.function_calls or ()))
     if update := message.session_resumption_update:
@@ -230,6 +220,65 @@ def _audio(content: types.LiveServerContent) -> Iterator[Audio]:
         if blob and blob.data and (blob.mime_type or "").startswith("audio/pcm"):
             rate = re.search(r"rate=(\d+)", blob.mime_type or "")
             yield Audio(blob.data, int(rate[1]) if rate else DEFAULT_REPLY_HZ)
+
+
+MODALITIES: Final[dict[str, Modality]] = {"TEXT": "text", "AUDIO": "audio", "IMAGE": "image", "VIDEO": "image"}
+
+
+def tokens_of(usage: types.UsageMetadata) -> Tokens:
+    """Counts by modality. What the details leave out is counted as audio, the dearest; thoughts are text that is replied."""
+    prompt = _by_modality(usage.prompt_tokens_details, (usage.prompt_token_count or 0))
+    prompt["text"] = prompt.get("text", 0) + (usage.tool_use_prompt_token_count or 0)
+    reply = _by_modality(usage.response_tokens_details, usage.response_token_count or 0)
+    reply["text"] = reply.get("text", 0) + (usage.thoughts_token_count or 0)
+    return Tokens({kind: n for kind, n in prompt.items() if n}, {kind: n for kind, n in reply.items() if n})
+
+
+def _by_modality(details: Sequence[types.ModalityTokenCount] | None, total: int) -> dict[Modality, int]:
+    counts: dict[Modality, int] = {}
+    for detail in details or ():
+        kind = MODALITIES.get(detail.modality.value if detail.modality else "", "audio")
+        counts[kind] = counts.get(kind, 0) + (detail.token_count or 0)
+    if (rest := total - sum(counts.values())) > 0:
+        counts["audio"] = counts.get("audio", 0) + rest
+    return counts
+
+
+def config_of(persona: Persona, handle: str | None) -> types.LiveConnectConfig:
+    """A persona as the SDK wants it. Compression and resumption are always on: without them a session ends after 15 min."""
+    vad = persona.vad
+    detection = types.AutomaticActivityDetection(
+        disabled=True if vad.mode == "manual" else None,
+        start_of_speech_sensitivity=vad.start_sensitivity
+        and types.StartSensitivity(f"START_SENSITIVITY_{vad.start_sensitivity.upper()}"),
+        end_of_speech_sensitivity=vad.end_sensitivity
+        and types.EndSensitivity(f"END_SENSITIVITY_{vad.end_sensitivity.upper()}"),
+        prefix_padding_ms=vad.prefix_padding_ms,
+        silence_duration_ms=vad.silence_duration_ms,
+    )
+    transcription = types.AudioTranscriptionConfig() if persona.transcripts else None
+    proactive = persona.proactive_audio
+    return types.LiveConnectConfig(
+        response_modalities=[types.Modality.AUDIO],
+        system_instruction=persona.instruction,
+        temperature=persona.temperature,
+        speech_config=types.SpeechConfig(
+            voice_config=types.VoiceConfig(prebuilt_voice_config=types.PrebuiltVoiceConfig(voice_name=persona.voice)),
+            language_code=persona.language,
+        ),
+        thinking_config=persona.thinking_level
+        and types.ThinkingConfig(thinking_level=types.ThinkingLevel(persona.thinking_level.upper())),
+        proactivity=None if proactive is None else types.ProactivityConfig(proactive_audio=proactive),
+        enable_affective_dialog=persona.affective_dialog,
+        input_audio_transcription=transcription,
+        output_audio_transcription=transcription,
+        realtime_input_config=types.RealtimeInputConfig(
+            automatic_activity_detection=detection,
+            activity_handling=None if vad.interrupts else types.ActivityHandling.NO_INTERRUPTION,
+        ),
+        session_resumption=types.SessionResumptionConfig(handle=handle),
+        context_window_compression=types.ContextWindowCompressionConfig(sliding_window=types.SlidingWindow()),
+    )
 
 
 def seconds(text: str | None) -> float:
@@ -254,6 +303,8 @@ def explained(error: Exception) -> LiveError:
     elif isinstance(error, websockets.exceptions.ConnectionClosed):
         close = error.rcvd or error.sent
         text = f"{close.code} {close.reason}" if close else "connection lost"
+    elif isinstance(error, OSError | websockets.exceptions.InvalidMessage):
+        return LiveError("unreachable", f"Gemini cannot be reached ({type(error).__name__}: {error})"[:300])
     else:
         text = f"{type(error).__name__}: {error}"
     text = " ".join(text.split())[:300]

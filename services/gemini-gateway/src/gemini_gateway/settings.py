@@ -17,19 +17,22 @@ class GeminiSettings(GatewaySettings):
     model_config = SettingsConfigDict(env_prefix="GATEWAY_")
 
     api_key: SecretStr | None = Field(default=None, validation_alias="GEMINI_API_KEY")
-    """Or a file that holds it: ``GEMINI_API_KEY_FILE``."""
+    """Or a file that holds it, read anew when it changes: ``GEMINI_API_KEY_FILE``."""
+    api_key_file: Path | None = Field(default=None, validation_alias="GEMINI_API_KEY_FILE")
     base_url: str | None = Field(default=None, validation_alias="GOOGLE_GEMINI_BASE_URL", pattern=r"^https://")
     """Any other server that speaks the Live wire."""
     root_cert: Path | None = Field(default=None, validation_alias="GEMINI_ROOT_CERT")
     """A certificate to trust beside the system's, for that server."""
     sim_url: str = Field(default="https://gemini-live-sim:8765", pattern=r"^https://")
     sim_root: Path = Path("/tls/root.pem")
-    model: str = Field(default="gemini-3.8-live", validation_alias="GEMINI_MODEL", min_length=1)
-    voice: str = Field(default="Kore", validation_alias="GEMINI_VOICE", min_length=1)
-    instruction: str = Field(
-        default="You are Reachy Mini, a small friendly robot on a desk. You talk: answer in one to three short sentences.",
-        validation_alias="GEMINI_INSTRUCTION",
-    )
+    model: str | None = Field(default=None, validation_alias="GEMINI_MODEL", min_length=1)
+    """The model of robots for which the robots file names none."""
+    robots_file: Path | None = None
+    """Robots, personas, budgets and prices, in TOML; read anew when it changes."""
+    ledger: Path = Path("~/.local/share/reachy-link/ledger.sqlite")
+    """Where tokens and cost are booked."""
+    transcripts_dir: Path | None = None
+    """Where transcripts are kept for robots whose persona asks for that."""
 
     @model_validator(mode="before")
     @classmethod
@@ -44,7 +47,8 @@ class GeminiSettings(GatewaySettings):
         A key that was given never falls back to the simulator.
         """
         if self.base_url:
-            return Endpoint(self.base_url, self.api_key or SecretStr("none"), self.base_url, self.root_cert)
+            key = self.api_key or SecretStr("none")
+            return Endpoint(self.base_url, key, self.base_url, self.root_cert, self.api_key_file)
         if self.api_key:
-            return Endpoint("Google", self.api_key)
+            return Endpoint("Google", self.api_key, key_file=self.api_key_file)
         return Endpoint(f"the simulator at {self.sim_url}", SecretStr("simulator"), self.sim_url, self.sim_root)

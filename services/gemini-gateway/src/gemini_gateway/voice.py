@@ -1,58 +1,215 @@
-"""A robot's Gemini voice: connects, sends, receives, and connects again."""
+"""The rim of a session: carries out what the pure session decides, on the SDK's connection and the event loop."""
 
 import asyncio
+import logging
 import random
-from collections import deque
+import time
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
-from google.genai import types
+from gemini_gateway.events import LiveError, Tokens
+from gemini_gateway.live import Connection, Live
+from gemini_gateway.outage import Outage
+from gemini_gateway.personas import Persona
+from gemini_gateway.session import Bill, Count, Decline, Dial, Emit, HangUp, Limits, Out, Phase, Session
+from gemini_gateway.usage import Verdict
+from reachy_gateway.voice import Said, VoiceEvent
 
-from gemini_gateway.live import Connection, GoAway, Live, LiveError, Resumable, ToolCall, Unknown
-from reachy_gateway.voice import Standing, VoiceEvent
+log = logging.getLogger(__name__)
 
-MIC_BUFFER_MS: Final = 2000
+TICK_S: Final = 0.05
+"""The pace of dialling."""
+LIVE_TICK_S: Final = 0.2
+"""The pace of deadlines while a connection is open; nothing that a person hears waits for it."""
+LAST_SEND_S: Final = 1.0
+"""What is being sent when a connection is to be closed may finish for so long."""
+
+
+class Office(Protocol):
+    """What the voices of a process share, and what they report to."""
+
+    def persona(self, robot: str) -> Persona:
+        """How the robot is to talk."""
+
+    def bill(self, robot: str, model: str, tokens: Tokens) -> None:
+        """Book a turn."""
+
+    def verdict(self, robot: str) -> Verdict:
+        """What the budgets say."""
+
+    def said(self, robot: str, said: Said) -> None:
+        """Keep a piece of transcript, if that was asked for."""
+
+    def count(self, robot: str, cause: str, words: str) -> None:
+        """Count something, and log it."""
 
 
 class GeminiVoice:
-    def __init__(self, live: Live, model: str, config: types.LiveConnectConfig) -> None:
-        self._live = live
-        self._model = model
-        self._config = config
-        self._mic: deque[bytes] = deque(maxlen=MIC_BUFFER_MS // 20)
-        self._more = asyncio.Event()
+    """One robot's voice.
 
-    def hear(self, pcm: bytes) -> None:
-        self._mic.append(pcm)
+    Args:
+        limits: Overrides what the persona implies; for tests with time made short.
+    """
+
+    def __init__(
+        self, robot: str, live: Live, outage: Outage, office: Office, limits: Callable[[Persona], Limits] | None = None
+    ) -> None:
+        self.robot = robot
+        self._live = live
+        self._outage = outage
+        self._office = office
+        self._limits = limits or limits_of
+        self._persona = office.persona(robot)
+        self._now = time.monotonic
+        self.session = Session(self._limits(self._persona), self._now(), random.random)
+        self._emit: Callable[[VoiceEvent], None] = lambda _: None
+        self._more = asyncio.Event()
+        self._hang_up = asyncio.Event()
+        self._line: asyncio.Task[None] | None = None
+
+    def hear(self, pcm: bytes, *, speaking: bool) -> None:
+        """Take PCM16 mono at 16 kHz."""
+        self._carry_out(self.session.hear(pcm, self._now(), speaking=speaking))
         self._more.set()
 
     def activity(self, event: Literal["start", "end"]) -> None:
-        raise NotImplementedError
+        """Manual VAD: the person's turn starts or ends here."""
+        self._carry_out(self.session.activity(event, self._now()))
+        self._more.set()
+
+    def refresh(self, *, mended: bool) -> None:
+        """The configuration was read anew; ``mended`` if what was refused may now be accepted."""
+        persona = self._office.persona(self.robot)
+        if persona != self._persona:
+            self._persona = persona
+            self.session.limits = self._limits(persona)
+            self.session.renew()
+            mended = True
+        if mended:
+            self._carry_out(self.session.mended(self._now()))
 
     async def run(self, emit: Callable[[VoiceEvent], None]) -> None:
-        pause_s = 0.1
-        while True:
+        """Talk until cancelled."""
+        self._emit = emit
+        try:
+            while True:
+                now = self._now()
+                verdict = self._office.verdict(self.robot)
+                self._carry_out(self.session.budget(allowed=verdict.allowed, words=verdict.words))
+                self._carry_out(self.session.tick(now))
+                if self.session.wants_to_dial(now) and self._outage.may_dial(self.robot, now):
+                    self._carry_out(self.session.dial(now))
+                if self._line and self._line.done():
+                    self._line.result()  # a fault of ours ends this robot's conversation, and is logged there
+                self._more.set()
+                await asyncio.sleep(LIVE_TICK_S if self.session.phase is Phase.LIVE else TICK_S)
+        finally:
+            self._outage.gave_up(self.robot)
+            if self._line:
+                self._line.cancel()
+                await asyncio.wait([self._line])
+
+    def _carry_out(self, out: list[Out]) -> None:
+        for item in out:
+            match item:
+                case Emit(event):
+                    if isinstance(event, Said):
+                        self._office.said(self.robot, event)
+                    self._emit(event)
+                case Dial():
+                    self._hang_up.clear()
+                    self._line = asyncio.get_running_loop().create_task(self._connect(item), name=f"line of {self.robot}")
+                case HangUp():
+                    self._hang_up.set()
+                    self._more.set()
+                case Bill(tokens):
+                    self._office.bill(self.robot, self._persona.model, tokens)
+                case Count(cause, words):
+                    self._office.count(self.robot, cause, words)
+
+    async def _connect(self, dial: Dial) -> None:
+        """One connection, from the dial to its end."""
+        started = self._now()
+        opened = False
+        error: LiveError | None = None
+        try:
+            async with asyncio.timeout(self._outage.dial_s) as patience, self._live.connect(self._persona, dial.handle) as line:
+                if dial.seed:
+                    await line.remind(dial.seed)
+                patience.reschedule(None)
+                opened = True
+                self._outage.opened(self.robot, self._now() - started, self._now())
+                self._carry_out(self.session.opened(self._now()))
+                await self._talk(line)
+        except TimeoutError:
+            error = LiveError("unreachable", f"Gemini did not answer within {self._now() - started:.1f} s")
+        except LiveError as raised:
+            error = raised
+        self._ended(dial, error, opened=opened)
+
+    def _ended(self, dial: Dial, error: LiveError | None, *, opened: bool) -> None:
+        now = self._now()
+        if opened:
+            self._carry_out(self.session.closed(error, now))
+            return
+        error = error or LiveError("lost", "the connection ended at once")
+        # A handle that fails is this robot's trouble; anything else that is lost is the server's, and everyone's.
+        if error.kind == "unreachable" or (error.kind == "lost" and dial.handle is None):
+            self._outage.failed(self.robot, now)
+        else:
+            self._outage.gave_up(self.robot)
+        self._carry_out(self.session.failed(error, now))
+
+    async def _talk(self, line: Connection) -> None:
+        """Send and receive until the connection is lost or is to be closed.
+
+        Raises:
+            LiveError: If it is lost.
+        """
+        loop = asyncio.get_running_loop()
+        sender, receiver = loop.create_task(self._send(line)), loop.create_task(self._receive(line))
+        hang_up = loop.create_task(self._hang_up.wait())
+        tasks = {sender, receiver, hang_up}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if hang_up.done():
+                await asyncio.wait({sender}, timeout=LAST_SEND_S)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        for task in (receiver, sender):
+            if not task.cancelled():
+                task.result()
+
+    async def _send(self, line: Connection) -> None:
+        while self.session.phase is Phase.LIVE:
+            item = self.session.take()
+            if item is None:
+                self._more.clear()
+                await self._more.wait()
+                continue
+            self.session.sending(self._now())
             try:
-                async with self._live.connect(self._model, self._config) as connection:
-                    emit(Standing("live"))
-                    pause_s = 0.1
-                    async with asyncio.TaskGroup() as group:
-                        group.create_task(self._send(connection))
-                        group.create_task(self._receive(connection, emit))
-            except* LiveError as many:
-                error = many.exceptions[0]
-                emit(Standing("reconnecting", str(error)))
-            await asyncio.sleep(random.uniform(0, pause_s))
-            pause_s = min(1.0, pause_s * 2)
+                match item:
+                    case bytes():
+                        await line.send_audio(item)
+                    case Decline(calls):
+                        await line.decline(calls)
+                    case "stream_end":
+                        await line.send_stream_end()
+                    case "start" | "end":
+                        await line.send_activity(item)
+            except LiveError:
+                self.session.untaken(item)
+                raise
+            self.session.sending(None)
 
-    async def _send(self, connection: Connection) -> None:
-        while True:
-            await self._more.wait()
-            self._more.clear()
-            while self._mic:
-                await connection.send_audio(self._mic.popleft())
+    async def _receive(self, line: Connection) -> None:
+        async for event in line.receive():
+            self._carry_out(self.session.server(event, self._now()))
 
-    async def _receive(self, connection: Connection, emit: Callable[[VoiceEvent], None]) -> None:
-        async for event in connection.receive():
-            if not isinstance(event, GoAway | Resumable | ToolCall | Unknown | types.UsageMetadata):
-                emit(event)
+
+def limits_of(persona: Persona) -> Limits:
+    """What a persona implies for its session."""
+    return Limits(park_after_s=persona.park_after_s, manual_vad=persona.vad.mode == "manual")

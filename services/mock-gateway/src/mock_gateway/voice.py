@@ -40,8 +40,9 @@ class MockVoice:
         self._speaks_until = float("-inf")
         self._clock_ms = 0.0
 
-    def hear(self, pcm: bytes) -> None:
-        """Take PCM16 mono at 16 kHz."""
+    def hear(self, pcm: bytes, *, speaking: bool) -> None:
+        """Take PCM16 mono at 16 kHz; this voice has a gate of its own."""
+        del speaking
         self._mic.append(pcm)
         self._more.set()
 

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def main() -> int:
     """Run until the microphone ends or a signal comes; exit status 0, or 2 for bad configuration."""
     settings = load(RobotSettings)
-    logs.set_up(settings.log_level)
+    logs.set_up("robot-io", settings.log_level)
     problems = []
     utterances = sorted(settings.utterances.glob("*.wav")) if settings.device == "wav" else []
     if settings.device == "wav" and not utterances:
@@ -46,7 +46,16 @@ def main() -> int:
     def profile(device: Device) -> Profile:
         tail_ms = settings.half_duplex_tail_ms if settings.half_duplex else None
         software = f"robot-io {version('robot-io')}"
-        return Profile(identity.robot, secrets.token_hex(8), device.mic, device.speaker, device.lead_ms, software, tail_ms)
+        return Profile(
+            robot=identity.robot,
+            boot=secrets.token_hex(8),
+            mic=device.mic,
+            speaker=device.speaker,
+            lead_ms=device.lead_ms,
+            software=software,
+            half_duplex_tail_ms=tail_ms,
+            show_transcripts=settings.show_transcripts,
+        )
 
     address = Address(settings.gateway, settings.up_port, settings.down_port)
     log.info("%s: dialling the gateway at %s", identity.robot, address)

@@ -128,6 +128,7 @@ class Profile:
     Args:
         half_duplex_tail_ms: If set, the gateway hears zeros while the robot speaks and for so long after: for a robot that
             would hear itself.
+        show_transcripts: Whether what was said goes to the log.
     """
 
     robot: str
@@ -137,6 +138,7 @@ class Profile:
     lead_ms: int
     software: str
     half_duplex_tail_ms: int | None = None
+    show_transcripts: bool = False
 
 
 class RobotCore:
@@ -327,8 +329,8 @@ class RobotCore:
             case State(state=state, reason=reason):
                 self._heard_us = message.heard_us or self._heard_us
                 return self._state(state, reason, now)
-            case Transcript(who=who, text=text):
-                self._tally.count(f"transcript_{who}", n=len(text))
+            case Transcript(who=who, text=text) if self._profile.show_transcripts:
+                return [Log(f"{'person' if who == 'person' else 'reachy'} said: {text}")]
             case BeatDown(echo=echo):
                 now_us = int(now * 1e6)
                 self._echo = Echo(t_us=message.t_us, received_us=now_us)

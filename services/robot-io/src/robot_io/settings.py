@@ -23,6 +23,8 @@ class RobotSettings(Settings):
     half_duplex: bool = False
     """Send silence while the robot speaks: for a robot that would hear itself."""
     half_duplex_tail_ms: int = Field(default=300, ge=0, le=5000)
+    show_transcripts: bool = False
+    """Log what was said on both sides."""
     utterances: Path = Path("utterances")
     """``wav``: a folder of WAV files, spoken in the order of their names."""
     speaker_wav: Path = Path("out/speaker.wav")

@@ -91,7 +91,7 @@ class Robot:
         match message:
             case Mic():
                 pcm, out = conversation.mic(message, payload, now)
-                voice.hear(pcm)
+                voice.hear(pcm, speaking=conversation.gate.speaking)
                 self._carry_out(out)
             case Activity(event=event):
                 self._carry_out(conversation.activity(event, now))

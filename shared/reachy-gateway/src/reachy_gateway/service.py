@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from importlib.metadata import version
 from typing import Any
 
@@ -19,27 +19,58 @@ from reachy_link.keys import KeyPair, Keyring, KeysError, load_pair
 log = logging.getLogger(__name__)
 
 
-def main(name: str, settings: GatewaySettings, make_voice: MakeVoice, banner: str, secrets: Iterable[str] = ()) -> int:
-    """Serve until SIGTERM or SIGINT; exit status 0, or the end of the program with 2 for bad configuration."""
+def main(
+    name: str,
+    settings: GatewaySettings,
+    make_voice: MakeVoice,
+    banner: str,
+    secrets: Iterable[str] = (),
+    *,
+    beside: Callable[[], Coroutine[None, None, None]] | None = None,
+    on_hangup: Callable[[], None] | None = None,
+) -> int:
+    """Serve until SIGTERM or SIGINT; exit status 0, or the end of the program with 2 for bad configuration.
+
+    Args:
+        name: The package.
+        settings: The gateway's.
+        make_voice: Makes a voice for a robot.
+        banner: What this gateway is, for the first line of its log.
+        secrets: What must never show in a log.
+        beside: Run beside the gateway, until it stops.
+        on_hangup: Called at SIGHUP.
+    """
     directory = settings.keys_dir.expanduser()
     try:
         keys = load_pair(directory, f"reachy-keys --dir {directory} gateway")
         ring = Keyring(directory)
     except KeysError as error:
         fail([f"REACHY_KEYS_DIR: {error}"])
-    logs.set_up(settings.log_level, [*secrets, keys.secret.decode()])
-    return asyncio.run(_serve(name, settings, make_voice, banner, keys, ring))
-
-
-async def _serve(name: str, settings: GatewaySettings, make_voice: MakeVoice, banner: str, keys: KeyPair, ring: Keyring) -> int:
+    logs.set_up(name, settings.log_level, [*secrets, keys.secret.decode()])
     software = f"{name} {version(name)}"
+    log.info("%s: %s", software, banner)
+
+    async def run() -> int:
+        loop = asyncio.get_running_loop()
+        if on_hangup:
+            loop.add_signal_handler(signal.SIGHUP, on_hangup)
+        companion = loop.create_task(beside()) if beside else None
+        try:
+            return await _serve(software, settings, make_voice, keys, ring)
+        finally:
+            if companion:
+                companion.cancel()
+
+    return asyncio.run(run())
+
+
+async def _serve(software: str, settings: GatewaySettings, make_voice: MakeVoice, keys: KeyPair, ring: Keyring) -> int:
     try:
         hub = Hub(keys, ring, settings.bind(), make_voice, max_robots=settings.max_robots, software=software)
     except zmq.ZMQError as error:
         where = f"{settings.host}, ports {settings.up_port} and {settings.down_port}"
         fail([f"GATEWAY_HOST, GATEWAY_UP_PORT, GATEWAY_DOWN_PORT: cannot listen on {where}: {error}"])
     health = HealthServer(settings.health_host, settings.health_port, lambda: _report(hub)) if settings.health_port else None
-    log.info("%s: %s", software, banner)
     admitted = ", ".join(ring.robots) or "none yet (reachy-keys admit)"
     log.info("listening on ports %d and %d; public key %s; admitted: %s", *hub.bound[1:], keys.public.decode(), admitted)
     task = asyncio.current_task()

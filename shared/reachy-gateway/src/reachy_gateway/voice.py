@@ -64,8 +64,13 @@ class Voice(Protocol):
         Events are handed over by a plain call, so that none waits in a queue; ``emit`` never blocks and never raises.
         """
 
-    def hear(self, pcm: bytes) -> None:
-        """Take PCM16 mono at 16 kHz from the microphone; never blocks. Has a bounded buffer of its own."""
+    def hear(self, pcm: bytes, *, speaking: bool) -> None:
+        """Take PCM16 mono at 16 kHz from the microphone; never blocks. Has a bounded buffer of its own.
+
+        Args:
+            pcm: The next samples.
+            speaking: Whether the speech gate hears the person speak.
+        """
 
     def activity(self, event: Literal["start", "end"]) -> None:
         """Manual VAD: the person's turn starts or ends here."""

@@ -1,0 +1,67 @@
+"""What a session is told of its server, and the one error that a connection can raise. Our own words, not the SDK's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from reachy_gateway.voice import VoiceEvent
+
+Modality = Literal["text", "audio", "image"]
+"""What tokens are of; video counts as image, as it is priced."""
+
+Trouble = Literal["unreachable", "lost", "quota", "refused"]
+"""``unreachable``: nobody answered. ``lost``: the server ended it. ``quota``: only time mends it. ``refused``: only a
+person does."""
+
+
+class LiveError(Exception):
+    """A connection that could not be made, or was lost.
+
+    Args:
+        kind: What kind of trouble.
+        words: What happened, and what to do.
+    """
+
+    def __init__(self, kind: Trouble, words: str) -> None:
+        super().__init__(words)
+        self.kind = kind
+        self.words = words
+
+
+@dataclass(frozen=True, slots=True)
+class GoAway:
+    """The server will close the connection."""
+
+    time_left_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resumable:
+    """The newest handle to resume the session with; None while it cannot be resumed."""
+
+    handle: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model wants functions called: ``(id, name)`` of each."""
+
+    calls: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A message that nobody understands; the connection goes on."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a turn used so far: the whole context, which is billed anew each turn, and the reply."""
+
+    prompt: Mapping[Modality, int] = field(default_factory=dict)
+    reply: Mapping[Modality, int] = field(default_factory=dict)
+
+
+ServerEvent = VoiceEvent | GoAway | Resumable | ToolCall | Unknown | Tokens

@@ -1,0 +1,91 @@
+"""When may a robot dial? One prober while the server is down, and no stampede when it is back. Pure; one per endpoint."""
+
+from collections.abc import Callable
+from typing import Final
+
+FIRST_S: Final = 0.1
+"""The first pause is drawn from 0 to this; it doubles with every attempt (full jitter)."""
+SHORT_CAP_S: Final = 0.8
+"""For the first 30 s of an outage: a server that is back is tried within this, and talks again within 1 s."""
+SHORT_S: Final = 30.0
+LONG_CAP_S: Final = 30.0
+RELEASE_PER_S: Final = 40.0
+"""How many robots dial per second once the server answers."""
+DIAL_S: Final = 5.0
+"""How long a dial may take, setup included."""
+PROBE_MAX_S: Final = 2.0
+PROBE_MIN_S: Final = 0.6
+
+
+class Outage:
+    """Grants dials. Up, every robot may dial, at a bounded rate. Down, one robot at a time probes for all.
+
+    Args:
+        draw: A random number from 0 to 1.
+    """
+
+    def __init__(self, draw: Callable[[], float]) -> None:
+        self._draw = draw
+        self._down_since: float | None = None
+        self._attempts = 0
+        self._next_probe = float("-inf")
+        self._prober: str | None = None
+        self._probe_started = float("-inf")
+        self._next_release = float("-inf")
+        self._opened_in_s: float | None = None
+
+    @property
+    def down(self) -> bool:
+        """Whether the server is known not to answer."""
+        return self._down_since is not None
+
+    @property
+    def dial_s(self) -> float:
+        """How long the next dial may take.
+
+        While probing that is four times what it last took, so that a dial that hangs does not cost the time in which the
+        next would have succeeded.
+        """
+        if not self.down:
+            return DIAL_S
+        if self._opened_in_s is None:
+            return PROBE_MAX_S
+        return min(PROBE_MAX_S, max(PROBE_MIN_S, 4 * self._opened_in_s))
+
+    def may_dial(self, robot: str, now: float) -> bool:
+        """Whether this robot may dial now; if so it has to tell how that went."""
+        if not self.down:
+            if now < self._next_release:
+                return False
+            self._next_release = max(now, self._next_release) + 1 / RELEASE_PER_S
+            return True
+        if self._prober not in (None, robot) or now < self._next_probe:
+            return False
+        self._prober = robot
+        self._probe_started = now
+        return True
+
+    def opened(self, robot: str, took_s: float, now: float) -> None:
+        """The robot's dial succeeded: the server is up."""
+        self._opened_in_s = took_s
+        self._down_since, self._attempts, self._prober = None, 0, None
+        self._next_release = max(self._next_release, now)
+        del robot
+
+    def failed(self, robot: str, now: float) -> None:
+        """The robot's dial found nobody, or the server in trouble. Pauses count from the start of the dial."""
+        if self._down_since is None:
+            self._down_since = self._probe_started = now
+            self._attempts = 0
+        elif self._prober != robot:
+            return
+        cap_s = SHORT_CAP_S if now - self._down_since < SHORT_S else LONG_CAP_S
+        pause_s = self._draw() * min(cap_s, FIRST_S * 2 ** min(self._attempts, 20))
+        self._next_probe = self._probe_started + pause_s
+        self._attempts += 1
+        self._prober = None
+
+    def gave_up(self, robot: str) -> None:
+        """The robot no longer dials (it left, or was refused): another may probe."""
+        if self._prober == robot:
+            self._prober = None

@@ -1,0 +1,200 @@
+"""Robots and their personas: one TOML file, checked whole. Pure but for :func:`read`."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from gemini_gateway.usage import PRICES, Money, Price
+from reachy_link.messages import RobotId
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Vad(_Table):
+    """Who decides when a turn starts and ends."""
+
+    mode: Literal["auto", "manual"] = "auto"
+    """``manual`` is push-to-talk: the robot says when."""
+    interrupts: bool = True
+    """Whether speech cuts an answer."""
+    start_sensitivity: Literal["low", "high"] | None = None
+    end_sensitivity: Literal["low", "high"] | None = None
+    prefix_padding_ms: int | None = Field(default=None, ge=0, le=2000)
+    silence_duration_ms: int | None = Field(default=None, ge=0, le=10_000)
+
+
+class Persona(_Table):
+    """How a robot talks."""
+
+    model: Text = "gemini-3.8-live"
+    voice: Text = "Kore"
+    language: str | None = Field(default=None, pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")
+    instruction: Text = (
+        "You are Reachy Mini, a small friendly robot on a desk. You talk with the person in front of you: "
+        "answer in one to three short sentences."
+    )
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    thinking_level: Literal["minimal", "low", "medium", "high"] | None = None
+    proactive_audio: bool | None = None
+    affective_dialog: bool | None = None
+    vad: Vad = Vad()
+    transcripts: bool = True
+    """Ask Gemini for both sides' transcripts: events for the robot, and what a new session is told of the old one."""
+    transcripts_to_file: bool = False
+    """Keep them, a JSONL file per robot and day."""
+    budget_usd_per_day: Money | None = Field(default=None, gt=0)
+    park_after_s: float | None = Field(default=None, ge=10)
+    """Hang up after so long without speech; the first word opens the session again. Off unless set."""
+
+
+class Gateway(_Table):
+    """What holds for all robots together."""
+
+    budget_usd_per_day: Money | None = Field(default=None, gt=0)
+
+
+class RobotsFile(_Table):
+    """The file: defaults, robots that differ from them, prices."""
+
+    gateway: Gateway = Gateway()
+    defaults: dict[str, Any] = {}
+    robots: dict[RobotId, dict[str, Any]] = {}
+    prices: dict[str, Price] = {}
+
+
+class Personas:
+    """Every robot's persona, and the prices."""
+
+    def __init__(self, default: Persona, robots: Mapping[str, Persona], gateway: Gateway, prices: Mapping[str, Price]) -> None:
+        self.default = default
+        self.robots = robots
+        self.gateway = gateway
+        self.prices = {**PRICES, **prices}
+
+    def of(self, robot: str) -> Persona:
+        """The robot's own, or the default."""
+        return self.robots.get(robot, self.default)
+
+    def price(self, model: str) -> Price:
+        """The model's, or the default model's for one that is not listed."""
+        return self.prices.get(model) or self.prices[DEFAULT_MODEL]
+
+
+DEFAULT_MODEL: Final = "gemini-3.8-live"
+
+
+class _Model(_Table):
+    """What a model's setup accepts, beside what all do."""
+
+    thinking_level: bool
+    proactive_off: bool
+    """Whether proactive audio may be switched off."""
+    affective_dialog: bool
+
+
+MODELS: Final[Mapping[str, _Model]] = {
+    "gemini-3.8-live": _Model(thinking_level=False, proactive_off=False, affective_dialog=False),
+    "gemini-3.8-live-extended-thinking": _Model(thinking_level=False, proactive_off=False, affective_dialog=False),
+    "gemini-3.1-flash-live-preview": _Model(thinking_level=True, proactive_off=True, affective_dialog=True),
+}
+"""Read in Google's migration notes of September 2026. A model that is not listed gets whatever the file says."""
+
+
+def read(path: Path | None, model: str | None = None) -> tuple[Personas, list[str]]:
+    """The personas of a file, or the default ones; and everything that is wrong with it, if anything.
+
+    Args:
+        path: The TOML file; None for none.
+        model: What the defaults' model is if the file does not say.
+    """
+    base: dict[str, Any] = {"model": model} if model else {}
+    if path is None:
+        return Personas(Persona(**base), {}, Gateway(), {}), []
+    try:
+        text = path.read_text()
+        return parsed(tomllib.loads(text), str(path), base)
+    except (OSError, UnicodeDecodeError) as error:
+        return _nothing(), [f"{path}: cannot be read: {error}"]
+    except tomllib.TOMLDecodeError as error:
+        return _nothing(), [f"{path}: no TOML: {error}"]
+
+
+def parsed(tables: Mapping[str, Any], name: str, base: Mapping[str, Any]) -> tuple[Personas, list[str]]:
+    """The personas in a file's tables; and everything that is wrong with them."""
+    try:
+        file = RobotsFile.model_validate(tables)
+    except ValidationError as error:
+        return _nothing(), _problems(error, name, "")
+    problems: list[str] = []
+    defaults = {**base, **file.defaults}
+    default = _persona(defaults, name, "defaults", problems)
+    robots: dict[str, Persona] = {}
+    for robot, table in file.robots.items():
+        persona = _persona(_merged(defaults, table), name, f"robots.{robot}", problems, given=table)
+        if persona:
+            robots[robot] = persona
+    return Personas(default or Persona(), robots, file.gateway, file.prices), problems
+
+
+def _persona(
+    table: Mapping[str, Any], name: str, where: str, problems: list[str], given: Mapping[str, Any] | None = None
+) -> Persona | None:
+    try:
+        persona = Persona.model_validate(table)
+    except ValidationError as error:
+        found = _problems(error, name, where)
+        # What a robot has from the defaults is wrong there, and is said there.
+        problems += [problem for problem in found if given is None or _is_given(problem, name, where, given)]
+        return None
+    problems += [f"{name}: {where}.{key}: {why}" for key, why in impossible(persona) if given is None or key in given]
+    return persona
+
+
+def impossible(persona: Persona) -> list[tuple[str, str]]:
+    """What the persona's model would refuse: keys and reasons."""
+    model = MODELS.get(persona.model)
+    found: list[tuple[str, str]] = []
+    if model is None:
+        return found
+    if persona.thinking_level is not None and not model.thinking_level:
+        found.append(("thinking_level", f"{persona.model} does not take it; leave it out"))
+    if persona.proactive_audio is False and not model.proactive_off:
+        found.append(("proactive_audio", f"it is always on with {persona.model}; leave it out"))
+    if persona.affective_dialog and not model.affective_dialog:
+        found.append(("affective_dialog", f"{persona.model} no longer has it; leave it out"))
+    return found
+
+
+def _merged(defaults: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    """A robot's table over the defaults, and so for the tables within."""
+    both = {**defaults, **table}
+    if isinstance(defaults.get("vad"), dict) and isinstance(table.get("vad"), dict):
+        both["vad"] = {**defaults["vad"], **table["vad"]}
+    return both
+
+
+def _problems(error: ValidationError, name: str, where: str) -> list[str]:
+    """Each mistake with its file, its key and the reason."""
+    found = []
+    for problem in error.errors(include_url=False):
+        key = ".".join(str(step) for step in (where, *problem["loc"]) if step != "")
+        given = problem.get("input")
+        shown = f" (given: {given!r})" if isinstance(given, str | int | float) else ""
+        found.append(f"{name}: {key}: {problem['msg']}{shown}"[:500])
+    return found
+
+
+def _is_given(problem: str, name: str, where: str, given: Mapping[str, Any]) -> bool:
+    key = problem.removeprefix(f"{name}: {where}.").partition(":")[0].partition(".")[0]
+    return key in given
+
+
+def _nothing() -> Personas:
+    return Personas(Persona(), {}, Gateway(), {})

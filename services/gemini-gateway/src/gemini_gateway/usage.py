@@ -1,0 +1,124 @@
+"""What conversations cost: tokens by modality, money by a dated price table, budgets by the day. Pure.
+
+Gemini Live bills every turn for its whole context, so the counts of a turn are summed over turns; within a turn they are
+cumulative, so the last count of a turn is the turn's. What a turn had used when its connection was lost is billed as well.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gemini_gateway.events import Modality, Tokens
+
+WARN_AT: Final = Decimal("0.8")
+"""From this part of a budget on there is a warning."""
+
+Money = Decimal
+"""US dollars, exact."""
+
+
+class Price(BaseModel):
+    """What a million tokens of a model cost, in US dollars, as of a day."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    as_of: date
+    in_text: Money = Field(ge=0)
+    in_audio: Money = Field(ge=0)
+    in_image: Money = Field(ge=0)
+    out_text: Money = Field(ge=0)
+    out_audio: Money = Field(ge=0)
+
+    def of(self, tokens: Tokens) -> Money:
+        """The price of a turn."""
+        prompt: Mapping[Modality, Money] = {"text": self.in_text, "audio": self.in_audio, "image": self.in_image}
+        reply: Mapping[Modality, Money] = {"text": self.out_text, "audio": self.out_audio, "image": self.out_audio}
+        cost = sum((prompt[kind] * count for kind, count in tokens.prompt.items()), Money(0))
+        cost += sum((reply[kind] * count for kind, count in tokens.reply.items()), Money(0))
+        return cost / 1_000_000
+
+
+PRICES: Final[Mapping[str, Price]] = {
+    "gemini-3.8-live": Price(
+        as_of=date(2026, 11, 23),
+        in_text=Money("0.75"),
+        in_audio=Money("3.00"),
+        in_image=Money("1.00"),
+        out_text=Money("4.50"),
+        out_audio=Money("12.00"),
+    ),
+}
+"""From ai.google.dev's price page; a robots file can bring newer ones. An unknown model is priced like the default one."""
+
+KINDS: Final = ("in_text", "in_audio", "in_image", "out_text", "out_audio")
+
+
+@dataclass
+class Account:
+    """Sums of turns."""
+
+    turns: int = 0
+    tokens: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    cost: Money = field(default_factory=Money)
+
+    def add(self, tokens: Tokens, cost: Money) -> None:
+        """Add a turn."""
+        self.turns += 1
+        self.cost += cost
+        for kind, count in tokens.prompt.items():
+            self.tokens[f"in_{kind}"] += count
+        for kind, count in tokens.reply.items():
+            self.tokens["out_text" if kind == "text" else "out_audio"] += count
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a budget says: whether to go on, and words if there is something to say."""
+
+    allowed: bool
+    words: str = ""
+
+
+class Books:
+    """Accounts of robots by the day, and what budgets say of them.
+
+    Args:
+        entries: ``(day, robot) -> account``, as a store had them; kept for the day only.
+    """
+
+    def __init__(self, entries: Mapping[tuple[date, str], Account] | None = None) -> None:
+        self._days: dict[tuple[date, str], Account] = dict(entries or {})
+
+    def add(self, day: date, robot: str, tokens: Tokens, cost: Money) -> None:
+        """Book a turn."""
+        self._days.setdefault((day, robot), Account()).add(tokens, cost)
+        for old in [key for key in self._days if key[0] < day]:
+            del self._days[old]
+
+    def account(self, day: date, robot: str) -> Account:
+        """A robot's day."""
+        return self._days.get((day, robot), Account())
+
+    def total(self, day: date) -> Money:
+        """The gateway's day."""
+        return sum((account.cost for (when, _), account in self._days.items() if when == day), Money(0))
+
+    def verdict(self, day: date, robot: str, robot_budget: Money | None, gateway_budget: Money | None) -> Verdict:
+        """What the budgets say of a robot's next turn."""
+        warning = ""
+        for whose, spent, budget in (
+            (f"{robot}'s", self.account(day, robot).cost, robot_budget),
+            ("the gateway's", self.total(day), gateway_budget),
+        ):
+            if budget is None:
+                continue
+            words = f"{whose} budget for today: ${spent:.2f} of ${budget:.2f} spent"
+            if spent >= budget:
+                return Verdict(allowed=False, words=f"{words}; it goes on tomorrow, or when the budget is raised")
+            if spent >= budget * WARN_AT:
+                warning = words
+        return Verdict(allowed=True, words=warning)

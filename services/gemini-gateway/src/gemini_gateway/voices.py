@@ -1,0 +1,147 @@
+"""What the voices of a process share: the endpoint, its outage, the personas, the books."""
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from gemini_gateway import personas
+from gemini_gateway.events import Tokens
+from gemini_gateway.ledger import Ledger
+from gemini_gateway.live import Endpoint, Live
+from gemini_gateway.outage import Outage
+from gemini_gateway.personas import Persona, Personas
+from gemini_gateway.session import Limits
+from gemini_gateway.usage import Books, Verdict
+from gemini_gateway.voice import GeminiVoice
+from reachy_gateway.voice import Said
+from reachy_link.tally import Tally
+
+log = logging.getLogger(__name__)
+
+WATCH_S: Final = 1.0
+
+
+class Voices:
+    """Makes voices, and keeps what they share. The one implementation of :class:`gemini_gateway.voice.Office`.
+
+    Args:
+        endpoint: Reads anew which server to talk to and by which key, as the key's file may have been mended.
+        transcripts: Where transcripts are kept, if a persona asks for that.
+        today: The local date and time; budgets turn at its midnight.
+    """
+
+    def __init__(
+        self,
+        endpoint: Callable[[], Endpoint],
+        shared: Personas,
+        ledger: Ledger,
+        *,
+        robots_file: Path | None = None,
+        model: str | None = None,
+        transcripts: Path | None = None,
+        today: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
+        limits: Callable[[Persona], Limits] | None = None,
+    ) -> None:
+        self._read_endpoint = endpoint
+        self._endpoint = endpoint()
+        self._live = Live(self._endpoint)
+        self._personas = shared
+        self._ledger = ledger
+        self._robots_file = robots_file
+        self._model = model
+        self._transcripts = transcripts
+        self._today = today
+        self._limits = limits
+        self._outage = Outage(random.random)
+        self.books = Books(ledger.accounts(today().date()))
+        self.tally = Tally()
+        self.voices: dict[str, GeminiVoice] = {}
+        self._warned: dict[str, str] = {}
+        self._seen = self._signature()
+
+    def make(self, robot: str) -> GeminiVoice:
+        """A voice for a robot."""
+        voice = self.voices[robot] = GeminiVoice(robot, self._live, self._outage, self, self._limits)
+        return voice
+
+    async def watch(self) -> None:
+        """Follow the robots file and the key's file, until cancelled."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if (seen := self._signature()) != self._seen:
+                self._seen = seen
+                self.reload()
+
+    def reload(self) -> None:
+        """Read the configuration anew: what is wrong is said and changes nothing, what is right holds from now on."""
+        read, problems = personas.read(self._robots_file, self._model)
+        endpoint = self._endpoint
+        try:
+            endpoint = self._read_endpoint()
+        except ValueError as error:
+            problems = [*problems, str(error)]
+        for problem in problems:
+            log.error("configuration: %s (the last good one stays)", problem)
+        if not problems:
+            self._personas = read
+            log.info("configuration read anew")
+        if endpoint != self._endpoint:
+            self._endpoint = endpoint
+            self._live.retarget(endpoint)
+        for voice in self.voices.values():
+            voice.refresh(mended=not problems)
+
+    # --- what voices ask and tell -------------------------------------------------------------------------------------
+
+    def persona(self, robot: str) -> Persona:
+        """How the robot is to talk."""
+        return self._personas.of(robot)
+
+    def bill(self, robot: str, model: str, tokens: Tokens) -> None:
+        """Book a turn."""
+        day = self._today().date()
+        cost = self._personas.price(model).of(tokens)
+        self.books.add(day, robot, tokens, cost)
+        self._ledger.add(day, robot, model, tokens, cost)
+        account = self.books.account(day, robot)
+        log.info("%s: the turn cost $%.4f; today $%.4f in %d turns", robot, cost, account.cost, account.turns)
+
+    def verdict(self, robot: str) -> Verdict:
+        """What the budgets say; a new warning is logged once."""
+        budget, gateway_budget = self.persona(robot).budget_usd_per_day, self._personas.gateway.budget_usd_per_day
+        if budget is None and gateway_budget is None:
+            return Verdict(allowed=True)
+        verdict = self.books.verdict(self._today().date(), robot, budget, gateway_budget)
+        if verdict.words and verdict.words != self._warned.get(robot):
+            self._warned[robot] = verdict.words
+            log.warning("%s: %s", robot, verdict.words)
+        return verdict
+
+    def said(self, robot: str, said: Said) -> None:
+        """Keep a piece of transcript, if that was asked for."""
+        if self._transcripts is None or not self.persona(robot).transcripts_to_file:
+            return
+        now = self._today()
+        line = json.dumps({"at": now.isoformat(), "who": said.who, "text": said.text}, ensure_ascii=False)
+        path = self._transcripts / f"{robot}-{now.date().isoformat()}.jsonl"
+        try:
+            self._transcripts.mkdir(parents=True, exist_ok=True)
+            with path.open("a") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            self.count(robot, "transcript", f"the transcript cannot be written: {error}")
+
+    def count(self, robot: str, cause: str, words: str) -> None:
+        """Count something; refusals and the first of each cause are warnings, the rest is told at DEBUG."""
+        first = self.tally.count(cause, robot)
+        log.log(logging.WARNING if first or cause == "refused" else logging.INFO, "%s: %s (%s)", robot, words, cause)
+
+    def _signature(self) -> tuple[object, ...]:
+        """What changes when a file that matters does."""
+        files = [path for path in (self._robots_file, self._endpoint.key_file) if path]
+        return tuple((path, path.stat().st_mtime_ns if path.exists() else None) for path in files)
