@@ -13,7 +13,7 @@ from reachy_link.health import HealthServer
 from reachy_link.keys import KeysError, load_robot
 from reachy_link.robot_end import Address
 from robot_io.core import Profile, RobotCore
-from robot_io.device import Device
+from robot_io.device import Device, DeviceError
 from robot_io.runner import Runner
 from robot_io.settings import RobotSettings
 from robot_io.wav_device import WavDevice
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Run until the microphone ends or a signal comes; exit status 0, or 2 for bad configuration."""
+    """Run until the microphone ends or a signal comes; exit status 0, 1 for a useless device, 2 for bad configuration."""
     settings = load(RobotSettings)
     logs.set_up("robot-io", settings.log_level)
     problems = []
@@ -71,6 +71,9 @@ async def _run(settings: RobotSettings, runner: Runner) -> int:
         await runner.run()
     except asyncio.CancelledError:
         log.info("stopped by a signal")
+    except DeviceError as error:
+        log.error("%s", error)  # noqa: TRY400 - the words say it all
+        return 1
     finally:
         if health:
             health.close()

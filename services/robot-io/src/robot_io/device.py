@@ -8,7 +8,16 @@ from reachy_link.pcm import Format, Samples
 
 
 class DeviceError(Exception):
-    """The device cannot go on; the message says what is wrong and what to do. Opening it anew may help."""
+    """The device cannot go on; the message says what is wrong and what to do.
+
+    Args:
+        words: That message.
+        final: Whether opening it anew cannot help.
+    """
+
+    def __init__(self, words: str, *, final: bool = False) -> None:
+        super().__init__(words)
+        self.final = final
 
 
 class Moment(Enum):

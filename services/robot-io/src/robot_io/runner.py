@@ -43,10 +43,15 @@ class Runner:
     def report(self) -> dict[str, object]:
         """How the robot stands, for health: the loop turns, and the gateway knows it."""
         ok = self._now() - self._ticked < 2.0  # noqa: PLR2004
-        return {"ok": ok and self.core.welcomed, "loop": ok, "welcomed": self.core.welcomed, "counts": self.core.counts}
+        well = ok and self._playing and self.core.welcomed
+        return {"ok": well, "loop": ok, "device": self._playing, "welcomed": self.core.welcomed, "counts": self.core.counts}
 
     async def run(self) -> None:
-        """Talk until the microphone ends, or until cancelled."""
+        """Talk until the microphone ends, or until cancelled.
+
+        Raises:
+            DeviceError: If the device cannot be used, and opening it anew cannot help.
+        """
         self._end = RobotEnd(self._identity, self._address, self._on_parts, self._on_trouble)
         clock = asyncio.create_task(self._tick(), name="clock")
         try:
@@ -70,6 +75,8 @@ class Runner:
                 async for samples in self._device.record():
                     self._carry_out(self.core.mic(samples, self._now()))
             except DeviceError as error:
+                if error.final:
+                    raise
                 log.warning("%s; trying again in %.0f s", error, pause_s)
             else:
                 return

@@ -5,8 +5,9 @@ import logging
 import wave
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 
@@ -61,6 +62,7 @@ class WavDevice:
         self._queue: deque[Samples] = deque()
         self._queued = 0
         self._output: wave.Wave_write | None = None
+        self._file: BinaryIO | None = None
         self._ready = False
         self._answered = False
 
@@ -68,11 +70,8 @@ class WavDevice:
         """Read the utterances, and begin to record the speaker."""
         self._utterances = [_read(path, self.mic) for path in self._files]
         if self._speaker_wav:
-            try:
-                self._speaker_wav.parent.mkdir(parents=True, exist_ok=True)
-                self._output = wave.open(str(self._speaker_wav), "wb")  # noqa: SIM115 - closed by close()
-            except OSError as error:
-                raise DeviceError(f"cannot write the speaker's recording: {error}; set ROBOT_SPEAKER_WAV") from None
+            self._file = _fresh(self._speaker_wav)
+            self._output = wave.open(self._file, "wb")
             self._output.setnchannels(self.speaker.channels)
             self._output.setsampwidth(2)
             self._output.setframerate(self.speaker.rate_hz)
@@ -114,6 +113,9 @@ class WavDevice:
         if self._output:
             self._output.close()
             self._output = None
+        if self._file:
+            self._file.close()
+            self._file = None
 
     def _script(self) -> Iterator[Samples]:
         """What the microphone hears, a tick at a time."""
@@ -151,6 +153,21 @@ class WavDevice:
             self._output.writeframesraw(to_pcm16(np.concatenate(parts)))
 
 
+def _fresh(path: Path) -> BinaryIO:
+    """A new file in place of what is there, whoever left it, if that can be.
+
+    Raises:
+        DeviceError: If it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(PermissionError):
+            path.unlink(missing_ok=True)
+        return path.open("wb")
+    except OSError as error:
+        raise DeviceError(f"cannot record the speaker: {error}; see ROBOT_SPEAKER_WAV", final=True) from None
+
+
 def _read(path: Path, mic: Format) -> Samples:
     """A recording in the microphone's format.
 
@@ -160,8 +177,10 @@ def _read(path: Path, mic: Format) -> Samples:
     try:
         with wave.open(str(path), "rb") as file:
             if file.getsampwidth() != SAMPLE_BYTES or file.getframerate() != mic.rate_hz or file.getnchannels() > mic.channels:
-                raise DeviceError(f"{path}: expected 16 bit PCM at {mic.rate_hz} Hz in at most {mic.channels} channels")
+                raise DeviceError(
+                    f"{path}: expected 16 bit PCM at {mic.rate_hz} Hz in at most {mic.channels} channels", final=True
+                )
             samples = from_pcm16(file.readframes(file.getnframes()), file.getnchannels())
     except (OSError, EOFError, wave.Error) as error:
-        raise DeviceError(f"{path}: not a WAV file that can be played: {error}; see ROBOT_UTTERANCES") from None
+        raise DeviceError(f"{path}: not a WAV file that can be played: {error}; see ROBOT_UTTERANCES", final=True) from None
     return np.repeat(samples, mic.channels // samples.shape[1], axis=1)

@@ -61,9 +61,8 @@ def _robot(directory: Path, args: argparse.Namespace) -> None:
     robot = keys.checked_robot_id(args.id, "robot id")
     pair = keys.make_pair(directory)
     keys.write(directory / keys.ROBOT_ID_NAME, robot + "\n")
-    print(
-        f"made the key of {robot} in {directory}\nadmit it at the gateway with:\nreachy-keys admit {robot} '{pair.public.decode()}'"
-    )
+    print(f"made the key of {robot} in {directory}")
+    print(f"admit it at the gateway with:\nreachy-keys admit {robot} '{pair.public.decode()}'")
 
 
 def _trust(directory: Path, args: argparse.Namespace) -> None:

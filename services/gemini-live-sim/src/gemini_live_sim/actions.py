@@ -1,0 +1,145 @@
+"""What can be done to a session, by a script or at run time. Plain data, so that a TOML file can hold it."""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+QUOTA = "You exceeded your current quota, please check your plan and billing details."
+BAD_KEY = "API key not valid. Please pass a valid API key."
+DEADLINE = "Deadline expired before operation could complete."
+INTERNAL = "Internal error encountered."
+
+
+class _Action(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GoAway(_Action):
+    """Announce the end of the connection. Nothing follows by itself."""
+
+    do: Literal["go_away"] = "go_away"
+    time_left_s: float = 50.0
+
+
+class Close(_Action):
+    """Close with a code and a reason (at most 123 bytes go out)."""
+
+    do: Literal["close"] = "close"
+    code: int = 1011
+    reason: str = INTERNAL
+
+
+class Abort(_Action):
+    """Drop the TCP connection: no close message."""
+
+    do: Literal["abort"] = "abort"
+
+
+class Stall(_Action):
+    """Leave the socket open but stop reading it, writing to it, or both."""
+
+    do: Literal["stall"] = "stall"
+    reading: bool = True
+    sending: bool = True
+    for_s: float | None = None
+    """End it after this long by itself."""
+
+
+class ResumeIo(_Action):
+    """End a stall."""
+
+    do: Literal["resume_io"] = "resume_io"
+
+
+class SendRaw(_Action):
+    """Send this message, whatever it is: an object as JSON, text and bytes as they are."""
+
+    do: Literal["send_raw"] = "send_raw"
+    message: dict[str, Any] | str | bytes
+
+
+class SendBig(_Action):
+    """Send a message of at least this size: a text part the client may ignore."""
+
+    do: Literal["send_big"] = "send_big"
+    n_bytes: int = 1_100_000
+
+
+class SendError(_Action):
+    """Send an ``{"error": ...}`` message and go on."""
+
+    do: Literal["send_error"] = "send_error"
+    code: int = 500
+    message: str = INTERNAL
+    status: str = "INTERNAL"
+
+
+class Interrupt(_Action):
+    """Cut the answer short, as if speech had been heard."""
+
+    do: Literal["interrupt"] = "interrupt"
+
+
+class Say(_Action):
+    """Answer without being asked: a tone of this length, or this PCM16 at 24 kHz."""
+
+    do: Literal["say"] = "say"
+    n_ms: int = 2000
+    pcm: bytes | None = None
+
+
+class Silent(_Action):
+    """Hear everything and answer nothing from now on, or answer again."""
+
+    do: Literal["silent"] = "silent"
+    on: bool = True
+
+
+class ToolCall(_Action):
+    """Call a tool; answers wait for the response."""
+
+    do: Literal["tool_call"] = "tool_call"
+    name: str = "look_around"
+    args: dict[str, Any] = {}
+
+
+class CancelTools(_Action):
+    """Take back the tool calls that have no response yet."""
+
+    do: Literal["cancel_tools"] = "cancel_tools"
+
+
+Action: TypeAlias = Annotated[
+    GoAway
+    | Close
+    | Abort
+    | Stall
+    | ResumeIo
+    | SendRaw
+    | SendBig
+    | SendError
+    | Interrupt
+    | Say
+    | Silent
+    | ToolCall
+    | CancelTools,
+    Field(discriminator="do"),
+]
+
+Trigger: TypeAlias = Literal[
+    "open", "setup", "ready", "audio_in", "speech_start", "speech_end", "audio_out", "interrupted", "turn_complete"
+]
+
+
+class Step(_Action):
+    """One line of a script: when something happens for the ``count``-th time (0: every time), do this, maybe later.
+
+    ``open`` is the accepted handshake, ``setup`` the setup message before its reply, ``ready`` the reply. ``audio_in``
+    and ``audio_out`` count messages. ``every_s`` repeats the action from then on.
+    """
+
+    on: Trigger = "ready"
+    count: int = Field(default=1, ge=0)
+    after_s: float = Field(default=0.0, ge=0)
+    every_s: float | None = Field(default=None, gt=0)
+    action: Action

@@ -1,0 +1,143 @@
+"""An open session's talk: what is heard or written becomes questions, questions become answers, tools stand between."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from gemini_live_sim import messages, wire
+from gemini_live_sim.answers import HZ, Speech, choose, resample, tone
+from gemini_live_sim.behaviour import Behaviour
+from gemini_live_sim.journal import MAX_TEXT, note
+from gemini_live_sim.listening import Listener
+from gemini_live_sim.outputs import Note, Send
+from gemini_live_sim.setup import SessionSetup
+from gemini_live_sim.turns import Stage, Turns
+from gemini_live_sim.vad import SpeechEvent, Utterance
+
+
+class Conversation:
+    """Takes the client's messages once the setup is answered."""
+
+    def __init__(self, setup: SessionSetup, behaviour: Behaviour, spoken: Sequence[Speech], turns: Turns, stage: Stage) -> None:
+        self._setup = setup
+        self._behaviour = behaviour
+        self._spoken = spoken
+        self._turns = turns
+        self._stage = stage
+        self._listener = Listener(setup.vad, behaviour.vad_threshold_dbfs)
+        self._seeding = bool((setup.history_config or {}).get("initialHistoryInClientContent"))
+        self._tools: list[str] = []
+        """Calls that wait for a response."""
+        self._n_tools = 0
+        self.silent = behaviour.silent
+
+    def take(self, message: wire.ClientMessage, now: float) -> None:
+        """Take a message.
+
+        Raises:
+            WireError: If it does not belong here.
+        """
+        journal = self._stage.journal
+        match message:
+            case wire.Audio(pcm, hz):
+                journal.hear(pcm)
+                if self._setup.bills_silence:
+                    self._stage.meter.hear(len(pcm) / 2 / hz)
+                self._stage.happened("audio_in", now)
+                self._heard(self._listener.take(message), now)
+            case wire.ActivityStart() | wire.ActivityEnd() | wire.StreamEnd():
+                self._heard(self._listener.take(message), now)
+            case wire.Text(text):
+                self._read((("user", text),), now, answer=True)
+            case wire.Content(turns, turn_complete):
+                self._read(turns, now, answer=turn_complete and not self._seeding)
+                self._seeding = self._seeding and not turn_complete
+            case wire.ToolResponse(responses):
+                for response in responses:
+                    note(journal.tool_responses, response)
+                self._tools_done([str(response.get("id")) for response in responses], now)
+            case wire.ContextUpdate(fields):
+                note(journal.context_updates, fields)
+            case wire.Setup():
+                msg = "setup must be the first message and only the first message."
+                raise wire.WireError(msg)
+
+    def say(self, n_ms: int, pcm: bytes | None, now: float) -> None:
+        """Answer without a question."""
+        hz = self._behaviour.answer_hz
+        speech = tone(n_ms, hz) if pcm is None else Speech(resample(pcm, HZ, hz), "(something unasked)", hz)
+        self._turns.answer(lambda _turn: speech, now)
+
+    def interrupt(self, now: float) -> None:
+        """Cut the answer short; calls to tools are not needed any more."""
+        self.cancel_tools(now)
+        self._turns.interrupt(now)
+
+    def call_tool(self, name: str, args: wire.Json) -> None:
+        """Call a tool; the next answer waits for its response."""
+        self._n_tools += 1
+        call_id = f"call-{self._n_tools}"
+        self._tools.append(call_id)
+        self._turns.held = True
+        self._stage.emit(Send(messages.tool_call(call_id, name, args)))
+
+    def cancel_tools(self, now: float) -> None:
+        """Take back all calls that have no response."""
+        if self._tools:
+            self._stage.emit(Send(messages.tool_call_cancellation(self._tools)))
+            self._tools_done(self._tools[:], now)
+
+    def _heard(self, events: list[SpeechEvent], now: float) -> None:
+        for event in events:
+            if isinstance(event, Utterance):
+                self._question(event, now)
+            else:
+                self._voice_activity("ACTIVITY_START")
+                self._stage.happened("speech_start", now)
+                self._make_way(now)
+
+    def _question(self, utterance: Utterance, now: float) -> None:
+        stage = self._stage
+        stage.emit(Note("heard", f"heard {utterance.seconds:.1f} s of speech"))
+        self._voice_activity("ACTIVITY_END")
+        if not self._setup.bills_silence:
+            stage.meter.hear(utterance.seconds)
+        length = f"({utterance.seconds:.1f} s"
+        stage.journal.tell("user", f"{length} of speech)")
+        if self._setup.input_audio_transcription is not None:
+            for piece in (length, " of speech)"):
+                stage.emit(Send(messages.transcription("input", piece)))
+        stage.happened("speech_end", now)
+        self._answer(utterance, now)
+
+    def _read(self, turns: Sequence[tuple[str, str]], now: float, *, answer: bool) -> None:
+        for role, text in turns:
+            self._stage.journal.tell(role, text)
+            if role == "user":
+                note(self._stage.journal.texts, text[:MAX_TEXT])
+            self._stage.meter.read(text)
+        if answer:
+            self._make_way(now)
+            self._stage.happened("speech_end", now)
+            self._answer(None, now)
+
+    def _make_way(self, now: float) -> None:
+        """The user begins: whatever is being answered stops, unless nothing may interrupt."""
+        if self._setup.interrupts and (self._turns.active or self._tools):
+            self.interrupt(now)
+
+    def _answer(self, heard: Utterance | None, now: float) -> None:
+        if not self.silent:
+            self._turns.answer(partial(self._speech, heard), now)
+
+    def _speech(self, heard: Utterance | None, turn: int) -> Speech:
+        return choose(self._behaviour, self._spoken, turn, heard)
+
+    def _tools_done(self, ids: list[str], now: float) -> None:
+        self._tools = [call_id for call_id in self._tools if call_id not in ids]
+        if self._turns.held and not self._tools:
+            self._turns.held = False
+            self._turns.go_on(now)
+
+    def _voice_activity(self, kind: str) -> None:
+        if self._behaviour.voice_activity:
+            self._stage.emit(Send(messages.voice_activity(kind, self._listener.heard_s)))

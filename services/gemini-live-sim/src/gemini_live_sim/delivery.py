@@ -1,0 +1,98 @@
+"""When which piece of an answer goes out."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gemini_live_sim.answers import Speech
+from gemini_live_sim.behaviour import Behaviour
+
+_WORDS_PER_TRANSCRIPT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPlan:
+    """One audio message: its parts, as byte offsets into the answer."""
+
+    cuts: tuple[int, ...]
+    """Ascending; n + 1 of them make n parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptPlan:
+    """A piece of the output transcription."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedPlan:
+    """generationComplete: all audio is out."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletePlan:
+    """turnComplete; ``last`` ends the answer."""
+
+    seconds: float
+    """The audio that this turn is billed for."""
+    last: bool
+
+
+Plan: TypeAlias = AudioPlan | TranscriptPlan | GeneratedPlan | CompletePlan
+
+
+def plan_answer(speech: Speech, start: float, behaviour: Behaviour, *, transcript: bool) -> list[tuple[float, Plan]]:
+    """Lay out an answer from its first audio on: (due, plan) in order of sending."""
+    plans: list[tuple[float, Plan]] = []
+    total_bytes = len(speech.pcm)
+    bytes_per_s = speech.hz * 2
+    ends = [total_bytes * n // behaviour.replies & ~1 for n in range(1, behaviour.replies)] + [total_bytes]
+    begin, starts_at = 0, start
+    words = _pieces(speech.text) if transcript else []
+    for index, end in enumerate(ends):
+        last = index == len(ends) - 1
+        audio = _audio(begin, end, starts_at, speech.hz, behaviour)
+        n_words = len(words) // (len(ends) - index)
+        plans += _with_words(audio, [words.pop(0) for _ in range(n_words)], starts_at)
+        sent_at = audio[-1][0] if audio else starts_at
+        heard_at = starts_at + (end - begin) / bytes_per_s
+        complete_at = max(sent_at, heard_at) if behaviour.hold_turn_complete else sent_at
+        plans.append((sent_at, GeneratedPlan()))
+        plans.append((complete_at, CompletePlan((end - begin) / bytes_per_s, last)))
+        begin, starts_at = end, complete_at
+    return plans
+
+
+def _audio(begin: int, end: int, start: float, hz: int, behaviour: Behaviour) -> list[tuple[float, Plan]]:
+    """Cut bytes into messages of ``parts_per_message`` chunks, each with the time it is due."""
+    chunk_bytes = hz * behaviour.chunk_ms // 1000 * 2
+    cuts = list(range(begin, end, chunk_bytes))
+    if behaviour.odd_bytes:
+        cuts = [cut + index % 2 for index, cut in enumerate(cuts) if cut + index % 2 < end]
+    cuts.append(end)
+    plans: list[tuple[float, Plan]] = []
+    for at in range(0, len(cuts) - 1, behaviour.parts_per_message):
+        ahead_ms = (cuts[at] - begin) // 2 * 1000 / hz
+        if behaviour.burst_ms:
+            ahead_ms -= ahead_ms % behaviour.burst_ms
+        due = start + ahead_ms / 1000 / behaviour.speed if behaviour.speed else start
+        plans.append((due, AudioPlan(tuple(cuts[at : at + behaviour.parts_per_message + 1]))))
+    return plans
+
+
+def _with_words(audio: list[tuple[float, Plan]], words: list[str], start: float) -> list[tuple[float, Plan]]:
+    """Put the pieces of the transcript between the audio messages, evenly."""
+    if not audio:
+        return [(start, TranscriptPlan(word)) for word in words]
+    mixed: list[tuple[float, Plan]] = []
+    for index, (due, plan) in enumerate(audio):
+        mixed.append((due, plan))
+        first, after = (len(words) * n // len(audio) for n in (index, index + 1))
+        mixed += [(due, TranscriptPlan(word)) for word in words[first:after]]
+    return mixed
+
+
+def _pieces(text: str) -> list[str]:
+    """Cut a text every few words; joined, the pieces are the text."""
+    words = [word if index == 0 else f" {word}" for index, word in enumerate(text.split(" "))]
+    return ["".join(words[at : at + _WORDS_PER_TRANSCRIPT]) for at in range(0, len(words), _WORDS_PER_TRANSCRIPT)]

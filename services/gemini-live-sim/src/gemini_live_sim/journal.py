@@ -1,0 +1,99 @@
+"""What happened on one connection, for tests and benches to look at."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from gemini_live_sim.setup import SessionSetup
+from gemini_live_sim.usage import UsageReport
+from gemini_live_sim.wire import Json
+
+T = TypeVar("T")
+
+MAX_ENTRIES = 100_000
+"""Lists of small things stop growing here."""
+MAX_HISTORY = 200
+MAX_TEXT = 10_000
+"""Characters of a text that are kept."""
+
+
+@dataclass
+class AnswerRecord:
+    """One answer as it went out."""
+
+    turn: int
+    pcm: bytes
+    """The whole answer, PCM16 mono. Empty once the connection's recording bound is reached."""
+    hz: int
+    text: str
+    sent_bytes: int = 0
+    """How much of it went out before it ended or was interrupted."""
+    leftover_bytes: int = 0
+    """How much more went out after ``interrupted``."""
+    interrupted: bool = False
+    complete: bool = False
+    """turnComplete went out."""
+
+    @property
+    def sent(self) -> bytes:
+        """The audio that went out before the end, as one piece."""
+        return self.pcm[: self.sent_bytes]
+
+
+@dataclass(eq=False)
+class Journal:
+    """The record of one connection. Recorded audio is bounded by ``max_bytes`` each way, lists by ``MAX_ENTRIES``."""
+
+    number: int
+    max_bytes: int = 64 * 2**20
+    setup: SessionSetup | None = None
+    setup_json: Json = field(default_factory=dict)
+    """The setup as it came, keys in camelCase."""
+    session_id: str = ""
+    resumed: bool = False
+    """Whether it went on from a handle."""
+    heard: bytearray = field(default_factory=bytearray)
+    """All realtime audio in order; bytes beyond the bound are not kept."""
+    heard_bytes: int = 0
+    """All realtime audio, counted."""
+    texts: list[str] = field(default_factory=list)
+    history: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=MAX_HISTORY))
+    """(role, text), also from before a resume; the newest ``MAX_HISTORY``."""
+    kinds: list[str] = field(default_factory=list)
+    """What the client sent, message by message: ``Setup``, ``Audio``, ``Text``, ``ActivityStart``, ..."""
+    sent_kinds: list[str] = field(default_factory=list)
+    """What went out, message by message: the first name in it."""
+    answers: list[AnswerRecord] = field(default_factory=list)
+    answer_bytes: int = 0
+    usage: list[UsageReport] = field(default_factory=list)
+    """What was reported, turn by turn."""
+    handles: list[str] = field(default_factory=list)
+    tool_responses: list[Json] = field(default_factory=list)
+    context_updates: list[Json] = field(default_factory=list)
+    open: bool = True
+    close_code: int | None = None
+    """1006 if it ended without a close message."""
+    close_reason: str | None = None
+
+    def hear(self, pcm: bytes) -> None:
+        """Keep audio, as far as the bound allows."""
+        self.heard_bytes += len(pcm)
+        self.heard += pcm[: max(self.max_bytes - len(self.heard), 0)]
+
+    def tell(self, role: str, text: str) -> None:
+        """Keep something that was said, by the ``user`` or the ``model``."""
+        self.history.append((role, text[:MAX_TEXT]))
+
+    def answer(self, record: AnswerRecord) -> AnswerRecord:
+        """Keep an answer, its audio as far as the bound allows."""
+        if self.answer_bytes + len(record.pcm) > self.max_bytes:
+            record.pcm = b""
+        self.answer_bytes += len(record.pcm)
+        note(self.answers, record)
+        return record
+
+
+def note(entries: list[T], entry: T) -> None:
+    """Append, unless the list is full."""
+    if len(entries) < MAX_ENTRIES:
+        entries.append(entry)

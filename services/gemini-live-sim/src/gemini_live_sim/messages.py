@@ -1,0 +1,85 @@
+"""What the server says, as JSON objects."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any
+
+from gemini_live_sim.wire import Json
+
+
+def setup_complete(session_id: str) -> Json:
+    """The reply to the setup."""
+    return {"setupComplete": {"sessionId": session_id}}
+
+
+def content(**fields: Any) -> Json:
+    """Something about the turn."""
+    return {"serverContent": fields}
+
+
+def model_turn(parts: list[Json]) -> Json:
+    """A piece of the answer."""
+    return content(modelTurn={"role": "model", "parts": parts})
+
+
+def audio_parts(pcm_parts: Sequence[bytes], hz: int, *, empty: bool, thoughts: bool) -> list[Json]:
+    """Audio as parts, with the parts between that a client must not stumble over."""
+    mime_type = f"audio/pcm;rate={hz}"
+    parts: list[Json] = []
+    for pcm in pcm_parts:
+        if empty:
+            parts += [{"inlineData": {"mimeType": mime_type, "data": ""}}, {}]
+        if thoughts:
+            parts.append({"text": "I shall say something.", "thought": True})
+        parts.append({"inlineData": {"mimeType": mime_type, "data": b64encode(pcm).decode("ascii")}})
+    return parts
+
+
+def transcription(side: str, text: str) -> Json:
+    """A piece of what was said; ``side`` is ``input`` or ``output``."""
+    return content(**{f"{side}Transcription": {"text": text}})
+
+
+def turn_complete(usage: Json, *, status: str | None = None, reason: str | None = None) -> Json:
+    """The end of a turn, with its bill."""
+    fields: Json = {"turnComplete": True}
+    if status:
+        fields["interactionStatus"] = status
+    if reason:
+        fields["turnCompleteReason"] = reason
+    return {**content(**fields), "usageMetadata": usage}
+
+
+def resumption_update(handle: str) -> Json:
+    """A handle with which a later connection can go on from here."""
+    return {"sessionResumptionUpdate": {"newHandle": handle, "resumable": True}}
+
+
+def go_away(time_left_s: float) -> Json:
+    """The connection ends soon."""
+    return {"goAway": {"timeLeft": f"{time_left_s:.6f}".rstrip("0").rstrip(".") + "s"}}
+
+
+def voice_activity(kind: str, offset_s: float) -> Json:
+    """Speech starts or ends; ``kind`` is ``ACTIVITY_START`` or ``ACTIVITY_END``."""
+    return {"voiceActivity": {"type": kind, "audioOffset": f"{offset_s:.3f}s"}}
+
+
+def tool_call(call_id: str, name: str, args: Json) -> Json:
+    """A function to call."""
+    return {"toolCall": {"functionCalls": [{"id": call_id, "name": name, "args": args}]}}
+
+
+def tool_call_cancellation(ids: list[str]) -> Json:
+    """Calls that need no response any more."""
+    return {"toolCallCancellation": {"ids": ids}}
+
+
+def error(code: int, message: str, status: str) -> Json:
+    """An error that is no close."""
+    return {"error": {"code": code, "message": message, "status": status}}
+
+
+def big(n_bytes: int) -> Json:
+    """A message of at least this size."""
+    return model_turn([{"text": "x" * n_bytes, "thought": True}])

@@ -1,0 +1,67 @@
+"""Named courses of events for a server that runs on its own, and files that describe one."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gemini_live_sim.actions import QUOTA, Abort, Action, Close, GoAway, Silent, Stall, Step
+from gemini_live_sim.behaviour import Behaviour
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What connections do."""
+
+    behaviour: Behaviour
+    connections: tuple[Behaviour, ...] = ()
+    """What the first ones do instead, one each."""
+
+
+def _step(action: Action, **when: Any) -> dict[str, Any]:
+    return {"script": (Step(action=action, **when),)}
+
+
+SCENARIOS: dict[str, dict[str, Any]] = {
+    "steady": {},
+    "renewal": {"max_age_s": 60.0, "go_away_left_s": 10.0},
+    "go-away": _step(GoAway(time_left_s=50.0), after_s=30.0, every_s=30.0),
+    "flaky": _step(Abort(), after_s=20.0),
+    "quota": _step(Close(code=1011, reason=QUOTA), on="turn_complete"),
+    "mute": _step(Silent(), on="turn_complete"),
+    "stall": _step(Stall(), on="turn_complete", after_s=1.0),
+    "overloaded": {"handshake_status": 503},
+    "chatty": {"parts_per_message": 3, "empty_parts": True, "odd_bytes": True, "unknown_fields": True},
+}
+
+
+class ScenarioError(ValueError):
+    """There is no such scenario, or its file is not right."""
+
+
+def load_scenario(name: str, default: Behaviour) -> Scenario:
+    """Find a scenario by name, or read it from a TOML file.
+
+    The file has a table ``[behaviour]`` with fields of :class:`Behaviour`, and tables ``[[connection]]`` with what the
+    first connections do instead, one each.
+
+    Raises:
+        ScenarioError: If there is neither, or the file is not right.
+    """
+    if name in SCENARIOS:
+        return Scenario(_changed(default, SCENARIOS[name]))
+    if not name.endswith(".toml"):
+        raise ScenarioError(f"there is no scenario {name!r}: it is one of {', '.join(SCENARIOS)}, or a .toml file")
+    try:
+        tables = tomllib.loads(Path(name).read_text(encoding="utf-8"))
+        unknown = tables.keys() - {"behaviour", "connection"}
+        if unknown:
+            raise ScenarioError(f"unknown tables {', '.join(sorted(unknown))}")
+        behaviour = _changed(default, tables.get("behaviour", {}))
+        return Scenario(behaviour, tuple(_changed(behaviour, table) for table in tables.get("connection", [])))
+    except (OSError, ValueError) as error:
+        raise ScenarioError(f"cannot use the scenario {name}: {error}") from error
+
+
+def _changed(behaviour: Behaviour, fields: dict[str, Any]) -> Behaviour:
+    return Behaviour.model_validate({**dict(behaviour), **fields})

@@ -1,0 +1,184 @@
+"""Answers: from the question to turnComplete, or to the interruption.
+
+One answer is active from the moment it is decided until its turnComplete, which usually means until it would have
+been heard to the end. What is asked meanwhile waits if nothing may interrupt, and otherwise cuts it short.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from gemini_live_sim import messages
+from gemini_live_sim.actions import Trigger
+from gemini_live_sim.agenda import Agenda
+from gemini_live_sim.answers import Speech
+from gemini_live_sim.behaviour import Behaviour
+from gemini_live_sim.delivery import AudioPlan, CompletePlan, GeneratedPlan, Plan, TranscriptPlan, plan_answer
+from gemini_live_sim.journal import AnswerRecord, Journal, note
+from gemini_live_sim.outputs import AudioOut, Note, Output, Send
+from gemini_live_sim.setup import SessionSetup
+from gemini_live_sim.usage import UsageMeter
+from gemini_live_sim.wire import Json
+
+MAX_WAITING = 8
+"""Answers that wait for the active one; beyond this the oldest is dropped."""
+_TAG = "answer"
+
+
+@dataclass
+class _Active:
+    speech: Speech
+    record: AnswerRecord
+    billed_s: float = 0.0
+    """Audio of its earlier turns, if it has several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The end of a turn: what it is billed for."""
+
+    record: AnswerRecord
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What the parts of a session act on."""
+
+    journal: Journal
+    meter: UsageMeter
+    emit: Callable[[Output], None]
+    happened: Callable[[Trigger, float], None]
+
+
+class Turns:
+    """The active answer and those that wait."""
+
+    def __init__(
+        self,
+        behaviour: Behaviour,
+        setup: SessionSetup,
+        stage: Stage,
+        agenda: Agenda[Any],
+        on_end: Callable[[float], None],
+    ) -> None:
+        """``on_end`` is called after each turn, with the time."""
+        self._behaviour = behaviour
+        self._setup = setup
+        self._stage = stage
+        self._emit = stage.emit
+        self._agenda = agenda
+        self._on_end = on_end
+        self._active: _Active | None = None
+        self._waiting: deque[Callable[[int], Speech]] = deque(maxlen=MAX_WAITING)
+        self._settled_at = 0.0
+        self.number = 0
+        """The turn that was begun last; a resumed session goes on counting."""
+        self.held = False
+        """Answers wait, as for the response of a tool."""
+
+    @property
+    def active(self) -> bool:
+        """Whether an answer is being thought of, sent or heard."""
+        return self._active is not None
+
+    def answer(self, make: Callable[[int], Speech], now: float) -> None:
+        """Answer now, or after the active answer. ``make`` gets the number of the turn."""
+        self._waiting.append(make)
+        self.go_on(now)
+
+    def go_on(self, now: float) -> None:
+        """Begin the next answer if there is one and nothing is in its way."""
+        if self._waiting and not self.active and not self.held:
+            self._begin(self._waiting.popleft(), now)
+
+    def interrupt(self, now: float) -> None:
+        """Cut the active answer short: ``interrupted``, leftovers, turnComplete. Without one, only say so."""
+        self._waiting.clear()
+        active, self._active = self._active, None
+        self._agenda.drop(_TAG)
+        self._emit(Note("interrupted", "interrupted", self.number))
+        self._emit(Send(messages.content(interrupted=True)))
+        if active is not None:
+            self._leave(active, now)
+        self._stage.happened("interrupted", now)
+
+    def perform(self, plan: Plan | Settled, now: float) -> None:
+        """Send what was planned for this moment."""
+        if isinstance(plan, Settled):
+            self._end(plan, now)
+            return
+        active = self._active
+        if active is None:
+            return
+        match plan:
+            case AudioPlan():
+                self._send_audio(active, plan, now)
+            case TranscriptPlan():
+                self._emit(Send(messages.transcription("output", plan.text)))
+            case GeneratedPlan():
+                self._emit(Send(messages.content(generationComplete=True)))
+            case CompletePlan():
+                self._complete(active, plan, now)
+
+    def _begin(self, make: Callable[[int], Speech], now: float) -> None:
+        self.number += 1
+        speech = make(self.number)
+        record = AnswerRecord(self.number, speech.pcm, speech.hz, speech.text)
+        self._active = _Active(speech, self._stage.journal.answer(record))
+        self._emit(Note("answering", f"answering: {speech.seconds:.1f} s", self.number))
+        transcript = self._setup.output_audio_transcription is not None
+        first_audio_at = max(now + self._behaviour.thinking_ms / 1000, self._settled_at)
+        for due, plan in plan_answer(speech, first_audio_at, self._behaviour, transcript=transcript):
+            self._agenda.put(due, plan, _TAG)
+
+    def _send_audio(self, active: _Active, plan: AudioPlan, now: float) -> None:
+        first = active.record.sent_bytes == 0
+        pcm_parts = [active.speech.pcm[a:b] for a, b in pairwise(plan.cuts)]
+        active.record.sent_bytes = plan.cuts[-1]
+        self._emit(self._audio(active.record.turn, pcm_parts, active.speech.hz, first=first))
+        self._stage.happened("audio_out", now)
+
+    def _audio(self, turn: int, pcm_parts: list[bytes], hz: int, *, first: bool = False) -> Send:
+        behaviour = self._behaviour
+        parts = messages.audio_parts(pcm_parts, hz, empty=behaviour.empty_parts, thoughts=behaviour.thought_parts)
+        return Send(messages.model_turn(parts), AudioOut(turn, first, b"".join(pcm_parts)))
+
+    def _complete(self, active: _Active, plan: CompletePlan, now: float) -> None:
+        if not plan.last:
+            active.billed_s += plan.seconds
+            self._emit(Send(self._bill(active.record.turn, plan.seconds, status="IN_PROGRESS")))
+            return
+        self._active = None
+        self._end(Settled(active.record, plan.seconds), now)
+        self.go_on(now)
+
+    def _leave(self, active: _Active, now: float) -> None:
+        """Send what still comes of an interrupted answer; the next one starts after it."""
+        record, speech = active.record, active.speech
+        stop = record.sent_bytes + speech.hz * self._behaviour.leftover_ms // 1000 * 2
+        leftover = speech.pcm[record.sent_bytes : stop]
+        chunk_bytes = speech.hz * self._behaviour.chunk_ms // 1000 * 2
+        for at in range(0, len(leftover), chunk_bytes):
+            self._emit(self._audio(record.turn, [leftover[at : at + chunk_bytes]], speech.hz))
+        record.interrupted = True
+        record.leftover_bytes = len(leftover)
+        seconds = (record.sent_bytes + len(leftover)) / 2 / speech.hz - active.billed_s
+        self._settled_at = now + self._behaviour.settle_ms / 1000
+        self._agenda.put(self._settled_at, Settled(record, max(seconds, 0.0)))
+
+    def _end(self, settled: Settled, now: float) -> None:
+        record = settled.record
+        record.complete = True
+        self._stage.journal.tell("model", record.text)
+        self._emit(Send(self._bill(record.turn, settled.seconds, status="IDLE")))
+        self._emit(Note("turn_complete", f"turn {record.turn} complete", record.turn))
+        self._on_end(now)
+        self._stage.happened("turn_complete", now)
+
+    def _bill(self, turn: int, seconds: float, status: str) -> Json:
+        report = self._stage.meter.bill(turn, seconds, self._setup.context_window_compression)
+        note(self._stage.journal.usage, report)
+        return messages.turn_complete(report.as_json(), status=status if self._behaviour.interaction_status else None)

@@ -1,0 +1,73 @@
+"""Token counts as the server reports them: the whole context again at every turn."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+
+from gemini_live_sim.setup import Compression
+from gemini_live_sim.wire import Json
+
+AUDIO_TOKENS_PER_S = 25
+_CHARS_PER_TOKEN = 4
+CONTEXT_TOKENS = 131_072
+"""What the model can take in; beyond it the oldest is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport:
+    """What one turn was billed: tokens by modality, ``TEXT`` and ``AUDIO``."""
+
+    turn: int
+    prompt: dict[str, int]
+    response: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """Prompt and response together."""
+        return sum(self.prompt.values()) + sum(self.response.values())
+
+    def as_json(self) -> Json:
+        """The ``usageMetadata`` of a server message."""
+        return {
+            "promptTokenCount": sum(self.prompt.values()),
+            "responseTokenCount": sum(self.response.values()),
+            "totalTokenCount": self.total,
+            "promptTokensDetails": _details(self.prompt),
+            "responseTokensDetails": _details(self.response),
+        }
+
+
+@dataclass
+class UsageMeter:
+    """Counts what goes into the context."""
+
+    context: Counter[str] = field(default_factory=Counter)
+    """Tokens that every later turn is billed again."""
+
+    def hear(self, seconds: float) -> None:
+        """Add audio."""
+        self.context["AUDIO"] += math.ceil(seconds * AUDIO_TOKENS_PER_S)
+
+    def read(self, text: str) -> None:
+        """Add text."""
+        self.context["TEXT"] += math.ceil(len(text) / _CHARS_PER_TOKEN)
+
+    def bill(self, turn: int, answer_s: float, compression: Compression | None) -> UsageReport:
+        """Report a turn whose answer was this long; the answer joins the context."""
+        response = {"AUDIO": math.ceil(answer_s * AUDIO_TOKENS_PER_S)}
+        report = UsageReport(turn, {name: n for name, n in self.context.items() if n}, response)
+        self.context.update(response)
+        if compression and self.context.total() > compression.trigger_tokens:
+            self._shrink(compression.target_tokens)
+        self._shrink(CONTEXT_TOKENS)
+        return report
+
+    def _shrink(self, target_tokens: int) -> None:
+        """Forget audio first, as far as needed: text is mostly the system instruction, which stays."""
+        excess = self.context.total() - target_tokens
+        if excess > 0:
+            self.context["AUDIO"] = max(self.context["AUDIO"] - excess, 0)
+
+
+def _details(tokens: dict[str, int]) -> list[Json]:
+    return [{"modality": name, "tokenCount": n} for name, n in tokens.items() if n]

@@ -1,0 +1,168 @@
+"""What a user's first minute looks like: the compose file, on a copy of the tree as a fresh clone would be."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+OURS = ["reachy-link/gemini-gateway", "reachy-link/mock-gateway", "reachy-link/robot-io", "reachy-link/gemini-live-sim"]
+MOCK = ("-f", "docker-compose.yml", "-f", "docker-compose.mock.yml")
+
+
+class Project:
+    """A compose project in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def compose(self, *args: str, timeout_s: float = 120, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = ["docker", "compose", "--project-name", "reachy-link-test", *args]
+        done = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, timeout=timeout_s, check=False)
+        assert not check or done.returncode == 0, f"{command}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    def logs(self, service: str) -> str:
+        return self.compose("logs", "--no-color", "--no-log-prefix", service).stdout
+
+    def until(self, condition, timeout_s: float = 60.0) -> None:
+        """Ask again until it holds: the engine tells nobody."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < deadline, self.compose("logs", "--no-color").stdout[-5000:]
+            subprocess.run(["docker", "events", "--since", "0s", "--until", "0.3s"], capture_output=True, check=False)
+
+    def state(self, service: str) -> dict:
+        lines = self.compose("ps", "--all", "--format", "json", service).stdout.strip().splitlines()
+        return json.loads(lines[0]) if lines else {}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Iterator[Project]:
+    """The tree as a fresh clone has it, with its images built."""
+    directory = tmp_path_factory.mktemp("clone")
+    files = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    for name in files:
+        if (ROOT / name).is_file():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, directory / name)
+    assert not (directory / ".env").exists()
+    project = Project(directory)
+    project.compose("build", timeout_s=600)
+    project.compose(*MOCK, "build", timeout_s=600)
+    yield project
+    project.compose("--profile", "two", "down", "--volumes", "--timeout", "3", check=False)
+
+
+@pytest.fixture(autouse=True)
+def torn_down(project) -> Iterator[None]:
+    yield
+    project.compose("--profile", "two", "down", "--volumes", "--timeout", "3")
+
+
+@pytest.mark.timeout(180)
+def test_up_runs_a_whole_conversation_and_down_ends_it_at_once(project):
+    started = time.monotonic()
+    project.compose("up", "--detach")
+    project.until(lambda: "turn 1 done" in project.logs("robot-io"))
+    print(f"\nfrom `docker compose up` to the end of the first turn, images built: {time.monotonic() - started:.1f} s")  # noqa: T201
+    project.until(lambda: project.state("robot-io").get("State") == "exited")
+    assert project.state("robot-io")["ExitCode"] == 0
+    told = project.logs("robot-io")
+    for moment in ("connected to the gateway", "listening", "thinking", "speaking", "turn 3 done, answered after"):
+        assert moment in told
+    assert "heard 2." in project.logs("gemini-gateway")
+    with wave.open(str(project.directory / "out" / "speaker.wav")) as recording:
+        assert recording.getnframes() / recording.getframerate() > 10
+    assert project.state("gemini-gateway")["Health"] == "healthy"
+    started = time.monotonic()
+    project.compose("stop")
+    assert time.monotonic() - started < 3.0
+    assert project.state("gemini-gateway")["ExitCode"] == 0
+    assert project.state("gemini-live-sim")["ExitCode"] == 0
+    lines = project.compose("logs", "--no-color").stdout.splitlines()
+    assert [line for line in lines if re.search(r"Traceback|WARNING|ERROR", line)] == []
+
+
+@pytest.mark.timeout(180)
+def test_the_gateway_swapped_for_the_mock_answers_and_ends_with_the_robot(project):
+    done = project.compose(*MOCK, "run", "--rm", "robot-io")
+    assert "connected to the gateway (mock-gateway" in done.stderr + done.stdout
+    assert "turn 3 done" in done.stderr + done.stdout
+    assert project.state("gemini-live-sim") == {}
+
+
+@pytest.mark.timeout(180)
+def test_a_second_robot_is_one_more_service(project):
+    project.compose("--profile", "two", "up", "--detach")
+    project.until(lambda: all(project.state(robot).get("State") == "exited" for robot in ("robot-io", "robot-io-2")))
+    for robot in ("robot-io", "robot-io-2"):
+        assert project.state(robot)["ExitCode"] == 0
+        assert "turn 3 done" in project.logs(robot)
+    assert (project.directory / "out" / "speaker-2.wav").exists()
+    listed = project.compose("run", "--rm", "keys", "list").stdout
+    assert "reachy-1" in listed
+    assert "reachy-2" in listed
+
+
+@pytest.mark.timeout(120)
+def test_a_robot_can_be_admitted_and_revoked_while_the_gateway_runs(project):
+    key = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"  # a public key from the ZeroMQ documentation
+    project.compose("up", "--detach", "gemini-gateway")
+    assert "takes effect at once" in project.compose("run", "--rm", "keys", "admit", "reachy-9", key).stdout
+    assert "revoked 1 key" in project.compose("run", "--rm", "keys", "revoke", "reachy-9").stdout
+
+
+def test_containers_run_unprivileged_read_only_and_without_capabilities(project):
+    project.compose("up", "--detach")
+    names = project.compose("ps", "--all", "--format", "{{.Name}}").stdout.split()
+    assert len(names) == 5
+    for name in names:
+        facts = json.loads(subprocess.run(["docker", "inspect", name], capture_output=True, text=True, check=True).stdout)[0]
+        host = facts["HostConfig"]
+        assert host["ReadonlyRootfs"], name
+        assert host["CapDrop"] == ["ALL"], name
+        assert "no-new-privileges:true" in host["SecurityOpt"], name
+        assert host["Memory"] > 0, name
+        assert host["PidsLimit"] > 0, name
+        if "-out-" in name:  # makes ./out writable, and has neither a network nor anything of ours
+            assert (host["CapAdd"], host["NetworkMode"]) == (["FOWNER"], "none")
+        else:
+            assert facts["Config"]["User"] == "reachy", name
+            assert not host["CapAdd"], name
+
+
+@pytest.mark.parametrize("image", OURS)
+def test_an_image_holds_no_gstreamer_no_secret_and_no_sdk_that_it_does_not_need(project, image):
+    look = (
+        "import importlib.util as u; print([n for n in ('gi', 'reachy_mini', 'google.genai') if u.find_spec(n.split('.')[0])])"
+    )
+    command = ["docker", "run", "--rm", "--entrypoint", "python", image, "-c", look]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert found == ("['google.genai']" if image.endswith("gemini-gateway") else "[]")
+    libraries = [
+        "docker",
+        "run",
+        "--rm",
+        "--entrypoint",
+        "find",
+        image,
+        "/",
+        "-xdev",
+        "-name",
+        "libgstreamer*",
+        "-o",
+        "-name",
+        "*.key",
+    ]
+    assert subprocess.run(libraries, capture_output=True, text=True, check=False).stdout == ""
+    config = subprocess.run(["docker", "inspect", image], capture_output=True, text=True, check=True).stdout
+    assert not re.search(r"API_KEY|SECRET|TOKEN", config)
