@@ -22,6 +22,7 @@ from reachy_link.messages import (
     Refuse,
     Speaker,
     State,
+    Stranger,
     Transcript,
     TurnEnd,
     Up,
@@ -29,8 +30,8 @@ from reachy_link.messages import (
 )
 from reachy_link.pcm import Format, Samples, from_pcm16, to_pcm16
 from reachy_link.playout import Playout, TurnReport
-from reachy_link.robot_end import Trouble
 from reachy_link.tally import Tally
+from reachy_link.trouble import Trouble
 from reachy_link.window import AckWindow
 from reachy_link.wire import WireError, check_payload
 from robot_io.device import Moment
@@ -212,6 +213,8 @@ class RobotCore:
             out += self._welcome(message, now)
         elif isinstance(message, Refuse):
             return out + self._refuse(message.reason, now)
+        elif isinstance(message, Stranger):
+            return out + self._unwelcome(now)
         elif not self.welcomed:
             return out
         if message.ack is not None:
@@ -389,9 +392,14 @@ class RobotCore:
 
     def _link(self, now: float) -> list[Out]:
         out: list[Out] = []
-        silent_s = now - self._last_down
+        # A gateway that has refused this robot says so at each hello, and nothing else.
+        silent_s = now - self._last_down - (HELLO_REFUSED_S if self.refused else 0.0)
         if self.welcomed and silent_s > LOST_S:
             out += [Log(f"nothing from the gateway for {silent_s:.1f} s", warning=True), *self._unwelcome(now)]
+        if self.welcomed and (stalled_s := self._window.stalled_s(now)) > REDIAL_S:
+            self._last_redial = now
+            words = f"the gateway has confirmed no audio for {stalled_s:.1f} s: dialling anew"
+            out += [Log(words, warning=True), *self._unwelcome(now), Redial()]
         if silent_s > RESUBSCRIBE_S and now - self._last_resubscribe > RESUBSCRIBE_S:
             self._last_resubscribe = now
             out.append(Resubscribe())

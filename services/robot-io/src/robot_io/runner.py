@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from reachy_link.keys import RobotIdentity
-from reachy_link.robot_end import Address, RobotEnd, Trouble
+from reachy_link.robot_end import Address, RobotEnd
+from reachy_link.trouble import Trouble
 from reachy_link.wire import WireError, pack_up, unpack_down
 from robot_io.core import Hush, Log, Notice, Out, Play, Profile, Redial, Resubscribe, RobotCore, Say, Send
 from robot_io.device import Device, DeviceError
@@ -54,11 +55,15 @@ class Runner:
         """
         self._end = RobotEnd(self._identity, self._address, self._on_parts, self._on_trouble)
         clock = asyncio.create_task(self._tick(), name="clock")
+        microphone = asyncio.create_task(self._microphone(), name="microphone")
         try:
-            await self._microphone()
+            done, _ = await asyncio.wait({clock, microphone}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            clock.cancel()
-            await asyncio.wait([clock])
+            for task in (clock, microphone):
+                task.cancel()
+            await asyncio.wait({clock, microphone})
             self._carry_out(self.core.goodbye(self._now()))
             await self._device.close()
             await asyncio.sleep(0.05)  # linger is 0: give the goodbye a moment to leave

@@ -71,7 +71,7 @@ class WavDevice:
         self._utterances = [_read(path, self.mic) for path in self._files]
         if self._speaker_wav:
             self._file = _fresh(self._speaker_wav)
-            self._output = wave.open(self._file, "wb")
+            self._output = wave.open(self._file, "wb")  # noqa: SIM115 - closed by close()
             self._output.setnchannels(self.speaker.channels)
             self._output.setsampwidth(2)
             self._output.setframerate(self.speaker.rate_hz)

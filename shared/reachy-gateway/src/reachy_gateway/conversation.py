@@ -26,6 +26,10 @@ THINKING_MAX_S: Final = 15.0
 """After so long without an answer the robot no longer claims to think."""
 
 
+WORDS_MAX: Final = 500
+"""Characters that a message has room for; longer words are cut, longer transcripts are sent in pieces."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tell:
     """A message to the robot, beside what every header carries."""
@@ -100,9 +104,8 @@ class Conversation:
                     out += self._flush(leftovers=False)
             case Said(who, text):
                 turn = self.turns.newest if who == "robot" else None
-                out += [
-                    Tell(Transcript, {"who": who, "text": text[i : i + 2000], "turn": turn}) for i in range(0, len(text), 2000)
-                ]
+                pieces = [text[start : start + WORDS_MAX] for start in range(0, len(text), WORDS_MAX)]
+                out += [Tell(Transcript, {"who": who, "text": piece, "turn": turn}) for piece in pieces]
             case Standing(state):
                 if state != "live":
                     self._end(self.turns.complete())
@@ -169,7 +172,7 @@ class Conversation:
         if self._standing is None:
             return []
         if self._standing.state != "live" and not self._busy(now):
-            state, reason = self._standing.state, self._standing.reason
+            state, reason = self._standing.state, self._standing.reason[:WORDS_MAX]
         elif self._busy(now):
             state = "speaking"
         elif self._thinking_since is not None and now - self._thinking_since < THINKING_MAX_S:
@@ -181,4 +184,6 @@ class Conversation:
             return []
         self._told = (state, reason)
         heard = {"heard_us": self._heard_us} if state in ("thinking", "speaking") else {}
+        if state == "speaking":
+            self._heard_us = None  # what is said next answers something else
         return [Tell(State, {"state": state, "reason": reason, **heard}), Log(f"{state}: {reason}" if reason else state)]

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from reachy_gateway.conversation import Conversation, Log, Out, Tell
-from reachy_gateway.peer import AWAY_S, GONE_S, Peer
+from reachy_gateway.conversation import WORDS_MAX, Conversation, Log, Out, Tell
+from reachy_gateway.peer import AWAY_S, CLONE_REMEDY, GONE_S, Peer, Verdict
 from reachy_gateway.voice import Voice, VoiceEvent
 from reachy_link.gateway_end import Bind, GatewayEnd
 from reachy_link.keys import KeyPair, Keyring
-from reachy_link.messages import Activity, Bye, Down, Flush, Hello, Mic, Played, Refuse, Up, Welcome
+from reachy_link.messages import Activity, Bye, Down, Flush, Hello, Mic, Played, Refuse, Stranger, Up, Welcome
 from reachy_link.tally import Tally
 from reachy_link.wire import WireError, check_payload
 
@@ -32,6 +32,8 @@ class Robot:
     """
 
     PAUSE_S: Final = (0.5, 10.0)
+    FORGIVEN_S: Final = 60.0
+    """A fault after so long without one is the first again."""
 
     def __init__(self, peer: Peer, hub: "Hub") -> None:
         self.peer = peer
@@ -46,6 +48,7 @@ class Robot:
         self._flush: Tell | None = None
         """A flush that found the robot's queue full, to be sent again."""
         self._faults = 0
+        self._last_fault = float("-inf")
 
     def start(self) -> None:
         """Begin a conversation."""
@@ -102,6 +105,7 @@ class Robot:
     async def _run(self, voice: Voice) -> None:
         with self._boundary():
             await voice.run(self._emit)
+            raise RuntimeError("the voice has ended by itself")
 
     def _emit(self, event: VoiceEvent) -> None:
         with self._boundary():
@@ -159,8 +163,10 @@ class Robot:
             self._hub.tally.count("fault", self.peer.robot)
             self.stop()
             least_s, most_s = self.PAUSE_S
+            now = self._loop.time()
+            self._faults = min(self._faults + 1, 10) if now - self._last_fault < self.FORGIVEN_S else 0
+            self._last_fault = now
             pause_s = min(most_s, least_s * 2**self._faults) * random.uniform(0.5, 1.0)  # noqa: S311
-            self._faults = min(self._faults + 1, 10)
             self._again = self._loop.call_later(pause_s, self.start)
             self._schedule()  # the link's beats go on
 
@@ -184,7 +190,7 @@ class Hub:
         self._ring = ring
         self._boot = secrets.token_hex(8)
         self._peers: dict[str, Peer] = {}
-        self._refused: dict[str, float] = {}
+        self._answered: dict[str, float] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self.looked_around = self.now()
         self._end = GatewayEnd(keys, ring, bind, self)
@@ -218,13 +224,20 @@ class Hub:
     def on_up(self, message: Up, payload: bytes) -> None:
         """Take a message of an admitted robot, which speaks for itself."""
         now = self.now()
-        peer = self._peers.setdefault(message.robot, Peer(message.robot, self._boot, self.tally))
-        former = peer.boot
-        passed, notes = peer.heard(message, now)
+        peer = self._peer(message.robot)
+        verdict, notes = peer.heard(message, now)
         for note in notes:
             self.on_bad(note.cause, peer.robot, note.detail)
-        if not passed:
-            return
+        match verdict:
+            case Verdict.DROPPED:
+                return
+            case Verdict.STRANGER:
+                if self._once_a_second(peer.robot, now):
+                    self.publish(peer.make(Stranger, now, to_boot=message.boot))
+                return
+            case Verdict.CLONE:
+                self._refuse(peer, f"another robot with the same key has taken its place: {CLONE_REMEDY}", message.boot)
+                return
         try:
             check_payload(message, payload, peer.mic)
         except WireError as error:
@@ -232,7 +245,7 @@ class Hub:
             return
         match message:
             case Hello():
-                self._hello(peer, restarted=peer.boot != former)
+                self._hello(peer, restarted=verdict is Verdict.RESTARTED)
             case Bye():
                 self._dismiss(peer.robot, "said goodbye")
             case _ if robot := self.robots.get(peer.robot):
@@ -243,12 +256,19 @@ class Hub:
         if self.tally.count(cause, peer):
             log.warning("%s: %s (%s; further ones are only counted)", peer or "link", detail, cause)
         if cause == "version" and peer:
-            self._refuse(self._peers.setdefault(peer, Peer(peer, self._boot, self.tally)), detail)
+            self._refuse(self._peer(peer), detail, None)
+
+    def _peer(self, robot: str) -> Peer:
+        """What is known of a robot; bounded by the keys that are admitted."""
+        peer = self._peers.get(robot)
+        if peer is None:
+            peer = self._peers[robot] = Peer(robot, self._boot, self.tally)
+        return peer
 
     def _hello(self, peer: Peer, *, restarted: bool) -> None:
         robot = self.robots.get(peer.robot)
         if robot is None and len(self.robots) >= self._max_robots:
-            self._refuse(peer, f"this gateway serves {self._max_robots} robots already (GATEWAY_MAX_ROBOTS)")
+            self._refuse(peer, f"this gateway serves {self._max_robots} robots already (GATEWAY_MAX_ROBOTS)", peer.boot)
             return
         if robot and restarted:
             self._dismiss(peer.robot, "started anew")
@@ -259,15 +279,21 @@ class Hub:
             robot.start()
         robot.welcome()
 
-    def _refuse(self, peer: Peer, reason: str) -> None:
+    def _once_a_second(self, robot: str, now: float) -> bool:
+        """Whether a robot that is not served may be told something now."""
+        if now - self._answered.get(robot, float("-inf")) < 1.0:
+            return False
+        self._answered[robot] = now
+        return True
+
+    def _refuse(self, peer: Peer, reason: str, boot: str | None) -> None:
         """Say no, at most once a second."""
         now = self.now()
-        if now - self._refused.get(peer.robot, float("-inf")) < 1.0:
+        if not self._once_a_second(peer.robot, now):
             return
-        self._refused[peer.robot] = now
         if self.tally.count("refused", peer.robot):
             log.warning("%s: refused: %s", peer.robot, reason)
-        self.publish(peer.make(Refuse, now, reason=reason, to_boot=peer.boot or None))
+        self.publish(peer.make(Refuse, now, reason=reason[:WORDS_MAX], to_boot=boot))
 
     def _dismiss(self, name: str, why: str) -> None:
         if robot := self.robots.pop(name, None):

@@ -1,6 +1,7 @@
 """One robot at the gateway, as the link sees it: boots, sequences, acks, lateness, clocks, headers. Pure."""
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final, TypeVar
 
 from reachy_link.clock import ClockSync, Lateness
@@ -13,13 +14,26 @@ ACK_S: Final = 0.06
 MIC_ARRIVES_S: Final = 0.3
 """Mic chunks count as arriving for so long after the last."""
 AWAY_S: Final = 3.0
-"""A robot that has not been heard for so long is away: beats come every 250 ms."""
+"""A robot that has not been heard for so long is away: it beats every 250 ms when it sends nothing else."""
 GONE_S: Final = 60.0
 """After so long its conversation ends; until then a link that heals finds it as it was."""
-CLONE_S: Final = 10.0
-"""A boot that speaks again this soon after another took its place is a second robot with the same key."""
+CLONE_AFTER_S: Final = 1.0
+"""A boot that still speaks so long after another took its place, which speaks too, is a second robot with the same key."""
 
 D = TypeVar("D", bound=Down)
+
+
+CLONE_REMEDY: Final = "give each a key of its own with: reachy-keys robot ID"
+
+
+class Verdict(Enum):
+    """What is to be done with a message."""
+
+    PASSED = "handle it"
+    RESTARTED = "handle it, and begin anew: the robot has started, or changed its formats"
+    DROPPED = "drop it"
+    STRANGER = "drop it, and ask its sender to say hello"
+    CLONE = "drop it, and tell its sender that another robot has its place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,31 +75,33 @@ class Peer:
         """The format of the robot's microphone, once it said hello."""
         return self.hello.mic if self.hello else None
 
-    def heard(self, message: Up, now: float) -> tuple[bool, list[Note]]:
-        """Take note of a message: whether it is to be handled, and what is to be counted."""
+    def heard(self, message: Up, now: float) -> tuple[Verdict, list[Note]]:
+        """Take note of a message: what is to be done with it, and what is to be counted."""
         notes: list[Note] = []
-        now_us = int(now * 1e6)
         if message.boot != self.boot:
-            if not isinstance(message, Hello):
-                return False, [Note("stranger", f"{message.kind} of a boot that never said hello")]
-            notes += self._new_boot(message.boot, now)
+            verdict, notes = self._other_boot(message, now)
+            if verdict is not Verdict.RESTARTED:
+                return verdict, notes
+        restarted = self.ack is None
         if isinstance(message, Hello):
+            restarted = restarted or self._differs(message)
             self.hello = message
         self.last_heard = now
         if self.ack is not None:
             if message.seq <= self.ack:
-                return False, [*notes, Note("repeat", f"seq {message.seq} after {self.ack}")]
+                return Verdict.DROPPED, [*notes, Note("repeat", f"seq {message.seq} after {self.ack}")]
             if gap := message.seq - self.ack - 1:
                 self._tally.count("gap", self.robot, gap)
         self.ack = message.seq
+        now_us = int(now * 1e6)
         late_us = self._lateness.late_us(message.t_us, now_us)
         if isinstance(message, BeatUp):
             self._beat(message, now_us)
         elif isinstance(message, Mic):
             self._last_mic = now
             if late_us > Lateness.LIMIT_US:
-                return False, [*notes, Note("late", f"a mic chunk {late_us // 1000} ms later than the fastest")]
-        return True, notes
+                return Verdict.DROPPED, [*notes, Note("late", f"a mic chunk {late_us // 1000} ms later than the fastest")]
+        return Verdict.RESTARTED if restarted else Verdict.PASSED, notes
 
     def make(self, kind: type[D], now: float, **fields: Any) -> D:
         """A message to this robot, with the next sequence number and what every header carries."""
@@ -116,19 +132,27 @@ class Peer:
         """How long the robot has not been heard."""
         return now - self.last_heard
 
+    def _differs(self, hello: Hello) -> bool:
+        """Whether a hello says something else than the last one."""
+        old = self.hello
+        return old is None or (old.mic, old.speaker, old.lead_ms) != (hello.mic, hello.speaker, hello.lead_ms)
+
     def _beat(self, beat: BeatUp, now_us: int) -> None:
         self._echo = Echo(t_us=beat.t_us, received_us=now_us)
         if beat.echo:
             self.clock.add(beat.echo.t_us, beat.echo.received_us, beat.t_us, now_us)
 
-    def _new_boot(self, boot: str, now: float) -> list[Note]:
-        former = self._former
+    def _other_boot(self, message: Up, now: float) -> tuple[Verdict, list[Note]]:
+        """A message of another start of the robot, or of another robot with its key."""
+        former = self._former is not None and self._former[0] == message.boot
+        if former and self._former and now - self._former[1] > CLONE_AFTER_S and self.silent_s(now) < AWAY_S:
+            detail = f"two robots use the key of {self.robot} (boots {message.boot} and {self.boot}): {CLONE_REMEDY}"
+            return Verdict.CLONE, [Note("clone", detail)]
+        if not isinstance(message, Hello):
+            return Verdict.STRANGER, [Note("stranger", f"{message.kind} of a boot that has not said hello")]
         self._former = (self.boot, now) if self.boot else None
-        self._fresh(boot)
-        if former and former[0] == boot and now - former[1] < CLONE_S:
-            detail = f"two robots use the key of {self.robot} (boots {boot} and {self._former and self._former[0]}): "
-            return [Note("clone", detail + "give each a key of its own with: reachy-keys robot ID")]
-        return []
+        self._fresh(message.boot)
+        return Verdict.RESTARTED, []
 
     def _fresh(self, boot: str) -> None:
         """What counts within the robot's boot starts anew."""

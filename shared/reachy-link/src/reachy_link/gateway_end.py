@@ -134,9 +134,11 @@ class GatewayEnd:
         if len(parts) != 1 or notice[:1] not in (b"\0", b"\1"):
             self._tainted = True
             self._listener.on_bad("upstream", robot or "", "a message instead of a subscription")
-        elif self._tainted or robot is None:
+        elif robot is None:
+            pass  # the end of a connection, or a key that was revoked since its handshake
+        elif self._tainted:
             if notice[:1] == b"\1":
-                self._listener.on_bad("subscription", robot or "", "not granted while the subscription queue is in doubt")
+                self._listener.on_bad("subscription", robot, "not granted while the subscription queue is in doubt")
         elif notice[:1] == b"\0":
             self._down.setsockopt(zmq.UNSUBSCRIBE, notice[1:])
         elif notice[1:] == down_topic(robot):

@@ -170,7 +170,7 @@ class Keyring:
         """Read the directory again if a file was added, replaced or removed; true if it was."""
         try:
             changed_ns = self._admitted.stat().st_mtime_ns
-        except FileNotFoundError:
+        except OSError:
             changed_ns = -1
         if changed_ns == self._seen_ns:
             return False
@@ -178,14 +178,17 @@ class Keyring:
         return True
 
     def reload(self) -> None:
-        """Read the directory again."""
+        """Read the directory again. One that cannot be read admits nobody new, and loses nobody."""
         self.problems = []
         robot_of: dict[str, str] = {}
         try:
             self._seen_ns = self._admitted.stat().st_mtime_ns
-            files = sorted(self._admitted.glob("*.pub"))
+            files = sorted(path for path in self._admitted.iterdir() if path.suffix == ".pub")
         except FileNotFoundError:
             self._seen_ns, files = -1, []
+        except OSError as error:
+            self.problems.append(f"{self._admitted} cannot be read ({error}): the keys that were read before stay admitted")
+            return
         for path in files:
             try:
                 robot = checked_robot_id(path.stem, str(path))

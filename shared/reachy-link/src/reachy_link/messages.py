@@ -19,7 +19,8 @@ Boot = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Seq = Annotated[int, Field(ge=0, lt=2**53)]
 Micros = Annotated[int, Field(ge=0, lt=2**53)]
 Turn = Annotated[int, Field(ge=0, lt=2**31)]
-Words = Annotated[str, StringConstraints(max_length=1000)]
+Words = Annotated[str, StringConstraints(max_length=500)]
+"""For people. So short that a header stays below its limit, whatever JSON makes of the characters."""
 
 
 def is_robot_id(text: str) -> bool:
@@ -62,7 +63,7 @@ class Hello(_Message):
     kind: Literal["hello"] = "hello"
     mic: Format
     speaker: Format
-    lead_ms: int = Field(ge=0, le=1000)
+    lead_ms: int = Field(ge=10, le=1000)
     """How far ahead of its speaker the robot hands over samples."""
     software: Words = ""
 
@@ -135,6 +136,12 @@ class Refuse(_Down):
     reason: Words
 
 
+class Stranger(_Down):
+    """The gateway does not know this start of the robot: say hello. ``to_boot`` is set. No payload."""
+
+    kind: Literal["stranger"] = "stranger"
+
+
 class Speaker(_Down):
     """A chunk for the speaker. Payload: s16le, interleaved, in the hello's ``speaker`` format."""
 
@@ -175,7 +182,7 @@ class Transcript(_Down):
 
     kind: Literal["transcript"] = "transcript"
     who: Literal["person", "robot"]
-    text: str = Field(max_length=2000)
+    text: Words
     turn: Turn | None = None
 
 
@@ -187,7 +194,7 @@ class BeatDown(_Down):
 
 
 Up = Hello | Mic | Activity | Played | BeatUp | Bye
-Down = Welcome | Refuse | Speaker | TurnEnd | Flush | State | Transcript | BeatDown
+Down = Welcome | Refuse | Stranger | Speaker | TurnEnd | Flush | State | Transcript | BeatDown
 
 UP: TypeAdapter[Up] = TypeAdapter(Annotated[Up, Field(discriminator="kind")])
 DOWN: TypeAdapter[Down] = TypeAdapter(Annotated[Down, Field(discriminator="kind")])

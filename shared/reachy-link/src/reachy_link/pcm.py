@@ -17,7 +17,7 @@ FULL_SCALE = 32768.0
 class Format(BaseModel):
     """Rate and channel count of PCM audio; the sample type on the link is always s16le, interleaved."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     rate_hz: int = Field(ge=8000, le=48000)
     channels: int = Field(ge=1, le=2)

@@ -12,7 +12,7 @@ JITTER_TARGET_MS: Final = 60
 """What must be there before a turn starts to play, against jitter on the link."""
 
 BUFFER_MAX_MS: Final = 2000
-"""The pacer runs ahead by less than half of this; beyond it the newest chunks are dropped and counted."""
+"""More than a pacer lets run ahead; beyond it the newest chunks are dropped and counted."""
 
 DRY_MS: Final = 10
 """With this little left at the device and nothing behind it, a gap can no longer be avoided."""
@@ -60,6 +60,8 @@ class Playout:
         """Turns below this have ended or were flushed: what still comes of them is late."""
         self._turns: deque[_Queue] = deque()
         self._last = np.zeros((0, speaker.channels), np.float32)
+        self._handed = False
+        """Whether the device may still be playing something of ours."""
         self.late_chunks = 0
         """Chunks of turns below the floor or already ended."""
         self.overflow_chunks = 0
@@ -111,19 +113,18 @@ class Playout:
             return False
         self._floor = floor
         self._closed = max(self._closed, floor)
-        cut = False
         while self._turns and self._turns[0].report.turn < floor:
             self.finished.append(self._turns.popleft().report)
-            cut = True
-        return cut
+        handed, self._handed = self._handed, False
+        return handed
 
     def reset(self) -> bool:
         """Forget everything, the floor included (a new gateway counts turns anew); true if the device must be silenced."""
-        cut = self.active
         self.finished.extend(queue.report for queue in self._turns)
         self._turns.clear()
         self._floor = self._closed = 0
-        return cut
+        handed, self._handed = self._handed, False
+        return handed
 
     def due(self, queued_ms: float) -> list[Samples]:
         """What to hand to the device now, given how much it has yet to play."""
@@ -143,6 +144,7 @@ class Playout:
                 break
             if len(samples):
                 out.append(samples)
+                self._handed = True
                 queued_ms += self._format.ms(len(samples))
         while self._turns and self._turns[0].ended and not self._turns[0].chunks:
             self._finish(self._turns[0])

@@ -9,6 +9,7 @@ import zmq
 
 from reachy_link.keys import RobotIdentity
 from reachy_link.sockets import Drain, Monitor, SyncSocket, receive, set_dialer
+from reachy_link.trouble import Trouble
 from reachy_link.wire import Parts, down_topic
 
 
@@ -21,17 +22,6 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.up_port}+{self.down_port}"
-
-
-class Trouble(NamedTuple):
-    """Why the link does not stand."""
-
-    cause: str
-    """A short word, the same for the same cause."""
-    words: str
-    """What is wrong and what to do."""
-    refused: bool = False
-    """Whether the gateway was reached and said no."""
 
 
 class RobotEnd:
@@ -68,15 +58,11 @@ class RobotEnd:
         self._lines = [_Line(self, self._up, address.up_port), _Line(self, self._down, address.down_port)]
         self._drain = Drain(self._down, self._ready)
 
-    def send(self, parts: Parts) -> bool:
-        """Publish; false if there is no connection or no room, and the message is gone."""
-        try:
-            for part in parts[:-1]:
-                self._up.send(part, zmq.SNDMORE | zmq.NOBLOCK)
-            self._up.send(parts[-1], zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        return True
+    def send(self, parts: Parts) -> None:
+        """Publish. Without a connection, or without room, the message is gone: what comes late is worth nothing."""
+        for part in parts[:-1]:
+            self._up.send(part, zmq.SNDMORE | zmq.NOBLOCK)
+        self._up.send(parts[-1], zmq.NOBLOCK)
 
     def resubscribe(self) -> None:
         """Ask for the downlink again, over the connection that there is."""
@@ -114,9 +100,7 @@ class RobotEnd:
         match event:
             case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 admit = f"reachy-keys admit {robot} '{public}'"
-                return Trouble(
-                    "key", f"the gateway at {endpoint} refused this robot's key; on the gateway: {admit}", refused=True
-                )
+                return Trouble("key", f"the gateway at {endpoint} refused this robot's key; on the gateway: {admit}")
             case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
                 return Trouble("protocol", f"what listens at {endpoint} is no gateway of Reachy Link: check ROBOT_GATEWAY")
             case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL if value == errno.EAGAIN:

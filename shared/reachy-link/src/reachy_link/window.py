@@ -27,6 +27,10 @@ class AckWindow:
             return True
         return now - self._last_sent >= self.PROBE_S
 
+    def stalled_s(self, now: float) -> float:
+        """How long the oldest unacknowledged chunk has been under way."""
+        return now - self._under_way[0][1] if self._under_way else 0.0
+
     def sent(self, seq: int, now: float) -> None:
         """Note a chunk as under way."""
         self._under_way.append((seq, now))

@@ -38,7 +38,8 @@ class VersionError(WireError):
 
     def __init__(self, theirs: int) -> None:
         older = "the other end" if theirs < VERSION else "this end"
-        super().__init__("version", f"the other end speaks protocol version {theirs}, this end {VERSION}: upgrade {older}")
+        shown = theirs if abs(theirs) < 10**6 else "beyond any"
+        super().__init__("version", f"the other end speaks protocol version {shown}, this end {VERSION}: upgrade {older}")
         self.theirs = theirs
 
 
