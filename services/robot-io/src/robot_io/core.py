@@ -219,7 +219,9 @@ class RobotCore:
             return out
         if message.ack is not None:
             self._window.acked(message.ack)
-        if self._playout.flush(message.floor):
+        floor = message.turn if isinstance(message, Flush) else message.floor
+        if self._playout.flush(floor):
+            self._hushed(queued_ms)
             out.append(Hush())
         out += self._heard(message, payload, now)
         return out + self.tick(now, 0.0 if Hush() in out else queued_ms)
@@ -326,9 +328,6 @@ class RobotCore:
                 self._playout.push(turn, from_pcm16(payload, self._profile.speaker.channels))
             case TurnEnd(turn=turn):
                 self._playout.end(turn)
-            case Flush(turn=turn):
-                if self._playout.flush(turn):
-                    return [Hush()]
             case State(state=state, reason=reason):
                 self._heard_us = message.heard_us or self._heard_us
                 return self._state(state, reason, now)
@@ -367,6 +366,16 @@ class RobotCore:
             for report in reports:
                 out += self._ended(report, now)
         return out
+
+    def _hushed(self, queued_ms: float) -> None:
+        """The device is silenced: what it still held was not heard, and belongs to the turns that were handed over last."""
+        self._ending += self._playout.finished
+        self._playout.finished.clear()
+        for report in reversed(self._ending):
+            unheard_ms = min(queued_ms, report.played_ms)
+            queued_ms -= unheard_ms
+            report.played_ms -= unheard_ms
+            report.complete = report.complete and unheard_ms == 0
 
     def _ended(self, report: TurnReport, now: float) -> list[Out]:
         """A turn is over at the speaker."""

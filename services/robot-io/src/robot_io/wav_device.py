@@ -181,6 +181,6 @@ def _read(path: Path, mic: Format) -> Samples:
                     f"{path}: expected 16 bit PCM at {mic.rate_hz} Hz in at most {mic.channels} channels", final=True
                 )
             samples = from_pcm16(file.readframes(file.getnframes()), file.getnchannels())
-    except (OSError, EOFError, wave.Error) as error:
+    except (OSError, EOFError, ValueError, wave.Error) as error:
         raise DeviceError(f"{path}: not a WAV file that can be played: {error}; see ROBOT_UTTERANCES", final=True) from None
     return np.repeat(samples, mic.channels // samples.shape[1], axis=1)

@@ -66,7 +66,9 @@ class Conversation:
         """Unknown until the voice first tells, which is when it stands or its first dial failed."""
         self._told: tuple[Phase, str] | None = None
         self._thinking_since: float | None = None
-        self._heard_us: int | None = None
+        self._answered_us = 0
+        """The end of the speech that was answered last, on the robot's clock."""
+        self._cut_short = 0
 
     # --- inputs -------------------------------------------------------------------------------------------------------
 
@@ -77,8 +79,7 @@ class Conversation:
         match self.gate.hear(samples, message.t_us):
             case SpeechStarted():
                 self._thinking_since = None
-            case SpeechEnded(mark, speech_ms):
-                self._heard_us = mark
+            case SpeechEnded(_, speech_ms):
                 out.append(Log(f"heard {speech_ms / 1000:.1f} s of speech"))
                 if self.pacer.idle:
                     self._thinking_since = now
@@ -91,17 +92,19 @@ class Conversation:
             case Audio(pcm, rate_hz):
                 if (turn := self.turns.audio()) is not None:
                     self._thinking_since = None
-                    if not self.pacer.push(turn, pcm, rate_hz):
+                    if not self.pacer.push(turn, pcm, rate_hz) and turn != self._cut_short:
+                        self._cut_short = turn
                         out.append(Log(f"turn {turn} is longer than the pacer holds: its end is dropped"))
             case ReplyGenerated():
                 self._end(self.turns.generated())
             case TurnComplete():
+                self._thinking_since = None
                 self._end(self.turns.complete())
             case Interrupted():
-                out += self._flush(leftovers=True)
+                out += self._flush()
             case SpeechNoticed():
                 if not self.pacer.idle or now < self.pacer.sent_until:
-                    out += self._flush(leftovers=False)
+                    out += self._flush()
             case Said(who, text):
                 turn = self.turns.newest if who == "robot" else None
                 pieces = [text[start : start + WORDS_MAX] for start in range(0, len(text), WORDS_MAX)]
@@ -114,7 +117,7 @@ class Conversation:
 
     def activity(self, event: str, now: float) -> list[Out]:
         """Manual VAD: the person starts to talk, which cuts what is being said."""
-        return self._flush(leftovers=True) + self.tick(now) if event == "start" and self._busy(now) else []
+        return self._flush() + self.tick(now) if event == "start" and self._busy(now) else []
 
     def played(self, message: Played) -> list[Out]:
         """What the robot tells of a turn that is over at its speaker."""
@@ -142,7 +145,7 @@ class Conversation:
         due = [self.pacer.next_due()]
         if self.pacer.idle and self._told and self._told[0] == "speaking":
             due.append(self.pacer.sent_until)
-        if self._thinking_since is not None:
+        if self._thinking_since is not None and self._told and self._told[0] == "thinking":
             due.append(self._thinking_since + THINKING_MAX_S)
         return min((at for at in due if at is not None), default=None)
 
@@ -157,8 +160,8 @@ class Conversation:
         if turn is not None:
             self.pacer.end(turn)
 
-    def _flush(self, *, leftovers: bool) -> list[Out]:
-        floor = self.turns.interrupted(leftovers=leftovers)
+    def _flush(self) -> list[Out]:
+        floor = self.turns.interrupted()
         self.pacer.clear()
         return [Tell(Flush, {"turn": floor}), Log("interrupted")]
 
@@ -183,7 +186,9 @@ class Conversation:
         if (state, reason) == self._told:
             return []
         self._told = (state, reason)
-        heard = {"heard_us": self._heard_us} if state in ("thinking", "speaking") else {}
+        heard = {}
+        if state in ("thinking", "speaking") and self.gate.mark > self._answered_us:
+            heard = {"heard_us": self.gate.mark}
         if state == "speaking":
-            self._heard_us = None  # what is said next answers something else
+            self._answered_us = self.gate.mark  # what is said next answers something else
         return [Tell(State, {"state": state, "reason": reason, **heard}), Log(f"{state}: {reason}" if reason else state)]

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from reachy_gateway.audio import Pcm16, Rate, rounded, spread
-from reachy_link.pcm import CHUNK_MS, Format
+from reachy_link.pcm import Format
 from reachy_link.playout import JITTER_TARGET_MS
 
 QUEUE_MAX_MS: Final = 120_000
@@ -61,6 +61,8 @@ class Pacer:
         self._format = speaker
         self._ahead_s = (lead_ms + AHEAD_MS) / 1000
         self._turns: deque[_Turn] = deque()
+        self._over = -1
+        """The newest turn of which all was sent, or that was cleared: what still comes of it is dropped."""
         self._sent_until = float("-inf")
         self.queued_ms = 0.0
         """Audio that waits, in ms of what came."""
@@ -78,13 +80,12 @@ class Pacer:
 
     def push(self, turn: int, pcm: bytes, rate_hz: int) -> bool:
         """Queue a piece of a reply; false if there was no room, and the turn ends there."""
-        queue = self._turn(turn)
-        if queue.ended:
-            return False
         ms = len(pcm) / 2 * 1000 / rate_hz
-        if self.queued_ms + ms > QUEUE_MAX_MS:
+        queue = self._turn(turn)
+        if queue is None or queue.ended or self.queued_ms + ms > QUEUE_MAX_MS:
             self.dropped_ms += ms
-            queue.ended = True
+            if queue:
+                queue.ended = True
             return False
         queue.pieces.append((pcm, rate_hz))
         self.queued_ms += ms
@@ -92,10 +93,13 @@ class Pacer:
 
     def end(self, turn: int) -> None:
         """No more of this turn will come."""
-        self._turn(turn).ended = True
+        if queue := self._turn(turn):
+            queue.ended = True
 
     def clear(self) -> None:
         """Forget everything: the person spoke into it."""
+        if self._turns:
+            self._over = self._turns[-1].turn
         self._turns.clear()
         self.queued_ms = 0.0
         self._sent_until = float("-inf")
@@ -113,18 +117,24 @@ class Pacer:
                 self._sent_until = max(self._sent_until, now) + len(samples) / self._format.rate_hz
             elif turn.ended:
                 out.append(Ended(turn.turn))
-                self._turns.popleft()
+                self._over = self._turns.popleft().turn
             else:
                 break
         return out
 
     def next_due(self) -> float | None:
         """When there will be something to send; None if that hangs on what comes."""
-        if not self._turns or not (self._turns[0].pieces or self._turns[0].ended):
+        if not self._turns:
+            return None
+        turn = self._turns[0]
+        if not (turn.pieces or turn.ended or len(turn.ready) >= self._format.chunk_samples):
             return None
         return self._sent_until - self._ahead_s
 
-    def _turn(self, turn: int) -> _Turn:
+    def _turn(self, turn: int) -> _Turn | None:
+        """The turn's queue, made if it is new; None if it is over."""
+        if turn <= self._over:
+            return None
         for queue in self._turns:
             if queue.turn == turn:
                 return queue
@@ -133,7 +143,7 @@ class Pacer:
 
     def _take(self, turn: _Turn) -> Pcm16:
         """The next chunk; shorter at the turn's end, and empty if the rest has not come yet."""
-        wanted = self._format.rate_hz * CHUNK_MS // 1000
+        wanted = self._format.chunk_samples
         while len(turn.ready) < wanted and turn.pieces:
             self._feed(turn)
         if len(turn.ready) < wanted and turn.ended and turn.rate:

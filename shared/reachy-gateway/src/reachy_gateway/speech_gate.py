@@ -11,8 +11,8 @@ from reachy_gateway.voice import HEARS_HZ
 
 ABOVE_FLOOR_DB: Final = 10.0
 QUIETEST_SPEECH_DBFS: Final = -50.0
-ONSET_MS: Final = 40
-"""This much in a row must be loud to count as speech: a click is shorter."""
+ONSET_MS: Final = 60
+"""This much in a row must be loud to count as speech: a click is shorter, even where it falls across two chunks."""
 HANGOVER_MS: Final = 300
 """This much must be quiet before speech counts as over: the pause within a word is shorter."""
 FLOOR_RISE_DB_PER_S: Final = 1.0
@@ -51,7 +51,9 @@ class SpeechGate:
         ms = len(samples) * 1000 / HEARS_HZ
         level_db = dbfs(samples)
         loud = level_db > max(self._floor_db + ABOVE_FLOOR_DB, QUIETEST_SPEECH_DBFS)
-        if not loud:
+        if not samples.any():
+            pass  # no room is that quiet: these are the zeros of a robot that speaks
+        elif not loud:
             self._floor_db = min(level_db, self._floor_db) if level_db < self._floor_db else self._risen(ms, level_db)
         elif self.speaking:
             self._floor_db = self._risen(ms / 10, level_db)  # a noise that goes on for a minute is the room

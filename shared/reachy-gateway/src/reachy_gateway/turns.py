@@ -7,6 +7,8 @@ class Turns:
     def __init__(self, first: int = 1) -> None:
         self._next = first
         self._current: int | None = None
+        self._open = False
+        """Whether the voice has begun a turn that it has not completed."""
         self._leftovers = False
         self.floor = first
 
@@ -22,6 +24,7 @@ class Turns:
 
     def audio(self) -> int | None:
         """The turn that a piece of audio belongs to; None for what comes between an interruption and the turn's end."""
+        self._open = True
         if self._leftovers:
             return None
         if self._current is None:
@@ -36,16 +39,15 @@ class Turns:
 
     def complete(self) -> int | None:
         """The voice's turn is over, or its connection is: the turn that ends, if one was open."""
-        self._leftovers = False
+        self._open = self._leftovers = False
         return self.generated()
 
-    def interrupted(self, *, leftovers: bool) -> int:
+    def interrupted(self) -> int:
         """The new floor: everything given out so far is over.
 
-        Args:
-            leftovers: Whether the voice may still send audio of the interrupted reply, until it completes the turn.
+        So is what the voice may still send before it completes the turn that it is in, if it is in one.
         """
         self._current = None
-        self._leftovers = leftovers
+        self._leftovers = self._open
         self.floor = self._next
         return self.floor

@@ -33,7 +33,7 @@ def load(model: type[S]) -> S:
     try:
         return model()
     except ValidationError as error:
-        fail(f"{_variable(model, problem['loc'])}: {_words(problem)}" for problem in error.errors(include_url=False))
+        fail(f"{_variable(model, problem['loc'])}: {_words(model, problem)}" for problem in error.errors(include_url=False))
 
 
 def fail(problems: "Any") -> NoReturn:
@@ -53,9 +53,18 @@ def from_file(values: Mapping[str, Any], name: str) -> str | None:
     if not path:
         return None
     try:
-        return Path(path).read_text().strip()
+        secret = Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{name}_FILE={path} cannot be read: {error}") from None
+    if not secret:
+        raise ValueError(f"{name}_FILE={path} is empty")
+    return secret
+
+
+def _name(model: type[BaseSettings], where: tuple[int | str, ...]) -> str:
+    """The field that a validation error is about; errors name fields by their variables."""
+    first = str(where[0]) if where else ""
+    return next((name for name, field in model.model_fields.items() if first in (name, field.validation_alias)), "")
 
 
 def _variable(model: type[BaseSettings], where: tuple[int | str, ...]) -> str:
@@ -68,7 +77,8 @@ def _variable(model: type[BaseSettings], where: tuple[int | str, ...]) -> str:
     return alias if isinstance(alias, str) else f"{model.model_config.get('env_prefix', '')}{first}".upper()
 
 
-def _words(problem: Any) -> str:
+def _words(model: type[BaseSettings], problem: Any) -> str:
     given = problem.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float) else ""
-    return f"{problem['msg']}{shown}"
+    field = model.model_fields.get(_name(model, problem["loc"]))
+    shown = isinstance(given, str | int | float) and not (field and "SecretStr" in str(field.annotation))
+    return f"{problem['msg']} (given: {given!r})" if shown else str(problem["msg"])

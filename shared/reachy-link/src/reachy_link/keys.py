@@ -8,6 +8,7 @@ keys are in Z85, 40 characters (https://rfc.zeromq.org/spec/32/).
 import os
 import stat
 import struct
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -123,11 +124,14 @@ def load_robot(directory: Path) -> RobotIdentity:
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    temporary.replace(path)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            os.fchmod(descriptor, mode)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)  # what is left if anything above failed
 
 
 def _read(path: Path, remedy: str) -> str:

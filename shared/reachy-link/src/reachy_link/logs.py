@@ -10,7 +10,7 @@ class Redacted(logging.Formatter):
 
     def __init__(self, program: str, secrets: Iterable[str]) -> None:
         super().__init__(f"%(asctime)s.%(msecs)03d {program:14} %(levelname)-7s %(message)s", "%H:%M:%S")
-        self._secrets = [secret for secret in secrets if secret]
+        self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without secrets."""

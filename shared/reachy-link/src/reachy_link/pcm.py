@@ -38,8 +38,8 @@ class Format(BaseModel):
 
 def to_pcm16(samples: Samples) -> bytes:
     """Interleaved s16le of float32 samples; what lies beyond full scale is clipped, never wrapped, and NaN is silence."""
-    scaled = np.nan_to_num(samples, nan=0.0) * np.float32(FULL_SCALE)
-    pcm: bytes = np.clip(np.rint(scaled), -32768, 32767).astype("<i2").tobytes()
+    scaled = np.clip(np.nan_to_num(samples, nan=0.0), -1.0, 1.0) * np.float32(FULL_SCALE)
+    pcm: bytes = np.minimum(np.rint(scaled), FULL_SCALE - 1).astype("<i2").tobytes()
     return pcm
 
 
