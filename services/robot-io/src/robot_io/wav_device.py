@@ -65,6 +65,8 @@ class WavDevice:
         self._file: BinaryIO | None = None
         self._ready = False
         self._answered = False
+        self._replied = False
+        self._unanswered = 0
 
     async def open(self) -> None:
         """Read the utterances, and begin to record the speaker."""
@@ -77,7 +79,11 @@ class WavDevice:
             self._output.setframerate(self.speaker.rate_hz)
 
     async def record(self) -> AsyncIterator[Samples]:
-        """The microphone, in real time."""
+        """The microphone, in real time.
+
+        Raises:
+            DeviceError: At the end, if an utterance got no answer at all.
+        """
         loop = asyncio.get_running_loop()
         due = loop.time()
         for chunk in self._script():
@@ -85,9 +91,12 @@ class WavDevice:
             await asyncio.sleep(due - loop.time())
             self._turn_sound_card()
             yield chunk
+        if self._unanswered:
+            raise DeviceError(f"{self._unanswered} of {len(self._utterances)} utterances got no answer", final=True)
 
     def play(self, samples: Samples) -> None:
         """Queue samples for the speaker."""
+        self._replied = True
         self._queue.append(samples)
         self._queued += len(samples)
 
@@ -125,7 +134,7 @@ class WavDevice:
             yield silence
         for utterance in self._utterances:
             yield from [silence] * LEAD_IN_TICKS
-            self._answered = False
+            self._answered = self._replied = False
             for start in range(0, len(utterance), step):
                 piece = utterance[start : start + step]
                 yield np.concatenate([piece, silence[len(piece) :]])
@@ -135,6 +144,7 @@ class WavDevice:
                 yield silence
             else:
                 log.info("the utterance was not answered to its end within %.1f s", self._patience_s)
+                self._unanswered += not self._replied
 
     def _turn_sound_card(self) -> None:
         """Let the speaker play one tick, and record it."""

@@ -1,0 +1,84 @@
+"""Bad configuration: every problem at once, by its variable's name, with status 2 and no traceback."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rig import Keys
+
+BIN = Path(sys.executable).parent
+
+
+def run(program: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    foreign = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    env = clean | {name: str(value) for name, value in settings.items()}
+    return subprocess.run([BIN / program], env=env, capture_output=True, text=True, timeout=20, check=False)
+
+
+@pytest.mark.parametrize(
+    ("program", "settings"),
+    [
+        ("gemini-gateway", {"GATEWAY_UP_PORT": "99999", "GATEWAY_MAX_ROBOTS": "many", "GOOGLE_GEMINI_BASE_URL": "ws://x"}),
+        ("mock-gateway", {"GATEWAY_UP_PORT": "no port", "GATEWAY_MAX_ROBOTS": "0", "REACHY_LOG_LEVEL": "LOUD"}),
+        ("robot-io", {"ROBOT_DEVICE": "r2d2", "ROBOT_UP_PORT": "0", "REACHY_HEALTH_PORT": "-1"}),
+        ("gemini-live-sim", {"SIM_PORT": "99999", "SIM_MODE": "sing", "SIM_SPEED": "-1"}),
+    ],
+)
+def test_all_problems_are_told_at_once(program, settings):
+    done = run(program, **settings)
+    assert done.returncode == 2
+    for name in settings:
+        assert name in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_gateway_without_keys_says_how_to_make_them(tmp_path):
+    done = run("mock-gateway", REACHY_KEYS_DIR=tmp_path)
+    assert done.returncode == 2
+    assert f"reachy-keys --dir {tmp_path} gateway" in done.stderr
+
+
+def test_a_virtual_robot_without_recordings_and_without_keys_is_told_both(tmp_path):
+    done = run("robot-io", REACHY_KEYS_DIR=tmp_path, ROBOT_DEVICE="wav", ROBOT_UTTERANCES=tmp_path)
+    assert done.returncode == 2
+    assert "ROBOT_UTTERANCES" in done.stderr
+    assert "REACHY_KEYS_DIR" in done.stderr
+
+
+def test_a_port_in_use_is_named(tmp_path):
+    made = Keys(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run("mock-gateway", REACHY_KEYS_DIR=made.gateway_dir, GATEWAY_HOST="127.0.0.1", GATEWAY_UP_PORT=port)
+    assert done.returncode == 2
+    assert str(port) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_robots_file_is_refused_whole_with_every_mistake(tmp_path):
+    made = Keys(tmp_path)
+    robots = tmp_path / "robots.toml"
+    robots.write_text(
+        '[defaults]\ntemperature = 9\n[robots.reachy-1]\nvoise = "Puck"\n[robots.reachy-2]\nthinking_level = "low"\n'
+    )
+    settings = {"REACHY_KEYS_DIR": made.gateway_dir, "GATEWAY_LEDGER": tmp_path / "l.sqlite", "GATEWAY_ROBOTS_FILE": robots}
+    done = run("gemini-gateway", **settings)
+    assert done.returncode == 2
+    for words in ("defaults.temperature", "robots.reachy-1.voise", "robots.reachy-2.thinking_level"):
+        assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_key_that_others_can_read_is_refused_with_the_command_that_mends_it(tmp_path):
+    made = Keys(tmp_path)
+    secret = made.gateway_dir / "self.key"
+    secret.chmod(0o644)
+    done = run("mock-gateway", REACHY_KEYS_DIR=made.gateway_dir)
+    assert done.returncode == 2
+    assert f"chmod 600 {secret}" in done.stderr
