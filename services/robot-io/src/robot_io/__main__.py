@@ -41,7 +41,7 @@ def main() -> int:
             return WavDevice(utterances, settings.speaker_wav, patience_s=settings.patience_s)
         from robot_io.reachy_device import ReachyDevice  # noqa: PLC0415 - only the real robot has the SDK
 
-        return ReachyDevice()
+        return ReachyDevice(host=settings.daemon_host, port=settings.daemon_port)
 
     def profile(device: Device) -> Profile:
         tail_ms = settings.half_duplex_tail_ms if settings.half_duplex else None

@@ -75,6 +75,7 @@ class Runner:
         while True:
             try:
                 await self._device.open()
+                log.info("%s: microphone and speaker are open", self._identity.robot)
                 self._playing = True
                 pause_s = DEVICE_PAUSE_S[0]
                 async for samples in self._device.record():

@@ -23,6 +23,9 @@ class RobotSettings(Settings):
     half_duplex: bool = False
     """Send silence while the robot speaks: for a robot that would hear itself."""
     half_duplex_tail_ms: int = Field(default=300, ge=0, le=5000)
+    daemon_host: str | None = None
+    """``reachy``: where the robot's daemon runs, if not on this machine."""
+    daemon_port: int = Field(default=8000, ge=1, le=65535)
     show_transcripts: bool = False
     """Log what was said on both sides."""
     utterances: Path = Path("utterances")

@@ -32,7 +32,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: object, text: str, *arguments: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
+        # A key may begin with a hyphen, so nothing after the command is taken for an option.
+        sub = commands.add_parser(name, help=text, description=text, prefix_chars="\0", add_help=False)
         for argument in arguments:
             sub.add_argument(argument)
         sub.set_defaults(run=run)

@@ -1,0 +1,308 @@
+"""The real robot: the port over the reachy-mini SDK. The only module that knows the SDK, which ships no types.
+
+Three threads of our own keep its blocking calls off the event loop, and reach it by ``call_soon_threadsafe`` alone:
+
+* the *keeper* connects, warms up, watches the daemon, and lets go of everything at the end;
+* the *listener* takes what the microphone has, every 10 ms;
+* the *talker* hands the SDK what is to be heard next, a little ahead of the speaker.
+
+The SDK's ``clear_player()`` is never called. It pauses the one pipeline that microphone and speaker share while the speaker
+is the pipeline's clock, and the pipeline does not always wake up again: in 60 calls in mid-speech the microphone died 21 times
+and the speaker 16 times, for good. So what waits to be heard waits here, where dropping it costs nothing, and the SDK never
+holds more than :data:`SDK_LEAD_S`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from reachy_link.pcm import Format, Samples
+from robot_io.device import DeviceError, Moment
+
+log = logging.getLogger(__name__)
+
+STEREO_16K: Final = Format(rate_hz=16000, channels=2)
+SDK_LEAD_S: Final = 0.06
+"""How much the SDK holds. All of it is still heard after a hush, and then the ~120 ms between the SDK and the air."""
+PIECE_S: Final = 0.02
+"""What the talker hands over at a time."""
+SPEAKER_MAX_MS: Final = 2000.0
+"""Bound of what waits for the speaker. Playout keeps ``lead_ms`` there; what goes beyond the bound is dropped, newest first."""
+MIC_MAX_CHUNKS: Final = 200
+"""Bound of what waits for the event loop: 2 s at the SDK's 10 ms; the oldest is dropped."""
+FIRST_SAMPLE_S: Final = 10.0
+"""How long the microphone may take to start; 0.2 to 2.8 s were seen."""
+MIC_MUTE_S: Final = 5.0
+"""How long it may deliver nothing later on. Silence is something: a stream of samples."""
+WARM_UP_S: Final = 2.0
+"""Speech pushed earlier than this after the microphone's first sample lost 4 to 50 % of its samples."""
+IDLE_S: Final = 0.005
+WATCH_S: Final = 1.0
+DAEMON_SILENT_S: Final = 3.0
+"""A living daemon tells its state 50 times a second; the SDK never reconnects to one that was restarted."""
+OPEN_S: Final = 60.0
+CLOSE_S: Final = 5.0
+
+
+class ReachyDevice:
+    """A Reachy Mini, through the daemon and the sound card of this machine.
+
+    Args:
+        host: Where the daemon runs, if not on this machine. The sound card is this machine's in any case.
+        port: The daemon's HTTP port.
+    """
+
+    lead_ms = 300
+
+    def __init__(self, *, host: str | None = None, port: int = 8000) -> None:
+        self.mic = self.speaker = STEREO_16K
+        self._host = host
+        self._port = port
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+        self._keeper: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._failure: DeviceError | None = None
+        self._ready = False
+        self._over = False
+        self._hearing = threading.Event()
+        self._heard: deque[Samples] = deque(maxlen=MIC_MAX_CHUNKS)
+        self._speech: deque[Samples] = deque()
+        self._wanted = threading.Condition()
+        """Guards the speech, and wakes the talker."""
+        self._silent_at = 0.0
+        """When all that was queued will have been played."""
+
+    async def open(self) -> None:
+        """Connect to the daemon, start both directions and warm up: 2.5 to 5 s; what the microphone hears meanwhile is dropped.
+
+        Raises:
+            DeviceError: If there is no daemon, no SDK or no sound, with what to do about it.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._keeper = self._start("keeper", self._keep)
+        try:
+            async with asyncio.timeout(OPEN_S):
+                await self._until(lambda: self._ready or self._over)
+        except TimeoutError:
+            raise DeviceError(f"the reachy-mini SDK did not start within {OPEN_S:.0f} s; restart the daemon") from None
+        self._heard.clear()
+
+    async def record(self) -> AsyncIterator[Samples]:
+        """The microphone, until the device is closed.
+
+        Raises:
+            DeviceError: When the microphone or the daemon is lost.
+        """
+        while not self._stop.is_set() or self._failure:
+            await self._until(lambda: self._heard or self._stop.is_set())
+            while self._heard:
+                yield self._heard.popleft()
+
+    def play(self, samples: Samples) -> None:
+        """Queue samples for the speaker; they are copied.
+
+        Raises:
+            TypeError: If they are integers, which the SDK would play as noise at full volume.
+        """
+        if samples.dtype.kind != "f":
+            raise TypeError(f"samples are floating point within -1..1, not {samples.dtype}")
+        if not len(samples):
+            return
+        if self.queued_ms() > SPEAKER_MAX_MS:
+            log.warning("the speaker has %.0f ms to play: dropped %d samples", self.queued_ms(), len(samples))
+            return
+        whole = np.array(samples, np.float32, order="C")  # the SDK takes the bytes of any type for float32
+        with self._wanted:
+            self._speech.extend(np.array_split(whole, math.ceil(self.speaker.ms(len(whole)) / 1000 / PIECE_S)))
+            self._wanted.notify()
+        self._silent_at = max(self._silent_at, time.monotonic()) + self.speaker.ms(len(whole)) / 1000
+
+    def queued_ms(self) -> float:
+        """What is left of the queue by the time since it was queued."""
+        return max(0.0, self._silent_at - time.monotonic()) * 1000
+
+    def hush(self) -> None:
+        """Drop what waits; the SDK's short lead is still heard."""
+        with self._wanted:
+            self._speech.clear()
+        self._silent_at = 0.0
+
+    def notice(self, moment: Moment) -> None:
+        """A real robot needs none of it."""
+
+    async def close(self) -> None:
+        """Stop the threads and let go of the SDK."""
+        self._give_up()
+        if self._keeper is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                while not self._over:
+                    await self._change()
+        except TimeoutError:
+            log.warning("the reachy-mini SDK did not let go of the robot within %.0f s", CLOSE_S)
+
+    async def _until(self, condition: Callable[[], object]) -> None:
+        """Wait for something that a thread makes true.
+
+        Raises:
+            DeviceError: If a thread failed.
+        """
+        while not self._failure and not condition():
+            await self._change()
+        if self._failure:
+            raise self._failure
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    # --- threads ------------------------------------------------------------------------------------------------------
+
+    def _start(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=self._guard, args=(work,), name=f"reachy-{name}", daemon=True)
+        thread.start()
+        return thread
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """A thread's outermost frame: what goes wrong ends the device, and is told to the event loop."""
+        try:
+            work()
+        except DeviceError as error:
+            self._failure = self._failure or error
+        except Exception as error:
+            # What a thread does not catch is lost. The SDK lets through whatever GStreamer, websockets and pydantic raise,
+            # AssertionError, and AttributeError where a GStreamer element is missing.
+            log.debug("the reachy-mini SDK failed", exc_info=True)
+            words = f"the reachy-mini SDK failed: {type(error).__name__}: {error}; if it stays so, restart the daemon"
+            self._failure = self._failure or DeviceError(words)
+        if self._failure:
+            self._give_up()
+        self._tell()
+
+    def _give_up(self) -> None:
+        self._stop.set()
+        with self._wanted:
+            self._wanted.notify_all()
+
+    def _tell(self) -> None:
+        """Have the event loop look at what changed."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed, and with it whoever waited
+                self._loop.call_soon_threadsafe(self._changed.set)
+
+    def _keep(self) -> None:
+        """The SDK's whole life."""
+        workers: list[threading.Thread] = []
+        try:
+            mini = self._connect()
+            try:
+                self._check(mini.media)
+                mini.media.start_recording()
+                mini.media.start_playing()
+                workers = [self._start(work.__name__, partial(work, mini.media)) for work in (self._listen, self._talk)]
+                self._warm_up()
+                self._watch(mini.client)
+            finally:
+                self._give_up()
+                for worker in workers:
+                    worker.join(CLOSE_S / 4)
+                _release(mini)
+        finally:
+            self._over = True
+
+    def _connect(self) -> Any:
+        try:
+            from reachy_mini import ReachyMini  # noqa: PLC0415 - robots of other kinds have no SDK
+        except (ImportError, ValueError) as error:  # ValueError: there is no introspection data of GStreamer
+            words = f"the reachy-mini SDK cannot be loaded: {error}; see services/robot-io/README.md for what to install"
+            raise DeviceError(words, final=True) from error
+        where: dict[str, Any] = {"connection_mode": "localhost_only"}
+        if self._host:
+            where = {"connection_mode": "network", "host": self._host}
+        try:
+            # "local": the default wants the camera's socket, and goes for WebRTC without it. Never "no_media": that makes the
+            # daemon let go of the sound card. Never spawn_daemon: that may kill a daemon that was started otherwise.
+            return ReachyMini(**where, port=self._port, media_backend="local", log_level="WARNING")
+        except OSError as error:  # ConnectionError, TimeoutError
+            at = f"{self._host or 'localhost'}:{self._port}"
+            words = f"no Reachy Mini daemon answers at {at}: switch the robot on, or start reachy-mini-daemon"
+            raise DeviceError(words) from error
+
+    def _check(self, media: Any) -> None:
+        """The SDK says -1 for a rate when it has no sound."""
+        mic = (media.get_input_audio_samplerate(), media.get_input_channels())
+        speaker = (media.get_output_audio_samplerate(), media.get_output_channels())
+        if media.audio is None or min(mic) <= 0 or min(speaker) <= 0:
+            raise DeviceError("the Reachy Mini daemon runs without sound: start it without --no-media")
+        for name, found, known in (("microphone", mic, self.mic), ("speaker", speaker, self.speaker)):
+            if found != (known.rate_hz, known.channels):
+                words = f"the {name} has {found[0]} Hz and {found[1]} channels where robot-io knows {known}"
+                raise DeviceError(f"{words}: update robot-io, or install reachy-mini 1.12", final=True)
+
+    def _warm_up(self) -> None:
+        while not self._hearing.wait(0.1) and not self._stop.is_set():
+            pass  # the listener ends this if nothing comes
+        self._stop.wait(WARM_UP_S)
+        self._ready = not self._stop.is_set()
+        self._tell()
+
+    def _watch(self, client: Any) -> None:
+        """Notice a daemon that died; the sound may go on without it, the SDK never finds its successor."""
+        alive = time.monotonic()
+        while not self._stop.wait(WATCH_S):
+            if client.is_connected():  # within 20 ms, or after 1 s
+                alive = time.monotonic()
+            elif time.monotonic() - alive > DAEMON_SILENT_S:
+                raise DeviceError("the Reachy Mini daemon went away; it has to run for the robot to talk")
+
+    def _listen(self, media: Any) -> None:
+        """Take samples off the microphone; ``None`` comes after 20 ms, or at once where the pipeline does not run."""
+        last, patience_s = time.monotonic(), FIRST_SAMPLE_S
+        while not self._stop.is_set():
+            samples = media.get_audio_sample()
+            if samples is not None and len(samples):
+                last, patience_s = time.monotonic(), MIC_MUTE_S
+                self._hearing.set()
+                self._heard.append(np.array(samples, np.float32, order="C"))  # the SDK's array is read-only
+                self._tell()
+            elif time.monotonic() - last > patience_s:
+                words = f"the microphone has delivered nothing for {patience_s:.0f} s"
+                raise DeviceError(f"{words}: is the robot's USB cable in, and PulseAudio or PipeWire running?")
+            else:
+                self._stop.wait(IDLE_S)
+
+    def _talk(self, media: Any) -> None:
+        """Keep the SDK's lead."""
+        silent_at = 0.0
+        while not self._stop.is_set():
+            ahead_s = silent_at - time.monotonic()
+            if ahead_s > SDK_LEAD_S:
+                time.sleep(ahead_s - SDK_LEAD_S)
+            with self._wanted:
+                self._wanted.wait_for(lambda: self._speech or self._stop.is_set())
+                if self._stop.is_set():
+                    return
+                piece = self._speech.popleft()
+            if len(piece) < self.speaker.channels:  # the SDK would take one stereo sample for two mono ones
+                piece = np.repeat(piece, self.speaker.channels, axis=0)
+            media.push_audio_sample(piece)
+            silent_at = max(silent_at, time.monotonic()) + self.speaker.ms(len(piece)) / 1000
+
+
+def _release(mini: Any) -> None:
+    """Close the SDK."""
+    audio = mini.media.audio
+    mini.__exit__(None, None, None)
+    if audio is not None:
+        audio.__del__()  # ends its thread; never called by itself, since the thread's bus watch holds on to it

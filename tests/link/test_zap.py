@@ -1,0 +1,114 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+import zmq
+import zmq.asyncio
+from zmq.utils import z85
+
+from reachy_link.keys import Keyring
+from reachy_link.zap import Zap
+
+Ask = Callable[..., Awaitable[list[bytes]]]
+
+
+class BrokenRing(Keyring):
+    """A list of the admitted that cannot be asked."""
+
+    def refresh(self) -> bool:
+        raise RuntimeError("the disk is gone")
+
+
+@pytest.fixture
+def ring(tmp_path) -> Keyring:
+    return Keyring(tmp_path)
+
+
+@pytest.fixture
+def refusals() -> list[tuple[str, str, str]]:
+    return []
+
+
+@pytest.fixture
+async def ask(ring, refusals) -> AsyncIterator[Ask]:
+    """Asks a handler as libzmq does at a handshake: status code, text and User-Id of the answer to this request."""
+    context = zmq.Context()
+    zap = Zap(context, ring, lambda *what: refusals.append(what))
+    socket = zmq.asyncio.Context.shadow(context.underlying).socket(zmq.REQ)
+    socket.connect("inproc://zeromq.zap.01")
+
+    async def ask(key: bytes, *, version=b"1.0", domain=b"reachy", mechanism=b"CURVE", more: tuple[bytes, ...] = ()):
+        await socket.send_multipart([version, b"id-7", domain, b"10.0.0.9", b"", mechanism, key, *more])
+        answer = await asyncio.wait_for(socket.recv_multipart(), 5)
+        assert answer[:2] == [b"1.0", b"id-7"]
+        assert len(answer) == 6
+        return answer[2:5]
+
+    yield ask
+    socket.close(linger=0)
+    zap.close()
+    context.destroy(linger=0)
+
+
+def key_of(public: bytes) -> bytes:
+    return z85.decode(public)
+
+
+async def test_an_admitted_key_gets_in_and_is_its_user_id(ask, ring):
+    public, _ = zmq.curve_keypair()
+    ring.admit("reachy-1", public.decode())
+    assert await ask(key_of(public)) == [b"200", b"OK", public]
+
+
+async def test_a_key_that_is_not_admitted_is_refused_and_told_with_its_address(ask, refusals):
+    public, _ = zmq.curve_keypair()
+    assert await ask(key_of(public)) == [b"400", b"key not admitted", b""]
+    ((cause, peer, detail),) = refusals
+    assert (cause, peer) == ("key", "")
+    assert "10.0.0.9" in detail
+    assert public.decode() in detail
+
+
+async def test_a_key_admitted_or_revoked_meanwhile_counts_at_the_next_handshake(ask, tmp_path):
+    public, _ = zmq.curve_keypair()
+    assert (await ask(key_of(public)))[0] == b"400"
+    Keyring(tmp_path).admit("reachy-1", public.decode())
+    assert (await ask(key_of(public)))[0] == b"200"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"mechanism": b"NULL"},
+        {"mechanism": b"PLAIN"},
+        {"domain": b""},
+        {"domain": b"other"},
+        {"version": b"2.0"},
+        {"more": (b"surplus",)},
+    ],
+    ids=str,
+)
+async def test_nothing_but_curve_in_our_domain_gets_in_whatever_its_key(ask, ring, request_):
+    public, _ = zmq.curve_keypair()
+    ring.admit("reachy-1", public.decode())
+    assert (await ask(key_of(public), **request_))[::2] == [b"400", b""]
+
+
+@pytest.mark.parametrize("key", [b"", b"short", b"x" * 33])
+async def test_a_key_of_another_length_is_refused(ask, key):
+    assert (await ask(key))[0] == b"400"
+
+
+class TestWithABrokenRing:
+    @pytest.fixture
+    def ring(self, tmp_path) -> Keyring:
+        return BrokenRing(tmp_path)
+
+    async def test_a_fault_of_our_own_is_try_again_later_and_never_a_yes(self, ask, ring):
+        told = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+        public, _ = zmq.curve_keypair()
+        ring.admit("reachy-1", public.decode())
+        for _ in range(3):
+            assert (await ask(key_of(public)))[::2] == [b"300", b""]
+        assert [str(error) for error in told] == ["the disk is gone"] * 3, "and is not hidden"
