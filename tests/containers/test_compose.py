@@ -166,3 +166,18 @@ def test_an_image_holds_no_gstreamer_no_secret_and_no_sdk_that_it_does_not_need(
     assert subprocess.run(libraries, capture_output=True, text=True, check=False).stdout == ""
     config = subprocess.run(["docker", "inspect", image], capture_output=True, text=True, check=True).stdout
     assert not re.search(r"API_KEY|SECRET|TOKEN", config)
+
+
+@pytest.mark.timeout(900)
+def test_the_image_of_the_real_robot_has_the_sdk_and_can_play_and_record(project):
+    image = "reachy-link/robot-io-reachy"
+    build = ["docker", "build", "--quiet", "--file", "services/robot-io/Dockerfile", "--target", "reachy", "--tag", image, "."]
+    subprocess.run(build, cwd=project.directory, check=True, capture_output=True, timeout=880)
+    look = (
+        "import reachy_mini, robot_io.reachy_device, gi; gi.require_version('Gst', '1.0'); from gi.repository import Gst;"
+        "Gst.init(None); needed = ('pulsesrc', 'pulsesink', 'alsasrc', 'alsasink', 'audioconvert', 'audioresample', 'appsink');"
+        "print([name for name in needed if not Gst.ElementFactory.find(name)])"
+    )
+    command = ["docker", "run", "--rm", "--read-only", "--tmpfs", "/tmp", "--entrypoint", "python", image, "-c", look]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
