@@ -178,6 +178,6 @@ def test_the_image_of_the_real_robot_has_the_sdk_and_can_play_and_record(project
         "Gst.init(None); needed = ('pulsesrc', 'pulsesink', 'alsasrc', 'alsasink', 'audioconvert', 'audioresample', 'appsink');"
         "print([name for name in needed if not Gst.ElementFactory.find(name)])"
     )
-    command = ["docker", "run", "--rm", "--read-only", "--tmpfs", "/tmp", "--entrypoint", "python", image, "-c", look]
+    command = ["docker", "run", "--rm", "--read-only", "--tmpfs", "/tmp", "--entrypoint", "python", image, "-c", look]  # noqa: S108
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[]", done.stderr

@@ -139,6 +139,7 @@ def test_a_reply_is_told_to_its_end():
     kinds = [type(message) for _, message, _ in chat.told if isinstance(message, Speaker | TurnEnd)]
     assert kinds == [Speaker] * 50 + [TurnEnd]
     assert chat.of(TurnEnd)[0].turn == 1
+    assert chat.logged == ["listening", "speaking", "listening"]
 
 
 def test_a_voice_that_only_completes_its_turn_ends_the_reply_as_well():
@@ -405,6 +406,15 @@ def test_the_robot_speaks_until_the_last_sample_has_been_played():
     chat.wait(3.0)
     assert chat.when(State, state="speaking") == [start]
     assert chat.when(State, state="listening")[-1] == pytest.approx(start + 1.0, abs=0.01)
+
+
+def test_an_answer_ends_the_thinking_even_before_the_voice_completes_its_turn():
+    chat = Chat()
+    chat.speak(500)
+    chat.quiet(400)
+    chat.voice(Audio(reply(200), 24000), ReplyGenerated())
+    chat.wait(2.0)
+    assert chat.states() == ["listening", "thinking", "speaking", "listening"]
 
 
 def test_without_an_answer_the_robot_does_not_claim_to_think_for_ever():

@@ -138,6 +138,16 @@ def test_after_a_barge_in_nothing_of_the_old_reply_leaves_and_the_new_one_starts
     assert heard(pacer.due(now=0.01)).tobytes() == new, "no ring of the old turn, and no waiting for its time"
 
 
+def test_what_still_comes_of_a_reply_that_was_cut_is_dropped():
+    pacer = Pacer(MONO_24K, LEAD_MS)
+    pacer.push(1, noise(500), 24000)
+    pacer.clear()
+    assert not pacer.push(1, noise(500), 24000)
+    pacer.end(1)
+    assert pacer.due(now=0.0) == []
+    assert pacer.idle
+
+
 # --- bounds -----------------------------------------------------------------------------------------------------------
 
 
@@ -216,15 +226,15 @@ def test_however_a_reply_is_split_it_sounds_like_the_conversion_of_the_whole(n, 
     assert pacer.queued_ms == pytest.approx(0, abs=1e-6)
 
 
-def test_a_rate_that_changes_within_a_reply_loses_nothing():
+@pytest.mark.parametrize("rates", [(16000, 48000), (24000, 48000), (24000, 16000)], ids=str)
+def test_a_rate_that_changes_within_a_reply_loses_nothing(rates):
     pacer = Pacer(STEREO, LEAD_MS)
-    slow, fast = noise(300, 16000), noise(300, 48000)
-    pacer.push(1, slow, 16000)
-    pacer.push(1, fast, 48000)
+    pieces = [(noise(300, rate_hz), rate_hz) for rate_hz in rates]
+    for pcm, rate_hz in pieces:
+        pacer.push(1, pcm, rate_hz)
     pacer.end(1)
-    got = heard(run_out(pacer), 2)
-    assert got[: 16 * 300].tobytes() == slow
-    assert np.array_equal(got[16 * 300 :], whole(fast, 48000, 16000))
+    want = np.concatenate([whole(pcm, rate_hz, 16000) for pcm, rate_hz in pieces])
+    assert np.array_equal(heard(run_out(pacer), 2), want)
 
 
 STEPS = st.lists(

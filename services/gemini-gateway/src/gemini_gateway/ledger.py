@@ -18,7 +18,7 @@ CREATE INDEX IF NOT EXISTS turns_by_day ON turns (day, robot);
 
 
 class LedgerError(Exception):
-    """The ledger cannot be opened; the message says what to do."""
+    """The ledger cannot be opened or written; the message says why."""
 
 
 class Ledger:
@@ -38,9 +38,16 @@ class Ledger:
             raise LedgerError(f"{path} cannot be used: {error}; mend it, or set GATEWAY_LEDGER to another file") from None
 
     def add(self, day: date, robot: str, model: str, tokens: Tokens, cost: Money) -> None:
-        """Book a turn."""
+        """Book a turn.
+
+        Raises:
+            LedgerError: If it cannot be written.
+        """
         row = (day.isoformat(), robot, model, json.dumps(dict(tokens.prompt)), json.dumps(dict(tokens.reply)), str(cost))
-        self._db.execute("INSERT INTO turns (day, robot, model, prompt, reply, cost) VALUES (?, ?, ?, ?, ?, ?)", row)
+        try:
+            self._db.execute("INSERT INTO turns (day, robot, model, prompt, reply, cost) VALUES (?, ?, ?, ?, ?, ?)", row)
+        except sqlite3.Error as error:
+            raise LedgerError(f"the ledger cannot be written: {error}") from None
 
     def accounts(self, day: date) -> dict[tuple[date, str], Account]:
         """All accounts of a day."""

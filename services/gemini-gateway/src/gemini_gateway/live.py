@@ -1,5 +1,6 @@
 """Gemini Live through google-genai: the one module that knows the SDK. What it raises and sends becomes our own words."""
 
+import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -20,6 +21,8 @@ from reachy_gateway.voice import HEARS_HZ, Audio, Interrupted, ReplyGenerated, S
 API_VERSION: Final = "v1beta"
 """google-genai 3 asks for v1 by default; every page on Live shows v1beta."""
 MESSAGE_MAX_BYTES: Final = 4 * 2**20
+HANG_UP_S: Final = 2.0
+"""A closing handshake takes ``close_timeout`` at most, but only once the peer has taken what was sent before."""
 AUDIO_TYPE: Final = f"audio/pcm;rate={HEARS_HZ}"
 DEFAULT_REPLY_HZ: Final = 24000
 
@@ -109,8 +112,10 @@ class Connection:
                     for event in translated(message):
                         yield event
             except errors.APIError as error:
-                raise explained(error) from error
-            except (TypeError, ValueError) as error:
+                if isinstance(error.details, str):  # a close's reason; a message of the same name comes as an object
+                    raise explained(error) from error
+                yield Unknown(str(error)[:300])
+            except (TypeError, ValueError, AttributeError, LookupError) as error:
                 # The SDK raises these on a message of unknown shape or an {"error": ...}, with the connection intact.
                 yield Unknown(f"{type(error).__name__}: {error}"[:300])
 
@@ -180,7 +185,13 @@ class Live:
         try:
             yield Connection(session)
         finally:
-            await connecting.__aexit__(None, None, None)
+            try:
+                async with asyncio.timeout(HANG_UP_S):
+                    await connecting.__aexit__(None, None, None)
+            except TimeoutError:
+                pass
+            finally:
+                session._ws.transport.abort()  # noqa: SLF001 - nothing to one that is closed; the SDK has no public way
 
     def _load_root(self) -> None:
         if self._endpoint.root and self._endpoint.root.exists():
@@ -205,8 +216,8 @@ def translated(message: types.LiveServerMessage) -> Iterator[ServerEvent]:
             yield ReplyGenerated()
         if content.turn_complete:
             yield TurnComplete()
-    if message.tool_call:
-        yield ToolCall(tuple((call.id or "", call.name or "") for call in message.tool_call.function_calls or ()))
+    if message.tool_call and (calls := message.tool_call.function_calls):
+        yield ToolCall(tuple((call.id or "", call.name or "") for call in calls))
     if update := message.session_resumption_update:
         yield Resumable(update.new_handle if update.resumable else None)
     if message.go_away:
@@ -288,11 +299,17 @@ def seconds(text: str | None) -> float:
 
 
 REFUSALS: Final = (
+    (r"session (not found|expired)", "Gemini no longer has the session"),
     (r"api key|api_key|unauthenticated|HTTP 401", "Gemini refused the API key: check GEMINI_API_KEY"),
     (r"permission|HTTP 403", "this API key may not use Gemini Live: check the key's project and restrictions"),
-    (r"not found|not supported|unsupported|HTTP 404", "Gemini does not know the model, or not for Live: check GEMINI_MODEL"),
+    (
+        r"not found|not supported|unsupported|HTTP 404",
+        "Gemini does not know the model, or not for Live: check it, in the robots file or GEMINI_MODEL",
+    ),
     (r"invalid argument|HTTP 400", "Gemini refused the session's setup"),
 )
+HTTP_TROUBLE: Final = 500
+"""From this status on a handshake fails for reasons of the server's own."""
 QUOTAS: Final = r"quota|rate limit|resource.?exhausted|HTTP 429"
 
 
@@ -303,6 +320,8 @@ def explained(error: Exception) -> LiveError:
     elif isinstance(error, websockets.exceptions.ConnectionClosed):
         close = error.rcvd or error.sent
         text = f"{close.code} {close.reason}" if close else "connection lost"
+    elif isinstance(error, websockets.exceptions.InvalidStatus) and error.response.status_code >= HTTP_TROUBLE:
+        return LiveError("unreachable", f"Gemini is in trouble (HTTP {error.response.status_code})")
     elif isinstance(error, OSError | websockets.exceptions.InvalidMessage):
         return LiveError("unreachable", f"Gemini cannot be reached ({type(error).__name__}: {error})"[:300])
     else:

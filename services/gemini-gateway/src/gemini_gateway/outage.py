@@ -9,12 +9,15 @@ SHORT_CAP_S: Final = 0.8
 """For the first 30 s of an outage: a server that is back is tried within this, and talks again within 1 s."""
 SHORT_S: Final = 30.0
 LONG_CAP_S: Final = 30.0
+"""From then on the cap doubles every 30 s, up to this."""
 RELEASE_PER_S: Final = 40.0
 """How many robots dial per second once the server answers."""
 DIAL_S: Final = 5.0
-"""How long a dial may take, setup included."""
+"""How long a dial may take at most, setup included."""
 PROBE_MAX_S: Final = 2.0
 PROBE_MIN_S: Final = 0.6
+HASTY_S: Final = 6.0
+"""For so long probes are as short as that; then they are given time, as the server may be up and slow."""
 
 
 class Outage:
@@ -30,8 +33,12 @@ class Outage:
         self._attempts = 0
         self._next_probe = float("-inf")
         self._prober: str | None = None
+        self._only: str | None = None
+        """The robot that all dials failed of, as long as it is one: perhaps the trouble is its own."""
         self._probe_started = float("-inf")
         self._next_release = float("-inf")
+        self._lasted_s = 0.0
+        """How long the outage had lasted when the last probe failed."""
         self._opened_in_s: float | None = None
 
     @property
@@ -44,13 +51,16 @@ class Outage:
         """How long the next dial may take.
 
         While probing that is four times what it last took, so that a dial that hangs does not cost the time in which the
-        next would have succeeded.
+        next would have succeeded. A server that is slow after an outage needs more: it gets that once haste has not helped.
         """
-        if not self.down:
+        if self._lasted_s >= SHORT_S:
             return DIAL_S
-        if self._opened_in_s is None:
+        usual_s = None if self._opened_in_s is None else 4 * self._opened_in_s
+        if not self.down:
+            return DIAL_S if usual_s is None else min(DIAL_S, max(PROBE_MAX_S, usual_s))
+        if usual_s is None or self._lasted_s >= HASTY_S:
             return PROBE_MAX_S
-        return min(PROBE_MAX_S, max(PROBE_MIN_S, 4 * self._opened_in_s))
+        return min(PROBE_MAX_S, max(PROBE_MIN_S, usual_s))
 
     def may_dial(self, robot: str, now: float) -> bool:
         """Whether this robot may dial now; if so it has to tell how that went."""
@@ -59,7 +69,8 @@ class Outage:
                 return False
             self._next_release = max(now, self._next_release) + 1 / RELEASE_PER_S
             return True
-        if self._prober not in (None, robot) or now < self._next_probe:
+        doubted = self._only not in (None, robot)
+        if self._prober not in (None, robot) or (now < self._next_probe and not doubted):
             return False
         self._prober = robot
         self._probe_started = now
@@ -68,18 +79,23 @@ class Outage:
     def opened(self, robot: str, took_s: float, now: float) -> None:
         """The robot's dial succeeded: the server is up."""
         self._opened_in_s = took_s
-        self._down_since, self._attempts, self._prober = None, 0, None
+        self._down_since, self._lasted_s, self._attempts = None, 0.0, 0
+        self._prober = self._only = None
         self._next_release = max(self._next_release, now)
         del robot
 
     def failed(self, robot: str, now: float) -> None:
         """The robot's dial found nobody, or the server in trouble. Pauses count from the start of the dial."""
+        if robot != self._only:
+            self._only = None if self.down else robot
         if self._down_since is None:
             self._down_since = self._probe_started = now
             self._attempts = 0
         elif self._prober != robot:
             return
-        cap_s = SHORT_CAP_S if now - self._down_since < SHORT_S else LONG_CAP_S
+        self._lasted_s = now - self._down_since
+        doublings = min(10.0, max(0.0, self._lasted_s / SHORT_S - 1))
+        cap_s = min(LONG_CAP_S, SHORT_CAP_S * 2**doublings)
         pause_s = self._draw() * min(cap_s, FIRST_S * 2 ** min(self._attempts, 20))
         self._next_probe = self._probe_started + pause_s
         self._attempts += 1

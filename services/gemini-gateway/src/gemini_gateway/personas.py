@@ -118,7 +118,7 @@ def read(path: Path | None, model: str | None = None) -> tuple[Personas, list[st
     if path is None:
         return Personas(Persona(**base), {}, Gateway(), {}), []
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         return parsed(tomllib.loads(text), str(path), base)
     except (OSError, UnicodeDecodeError) as error:
         return _nothing(), [f"{path}: cannot be read: {error}"]
@@ -128,33 +128,39 @@ def read(path: Path | None, model: str | None = None) -> tuple[Personas, list[st
 
 def parsed(tables: Mapping[str, Any], name: str, base: Mapping[str, Any]) -> tuple[Personas, list[str]]:
     """The personas in a file's tables; and everything that is wrong with them."""
+    problems: list[str] = []
     try:
         file = RobotsFile.model_validate(tables)
     except ValidationError as error:
-        return _nothing(), _problems(error, name, "")
-    problems: list[str] = []
+        problems += _problems(error, name, "")
+        file = _what_can_be_read(tables)
     defaults = {**base, **file.defaults}
-    default = _persona(defaults, name, "defaults", problems)
+    default, wrong = _persona(defaults, name, "defaults", problems)
+    problems += [f"{name}: defaults.{key}: {why}" for key, why in impossible(default)]
+    inherited = {key: value for key, value in defaults.items() if key not in wrong}  # said there, and not again for each robot
     robots: dict[str, Persona] = {}
     for robot, table in file.robots.items():
-        persona = _persona(_merged(defaults, table), name, f"robots.{robot}", problems, given=table)
-        if persona:
-            robots[robot] = persona
-    return Personas(default or Persona(), robots, file.gateway, file.prices), problems
+        robots[robot], _ = _persona(_merged(inherited, table), name, f"robots.{robot}", problems)
+        found = [(key, why) for key, why in impossible(robots[robot]) if key in table or (key, why) not in impossible(default)]
+        problems += [f"{name}: robots.{robot}.{key}: {why}" for key, why in found]
+    return Personas(default, robots, file.gateway, file.prices), problems
 
 
-def _persona(
-    table: Mapping[str, Any], name: str, where: str, problems: list[str], given: Mapping[str, Any] | None = None
-) -> Persona | None:
+def _what_can_be_read(tables: Mapping[str, Any]) -> RobotsFile:
+    """The parts of a file that hold personas, so that what is wrong with them is said together with the rest."""
+    defaults, robots = tables.get("defaults"), tables.get("robots")
+    readable = {name: table for name, table in robots.items() if isinstance(table, dict)} if isinstance(robots, dict) else {}
+    return RobotsFile.model_construct(defaults=defaults if isinstance(defaults, dict) else {}, robots=readable)
+
+
+def _persona(table: Mapping[str, Any], name: str, where: str, problems: list[str]) -> tuple[Persona, set[str]]:
+    """The persona in a table but for what is wrong with it, which is added to the problems; and the keys of that."""
     try:
-        persona = Persona.model_validate(table)
+        return Persona.model_validate(table), set()
     except ValidationError as error:
-        found = _problems(error, name, where)
-        # What a robot has from the defaults is wrong there, and is said there.
-        problems += [problem for problem in found if given is None or _is_given(problem, name, where, given)]
-        return None
-    problems += [f"{name}: {where}.{key}: {why}" for key, why in impossible(persona) if given is None or key in given]
-    return persona
+        problems += _problems(error, name, where)
+        wrong = {str(problem["loc"][0]) for problem in error.errors(include_url=False)}
+        return Persona.model_validate({key: value for key, value in table.items() if key not in wrong}), wrong
 
 
 def impossible(persona: Persona) -> list[tuple[str, str]]:
@@ -189,11 +195,6 @@ def _problems(error: ValidationError, name: str, where: str) -> list[str]:
         shown = f" (given: {given!r})" if isinstance(given, str | int | float) else ""
         found.append(f"{name}: {key}: {problem['msg']}{shown}"[:500])
     return found
-
-
-def _is_given(problem: str, name: str, where: str, given: Mapping[str, Any]) -> bool:
-    key = problem.removeprefix(f"{name}: {where}.").partition(":")[0].partition(".")[0]
-    return key in given
 
 
 def _nothing() -> Personas:

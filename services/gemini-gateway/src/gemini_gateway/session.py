@@ -49,7 +49,9 @@ GRACE_S: Final = 5.0
 AGE_WINDOW_S: Final = 45.0
 """From the age at which a connection should be renewed to that at which it must be."""
 SILENCE_S: Final = 10.0
-"""Speech that gets no message of any kind for so long means that the server hangs."""
+"""Speech that gets no message of any kind for so long means that the server hangs; so does an answer that stops in mid-way."""
+SILENCE_MAX_S: Final = 30.0
+"""The same if the person keeps on talking, as people do who are not answered."""
 SPEECH_MIN_S: Final = 0.4
 """Shorter sounds may well be left unanswered."""
 SEND_STALL_S: Final = 3.0
@@ -57,12 +59,20 @@ STREAM_END_S: Final = 1.0
 """After so long without mic audio the server is told that the stream has paused."""
 TELL_S: Final = 1.0
 """An outage shorter than this is not told to the robot."""
+GAP_TELL_S: Final = 2.0
+"""Nor is a pause for a renewal, or for the turn to dial, that is shorter than this."""
+LATE_S: Final = 2.0
+"""Counts that come so soon after a turn that ended without are that turn's."""
 SHORT_LIFE_S: Final = 5.0
 """A connection that is lost within this counts as one that did not help: the next dial waits, longer each time."""
+SHORT_FIRST_S: Final = 0.1
 SHORT_CAP_S: Final = 30.0
 REFUSED_RETRY_S: Final = 300.0
 QUOTA_S: Final = (30.0, 300.0)
 """The pause after a quota error: drawn from half of, then up to the first, doubling to the second."""
+
+
+NOT_YET: Final = Standing("reconnecting", "there is no connection to Gemini yet")
 
 
 class Phase(Enum):
@@ -131,7 +141,125 @@ class Bill:
 
 
 Out = Dial | HangUp | Emit | Count | Bill
-Item = bytes | Literal["start", "end", "stream_end"] | Decline
+Mark = Literal["start", "end", "stream_end"]
+Item = bytes | Mark | Decline
+
+
+class _Outbox:
+    """What waits to be sent: mic audio, the oldest first, with marks in it; answers to tools, which do not wait for it.
+
+    The marks of manual VAD alternate, and begin with a start on every connection. Answers are of one connection alone.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._items: deque[bytes | Mark] = deque()
+        self._answers: deque[Decline] = deque()
+        self._manual = False
+        self._in_activity = False
+        """Whether a start was taken that has no end yet."""
+
+    def __contains__(self, mark: Mark) -> bool:
+        return mark in self._items
+
+    def connect(self, *, manual: bool) -> None:
+        """Another connection is there, which knows nothing of what the last one was sent."""
+        self._answers.clear()
+        self._manual = manual
+        if self._in_activity and self._items and self._items[0] == "end":
+            self._items.popleft()  # all but this went out over the last one
+        elif self._in_activity:
+            self._items.appendleft("start")
+        self._in_activity = False
+
+    def append(self, item: Item) -> None:
+        """Let it be sent, once it is its turn."""
+        if isinstance(item, Decline):
+            self._answers.append(item)
+        elif item == "end" and self._items and self._items[-1] == "start":
+            self._items.pop()  # nothing was said
+        else:
+            self._items.append(item)
+            self.bytes += len(item) if isinstance(item, bytes) else 0
+
+    def take(self, *, held: bool) -> Item | None:
+        """What to send next; no more than answers if the rest is held."""
+        if self._answers:
+            return self._answers.popleft()
+        while self._items and not held:
+            item = self._items.popleft()
+            if isinstance(item, bytes):
+                self.bytes -= len(item)
+                return item
+            if item != "stream_end":
+                self._in_activity = item == "start"
+            if self._manual is (item != "stream_end"):  # else it is for a persona that the connection does not know
+                return item
+        return None
+
+    def untaken(self, item: Item) -> None:
+        """Take back what could not be sent."""
+        if isinstance(item, bytes):
+            self.bytes += len(item)
+        elif item != "stream_end":
+            self._in_activity = item == "end"
+        if not isinstance(item, Decline):
+            self._items.appendleft(item)
+
+    def trim(self, keep_s: float) -> int:
+        """Drop the oldest mic audio beyond this; how many bytes that was."""
+        dropped = 0
+        marks: list[bytes | Mark] = []
+        while self.bytes > keep_s * BYTES_PER_S:
+            item = self._items.popleft()
+            if isinstance(item, bytes):
+                self.bytes -= len(item)
+                dropped += len(item)
+            elif item == "end" and marks and marks[-1] == "start":
+                marks.pop()  # nothing is left of what was said between them
+            elif item != "stream_end":
+                marks.append(item)
+        self._items.extendleft(reversed(marks))
+        return dropped
+
+
+class _Meter:
+    """Which counts are whose: within a turn the last ones hold, and they may come shortly after its end."""
+
+    def __init__(self) -> None:
+        self._tokens: Tokens | None = None
+        self._late = False
+        """Whether they are of the turn that is over."""
+        self._owed_at: float | None = None
+        """When a turn was over without counts."""
+
+    def used(self, tokens: Tokens, now: float) -> list[Out]:
+        """The server has told counts."""
+        out = self.due(now)
+        self._late = self._owed_at is not None and now - self._owed_at < LATE_S
+        self._tokens = tokens
+        return out
+
+    def turn_goes_on(self) -> list[Out]:
+        """There is something of a turn: what is still to be billed of the one before is billed."""
+        out = self.bill() if self._late else []
+        self._owed_at = None
+        return out
+
+    def turn_over(self, now: float) -> list[Out]:
+        """The turn is over."""
+        out = self.bill()
+        self._owed_at = None if out else now
+        return out
+
+    def due(self, now: float) -> list[Out]:
+        """What came late and has waited for long enough: no more of it will come."""
+        return self.bill() if self._late and self._owed_at is not None and now - self._owed_at >= LATE_S else []
+
+    def bill(self) -> list[Out]:
+        """Bill what there is."""
+        tokens, self._tokens, self._late, self._owed_at = self._tokens, None, False, None
+        return [Bill(tokens)] if tokens else []
 
 
 @dataclass
@@ -148,8 +276,10 @@ class _Line:
     held: bool = False
     """Whether mic audio is kept for the next connection."""
     in_turn: bool = False
-    tokens: Tokens | None = None
-    """What the turn in progress used so far."""
+    generated: bool = False
+    """Whether all of the reply has come; the end of its turn may be long in coming."""
+    last_word: bool = False
+    """Whether a turn has ended that began, or went on, after the budget was spent: the next one does not begin."""
     sending_since: float | None = None
 
 
@@ -164,16 +294,23 @@ class Session:
         self._draw = draw
         self._not_before = now
         self._after_closing = Phase.WAITING
-        self._outbox: deque[Item] = deque()
-        self._outbox_bytes = 0
+        self._outbox = _Outbox()
+        self._meter = _Meter()
         self._handle: str | None = None
         self._handle_at = now
         self._handle_failures = 0
         self._dialled_with: str | None = None
+        self._dialled_manual = False
+        self._dialled_stale = False
+        """Whether the persona has changed since the dial."""
+        self._suspect: str | None = None
+        """A handle that was refused; perhaps it is not the handle that was."""
         self._said: deque[tuple[Literal["person", "robot"], str]] = deque(maxlen=SEED_TURNS)
+        self._offline_since: float | None = now
+        """None: since the next tick."""
         self._trouble_since: float | None = None
+        self._trouble_standing = NOT_YET
         self._told: Standing | None = None
-        self._trouble_words = ""
         self._quota_attempts = 0
         self._short_lives = 0
         self._allowed = True
@@ -181,49 +318,53 @@ class Session:
         self._line = _Line(now, now, now)
         self._last_mic = now
         self._last_speech = now
+        self._last_reply = now
         self._speech_bytes = 0
         self._stream_ended = True
         self._speaking = False
+        self._pressed = False
+        """Manual VAD: whether it is the person's turn."""
         self._awaiting_since: float | None = None
+        """Since when the person waits for an answer, if so; what they said since does not count anew."""
 
     # --- the microphone -----------------------------------------------------------------------------------------------
 
     def hear(self, pcm: bytes, now: float, *, speaking: bool) -> list[Out]:
         """Take mic audio; ``speaking`` is what the speech gate says of it."""
+        if not pcm:
+            return []
         self._last_mic = now
         self._stream_ended = False
         if speaking:
             self._speech_bytes = self._speech_bytes + len(pcm) if self._speaking else len(pcm)
             self._last_speech = now
-        elif self._speaking and self._speech_bytes >= SPEECH_MIN_S * BYTES_PER_S and not self.limits.manual_vad:
-            self._awaiting_since = now
-        self._speaking = speaking
-        self._append(pcm)
+            self._speaking = True
+        else:
+            self._silence(now)
+        self._outbox.append(pcm)
         self._trim()
-        return self._wake() if speaking else []
+        return self._wake(now) if speaking else []
 
     def activity(self, event: Literal["start", "end"], now: float) -> list[Out]:
-        """Manual VAD: the person's turn starts or ends."""
+        """Manual VAD: the person's turn starts or ends. A start after a start is ignored, and so is an end after an end."""
+        if not self.limits.manual_vad:
+            return [Count("activity_ignored", "the robot marks the person's turns, but its persona's VAD is automatic")]
+        if self._pressed is (event == "start"):
+            return []
+        self._pressed = event == "start"
         self._last_speech = now
-        if event == "end":
-            self._awaiting_since = now
-        self._append(event)
-        return self._wake()
+        self._outbox.append(event)
+        if not self._pressed:
+            self._await(now)
+        return self._wake(now)
 
     def take(self) -> Item | None:
         """What the rim should send next on the open connection; None if there is nothing, or it must not."""
-        if self.phase is not Phase.LIVE or self._line.held or not self._outbox:
-            return None
-        item = self._outbox.popleft()
-        if isinstance(item, bytes):
-            self._outbox_bytes -= len(item)
-        return item
+        return self._outbox.take(held=self._line.held) if self.phase is Phase.LIVE else None
 
     def untaken(self, item: Item) -> None:
         """The item could not be sent: the connection is lost."""
-        self._outbox.appendleft(item)
-        if isinstance(item, bytes):
-            self._outbox_bytes += len(item)
+        self._outbox.untaken(item)
 
     def sending(self, since: float | None) -> None:
         """Since when the rim has been waiting for a send to be taken; None if it is not."""
@@ -239,46 +380,62 @@ class Session:
         if self._handle and now - self._handle_at > HANDLE_MAX_S:
             self._handle = None
         self._dialled_with = self._handle
+        self._dialled_manual = self.limits.manual_vad
+        self._dialled_stale = False
         return [Dial(self._handle, () if self._handle else self._seed())]
 
     def wants_to_dial(self, now: float) -> bool:
         """Whether the session waits for permission to dial."""
-        return self.phase is Phase.WAITING and now >= self._not_before
+        return self.phase is Phase.WAITING and self._allowed and now >= self._not_before
 
     def opened(self, now: float) -> list[Out]:
         """The dial succeeded; the server has answered the setup."""
         self.phase = Phase.LIVE
-        self._line = _Line(now, now, now)
-        self._handle_failures = self._quota_attempts = 0
+        self._line = _Line(now, now, now, wanted=self._dialled_stale)
+        self._outbox.connect(manual=self._dialled_manual)
+        self._pressed = self._pressed and self._dialled_manual
+        self._suspect = self._trouble_since = None
+        self._trouble_standing = NOT_YET
         if self._dialled_with is None:
             self._handle = None  # the old one's session is not the one that was just begun
-        self._trouble_since = None
-        if self._awaiting_since is not None:
-            self._awaiting_since = now
+        if self._awaiting_since is not None:  # the answer to what the old one was sent will not come
+            self._awaiting_since = now if self._holds_question(now) else None
         return self._tell(Standing("live"))
 
     def failed(self, error: LiveError, now: float) -> list[Out]:
         """The dial did not succeed."""
-        if self._dialled_with and error.kind in ("lost", "refused"):
-            self._handle_failures += 1
-            if self._handle_failures >= HANDLE_FAILURES or error.kind == "refused":
-                self._handle = None
-                self._handle_failures = 0
-                out: list[Out] = [Count("handle_dropped", f"the session cannot be resumed, a new one begins: {error.words}")]
-                return out + self._trouble(LiveError("lost", error.words), now)
-        return self._trouble(error, now)
+        if error.kind == "refused" and self._dialled_with:
+            self._suspect = self._handle
+            out = self._blame_handle(error.words, at_once=True)
+            return out + self._trouble(LiveError("lost", error.words), now)
+        if error.kind == "refused" and self._suspect:
+            self._handle, self._suspect = self._suspect, None  # without it the same: once that is mended, it may do
+        out = self._blame_handle(error.words) if error.kind == "lost" else []
+        return out + self._trouble(error, now)
 
     def closed(self, error: LiveError | None, now: float) -> list[Out]:
         """The open connection has ended: by us, or by this error."""
+        talked = self._line.in_turn or self._line.last_turn > self._line.opened_at
         out = self._end_turn()
+        self._offline_since = now
         if self.phase is Phase.CLOSING:
             self.phase = self._after_closing
             self._not_before = now
             return out + self._settle()
-        self._short_lives = self._short_lives + 1 if now - self._line.opened_at < SHORT_LIFE_S else 0
-        out += self._trouble(error or LiveError("lost", "the connection ended"), now)
-        if self._short_lives and self.phase is Phase.WAITING:
-            self._not_before = max(self._not_before, now + self._draw() * min(SHORT_CAP_S, 0.1 * 2**self._short_lives))
+        error = error or LiveError("lost", "the connection ended")
+        long = now - self._line.opened_at >= SHORT_LIFE_S
+        if error.kind == "refused" and (long or talked):
+            error = LiveError("lost", error.words)  # the setup was taken once: the next dial tells
+        if long:
+            self._short_lives = self._handle_failures = 0
+            return out + self._trouble(error, now)
+        self._short_lives += 1
+        if error.kind == "lost":
+            out += self._blame_handle(error.words)
+        out += self._trouble(error, now)
+        if self.phase is Phase.WAITING:
+            pause_s = self._draw() * min(SHORT_CAP_S, SHORT_FIRST_S * 2 ** min(self._short_lives, 20))
+            self._not_before = max(self._not_before, now + pause_s)
         return out
 
     def server(self, event: ServerEvent, now: float) -> list[Out]:
@@ -295,13 +452,12 @@ class Session:
                 return []
             case ToolCall(calls):
                 names = ", ".join(name for _, name in calls)
-                self._append(Decline(calls))
+                self._outbox.append(Decline(calls))
                 return [Count("tool_call", f"a tool that nobody serves was called: {names}")]
             case Unknown(detail):
                 return [Count("unknown_message", f"a message that nobody understands: {detail}")]
             case Tokens():
-                self._line.tokens = event
-                return []
+                return self._meter.used(event, now)
             case _:
                 return self._conversation(event, now)
 
@@ -311,17 +467,16 @@ class Session:
         """What is due by now."""
         match self.phase:
             case Phase.LIVE:
-                return self._tick_live(now)
-            case Phase.WAITING | Phase.DIALLING if self._trouble_since is not None and now - self._trouble_since >= TELL_S:
-                self._trim()
-                return self._tell(Standing("reconnecting", self._trouble_words))
+                return self._meter.due(now) + self._tick_live(now)
+            case Phase.WAITING | Phase.DIALLING:
+                return self._tick_offline(now)
             case Phase.REFUSED if now >= self._not_before:
                 self.phase = Phase.WAITING
         return []
 
     def renew(self) -> None:
         """Renew at the next quiet moment: the persona has changed."""
-        self._line.wanted = True
+        self._line.wanted = self._dialled_stale = True
 
     def mended(self, now: float) -> list[Out]:
         """A person has changed the key or the configuration: what was refused may be tried again."""
@@ -333,9 +488,12 @@ class Session:
     def budget(self, *, allowed: bool, words: str) -> list[Out]:
         """Whether the budget lets the session go on; the turn in progress is finished first."""
         self._allowed, self._allowed_words = allowed, words
-        if allowed and self.phase is Phase.SPENT:
+        if allowed and self.phase is Phase.CLOSING and self._after_closing is Phase.SPENT:
+            self._after_closing = Phase.WAITING
+        elif allowed and self.phase is Phase.SPENT:
             self.phase = Phase.WAITING
-            self._told = None
+            self._offline_since = self._trouble_since = None
+            self._trouble_standing = NOT_YET
         elif not allowed and self.phase in (Phase.WAITING, Phase.PARKED, Phase.REFUSED):
             self.phase = Phase.SPENT
             return self._settle()
@@ -346,29 +504,45 @@ class Session:
     def _conversation(self, event: VoiceEvent, now: float) -> list[Out]:
         out: list[Out] = [Emit(event)]
         match event:
-            case Audio() | SpeechNoticed() | Interrupted():
+            case Audio() | ReplyGenerated() | Interrupted():
                 self._awaiting_since = None
-                self._line.in_turn = self._line.in_turn or not isinstance(event, SpeechNoticed)
-            case ReplyGenerated():
                 self._line.in_turn = True
+                self._line.last_word = False
+                self._line.generated = isinstance(event, ReplyGenerated)
+                return self._meter.turn_goes_on() + out
+            case SpeechNoticed():
+                self._awaiting_since = None
             case TurnComplete():
                 self._awaiting_since = None
-                self._line.in_turn = False
-                self._line.last_turn = now
-                out += self._bill()
+                self._line.in_turn = self._line.generated = False
+                self._line.last_turn = self._last_reply = now
+                self._handle_failures = self._quota_attempts = 0
+                self._line.last_word = not self._allowed
+                out += self._meter.turn_over(now)
             case Said(who, text):
                 self._remember(who, text)
         return out
 
+    def _tick_offline(self, now: float) -> list[Out]:
+        if self._offline_since is None:
+            self._offline_since = now
+        gap_s = now - self._offline_since
+        if self._trouble_since is None and gap_s >= HELD_MAX_S:
+            self._trouble_since = self._offline_since  # whoever may dial has not found Gemini
+        self._trim()
+        if gap_s >= GAP_TELL_S or (self._trouble_since is not None and now - self._trouble_since >= TELL_S):
+            return self._tell(self._trouble_standing)
+        return []
+
     def _tick_live(self, now: float) -> list[Out]:
         if self._line.sending_since is not None and now - self._line.sending_since > SEND_STALL_S:
             return self._abandon("stalled", f"Gemini took nothing for {SEND_STALL_S:.0f} s")
-        if self._awaiting_since is not None and now - max(self._awaiting_since, self._line.last_server) > SILENCE_S:
+        if waited_s := self._hangs(now):
             self._awaiting_since = None
-            return self._abandon("silent", f"Gemini said nothing for {SILENCE_S:.0f} s after speech")
-        if self._line.tokens and self._between_turns(now):
-            return self._bill()  # counts that came after their turn
-        if not self._allowed and self._between_turns(now):
+            words = f"Gemini said nothing for {waited_s:.0f} s " + ("in mid-answer" if self._line.in_turn else "after speech")
+            out = self._blame_handle(words) if self._line.last_server == self._line.opened_at else []
+            return out + self._abandon("silent", words)
+        if not self._allowed and (self._line.last_word or self._between_turns(now)):
             return self._close(Phase.SPENT)
         if self._parks(now):
             return self._close(Phase.PARKED)
@@ -377,10 +551,22 @@ class Session:
             self._line.deadline = min(self._line.deadline, self._line.opened_at + self.limits.max_age_s + AGE_WINDOW_S)
         if self._line.wanted and self._renews(now):
             return self._close(Phase.WAITING)
-        if not self._stream_ended and now - self._last_mic >= STREAM_END_S and not self.limits.manual_vad:
+        if not self._stream_ended and now - self._last_mic >= STREAM_END_S:
             self._stream_ended = True
-            self._append("stream_end")
+            self._silence(now)
+            if not self.limits.manual_vad:
+                self._outbox.append("stream_end")
         return []
+
+    def _hangs(self, now: float) -> float:
+        """For how long the server has owed an answer, or the rest of one, if that is too long; else 0."""
+        heard = self._line.last_server
+        if self._awaiting_since is not None:
+            waited_s = now - max(self._awaiting_since, heard)
+            quiet_s = now - max(self._last_speech, heard)
+            return waited_s if waited_s > SILENCE_MAX_S or min(waited_s, quiet_s) > SILENCE_S else 0.0
+        waited_s = now - max(self._last_speech, heard)
+        return waited_s if self._line.in_turn and not self._line.generated and waited_s > SILENCE_S else 0.0
 
     def _renews(self, now: float) -> bool:
         """Whether this is the moment for the renewal that is wanted."""
@@ -390,22 +576,54 @@ class Session:
             return False
         if not self._line.in_turn and self._awaiting_since is None:
             return True  # only the person speaks, and is heard by the next connection
-        self._line.held = True  # from here on the server may close at any time: what it might not take is kept
+        # From here on the server may close at any time: what it might not take is kept. But the silence after a question has
+        # to be heard for the question to be answered.
+        self._line.held = self._line.in_turn or self._speaking
         return now >= self._line.deadline + GRACE_S
 
     def _between_turns(self, now: float) -> bool:
         quiet_s = now - max(self._line.last_turn, self._last_speech)
-        return not self._line.in_turn and self._awaiting_since is None and quiet_s >= QUIET_S
+        pressed = self._pressed and self.limits.manual_vad
+        return not (self._line.in_turn or pressed) and self._awaiting_since is None and quiet_s >= QUIET_S
 
     def _parks(self, now: float) -> bool:
         after_s = self.limits.park_after_s
-        since = max(self._last_speech, self._line.opened_at)
+        since = max(self._last_speech, self._last_reply)
         return after_s is not None and self._between_turns(now) and now - since >= after_s
 
-    def _wake(self) -> list[Out]:
+    def _wake(self, now: float) -> list[Out]:
         if self.phase is Phase.PARKED:
             self.phase = Phase.WAITING
+            self._offline_since = now
+        elif self.phase is Phase.CLOSING and self._after_closing is Phase.PARKED:
+            self._after_closing = Phase.WAITING  # the word may be over when it is closed
         return []
+
+    def _silence(self, now: float) -> None:
+        """The person does not speak, or no longer."""
+        if self._speaking and self._speech_bytes >= SPEECH_MIN_S * BYTES_PER_S and not self.limits.manual_vad:
+            self._await(now)
+        self._speaking = False
+
+    def _await(self, now: float) -> None:
+        if self._awaiting_since is None:
+            self._awaiting_since = now
+
+    def _holds_question(self, now: float) -> bool:
+        """Whether the end of what the person last said is still to be sent."""
+        if self._dialled_manual:
+            return "end" in self._outbox
+        return self._outbox.bytes > (now - self._last_speech) * BYTES_PER_S
+
+    def _blame_handle(self, words: str, *, at_once: bool = False) -> list[Out]:
+        """A connection that was to resume the session has failed. One that does so again and again does not help."""
+        if self._dialled_with is None:
+            return []
+        self._handle_failures += 1
+        if self._handle_failures < HANDLE_FAILURES and not at_once:
+            return []
+        self._handle, self._handle_failures = None, 0
+        return [Count("handle_dropped", f"the session cannot be resumed, a new one begins: {words}")]
 
     def _close(self, then: Phase) -> list[Out]:
         self.phase = Phase.CLOSING
@@ -419,28 +637,29 @@ class Session:
         """A dial or a connection has failed: what to wait for."""
         if self._trouble_since is None:
             self._trouble_since = now
-        self._trouble_words = error.words
         self._not_before = now
         out: list[Out] = [Count(error.kind, error.words)]
         if error.kind == "refused":
             self.phase = Phase.REFUSED
             self._not_before = now + REFUSED_RETRY_S
-            return out + self._tell(Standing("refused", error.words))
+            self._trouble_standing = Standing("refused", error.words)
+            self._trim()
+            return out + self._tell(self._trouble_standing)
         self.phase = Phase.WAITING
+        self._trouble_standing = Standing("reconnecting", error.words)
         if error.kind == "quota":
             pause_s = min(QUOTA_S[1], QUOTA_S[0] * 2**self._quota_attempts) * (0.5 + self._draw() / 2)
             self._quota_attempts = min(self._quota_attempts + 1, 10)
             self._not_before = now + pause_s
-            out += self._tell(Standing("reconnecting", f"{error.words}; trying again in {pause_s:.0f} s"))
+            self._trouble_standing = Standing("reconnecting", f"{error.words}; trying again in {pause_s:.0f} s")
+            out += self._tell(self._trouble_standing)
         self._trim()
         return out if self._allowed else out + self.budget(allowed=False, words=self._allowed_words)
 
     def _settle(self) -> list[Out]:
         """A phase that was gone into on purpose."""
-        if self.phase is Phase.SPENT:
-            return self._tell(Standing("refused", self._allowed_words))
         self._trim()
-        return []
+        return self._tell(Standing("refused", self._allowed_words)) if self.phase is Phase.SPENT else []
 
     def _tell(self, standing: Standing) -> list[Out]:
         if standing == self._told:
@@ -453,11 +672,7 @@ class Session:
         out: list[Out] = [Emit(TurnComplete())] if self._line.in_turn else []
         self._line.in_turn = False
         self._line.sending_since = None
-        return out + self._bill()
-
-    def _bill(self) -> list[Out]:
-        tokens, self._line.tokens = self._line.tokens, None
-        return [Bill(tokens)] if tokens else []
+        return out + self._meter.bill()
 
     def _remember(self, who: Literal["person", "robot"], text: str) -> None:
         if self._said and self._said[-1][0] == who:
@@ -474,25 +689,14 @@ class Session:
             seed.append((who, text))
         return tuple(reversed(seed))
 
-    def _append(self, item: Item) -> None:
-        self._outbox.append(item)
-        if isinstance(item, bytes):
-            self._outbox_bytes += len(item)
-
     def _trim(self) -> None:
-        """Drop the oldest mic audio beyond what this phase keeps; marks of manual VAD stay in their order."""
+        """Drop the oldest mic audio beyond what this phase keeps."""
         if self.phase is Phase.PARKED or self.phase is Phase.SPENT or self.phase is Phase.REFUSED:
             keep_s = PRE_ROLL_S
         elif self._trouble_since is not None and self.phase is not Phase.LIVE:
             keep_s = OUTAGE_MAX_S
         else:
             keep_s = HELD_MAX_S
-        marks: list[Item] = []
-        while self._outbox_bytes > keep_s * BYTES_PER_S:
-            item = self._outbox.popleft()
-            if isinstance(item, bytes):
-                self._outbox_bytes -= len(item)
-                self.dropped_ms += len(item) * 1000 / BYTES_PER_S if self.phase is not Phase.PARKED else 0.0
-            elif item in ("start", "end"):
-                marks = [item]
-        self._outbox.extendleft(marks)
+        dropped = self._outbox.trim(keep_s)
+        if self.phase is not Phase.PARKED:  # where nobody had spoken
+            self.dropped_ms += dropped * 1000 / BYTES_PER_S

@@ -1,9 +1,10 @@
 """gemini-gateway's settings."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from gemini_gateway.live import Endpoint
@@ -36,10 +37,19 @@ class GeminiSettings(GatewaySettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _key_file(cls, values: dict[str, Any]) -> dict[str, Any]:
-        if not values.get("GEMINI_API_KEY") and (key := from_file(values, "GEMINI_API_KEY")):
-            values["GEMINI_API_KEY"] = key
+    def _key_from_file(cls, values: dict[str, Any]) -> dict[str, Any]:
+        path = values.get("GEMINI_API_KEY_FILE") or values.get("api_key_file")
+        if not (values.get("GEMINI_API_KEY") or values.get("api_key")):
+            with suppress(ValueError):  # said below, beside whatever else is wrong
+                values["GEMINI_API_KEY"] = from_file({"GEMINI_API_KEY_FILE": path}, "GEMINI_API_KEY")
         return values
+
+    @field_validator("api_key_file")
+    @classmethod
+    def _holds_a_key(cls, path: Path | None) -> Path | None:
+        if path and not from_file({"GEMINI_API_KEY_FILE": path}, "GEMINI_API_KEY"):
+            raise ValueError(f"GEMINI_API_KEY_FILE={path} holds no key")  # and no key would be the simulator
+        return path
 
     def endpoint(self) -> Endpoint:
         """The selector: a base URL is that server; a key alone is Google; nothing is the simulator.

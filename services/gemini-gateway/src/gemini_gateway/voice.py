@@ -60,6 +60,7 @@ class GeminiVoice:
         self._office = office
         self._limits = limits or limits_of
         self._persona = office.persona(robot)
+        self._model = self._persona.model
         self._now = time.monotonic
         self.session = Session(self._limits(self._persona), self._now(), random.random)
         self._emit: Callable[[VoiceEvent], None] = lambda _: None
@@ -118,12 +119,13 @@ class GeminiVoice:
                     self._emit(event)
                 case Dial():
                     self._hang_up.clear()
+                    self._model = self._persona.model
                     self._line = asyncio.get_running_loop().create_task(self._connect(item), name=f"line of {self.robot}")
                 case HangUp():
                     self._hang_up.set()
                     self._more.set()
                 case Bill(tokens):
-                    self._office.bill(self.robot, self._persona.model, tokens)
+                    self._office.bill(self.robot, self._model, tokens)
                 case Count(cause, words):
                     self._office.count(self.robot, cause, words)
 
@@ -174,6 +176,8 @@ class GeminiVoice:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if hang_up.done():
                 await asyncio.wait({sender}, timeout=LAST_SEND_S)
+            elif sender.done():
+                await asyncio.wait({receiver}, timeout=LAST_SEND_S)  # what came before the end is still to be read
         finally:
             for task in tasks:
                 task.cancel()
@@ -200,7 +204,7 @@ class GeminiVoice:
                         await line.send_stream_end()
                     case "start" | "end":
                         await line.send_activity(item)
-            except LiveError:
+            except (LiveError, asyncio.CancelledError):
                 self.session.untaken(item)
                 raise
             self.session.sending(None)

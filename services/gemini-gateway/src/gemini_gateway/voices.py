@@ -11,7 +11,7 @@ from typing import Final
 
 from gemini_gateway import personas
 from gemini_gateway.events import Tokens
-from gemini_gateway.ledger import Ledger
+from gemini_gateway.ledger import Ledger, LedgerError
 from gemini_gateway.live import Endpoint, Live
 from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona, Personas
@@ -107,7 +107,10 @@ class Voices:
         day = self._today().date()
         cost = self._personas.price(model).of(tokens)
         self.books.add(day, robot, tokens, cost)
-        self._ledger.add(day, robot, model, tokens, cost)
+        try:
+            self._ledger.add(day, robot, model, tokens, cost)
+        except LedgerError as error:
+            self.count(robot, "ledger", f"{error}; a restart would forget this turn")
         account = self.books.account(day, robot)
         log.info("%s: the turn cost $%.4f; today $%.4f in %d turns", robot, cost, account.cost, account.turns)
 
@@ -117,9 +120,13 @@ class Voices:
         if budget is None and gateway_budget is None:
             return Verdict(allowed=True)
         verdict = self.books.verdict(self._today().date(), robot, budget, gateway_budget)
-        if verdict.words and verdict.words != self._warned.get(robot):
-            self._warned[robot] = verdict.words
-            log.warning("%s: %s", robot, verdict.words)
+        level = (
+            f"{verdict.allowed} {verdict.words.partition(':')[0]}"  # whose budget, without the sum, which grows with every turn
+        )
+        if level != self._warned.get(robot):
+            self._warned[robot] = level
+            if verdict.words:
+                log.warning("%s: %s", robot, verdict.words)
         return verdict
 
     def said(self, robot: str, said: Said) -> None:

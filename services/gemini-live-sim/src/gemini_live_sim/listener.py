@@ -56,20 +56,24 @@ class Listener:
         self._pit = await loop.create_server(lambda: _Ignore(self._ignored), self._settings.host, self.port)
 
     async def stop(self) -> None:
-        """Close the listening socket; drop the ignored, keep the served."""
+        """Close the listening socket. Who is served stays served, and who is ignored stays ignored, as on a line cut off."""
         if self._pit is not None:
             self._pit.close()
             self._pit = None
-        for transport in list(self._ignored):
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
         for server in self._servers:
             server.close(close_connections=False)
             while server.is_serving():  # noqa: ASYNC110 - it stops within one turn of the loop, without an event
                 await asyncio.sleep(0)
 
+    def drop_ignored(self) -> None:
+        """Drop who is ignored."""
+        for transport in list(self._ignored):
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+
     async def finish(self) -> None:
-        """Wait until all handlers have returned."""
+        """Drop who is ignored, and wait until all handlers have returned."""
+        self.drop_ignored()
         for server in self._servers:
             await server.wait_closed()
 

@@ -85,9 +85,10 @@ class GeminiLiveSim:
         await self._listener.stop()
         if drop:
             self.abort_all()
+            self._listener.drop_ignored()
 
     async def swallow(self, *, drop: bool = True) -> None:
-        """Accept TCP connections on the same port and say nothing on them, not even TLS."""
+        """Accept TCP connections on the same port and say nothing on them, not even TLS, ever."""
         await self._listener.stop()
         if drop:
             self.abort_all()

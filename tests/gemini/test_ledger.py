@@ -1,0 +1,140 @@
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gemini_gateway.events import Tokens
+from gemini_gateway.ledger import Ledger, LedgerError
+from gemini_gateway.usage import PRICES, Account, Books, Money
+
+MONDAY = date(2026, 11, 23)
+TUESDAY = MONDAY + timedelta(days=1)
+MODEL = "gemini-3.8-live"
+TURN = Tokens({"audio": 312, "text": 40}, {"audio": 25, "text": 7})
+COST = PRICES[MODEL].of(TURN)
+COUNTS = st.dictionaries(st.sampled_from(["text", "audio", "image"]), st.integers(0, 10**9))
+
+BOOKS_AND_DIES = """
+import os, signal, sys
+from datetime import date
+from pathlib import Path
+from gemini_gateway.events import Tokens
+from gemini_gateway.ledger import Ledger
+from gemini_gateway.usage import Money
+ledger = Ledger(Path(sys.argv[1]))
+for n in range(1, 51):
+    ledger.add(date(2026, 11, 23), "a", "gemini-3.8-live", Tokens({"audio": n}, {}), Money("0.0001"))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def open_ledger(tmp_path):
+    """Opens the same file, as often as asked."""
+    opened = []
+
+    def ledger() -> Ledger:
+        opened.append(Ledger(tmp_path / "books" / "ledger.sqlite"))
+        return opened[-1]
+
+    yield ledger
+    for it in opened:
+        it.close()
+
+
+def test_what_was_booked_is_there_when_it_is_opened_again(open_ledger):
+    ledger = open_ledger()
+    ledger.add(MONDAY, "a", MODEL, TURN, COST)
+    ledger.add(MONDAY, "a", MODEL, TURN, COST)
+    ledger.add(MONDAY, "b", MODEL, Tokens({"image": 3}, {}), Money("0.000003"))
+    ledger.close()
+    accounts = open_ledger().accounts(MONDAY)
+    tokens = {"in_text": 80, "in_audio": 624, "in_image": 0, "out_text": 14, "out_audio": 50}
+    assert accounts[MONDAY, "a"] == Account(2, tokens, 2 * COST)
+    assert accounts[MONDAY, "b"].cost == Money("0.000003")
+    assert accounts[MONDAY, "b"].tokens["in_image"] == 3
+    assert len(accounts) == 2
+
+
+def test_a_day_has_its_own_turns(open_ledger):
+    ledger = open_ledger()
+    ledger.add(MONDAY, "a", MODEL, TURN, COST)
+    assert ledger.accounts(TUESDAY) == {}
+    ledger.add(TUESDAY, "a", MODEL, TURN, COST)
+    assert ledger.accounts(TUESDAY)[TUESDAY, "a"].turns == ledger.accounts(MONDAY)[MONDAY, "a"].turns == 1
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.builds(Tokens, COUNTS, COUNTS)), max_size=20))
+def test_books_that_are_opened_anew_equal_those_that_were_kept(tmp_path, turns):
+    path = tmp_path / f"{len(list(tmp_path.iterdir()))}" / "ledger.sqlite"
+    kept, ledger = Books(), Ledger(path)
+    for robot, tokens in turns:
+        cost = PRICES[MODEL].of(tokens)
+        ledger.add(MONDAY, robot, MODEL, tokens, cost)
+        kept.add(MONDAY, robot, tokens, cost)
+    ledger.close()
+    ledger = Ledger(path)
+    read = Books(ledger.accounts(MONDAY))
+    ledger.close()
+    assert [read.account(MONDAY, robot) for robot in "ab"] == [kept.account(MONDAY, robot) for robot in "ab"]
+    assert read.total(MONDAY) == kept.total(MONDAY)
+
+
+def test_nothing_that_was_booked_is_lost_when_the_process_is_killed(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    died = subprocess.run([sys.executable, "-c", BOOKS_AND_DIES, path], check=False, timeout=30)
+    assert died.returncode == -signal.SIGKILL
+    ledger = Ledger(path)
+    account = ledger.accounts(MONDAY)[MONDAY, "a"]
+    ledger.close()
+    assert (account.turns, account.tokens["in_audio"], account.cost) == (50, 1275, Money("0.0050"))
+
+
+def test_the_model_and_the_moment_of_a_turn_are_kept_for_who_wants_to_know(open_ledger, tmp_path):
+    open_ledger().add(MONDAY, "a", "another-model", TURN, COST)
+    db = sqlite3.connect(tmp_path / "books" / "ledger.sqlite")
+    ((model, at),) = db.execute("SELECT model, at FROM turns").fetchall()
+    db.close()
+    assert model == "another-model"
+    assert at[:2] == "20"
+
+
+def test_a_file_that_is_no_ledger_is_refused_in_words(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    path.write_text("not a database, but long enough to be taken for one " * 100)
+    with pytest.raises(LedgerError, match=r"ledger\.sqlite cannot be used: .*GATEWAY_LEDGER"):
+        Ledger(path)
+    assert path.read_text().startswith("not a database"), "it may be somebody's"
+
+
+def test_a_place_that_cannot_be_made_is_refused_in_words(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(LedgerError, match="cannot be used"):
+        Ledger(tmp_path / "file" / "ledger.sqlite")
+    with pytest.raises(LedgerError, match="cannot be used"):
+        Ledger(tmp_path)
+
+
+def test_a_turn_that_cannot_be_written_is_told_in_words(open_ledger):
+    ledger = open_ledger()
+    ledger.close()
+    with pytest.raises(LedgerError, match="the ledger cannot be written: "):
+        ledger.add(MONDAY, "a", MODEL, TURN, COST)
+
+
+def test_two_processes_may_have_it_open(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    first, second = Ledger(path), Ledger(path)
+    first.add(MONDAY, "a", MODEL, TURN, COST)
+    second.add(MONDAY, "a", MODEL, TURN, COST)
+    assert first.accounts(MONDAY)[MONDAY, "a"].turns == 2
+    first.close()
+    second.close()
+    assert os.access(path, os.R_OK)

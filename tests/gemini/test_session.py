@@ -1,0 +1,1732 @@
+"""The session manager as scenarios: the test is the rim and the server, and time passes only when the test says so."""
+
+import pytest
+
+from gemini_gateway.events import GoAway, LiveError, Resumable, Tokens, ToolCall, Unknown
+from gemini_gateway.session import (
+    AGE_WINDOW_S,
+    BYTES_PER_S,
+    GAP_TELL_S,
+    GRACE_S,
+    HANDLE_MAX_S,
+    HELD_MAX_S,
+    LATE_S,
+    OUTAGE_MAX_S,
+    PRE_ROLL_S,
+    QUIET_S,
+    REFUSED_RETRY_S,
+    SEED_CHARS,
+    SEED_TURNS,
+    SEND_STALL_S,
+    SHORT_CAP_S,
+    SILENCE_MAX_S,
+    SILENCE_S,
+    STREAM_END_S,
+    TELL_S,
+    Bill,
+    Count,
+    Decline,
+    Dial,
+    Emit,
+    HangUp,
+    Limits,
+    Phase,
+    Session,
+)
+from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, Standing, TurnComplete
+
+CHUNK_S = 0.02
+CHUNK_BYTES = int(CHUNK_S * BYTES_PER_S)
+TICK_S = 0.1
+LOST = LiveError("lost", "1011 Internal error")
+UNREACHABLE = LiveError("unreachable", "nobody answered")
+REFUSED = LiveError("refused", "check GEMINI_API_KEY")
+QUOTA = LiveError("quota", "the quota is used up")
+A_REPLY = Audio(b"\1\0" * 480, 24000)
+
+
+class Rim:
+    """Carries out what the session decides. The server is the test; it dials when allowed, and sends what it may."""
+
+    def __init__(self, draw: float = 0.0, **limits) -> None:
+        self.now = 1000.0
+        self.draw = draw
+        self.session = Session(Limits(**limits), self.now, lambda: self.draw)
+        self.heard: list[bytes] = []
+        self.sent: list[list] = []
+        """What was sent on each connection."""
+        self.dials: list[Dial] = []
+        self.events: list = []
+        self.counts: list[str] = []
+        self.bills: list[Tokens] = []
+        self.hanging_up = False
+
+    # --- what the session decides
+
+    def do(self, out) -> None:
+        for item in out:
+            match item:
+                case Dial():
+                    self.dials.append(item)
+                case HangUp():
+                    assert self.session.phase is Phase.CLOSING
+                    self.hanging_up = True
+                case Emit(event):
+                    self.events.append(event)
+                case Count(cause, words):
+                    assert words
+                    self.counts.append(cause)
+                case Bill(tokens):
+                    self.bills.append(tokens)
+
+    @property
+    def standings(self) -> list[Standing]:
+        return [event for event in self.events if isinstance(event, Standing)]
+
+    @property
+    def turns_ended(self) -> int:
+        return self.events.count(TurnComplete())
+
+    @property
+    def audio(self) -> bytes:
+        """All mic audio that was sent, over all connections."""
+        return b"".join(item for items in self.sent for item in items if isinstance(item, bytes))
+
+    @property
+    def marks(self) -> list[list]:
+        return [[item for item in items if isinstance(item, str)] for items in self.sent]
+
+    # --- the connection
+
+    def dial(self) -> Dial:
+        """Permission is granted."""
+        before = len(self.dials)
+        self.do(self.session.dial(self.now))
+        assert len(self.dials) == before + 1
+        return self.dials[-1]
+
+    def open(self, handle: str | None = None) -> "Rim":
+        """Dial, and be answered."""
+        self.dial()
+        self.sent.append([])
+        self.do(self.session.opened(self.now))
+        if handle:
+            self.server(Resumable(handle))
+        self.send()
+        return self
+
+    def fail(self, error: LiveError) -> None:
+        self.do(self.session.failed(error, self.now))
+
+    def close(self, error: LiveError | None = None) -> None:
+        """The connection has ended."""
+        self.hanging_up = False
+        self.do(self.session.closed(error, self.now))
+
+    def server(self, *events) -> None:
+        for event in events:
+            self.do(self.session.server(event, self.now))
+
+    def send(self) -> None:
+        while (item := self.session.take()) is not None:
+            self.sent[-1].append(item)
+
+    # --- the person, and time
+
+    def tick(self) -> None:
+        self.do(self.session.tick(self.now))
+        self.send()
+
+    def wait(self, seconds: float) -> None:
+        """Time passes without any mic audio."""
+        until = self.now + seconds
+        while self.now < until - 1e-9:
+            self.now = min(until, self.now + TICK_S)
+            self.tick()
+
+    def mic(self, seconds: float, *, speaking: bool = False) -> None:
+        """The microphone is on for so long; each chunk has bytes of its own."""
+        ticked = self.now
+        for _ in range(round(seconds / CHUNK_S)):
+            self.now += CHUNK_S
+            self.heard.append(len(self.heard).to_bytes(4, "little") * (CHUNK_BYTES // 4))
+            self.do(self.session.hear(self.heard[-1], self.now, speaking=speaking))
+            self.send()
+            if self.now - ticked >= TICK_S:
+                ticked = self.now
+                self.tick()
+        self.tick()
+
+    def speak(self, seconds: float = 1.0) -> None:
+        """The person says something, and stops."""
+        self.mic(seconds, speaking=True)
+        self.mic(CHUNK_S)
+
+    def press(self, event: str) -> None:
+        self.do(self.session.activity(event, self.now))
+        self.send()
+
+    def budget(self, *, allowed: bool, words: str = "the budget is spent") -> None:
+        self.do(self.session.budget(allowed=allowed, words=words))
+
+    def answer(self, tokens: Tokens | None = None) -> None:
+        """The server answers with a whole turn."""
+        self.server(A_REPLY, ReplyGenerated(), *([tokens] if tokens else []), TurnComplete())
+
+    @property
+    def phase(self) -> Phase:
+        return self.session.phase
+
+    def last_heard(self, seconds: float) -> bytes:
+        return b"".join(self.heard[len(self.heard) - round(seconds / CHUNK_S) :])
+
+
+def used(n: int) -> Tokens:
+    return Tokens({"audio": n}, {"audio": n})
+
+
+# --- dialling ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_session_dials_once_at_a_time_with_nothing_to_resume():
+    rim = Rim()
+    assert rim.session.wants_to_dial(rim.now)
+    assert rim.dial() == Dial(None, ())
+    assert not rim.session.wants_to_dial(rim.now)
+    assert rim.session.dial(rim.now) == []
+
+
+def test_what_is_heard_before_the_connection_is_there_is_sent_on_it():
+    rim = Rim()
+    rim.mic(0.5, speaking=True)
+    rim.dial()
+    rim.mic(0.5)
+    assert rim.sent == []
+    assert rim.session.take() is None
+    rim.sent.append([])
+    rim.do(rim.session.opened(rim.now))
+    rim.send()
+    assert rim.audio == b"".join(rim.heard)
+    assert rim.standings == [Standing("live")]
+
+
+def test_an_empty_chunk_is_not_sent():
+    rim = Rim().open()
+    rim.do(rim.session.hear(b"", rim.now, speaking=False))
+    assert rim.session.take() is None
+
+
+def test_an_item_that_could_not_be_sent_comes_first_on_the_next_connection():
+    rim = Rim().open()
+    rim.do(rim.session.hear(b"one!", rim.now, speaking=False))
+    rim.do(rim.session.hear(b"two!", rim.now, speaking=False))
+    assert rim.session.take() == b"one!"
+    rim.session.untaken(b"one!")
+    rim.close(LOST)
+    rim.wait(1)
+    rim.open()
+    assert rim.audio == b"one!two!"
+
+
+# --- planned renewal --------------------------------------------------------------------------------------------------
+
+
+def test_a_go_away_in_a_quiet_moment_renews_at_once_old_connection_first():
+    rim = Rim().open("h1")
+    rim.mic(1)
+    rim.server(GoAway(50))
+    assert rim.hanging_up
+    assert not rim.session.wants_to_dial(rim.now), "the old one is still open"
+    assert rim.session.dial(rim.now) == []
+    rim.close()
+    assert rim.dial() == Dial("h1", ())
+    assert rim.counts == ["go_away"]
+
+
+def test_nothing_the_microphone_hears_is_lost_over_a_planned_renewal():
+    rim = Rim().open("h1")
+    rim.mic(3)
+    rim.server(GoAway(50))
+    rim.mic(2)
+    rim.close(LOST)
+    rim.mic(1, speaking=True)
+    rim.dial()
+    rim.mic(1.5, speaking=True)
+    rim.sent.append([])
+    rim.do(rim.session.opened(rim.now))
+    rim.mic(1)
+    assert rim.audio == b"".join(rim.heard)
+    assert rim.session.dropped_ms == 0
+    assert rim.turns_ended == 0
+
+
+def test_a_renewal_that_takes_too_long_keeps_the_last_ten_seconds_and_counts_the_rest():
+    rim = Rim().open("h1")
+    rim.mic(1)
+    rim.server(GoAway(50))
+    rim.mic(HELD_MAX_S + 2)
+    assert rim.session.dropped_ms == pytest.approx(2000)
+    rim.close()
+    rim.open()
+    assert rim.audio == b"".join(rim.heard[:50]) + rim.last_heard(HELD_MAX_S)
+
+
+def test_go_away_in_mid_reply_lets_every_chunk_of_it_arrive_before_the_renewal():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(A_REPLY)
+    rim.server(GoAway(50))
+    for _ in range(100):
+        rim.mic(0.1)
+        rim.server(A_REPLY)
+        assert not rim.hanging_up
+    rim.server(ReplyGenerated())
+    rim.mic(5)
+    assert not rim.hanging_up, "the turn is not over"
+    rim.server(TurnComplete())
+    rim.mic(QUIET_S - 0.1)
+    assert not rim.hanging_up, "the person may go on at once"
+    rim.mic(0.4)
+    assert rim.hanging_up
+    assert rim.events.count(A_REPLY) == 101
+    rim.close()
+    assert rim.turns_ended == 1
+
+
+def test_go_away_with_no_time_left_in_mid_reply_holds_the_microphone_and_hears_the_reply_out():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(A_REPLY, GoAway(0))
+    sent = rim.audio
+    rim.mic(2)
+    rim.server(A_REPLY)
+    assert not rim.hanging_up
+    assert rim.audio == sent, "the server may close at any time"
+    rim.server(ReplyGenerated(), TurnComplete())
+    rim.mic(0.1)
+    assert rim.hanging_up
+    rim.close()
+    rim.open()
+    assert rim.audio == b"".join(rim.heard)
+
+
+def test_go_away_with_no_time_left_while_nobody_is_answered_renews_at_once_even_in_mid_speech():
+    rim = Rim().open("h1")
+    rim.mic(1, speaking=True)
+    rim.server(GoAway(0))
+    assert rim.hanging_up
+    rim.mic(1, speaking=True)
+    rim.close()
+    rim.open()
+    assert rim.audio == b"".join(rim.heard)
+
+
+def test_go_away_in_mid_speech_waits_for_the_end_of_the_answer():
+    rim = Rim().open("h1")
+    rim.mic(1, speaking=True)
+    rim.server(GoAway(50))
+    rim.speak(2)
+    assert not rim.hanging_up, "the person is not answered yet"
+    rim.mic(1)
+    rim.server(A_REPLY, ReplyGenerated(), TurnComplete())
+    assert not rim.hanging_up
+    rim.mic(1)
+    assert rim.hanging_up
+
+
+def test_a_person_who_speaks_up_to_the_deadline_goes_on_on_the_next_connection():
+    rim = Rim().open("h1")
+    rim.mic(1, speaking=True)
+    rim.server(GoAway(5))
+    rim.mic(4.5, speaking=True)
+    assert not rim.hanging_up
+    rim.mic(0.4, speaking=True)
+    assert rim.hanging_up, "before the server closes"
+    rim.mic(1, speaking=True)
+    rim.close()
+    rim.open()
+    assert rim.audio == b"".join(rim.heard)
+
+
+def test_a_go_away_that_is_never_followed_by_a_close_ends_an_endless_answer_after_a_grace():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(A_REPLY, GoAway(10))
+    for _ in range(round((10 + GRACE_S) / 0.5) - 1):
+        rim.mic(0.5)
+        rim.server(A_REPLY)
+    assert not rim.hanging_up
+    rim.mic(1)
+    assert rim.hanging_up
+    rim.close()
+    assert rim.turns_ended == 1, "it was cut, and is over for the robot too"
+    rim.open()
+    assert rim.audio == b"".join(rim.heard)
+
+
+def test_a_question_that_is_not_answered_yet_at_the_deadline_has_the_grace_too():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(GoAway(1))
+    rim.mic(1 + GRACE_S - 0.2)
+    assert not rim.hanging_up
+    rim.mic(0.4)
+    assert rim.hanging_up
+
+
+def test_the_silence_after_a_question_is_sent_even_after_the_deadline():
+    """Else the server's VAD would never hear the question end."""
+    rim = Rim().open("h1")
+    rim.mic(1, speaking=True)
+    rim.speak(0.5)
+    rim.server(GoAway(0))
+    sent = rim.audio
+    rim.mic(1)
+    assert rim.audio == sent + rim.last_heard(1)
+    rim.server(A_REPLY)
+    rim.tick()
+    rim.mic(1)
+    assert rim.audio == sent + b"".join(rim.heard[-100:-50]), "the answer is there: from here on it is kept"
+
+
+def test_the_nearest_of_two_deadlines_holds():
+    rim = Rim().open("h1")
+    rim.mic(1, speaking=True)
+    rim.server(GoAway(3), GoAway(50))
+    rim.mic(3, speaking=True)
+    assert rim.hanging_up
+
+
+def test_a_close_that_comes_before_the_renewal_loses_no_more_than_an_outage_does():
+    rim = Rim().open("h1")
+    rim.mic(1, speaking=True)
+    rim.server(GoAway(50))
+    rim.close(LOST)
+    rim.wait(0.3)
+    assert rim.dial().handle == "h1"
+
+
+def test_a_connection_is_renewed_at_its_age_in_a_quiet_moment():
+    rim = Rim(max_age_s=100).open("h1")
+    rim.mic(98)
+    rim.speak(0.2)
+    assert not rim.hanging_up
+    rim.mic(1)
+    assert not rim.hanging_up
+    rim.mic(1, speaking=True)
+    assert not rim.hanging_up, "the person speaks"
+    rim.speak(0.2)
+    rim.answer()
+    rim.mic(1)
+    assert rim.hanging_up
+    rim.close()
+    rim.open()
+    assert rim.audio == b"".join(rim.heard)
+    rim.mic(98)
+    assert not rim.hanging_up, "the age is the connection's"
+
+
+def test_a_connection_that_is_never_quiet_is_renewed_before_the_server_ends_it():
+    rim = Rim(max_age_s=100).open("h1")
+    rim.mic(100 + AGE_WINDOW_S - 1, speaking=True)
+    assert not rim.hanging_up
+    rim.mic(1, speaking=True)
+    assert rim.hanging_up
+    assert Limits().max_age_s + AGE_WINDOW_S < 600, "the age at which Gemini closes"
+
+
+def test_a_changed_persona_is_taken_up_in_the_next_quiet_moment():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(A_REPLY)
+    rim.session.renew()
+    rim.mic(1)
+    assert not rim.hanging_up
+    rim.server(TurnComplete())
+    rim.mic(1)
+    assert rim.hanging_up
+
+
+def test_a_persona_that_changes_while_dialling_is_taken_up_by_a_renewal():
+    rim = Rim()
+    rim.dial()
+    rim.session.renew()
+    rim.sent.append([])
+    rim.do(rim.session.opened(rim.now))
+    rim.wait(1)
+    assert rim.hanging_up
+    rim.close()
+    rim.open().wait(60)
+    assert not rim.hanging_up, "once is enough"
+
+
+def test_what_the_server_still_says_while_the_connection_closes_is_heard():
+    rim = Rim().open("h1")
+    rim.mic(1)
+    rim.server(GoAway(50))
+    rim.server(Resumable("h2"), Said("robot", "bye"), A_REPLY)
+    rim.close()
+    assert Said("robot", "bye") in rim.events
+    assert rim.events[-2:] == [A_REPLY, TurnComplete()]
+    assert rim.dial().handle == "h2"
+
+
+# --- losses -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_close_without_a_warning_is_redialled_with_the_newest_handle():
+    rim = Rim().open("h1")
+    rim.server(Resumable("h2"), Resumable(None))
+    rim.mic(30)
+    rim.close(LOST)
+    assert rim.counts == ["lost"]
+    assert rim.session.wants_to_dial(rim.now), "at once: it had lived"
+    assert rim.dial() == Dial("h2", ())
+
+
+def test_a_connection_that_just_ends_counts_as_lost():
+    rim = Rim().open()
+    rim.wait(10)
+    rim.close()
+    assert rim.counts == ["lost"]
+    assert rim.phase is Phase.WAITING
+
+
+def test_a_loss_in_mid_answer_ends_the_turn_cleanly_and_once():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(A_REPLY)
+    rim.close(LOST)
+    assert rim.events[-1] == TurnComplete()
+    rim.wait(1)
+    rim.open()
+    rim.wait(5)
+    rim.close(LOST)
+    assert rim.turns_ended == 1
+
+
+def test_a_loss_between_turns_ends_none():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.answer()
+    rim.close(LOST)
+    assert rim.turns_ended == 1
+
+
+def test_an_interrupted_turn_that_is_lost_ends_as_well():
+    rim = Rim().open("h1")
+    rim.server(Interrupted())
+    rim.close(LOST)
+    assert rim.events[-1] == TurnComplete()
+
+
+def test_an_outage_keeps_the_last_two_seconds_and_counts_the_rest():
+    rim = Rim().open("h1")
+    rim.mic(10)
+    rim.close(UNREACHABLE)
+    rim.mic(5)
+    assert rim.session.dropped_ms == pytest.approx(3000)
+    sent = rim.audio
+    rim.open()
+    assert rim.audio == sent + rim.last_heard(OUTAGE_MAX_S)
+
+
+def test_a_dial_that_fails_makes_a_renewal_an_outage():
+    rim = Rim().open("h1")
+    rim.mic(1)
+    rim.server(GoAway(50))
+    rim.mic(1)
+    rim.close()
+    rim.mic(4)
+    assert rim.session.dropped_ms == 0
+    rim.dial()
+    rim.fail(UNREACHABLE)
+    assert rim.session.dropped_ms == pytest.approx(3000)
+    sent = rim.audio
+    rim.open()
+    assert rim.audio == sent + rim.last_heard(OUTAGE_MAX_S)
+
+
+def test_a_short_outage_is_not_told():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    rim.wait(TELL_S - 0.1)
+    rim.open()
+    rim.wait(10)
+    assert rim.standings == [Standing("live")]
+
+
+def test_a_longer_outage_is_told_with_its_reason_and_so_is_its_end():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(UNREACHABLE)
+    rim.wait(TELL_S + 0.1)
+    rim.dial()
+    rim.wait(1)
+    rim.do(rim.session.opened(rim.now))
+    assert rim.standings == [Standing("live"), Standing("reconnecting", "nobody answered"), Standing("live")]
+
+
+def test_a_dial_that_takes_long_is_told_as_well():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.server(GoAway(50))
+    rim.close()
+    rim.dial()
+    rim.wait(GAP_TELL_S - 0.1)
+    assert rim.standings == [Standing("live")]
+    rim.wait(0.2)
+    assert rim.standings[-1].state == "reconnecting"
+
+
+def test_a_robot_that_waits_while_another_probes_is_told_and_after_ten_seconds_it_is_an_outage():
+    rim = Rim()
+    rim.mic(GAP_TELL_S + 0.1)
+    assert [standing.state for standing in rim.standings] == ["reconnecting"]
+    assert rim.standings[0].reason
+    rim.mic(HELD_MAX_S - GAP_TELL_S - 0.3)
+    assert rim.session.dropped_ms == 0
+    rim.mic(0.4)
+    assert rim.session.dropped_ms == pytest.approx((HELD_MAX_S + 0.2 - OUTAGE_MAX_S) * 1000, abs=200)
+
+
+def test_a_dial_that_fails_is_tried_again_when_permission_is_granted():
+    rim = Rim()
+    for error in (UNREACHABLE, LOST, UNREACHABLE):
+        rim.dial()
+        rim.fail(error)
+        assert rim.phase is Phase.WAITING
+        assert rim.session.wants_to_dial(rim.now), "how often is the outage's to say"
+    assert rim.counts == ["unreachable", "lost", "unreachable"]
+
+
+def test_connections_that_die_young_are_dialled_after_ever_longer_pauses():
+    rim = Rim(draw=1.0)
+    pauses = []
+    for _ in range(12):
+        rim.open()
+        rim.close(LOST)
+        began = rim.now
+        while not rim.session.wants_to_dial(rim.now):
+            rim.now += 0.05
+        pauses.append(rim.now - began)
+    assert pauses[:4] == pytest.approx([0.2, 0.4, 0.8, 1.6], abs=0.06)
+    assert pauses == sorted(pauses)
+    assert max(pauses) == pytest.approx(SHORT_CAP_S, abs=0.06)
+
+
+def test_a_connection_that_lives_ends_the_growth_of_the_pauses():
+    rim = Rim(draw=1.0)
+    for _ in range(8):
+        rim.open()
+        rim.close(LOST)
+        rim.now += SHORT_CAP_S
+    rim.open().wait(6)
+    rim.close(LOST)
+    assert rim.session.wants_to_dial(rim.now)
+    rim.open()
+    rim.close(LOST)
+    assert rim.session.wants_to_dial(rim.now + 0.2)
+
+
+def test_the_pauses_are_drawn_with_full_jitter():
+    rim = Rim(draw=0.0)
+    for _ in range(5):
+        rim.open()
+        rim.close(LOST)
+        assert rim.session.wants_to_dial(rim.now)
+
+
+def test_two_thousand_short_lives_later_it_still_dials():
+    rim = Rim(draw=1.0)
+    for _ in range(2000):
+        rim.open()
+        rim.close(LOST)
+        rim.now += SHORT_CAP_S
+    assert rim.session.wants_to_dial(rim.now)
+
+
+# --- handles ----------------------------------------------------------------------------------------------------------
+
+
+def spoken(rim: Rim) -> tuple:
+    rim.server(Said("person", "What is "), Said("person", "your name?"), Said("robot", "Reachy."))
+    return (("person", "What is your name?"), ("robot", "Reachy."))
+
+
+def test_a_handle_that_fails_twice_is_dropped_and_the_new_session_is_told_what_was_said():
+    rim = Rim().open("h1")
+    said = spoken(rim)
+    rim.wait(10)
+    rim.close(LOST)
+    assert rim.dial() == Dial("h1", ())
+    rim.fail(LOST)
+    assert rim.dial() == Dial("h1", ())
+    rim.fail(LOST)
+    assert rim.counts[-2:] == ["handle_dropped", "lost"]
+    assert rim.dial() == Dial(None, said)
+
+
+def test_an_unreachable_server_says_nothing_about_the_handle():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    for _ in range(10):
+        assert rim.dial().handle == "h1"
+        rim.fail(UNREACHABLE)
+    rim.dial()
+    rim.fail(QUOTA)
+    rim.wait(60)
+    assert rim.dial().handle == "h1"
+
+
+def test_a_handle_whose_sessions_open_and_die_at_once_is_dropped_too():
+    rim = Rim().open("h1")
+    said = spoken(rim)
+    rim.wait(10)
+    rim.close(LOST)
+    for _ in range(2):
+        assert rim.open().dials[-1] == Dial("h1", ())
+        rim.close(LOST)
+        rim.wait(2)
+    assert rim.dial() == Dial(None, said)
+
+
+def test_a_turn_that_is_completed_clears_the_handle_of_blame():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    for _ in range(5):
+        assert rim.open().dials[-1].handle == "h1"
+        rim.answer()
+        rim.close(LOST)
+        rim.wait(60)
+    assert "handle_dropped" not in rim.counts
+
+
+def test_a_connection_that_lived_clears_the_handle_of_blame():
+    rim = Rim().open("h1")
+    for _ in range(5):
+        rim.wait(10)
+        rim.close(LOST)
+        rim.dial()
+        rim.fail(LOST)
+        rim.open()
+    assert "handle_dropped" not in rim.counts
+
+
+def test_a_resumed_session_that_never_says_anything_twice_is_dropped():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    for _ in range(2):
+        assert rim.open().dials[-1].handle == "h1"
+        rim.speak()
+        rim.mic(SILENCE_S + 1)
+        rim.close()
+    assert rim.dial().handle is None
+
+
+def test_a_refused_handle_is_dropped_at_once_and_nobody_is_told():
+    rim = Rim().open("h1")
+    said = spoken(rim)
+    rim.wait(10)
+    rim.close(LOST)
+    rim.dial()
+    rim.fail(LiveError("refused", "session not found"))
+    assert rim.phase is Phase.WAITING
+    assert "handle_dropped" in rim.counts
+    assert rim.open().dials[-1] == Dial(None, said)
+    rim.wait(5)
+    assert rim.standings == [Standing("live")]
+
+
+def test_a_handle_outlives_the_refusal_of_its_key():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    rim.dial()
+    rim.fail(REFUSED)
+    rim.dial()
+    rim.fail(REFUSED)
+    assert rim.phase is Phase.REFUSED
+    rim.do(rim.session.mended(rim.now))
+    assert rim.dial().handle == "h1", "it was the key that was refused"
+
+
+def test_a_handle_that_is_refused_with_a_good_key_stays_dropped():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    rim.dial()
+    rim.fail(REFUSED)
+    rim.open()
+    rim.wait(10)
+    rim.close(LiveError("refused", "the key has expired"))
+    assert rim.dial().handle is None
+    rim.fail(REFUSED)
+    rim.do(rim.session.mended(rim.now))
+    assert rim.dial().handle is None
+
+
+@pytest.mark.parametrize(("age_s", "handle"), [(HANDLE_MAX_S - 20, "h1"), (HANDLE_MAX_S + 20, None)])
+def test_a_handle_is_used_for_two_hours(age_s, handle):
+    rim = Rim(park_after_s=10).open("h1")
+    said = spoken(rim)
+    rim.wait(11)
+    rim.close()
+    rim.wait(age_s - 11)
+    rim.mic(0.1, speaking=True)
+    assert rim.dial() == Dial(handle, () if handle else said)
+
+
+def test_a_new_session_does_not_go_back_to_the_old_ones_handle():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    rim.dial()
+    rim.fail(LiveError("refused", "not found"))
+    rim.open()  # and is not given a handle yet
+    rim.wait(10)
+    rim.close(LOST)
+    assert rim.dial().handle is None
+
+
+def test_a_seed_is_the_end_of_the_conversation_in_whole_turns():
+    rim = Rim().open()
+    for n in range(SEED_TURNS + 5):
+        rim.server(Said("person" if n % 2 else "robot", f"{n}"))
+    rim.wait(10)
+    rim.close(LOST)
+    assert [text for _, text in rim.dial().seed] == [f"{n}" for n in range(5, SEED_TURNS + 5)]
+
+
+def test_a_seed_is_not_longer_than_it_may_be():
+    rim = Rim().open()
+    for n in range(10):
+        rim.server(Said("person" if n % 2 else "robot", str(n) * (SEED_CHARS // 4)))
+    rim.wait(10)
+    rim.close(LOST)
+    assert [text[0] for _, text in rim.dial().seed] == ["6", "7", "8", "9"]
+
+
+def test_a_turn_that_is_longer_than_a_seed_is_told_from_its_end():
+    rim = Rim().open()
+    rim.server(Said("robot", "beginning " + "x" * SEED_CHARS))
+    rim.server(Said("robot", " the end"))
+    rim.wait(10)
+    rim.close(LOST)
+    ((who, text),) = rim.dial().seed
+    assert who == "robot"
+    assert len(text) == SEED_CHARS
+    assert text.endswith("x the end")
+
+
+# --- refusals and quotas ----------------------------------------------------------------------------------------------
+
+
+def test_a_refusal_is_told_and_not_hammered():
+    rim = Rim()
+    rim.dial()
+    rim.fail(REFUSED)
+    assert rim.standings == [Standing("refused", "check GEMINI_API_KEY")]
+    rim.wait(REFUSED_RETRY_S - 1)
+    assert not rim.session.wants_to_dial(rim.now)
+    rim.wait(1.2)
+    assert rim.session.wants_to_dial(rim.now), "now and then it is tried, as somebody may have mended the key at Google"
+
+
+def test_a_retry_that_is_refused_again_is_not_told_again():
+    rim = Rim()
+    rim.dial()
+    rim.fail(REFUSED)
+    for _ in range(3):
+        rim.wait(REFUSED_RETRY_S + 2)
+        rim.dial()
+        rim.wait(1)
+        rim.fail(REFUSED)
+    assert rim.standings == [Standing("refused", "check GEMINI_API_KEY")]
+
+
+def test_a_retry_that_finds_nobody_is_told():
+    rim = Rim()
+    rim.dial()
+    rim.fail(REFUSED)
+    rim.wait(REFUSED_RETRY_S + 2)
+    rim.dial()
+    rim.fail(UNREACHABLE)
+    rim.wait(0.1)
+    assert rim.standings[-1] == Standing("reconnecting", "nobody answered")
+
+
+def test_what_is_mended_is_tried_at_once():
+    rim = Rim()
+    rim.dial()
+    rim.fail(REFUSED)
+    rim.wait(5)
+    rim.do(rim.session.mended(rim.now))
+    rim.open()
+    assert [standing.state for standing in rim.standings] == ["refused", "live"]
+
+
+def test_a_refused_robot_keeps_no_more_than_the_pre_roll():
+    rim = Rim()
+    rim.dial()
+    rim.fail(REFUSED)
+    rim.mic(20, speaking=True)
+    assert rim.session.dropped_ms == pytest.approx(19_000)
+    rim.do(rim.session.mended(rim.now))
+    rim.open()
+    assert rim.audio == rim.last_heard(PRE_ROLL_S)
+
+
+def test_a_connection_that_is_refused_as_soon_as_it_opens_is_refused():
+    rim = Rim().open()
+    rim.close(REFUSED)
+    assert rim.phase is Phase.REFUSED
+    assert rim.standings[-1] == Standing("refused", "check GEMINI_API_KEY")
+
+
+def test_a_refusal_of_a_connection_that_was_talking_is_believed_only_if_the_next_dial_says_so():
+    rim = Rim().open("h1")
+    rim.wait(60)
+    rim.close(LiveError("refused", "1007 invalid argument"))
+    assert rim.phase is Phase.WAITING
+    assert rim.dial().handle == "h1"
+    rim.fail(REFUSED)
+    rim.dial()
+    rim.fail(REFUSED)
+    assert rim.phase is Phase.REFUSED
+
+
+@pytest.mark.parametrize("event", [A_REPLY, TurnComplete()])
+def test_so_is_a_refusal_of_one_that_has_just_opened_but_answered(event):
+    rim = Rim().open("h1")
+    rim.wait(1)
+    rim.server(event)
+    rim.close(LiveError("refused", "1007 invalid argument"))
+    assert rim.phase is Phase.WAITING
+    assert rim.standings == [Standing("live")]
+
+
+@pytest.mark.parametrize(("draw", "pauses"), [(0.0, [15, 30, 60, 120, 150, 150]), (1.0, [30, 60, 120, 240, 300, 300])])
+def test_a_quota_is_waited_out_ever_longer(draw, pauses):
+    rim = Rim(draw=draw)
+    for pause_s in pauses:
+        rim.dial()
+        rim.fail(QUOTA)
+        assert rim.phase is Phase.WAITING
+        rim.wait(pause_s - 0.5)
+        assert not rim.session.wants_to_dial(rim.now)
+        rim.wait(0.6)
+
+
+def test_a_quota_is_told_at_once_with_the_reason_and_the_pause_and_stays_told():
+    rim = Rim(draw=1.0)
+    rim.dial()
+    rim.fail(QUOTA)
+    told = [Standing("reconnecting", "the quota is used up; trying again in 30 s")]
+    assert rim.standings == told
+    rim.wait(29)
+    assert rim.standings == told
+
+
+def test_a_quota_that_closes_what_has_just_opened_is_waited_out_ever_longer_too():
+    rim = Rim(draw=1.0)
+    for pause_s in (30, 60, 120):
+        rim.open()
+        rim.close(QUOTA)
+        rim.wait(pause_s - 0.5)
+        assert not rim.session.wants_to_dial(rim.now)
+        rim.wait(0.6)
+        assert rim.session.wants_to_dial(rim.now)
+    rim.open()
+    rim.answer()
+    rim.wait(10)
+    rim.close(QUOTA)
+    rim.wait(30.1)
+    assert rim.session.wants_to_dial(rim.now), "it had been lifted"
+
+
+# --- watchdogs --------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_silent_after_speech_is_left():
+    rim = Rim().open("h1")
+    rim.server(A_REPLY, TurnComplete())
+    rim.speak()
+    rim.mic(SILENCE_S - 0.2)
+    assert not rim.hanging_up
+    rim.mic(0.4)
+    assert rim.hanging_up
+    assert rim.counts == ["silent"]
+    rim.close()
+    assert rim.dial().handle == "h1", "at once"
+
+
+@pytest.mark.parametrize("event", [A_REPLY, SpeechNoticed(), Interrupted(), TurnComplete(), ReplyGenerated()])
+def test_a_server_that_answers_is_not(event):
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.mic(SILENCE_S - 1)
+    rim.server(event)
+    rim.mic(2)
+    assert not rim.hanging_up
+
+
+@pytest.mark.parametrize("event", [Said("person", "hello"), Resumable("h2"), used(1), Unknown("?")])
+def test_any_message_shows_that_the_server_lives(event):
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.mic(SILENCE_S - 1)
+    rim.server(event)
+    rim.mic(SILENCE_S - 0.2)
+    assert not rim.hanging_up
+    rim.mic(0.4)
+    assert rim.hanging_up, "but it still owes an answer"
+
+
+def test_a_short_noise_may_be_left_unanswered():
+    rim = Rim().open("h1")
+    rim.speak(0.3)
+    rim.mic(SILENCE_MAX_S + 5)
+    assert rim.counts == []
+
+
+def test_the_length_of_speech_counts_from_its_own_beginning():
+    rim = Rim().open("h1")
+    rim.speak(0.3)
+    rim.mic(1)
+    rim.speak(0.3)
+    rim.mic(SILENCE_S + 5)
+    assert rim.counts == []
+
+
+def test_a_person_who_asks_again_and_again_is_helped_at_last():
+    rim = Rim().open("h1")
+    began = rim.now
+    while not rim.hanging_up:
+        rim.speak(1)
+        rim.mic(4)
+        assert rim.now - began < SILENCE_MAX_S + 6
+
+
+def test_a_person_who_talks_on_is_not_cut_while_the_server_listens():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.speak(SILENCE_S + 5)
+    rim.mic(SILENCE_S - 1)
+    assert not rim.hanging_up
+
+
+def test_an_answer_that_stops_in_mid_way_is_left_and_ended():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(A_REPLY)
+    rim.mic(SILENCE_S - 0.2)
+    assert not rim.hanging_up
+    rim.mic(0.4)
+    assert rim.hanging_up
+    rim.close()
+    assert rim.events[-1] == TurnComplete()
+
+
+def test_a_turn_whose_reply_has_all_come_may_take_its_time_to_end():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(A_REPLY, ReplyGenerated())
+    rim.mic(120)
+    assert not rim.hanging_up
+    rim.server(TurnComplete())
+    assert rim.turns_ended == 1
+
+
+def test_the_answer_to_what_a_lost_connection_was_asked_is_not_waited_for():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.mic(3)
+    rim.close(LOST)
+    rim.mic(5)
+    rim.open()
+    rim.mic(SILENCE_MAX_S + 5)
+    assert rim.counts == ["lost"], "nothing is wrong with the new one"
+
+
+def test_the_answer_to_a_question_that_only_the_new_connection_heard_is_waited_for():
+    rim = Rim().open("h1")
+    rim.mic(10)
+    rim.close(LOST)
+    rim.speak()
+    rim.open()
+    rim.mic(SILENCE_S + 1)
+    assert rim.counts == ["lost", "silent"]
+
+
+def test_a_send_that_stalls_is_given_up():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.session.sending(rim.now)
+    rim.wait(SEND_STALL_S - 0.1)
+    assert not rim.hanging_up
+    rim.wait(0.3)
+    assert rim.hanging_up
+    assert rim.counts == ["stalled"]
+    rim.close()
+    rim.open()
+    rim.wait(SEND_STALL_S + 1)
+    assert not rim.hanging_up, "the stall was the old one's"
+
+
+def test_a_send_that_is_taken_in_time_is_none():
+    rim = Rim().open("h1")
+    for _ in range(5):
+        rim.session.sending(rim.now)
+        rim.wait(SEND_STALL_S - 0.2)
+        rim.session.sending(None)
+        rim.wait(1)
+    assert not rim.hanging_up
+
+
+def test_while_a_send_stalls_the_microphone_is_bounded():
+    rim = Rim().open("h1")
+    for n in range(round(HELD_MAX_S / CHUNK_S) + 50):
+        rim.do(rim.session.hear(bytes(CHUNK_BYTES), rim.now + n * CHUNK_S, speaking=False))
+    assert rim.session.dropped_ms == pytest.approx(1000)
+
+
+# --- the end of the stream --------------------------------------------------------------------------------------------
+
+
+def test_the_server_is_told_once_when_the_microphone_pauses():
+    rim = Rim().open()
+    rim.mic(1)
+    rim.wait(STREAM_END_S - 0.1)
+    assert rim.marks == [[]]
+    rim.wait(10)
+    assert rim.marks == [["stream_end"]]
+    rim.mic(1)
+    rim.wait(10)
+    assert rim.marks == [["stream_end"] * 2]
+
+
+def test_silence_is_no_pause():
+    rim = Rim().open()
+    for _ in range(100):
+        rim.now += 0.5
+        rim.do(rim.session.hear(bytes(CHUNK_BYTES), rim.now, speaking=False))
+        rim.tick()
+    assert rim.marks == [[]]
+
+
+def test_a_microphone_that_was_never_on_has_no_pause():
+    rim = Rim().open()
+    rim.wait(10)
+    assert rim.marks == [[]]
+
+
+def test_speech_is_over_when_the_microphone_pauses_in_the_middle_of_it():
+    rim = Rim().open("h1")
+    rim.mic(1, speaking=True)
+    rim.wait(2)
+    rim.answer()
+    rim.session.renew()
+    rim.wait(1)
+    assert rim.hanging_up, "nobody speaks"
+
+
+def test_speech_that_a_pause_of_the_microphone_ends_is_to_be_answered():
+    rim = Rim().open("h1")
+    rim.mic(1, speaking=True)
+    rim.wait(SILENCE_S + 2)
+    assert rim.counts == ["silent"]
+
+
+# --- manual VAD -------------------------------------------------------------------------------------------------------
+
+
+def pressed(rim: Rim, seconds: float) -> None:
+    rim.press("start")
+    rim.mic(seconds, speaking=True)
+    rim.press("end")
+
+
+def test_marks_are_sent_in_their_order_among_the_audio():
+    rim = Rim(manual_vad=True).open()
+    rim.mic(0.02)
+    pressed(rim, 0.04)
+    rim.mic(0.02)
+    a, b, c, d = rim.heard
+    assert rim.sent == [[a, "start", b, c, "end", d]]
+
+
+def test_no_stream_end_is_sent_with_manual_vad():
+    rim = Rim(manual_vad=True).open()
+    pressed(rim, 1)
+    rim.wait(5)
+    assert rim.marks == [["start", "end"]]
+
+
+def test_a_repeated_mark_is_ignored():
+    rim = Rim(manual_vad=True).open()
+    for event in ("end", "start", "start", "end", "end"):
+        rim.press(event)
+    assert rim.marks == [["start", "end"]]
+
+
+def test_marks_are_counted_and_not_sent_if_the_persona_has_automatic_vad():
+    rim = Rim().open()
+    pressed(rim, 1)
+    assert rim.marks == [[]]
+    assert rim.counts == ["activity_ignored"] * 2
+
+
+def test_speech_alone_does_not_demand_an_answer_but_the_end_of_the_persons_turn_does():
+    rim = Rim(manual_vad=True).open()
+    rim.speak(2)
+    rim.mic(SILENCE_S + 5)
+    assert rim.counts == []
+    pressed(rim, 1)
+    rim.mic(SILENCE_S + 1)
+    assert rim.counts == ["silent"]
+
+
+def test_marks_survive_trimming_in_their_order():
+    rim = Rim(manual_vad=True).open()
+    rim.wait(10)
+    rim.close(UNREACHABLE)
+    rim.press("start")
+    rim.mic(1)
+    rim.press("end")
+    rim.mic(0.5)
+    rim.press("start")
+    rim.mic(OUTAGE_MAX_S + 1)
+    rim.press("end")
+    rim.open()
+    start, *chunks, end = rim.sent[-1]
+    assert (start, end) == ("start", "end"), "nothing is left of the first turn, and so are its marks"
+    assert b"".join(chunks) == rim.last_heard(OUTAGE_MAX_S)
+
+
+def test_the_end_of_a_turn_whose_audio_a_stalled_connection_never_took_is_still_sent_on_it():
+    rim = Rim(manual_vad=True).open()
+    rim.press("start")
+    for _ in range(round(HELD_MAX_S / CHUNK_S) + 50):
+        rim.do(rim.session.hear(bytes(CHUNK_BYTES), rim.now, speaking=True))
+    rim.do(rim.session.activity("end", rim.now))
+    for _ in range(round(HELD_MAX_S / CHUNK_S)):
+        rim.do(rim.session.hear(bytes(CHUNK_BYTES), rim.now, speaking=False))
+    rim.do(rim.session.activity("start", rim.now))
+    rim.send()
+    assert rim.marks == [["start", "end", "start"]]
+    assert rim.sent[0][1] == "end"
+
+
+def test_a_thousand_presses_without_a_connection_are_not_kept():
+    rim = Rim(manual_vad=True)
+    for _ in range(1000):
+        rim.press("start")
+        rim.press("end")
+    rim.press("start")
+    rim.open()
+    assert rim.sent == [["start"]]
+
+
+def test_a_connection_is_not_renewed_while_the_person_holds_the_button():
+    rim = Rim(manual_vad=True, max_age_s=100).open("h1")
+    rim.press("start")
+    rim.mic(100 + AGE_WINDOW_S - 1)
+    assert not rim.hanging_up
+    rim.mic(1)
+    assert rim.hanging_up, "but at the deadline it is"
+    rim.close()
+    rim.open()
+    rim.mic(1)
+    rim.press("end")
+    assert rim.marks == [["start"], ["start", "end"]], "each connection is told the whole of it"
+
+
+def test_a_loss_while_the_person_holds_the_button_begins_the_turn_anew():
+    rim = Rim(manual_vad=True).open("h1")
+    rim.press("start")
+    rim.mic(3)
+    rim.close(LOST)
+    rim.mic(0.5)
+    rim.press("end")
+    rim.mic(0.5)
+    rim.open()
+    assert rim.marks == [["start"], ["start", "end"]]
+    assert rim.sent[1][0] == "start"
+
+
+def test_an_end_alone_is_not_sent_to_a_connection_that_heard_nothing():
+    rim = Rim(manual_vad=True).open("h1")
+    rim.press("start")
+    rim.mic(3)
+    rim.close(LOST)
+    rim.press("end")
+    rim.open()
+    assert rim.marks == [["start"], []]
+    rim.wait(SILENCE_MAX_S + 1)
+    assert rim.counts == ["lost"], "and no answer is waited for"
+
+
+def test_an_end_that_could_not_be_sent_does_not_reach_the_next_connection_alone():
+    rim = Rim(manual_vad=True).open("h1")
+    rim.press("start")
+    rim.do(rim.session.activity("end", rim.now))
+    assert rim.session.take() == "end"
+    rim.session.untaken("end")
+    rim.close(LOST)
+    rim.open()
+    assert rim.marks == [["start"], []]
+
+
+def test_a_start_that_could_not_be_sent_is_sent_once():
+    rim = Rim(manual_vad=True).open("h1")
+    rim.wait(10)
+    rim.do(rim.session.activity("start", rim.now))
+    assert rim.session.take() == "start"
+    rim.session.untaken("start")
+    rim.close(LOST)
+    rim.open()
+    assert rim.marks == [[], ["start"]]
+
+
+def test_marks_wait_until_the_connection_knows_that_vad_is_manual():
+    rim = Rim().open("h1")
+    rim.mic(1)
+    rim.session.limits = Limits(manual_vad=True)
+    rim.session.renew()
+    rim.press("start")
+    rim.mic(1, speaking=True)
+    assert rim.marks == [[]], "to this one a mark would be an error"
+    rim.press("end")
+    rim.answer()
+    rim.mic(1)
+    assert rim.hanging_up
+    rim.press("start")
+    rim.close()
+    rim.open()
+    rim.press("end")
+    assert rim.marks == [[], ["start", "end"]]
+
+
+def test_a_button_that_is_held_when_vad_becomes_automatic_is_forgotten():
+    rim = Rim(manual_vad=True).open("h1")
+    rim.press("start")
+    rim.mic(1)
+    rim.session.limits = Limits(manual_vad=False)
+    rim.session.renew()
+    rim.mic(1)
+    assert rim.hanging_up
+    rim.mic(0.5)
+    rim.close()
+    rim.open()
+    rim.press("end")
+    rim.wait(1)
+    assert rim.marks == [["start"], ["stream_end"]]
+    assert rim.audio == b"".join(rim.heard)
+
+
+# --- tools and unknown messages ---------------------------------------------------------------------------------------
+
+
+CALL = ToolCall((("call-1", "wave"), ("call-2", "nod")))
+
+
+def test_a_tool_call_that_nobody_serves_is_declined():
+    rim = Rim().open()
+    rim.server(CALL)
+    rim.send()
+    assert rim.sent == [[Decline((("call-1", "wave"), ("call-2", "nod")))]]
+    assert rim.counts == ["tool_call"]
+
+
+def test_a_tool_call_is_declined_even_while_the_microphone_is_held():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(A_REPLY, GoAway(0))
+    rim.mic(1)
+    sent = rim.audio
+    rim.server(CALL)
+    rim.mic(0.1)
+    assert rim.sent[0][-1] == Decline(CALL.calls), "else the answer would never end"
+    assert rim.audio == sent
+
+
+def test_a_tool_call_is_not_declined_on_another_connection():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.server(CALL)
+    assert rim.session.take() == Decline(CALL.calls)
+    rim.session.untaken(Decline(CALL.calls))
+    rim.server(CALL)
+    rim.close(LOST)
+    rim.open()
+    assert rim.sent == [[], []]
+
+
+def test_unknown_messages_are_counted_and_the_connection_goes_on():
+    rim = Rim().open()
+    rim.server(*[Unknown("TypeError")] * 3)
+    rim.answer()
+    assert rim.counts == ["unknown_message"] * 3
+    assert rim.phase is Phase.LIVE
+    assert rim.turns_ended == 1
+
+
+# --- parking ----------------------------------------------------------------------------------------------------------
+
+
+def parked(rim: Rim) -> Rim:
+    rim.mic(rim.session.limits.park_after_s + 0.2)
+    assert rim.hanging_up
+    rim.close()
+    assert rim.phase is Phase.PARKED
+    return rim
+
+
+def test_a_silent_session_parks_and_the_first_word_wakes_it_with_the_pre_roll():
+    rim = parked(Rim(park_after_s=60).open("h1"))
+    rim.mic(3600)
+    assert not rim.session.wants_to_dial(rim.now)
+    sent = rim.audio
+    rim.mic(0.1, speaking=True)
+    assert rim.session.wants_to_dial(rim.now)
+    rim.mic(0.4, speaking=True)
+    assert rim.open().dials[-1].handle == "h1"
+    assert rim.audio == sent + rim.last_heard(PRE_ROLL_S + 0.5 - CHUNK_S)
+    assert rim.standings == [Standing("live")]
+    assert rim.session.dropped_ms == 0, "what nobody said is not missed"
+
+
+def test_a_session_is_not_parked_unless_asked_to():
+    rim = Rim(max_age_s=1e6).open()
+    rim.wait(7200)
+    assert not rim.hanging_up
+
+
+def test_speech_puts_parking_off():
+    rim = Rim(park_after_s=60).open()
+    for _ in range(5):
+        rim.mic(50)
+        rim.speak(0.2)
+    assert not rim.hanging_up
+    rim.mic(59)
+    assert not rim.hanging_up
+    rim.mic(1.2)
+    assert rim.hanging_up
+
+
+def test_the_silence_counts_from_the_end_of_the_answer():
+    rim = Rim(park_after_s=60).open()
+    rim.speak()
+    for _ in range(20):
+        rim.mic(5)
+        rim.server(A_REPLY)
+    rim.server(TurnComplete())
+    rim.mic(59)
+    assert not rim.hanging_up
+    rim.mic(1.2)
+    assert rim.hanging_up
+
+
+def test_renewals_do_not_put_parking_off():
+    rim = Rim(park_after_s=300, max_age_s=100).open("h1")
+    rim.mic(101)
+    rim.close()
+    rim.open()
+    rim.mic(101)
+    rim.close()
+    rim.open()
+    rim.mic(99)
+    assert rim.hanging_up
+    rim.close()
+    assert rim.phase is Phase.PARKED
+
+
+def test_a_word_that_is_said_while_the_session_closes_to_park_wakes_it():
+    rim = Rim(park_after_s=60).open("h1")
+    rim.mic(60.2)
+    assert rim.hanging_up
+    rim.speak(0.3)
+    rim.mic(1)
+    rim.close()
+    assert rim.session.wants_to_dial(rim.now)
+    rim.open()
+    assert rim.audio == b"".join(rim.heard)
+
+
+def test_pressing_the_button_wakes_a_parked_session():
+    rim = parked(Rim(park_after_s=60, manual_vad=True).open("h1"))
+    rim.press("start")
+    rim.mic(0.3)
+    rim.press("end")
+    rim.open()
+    assert rim.marks == [[], ["start", "end"]]
+
+
+def test_pressing_the_button_while_the_session_closes_to_park_wakes_it_too():
+    rim = Rim(park_after_s=60, manual_vad=True).open("h1")
+    rim.mic(60.2)
+    rim.press("start")
+    rim.close()
+    assert rim.session.wants_to_dial(rim.now)
+
+
+def test_a_session_that_wakes_is_told_as_reconnecting_only_if_that_takes_long():
+    rim = parked(Rim(park_after_s=60).open("h1"))
+    rim.mic(600)
+    rim.mic(GAP_TELL_S, speaking=True)
+    assert rim.standings == [Standing("live")]
+    rim.mic(0.3, speaking=True)
+    assert rim.standings[-1].state == "reconnecting"
+
+
+# --- budgets ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_budget_that_is_spent_in_mid_turn_lets_the_turn_finish_and_then_says_why():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(A_REPLY)
+    rim.budget(allowed=False)
+    rim.mic(5)
+    assert not rim.hanging_up
+    rim.answer()
+    rim.mic(QUIET_S + 0.2)
+    assert rim.hanging_up
+    rim.close()
+    assert rim.phase is Phase.SPENT
+    assert rim.standings[-1] == Standing("refused", "the budget is spent")
+    rim.budget(allowed=False)
+    rim.mic(100, speaking=True)
+    assert not rim.session.wants_to_dial(rim.now)
+    assert len(rim.standings) == 2
+
+
+def test_a_question_that_was_asked_before_the_budget_was_spent_is_answered():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.budget(allowed=False)
+    rim.mic(3)
+    assert not rim.hanging_up
+    rim.answer()
+    rim.mic(1)
+    assert rim.hanging_up
+
+
+def test_a_person_who_never_pauses_does_not_get_another_turn():
+    rim = Rim().open("h1")
+    rim.mic(1, speaking=True)
+    rim.server(A_REPLY)
+    rim.budget(allowed=False)
+    rim.mic(3, speaking=True)
+    assert not rim.hanging_up
+    rim.server(TurnComplete())
+    rim.mic(0.2, speaking=True)
+    assert rim.hanging_up
+
+
+def test_a_turn_that_begins_before_the_budget_is_spent_again_is_finished_too():
+    rim = Rim().open("h1")
+    rim.budget(allowed=False)
+    rim.answer()
+    rim.budget(allowed=True)
+    rim.server(A_REPLY)
+    rim.budget(allowed=False)
+    rim.mic(3)
+    assert not rim.hanging_up
+
+
+def test_a_budget_that_is_raised_lets_the_session_go_on_where_it_was():
+    rim = Rim().open("h1")
+    rim.mic(1)
+    rim.budget(allowed=False)
+    rim.mic(1)
+    rim.close()
+    rim.mic(3600)
+    rim.budget(allowed=True)
+    rim.tick()
+    assert rim.open().dials[-1].handle == "h1"
+    assert [standing.state for standing in rim.standings] == ["live", "refused", "live"]
+
+
+def test_a_budget_that_is_raised_in_time_changes_nothing():
+    rim = Rim().open("h1")
+    rim.server(A_REPLY)
+    rim.budget(allowed=False)
+    rim.wait(1)
+    rim.budget(allowed=True)
+    rim.server(TurnComplete())
+    rim.wait(5)
+    assert not rim.hanging_up
+
+
+def test_a_budget_that_is_raised_while_the_session_closes_is_not_told():
+    rim = Rim().open("h1")
+    rim.mic(1)
+    rim.budget(allowed=False)
+    rim.mic(1)
+    assert rim.hanging_up
+    rim.budget(allowed=True, words="")
+    rim.close()
+    rim.open()
+    assert rim.standings == [Standing("live")]
+
+
+def waiting(rim: Rim) -> None:
+    assert rim.phase is Phase.WAITING
+
+
+def refused(rim: Rim) -> None:
+    rim.dial()
+    rim.fail(REFUSED)
+
+
+def is_parked(rim: Rim) -> None:
+    parked(rim.open("h1"))
+
+
+@pytest.mark.parametrize("reach", [waiting, refused, is_parked])
+def test_without_a_budget_nothing_is_dialled(reach):
+    rim = Rim(park_after_s=60)
+    reach(rim)
+    rim.budget(allowed=False)
+    assert rim.phase is Phase.SPENT
+    assert rim.standings[-1] == Standing("refused", "the budget is spent")
+    rim.do(rim.session.mended(rim.now))
+    rim.speak()
+    rim.wait(REFUSED_RETRY_S + 1)
+    assert not rim.session.wants_to_dial(rim.now)
+    rim.budget(allowed=True)
+    assert rim.session.wants_to_dial(rim.now)
+
+
+def test_a_budget_that_is_spent_while_dialling_ends_the_session_as_soon_as_it_is_quiet():
+    rim = Rim()
+    rim.dial()
+    rim.budget(allowed=False)
+    rim.sent.append([])
+    rim.do(rim.session.opened(rim.now))
+    rim.wait(1)
+    assert rim.hanging_up
+    rim.close()
+    assert rim.phase is Phase.SPENT
+
+
+@pytest.mark.parametrize("error", [UNREACHABLE, LOST, QUOTA])
+def test_a_dial_that_fails_without_a_budget_is_not_tried_again(error):
+    rim = Rim()
+    rim.dial()
+    rim.budget(allowed=False)
+    rim.fail(error)
+    assert rim.phase is Phase.SPENT
+
+
+def test_a_renewal_that_finds_the_budget_spent_does_not_dial():
+    rim = Rim().open("h1")
+    rim.wait(1)
+    rim.server(GoAway(50))
+    rim.budget(allowed=False)
+    rim.close()
+    assert not rim.session.wants_to_dial(rim.now)
+    rim.budget(allowed=False)
+    assert rim.phase is Phase.SPENT
+
+
+# --- billing ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_turn_is_billed_once_by_its_last_counts():
+    rim = Rim().open()
+    rim.server(A_REPLY, used(1), A_REPLY, used(2), ReplyGenerated(), used(3), TurnComplete())
+    rim.wait(60)
+    rim.close(LOST)
+    assert rim.bills == [used(3)]
+
+
+def test_every_turn_is_billed():
+    rim = Rim().open()
+    for n in (1, 2, 3):
+        rim.answer(used(n))
+    assert rim.bills == [used(1), used(2), used(3)]
+
+
+def test_what_a_turn_had_used_when_its_connection_was_lost_is_billed():
+    rim = Rim().open()
+    rim.server(A_REPLY, used(1), used(2))
+    rim.close(LOST)
+    rim.wait(1)
+    rim.open()
+    rim.answer(used(5))
+    rim.close(LOST)
+    assert rim.bills == [used(2), used(5)]
+
+
+def test_counts_that_come_shortly_after_their_turn_are_billed_once():
+    rim = Rim().open()
+    rim.answer()
+    rim.wait(0.3)
+    rim.server(used(1))
+    rim.wait(0.3)
+    rim.server(used(2))
+    assert rim.bills == []
+    rim.wait(LATE_S + 0.2)
+    assert rim.bills == [used(2)]
+    rim.wait(60)
+    rim.close(LOST)
+    assert rim.bills == [used(2)]
+
+
+def test_counts_that_come_late_are_not_lost_to_the_next_turn():
+    rim = Rim().open()
+    rim.answer()
+    rim.server(used(1))
+    rim.server(A_REPLY, used(2), TurnComplete())
+    assert rim.bills == [used(1), used(2)]
+
+
+def test_counts_that_come_late_are_not_lost_to_a_person_who_speaks_at_once():
+    rim = Rim().open()
+    rim.answer()
+    rim.server(used(1))
+    rim.mic(5, speaking=True)
+    rim.server(used(2), A_REPLY, used(3), TurnComplete())
+    assert rim.bills == [used(1), used(3)]
+
+
+def test_counts_that_come_late_are_not_lost_with_the_connection():
+    rim = Rim().open()
+    rim.answer()
+    rim.server(used(1))
+    rim.close(LOST)
+    assert rim.bills == [used(1)]
+
+
+def test_counts_that_come_before_their_turn_are_the_turns():
+    rim = Rim().open()
+    rim.answer(used(1))
+    rim.speak()
+    rim.server(used(2))
+    rim.mic(3)
+    rim.server(A_REPLY, used(3), TurnComplete())
+    rim.wait(60)
+    assert rim.bills == [used(1), used(3)]
+
+
+def test_a_turn_without_counts_is_not_billed():
+    rim = Rim().open()
+    rim.answer()
+    rim.answer()
+    rim.close(LOST)
+    assert rim.bills == []
+
+
+def test_what_was_used_is_billed_when_the_session_is_renewed():
+    rim = Rim().open("h1")
+    rim.wait(1)
+    rim.server(GoAway(50), A_REPLY, used(1))
+    rim.close()
+    assert rim.bills == [used(1)]
