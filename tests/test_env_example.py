@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gemini_gateway.personas import Persona, read
 from gemini_gateway.settings import GeminiSettings
 from reachy_gateway.settings import GatewaySettings
 from robot_io.settings import RobotSettings
@@ -47,8 +48,6 @@ def test_the_example_as_it_is_changes_nothing(monkeypatch):
 
 
 def test_the_example_of_a_robots_file_is_a_good_one_and_shows_the_defaults():
-    from gemini_gateway.personas import Persona, read
-
     personas, problems = read(ROOT / "config" / "robots.example.toml")
     assert problems == []
     changed = {"language": "en-US", "budget_usd_per_day": personas.default.budget_usd_per_day}
