@@ -1,5 +1,6 @@
 # make demo     a whole conversation on this machine, without Docker, robot, key or cloud
 # make test     everything that this machine can test; its last lines say what did not run and how to make it run
+# make attacks  floods against a running gateway: minutes, and two cores of their own
 # make check    format, lint and types
 # make bench    the latency table
 # make lock     compile the hash-locked requirements anew
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard shared/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := $(wildcard shared/*/src services/*/src)
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test attacks check bench lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
@@ -17,6 +18,9 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready
 	tests/run
+
+attacks: $(VENV)/ready
+	$(BIN)/pytest tests/attacks tests/attacks/floods.py
 
 check: $(VENV)/ready
 	$(BIN)/ruff format --check

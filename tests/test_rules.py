@@ -28,8 +28,8 @@ NEVER = {
 }
 ONLY_IN = {("reachy_mini", "robot_io"): {"reachy_device"}, ("google", "gemini_gateway"): {"live"}}
 PURE = {
-    "reachy_link": {"clock", "messages", "pcm", "playout", "tally", "trouble", "window", "wire"},
-    "reachy_gateway": {"audio", "conversation", "pacer", "peer", "speech_gate", "turns", "voice"},
+    "reachy_link": {"bucket", "clock", "messages", "pcm", "playout", "tally", "trouble", "window", "wire"},
+    "reachy_gateway": {"audio", "conversation", "limits", "pacer", "peer", "speech_gate", "turns", "voice"},
     "robot_io": {"core", "device", "sounds"},
     "gemini_gateway": {"events", "outage", "personas", "session", "usage"},
 }

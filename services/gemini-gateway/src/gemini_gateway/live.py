@@ -25,6 +25,8 @@ HANG_UP_S: Final = 2.0
 """A closing handshake takes ``close_timeout`` at most, but only once the peer has taken what was sent before."""
 AUDIO_TYPE: Final = f"audio/pcm;rate={HEARS_HZ}"
 DEFAULT_REPLY_HZ: Final = 24000
+REPLY_HZ: Final = range(8000, 48001)
+"""Rates that are believed."""
 
 
 @dataclass(frozen=True)
@@ -224,13 +226,17 @@ def translated(message: types.LiveServerMessage) -> Iterator[ServerEvent]:
         yield GoAway(seconds(message.go_away.time_left))
 
 
-def _audio(content: types.LiveServerContent) -> Iterator[Audio]:
+def _audio(content: types.LiveServerContent) -> Iterator[Audio | Unknown]:
     turn = content.model_turn
     for part in (turn.parts if turn else None) or ():
         blob = part.inline_data
         if blob and blob.data and (blob.mime_type or "").startswith("audio/pcm"):
             rate = re.search(r"rate=(\d+)", blob.mime_type or "")
-            yield Audio(blob.data, int(rate[1]) if rate else DEFAULT_REPLY_HZ)
+            rate_hz = int(rate[1]) if rate else DEFAULT_REPLY_HZ
+            if rate_hz in REPLY_HZ:
+                yield Audio(blob.data, rate_hz)
+            else:
+                yield Unknown(f"audio at {rate_hz} Hz")
 
 
 MODALITIES: Final[dict[str, Modality]] = {"TEXT": "text", "AUDIO": "audio", "IMAGE": "image", "VIDEO": "image"}

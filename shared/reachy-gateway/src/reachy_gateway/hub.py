@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from reachy_gateway.conversation import WORDS_MAX, Conversation, Log, Out, Tell
+from reachy_gateway.limits import Limits
 from reachy_gateway.peer import AWAY_S, CLONE_REMEDY, GONE_S, Peer, Verdict
 from reachy_gateway.voice import Voice, VoiceEvent
+from reachy_link.bucket import Arrival
 from reachy_link.gateway_end import Bind, GatewayEnd
 from reachy_link.keys import KeyPair, Keyring
 from reachy_link.messages import Activity, Bye, Down, Flush, Hello, Mic, Played, Refuse, Stranger, Up, Welcome
@@ -176,10 +178,21 @@ class Hub:
 
     Args:
         max_robots: How many are served at a time; the next is refused in words.
+        messages_per_s: How many messages a robot may send; what is more is dropped.
+        bytes_per_s: The same for their size.
     """
 
     def __init__(
-        self, keys: KeyPair, ring: Keyring, bind: Bind, make_voice: MakeVoice, *, max_robots: int, software: str
+        self,
+        keys: KeyPair,
+        ring: Keyring,
+        bind: Bind,
+        make_voice: MakeVoice,
+        *,
+        max_robots: int,
+        software: str,
+        messages_per_s: int = 200,
+        bytes_per_s: int = 500_000,
     ) -> None:
         self.make_voice = make_voice
         self.software = software
@@ -187,6 +200,9 @@ class Hub:
         self.now = time.monotonic
         self.robots: dict[str, Robot] = {}
         self._max_robots = max_robots
+        self._messages_per_s = messages_per_s
+        self._bytes_per_s = bytes_per_s
+        self._limits: dict[str, Limits] = {}
         self._ring = ring
         self._boot = secrets.token_hex(8)
         self._peers: dict[str, Peer] = {}
@@ -221,10 +237,23 @@ class Hub:
 
     # --- what the link tells ------------------------------------------------------------------------------------------
 
+    def on_arrival(self, robot: str, size: int) -> Arrival:
+        """Decide on a message of an admitted robot by its size alone; bounded by the keys that are admitted."""
+        limits = self._limits.get(robot)
+        if limits is None:
+            limits = self._limits[robot] = Limits(self._messages_per_s, self._bytes_per_s)
+        arrival = limits.weigh(size, self.now())
+        if arrival is not Arrival.TAKE:
+            self.on_bad("flood", robot, f"sends beyond {self._messages_per_s} messages or {self._bytes_per_s} bytes a second")
+        return arrival
+
     def on_up(self, message: Up, payload: bytes) -> None:
         """Take a message of an admitted robot, which speaks for itself."""
         now = self.now()
         peer = self._peer(message.robot)
+        if not isinstance(message, Mic) and payload:
+            self.on_bad("payload", peer.robot, f"{message.kind} has {len(payload)} bytes of payload, expected 0")
+            return
         verdict, notes = peer.heard(message, now)
         for note in notes:
             self.on_bad(note.cause, peer.robot, note.detail)
@@ -305,6 +334,9 @@ class Hub:
     def _look_around(self) -> None:
         """Once a second: robots that fell silent, or are no longer admitted."""
         now = self.looked_around = self.now()
+        for known in (self._limits, self._peers, self._answered):
+            for name in [name for name in known if not self._ring.admits(name) and name not in self.robots]:
+                del known[name]
         for name, robot in list(self.robots.items()):
             silent_s = robot.peer.silent_s(now)
             if name not in self._ring.robots:

@@ -66,7 +66,16 @@ def main(
 
 async def _serve(software: str, settings: GatewaySettings, make_voice: MakeVoice, keys: KeyPair, ring: Keyring) -> int:
     try:
-        hub = Hub(keys, ring, settings.bind(), make_voice, max_robots=settings.max_robots, software=software)
+        hub = Hub(
+            keys,
+            ring,
+            settings.bind(),
+            make_voice,
+            max_robots=settings.max_robots,
+            software=software,
+            messages_per_s=settings.robot_messages_per_s,
+            bytes_per_s=settings.robot_bytes_per_s,
+        )
     except zmq.ZMQError as error:
         where = f"{settings.host}, ports {settings.up_port} and {settings.down_port}"
         fail([f"GATEWAY_HOST, GATEWAY_UP_PORT, GATEWAY_DOWN_PORT: cannot listen on {where}: {error}"])

@@ -19,6 +19,11 @@ class GatewaySettings(Settings):
     max_robots: int = Field(default=20, ge=1, le=1000)
     """How many robots are served at a time; the next is refused in words."""
 
+    robot_messages_per_s: int = Field(default=200, ge=100, le=2000)
+    """How many messages one robot may send; what is more is dropped and counted as ``flood``."""
+    robot_bytes_per_s: int = Field(default=500_000, ge=50_000, le=1_500_000)
+    """How many bytes one robot may send. A microphone at 48 kHz in stereo takes 200 000."""
+
     def bind(self) -> Bind:
         """Where the link listens."""
         return Bind(self.host, self.up_port, self.down_port)

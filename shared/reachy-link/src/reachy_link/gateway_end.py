@@ -1,18 +1,24 @@
 """The gateway's end of the link: two sockets that only admitted robots reach, each for itself alone."""
 
+import asyncio
+import resource
+import time
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 import zmq
 
+from reachy_link.bucket import Arrival, Rate, TokenBucket
+from reachy_link.connections import Connections, Ended
 from reachy_link.keys import KeyPair, Keyring
 from reachy_link.messages import Down, Up
 from reachy_link.sockets import (
     DOWN_SUBSCRIPTION_MAX_BYTES,
     UP_MESSAGE_MAX_BYTES,
     Drain,
+    Inbox,
     Monitor,
     SyncSocket,
-    receive,
     set_listener,
 )
 from reachy_link.wire import WireError, down_topic, pack_down, unpack_up
@@ -23,8 +29,26 @@ HANDSHAKE_FAILURES: Final = (
 )
 
 
+UP_FLOW: Final = Rate(2_000_000, 4_000_000)
+"""Bytes through one connection. 48 kHz in stereo takes 0.2 MB/s."""
+DOWN_FLOW: Final = Rate(4096, 65536)
+"""What a robot sends on its down connection is heartbeats, and its subscription."""
+STUCK: Final = Rate(512, 65536)
+"""Bytes through one connection without a message that is complete: heartbeats."""
+DENIALS: Final = Rate(1, 20)
+"""Subscriptions of one key that are merely not granted; beyond, the connection is ended."""
+AUDIT_S: Final = 0.25
+BAR_S: Final = 10.0
+"""How long a key is kept out after the gateway hung up on it."""
+CROWDED: Final = 0.8
+"""With this share of the process's descriptors in use by the link, it is said."""
+
+
 class Listener(Protocol):
     """Who a :class:`GatewayEnd` tells of what comes in."""
+
+    def on_arrival(self, robot: str, size: int) -> Arrival:
+        """Decide on a message of an admitted robot by its size alone, before it costs anything."""
 
     def on_up(self, message: Up, payload: bytes) -> None:
         """Take a message of an admitted robot, which speaks for itself."""
@@ -45,14 +69,16 @@ class GatewayEnd:
     """Hears all admitted robots, and publishes to each what is its own.
 
     The robot that a connection stands for is its CURVE key, looked up anew for every message: a revoked key is ignored from
-    the next message on, although libzmq cannot hang up on it.
+    the next message on, and its connections are ended.
     """
 
     def __init__(self, keys: KeyPair, ring: Keyring, bind: Bind, listener: Listener) -> None:
         self._ring = ring
         self._listener = listener
         self._context = zmq.Context(io_threads=1)
-        self._zap = Zap(self._context, ring, listener.on_bad)
+        self._barred: dict[str, float] = {}
+        self._denials: dict[str, TokenBucket] = {}
+        self._zap = Zap(self._context, ring, listener.on_bad, self._is_barred)
         self._up: SyncSocket = self._context.socket(zmq.SUB)
         self._down: SyncSocket = self._context.socket(zmq.XPUB)
         set_listener(self._up, keys, UP_MESSAGE_MAX_BYTES)
@@ -60,20 +86,30 @@ class GatewayEnd:
         self._down.setsockopt(zmq.XPUB_MANUAL, 1)
         self._down.setsockopt(zmq.XPUB_NODROP, 1)
         self._up.subscribe(b"")
-        self._monitors = [Monitor(socket, self._monitored, HANDSHAKE_FAILURES) for socket in (self._up, self._down)]
         self.bound = Bind(
             bind.host,
             self._bind(self._up, bind.host, bind.up_port),
             self._bind(self._down, bind.host, bind.down_port),
         )
+        self._up_from = Connections(self.bound.up_port, UP_FLOW, STUCK)
+        self._down_to = Connections(self.bound.down_port, DOWN_FLOW, STUCK)
+        self._monitors = [
+            Monitor(socket, self._watcher(connections), HANDSHAKE_FAILURES | zmq.EVENT_ACCEPTED)
+            for socket, connections in ((self._up, self._up_from), (self._down, self._down_to))
+        ]
         self._tainted = False
-        self._drains = [Drain(self._up, self._up_ready, before=ring.refresh), Drain(self._down, self._down_ready)]
+        self._up_inbox, self._down_inbox = Inbox(self._up), Inbox(self._down)
+        self._ring_seen = ring.changes
+        self._drains = [Drain(self._up, self._up_ready, before=self._follow_ring), Drain(self._down, self._down_ready)]
+        self._timer = asyncio.get_running_loop().call_later(AUDIT_S, self._audit)
 
     def publish(self, message: Down, payload: bytes = b"") -> bool:
         """Send to the robot that the header names; false if its queue is full and the message is gone.
 
         Without a connection of that robot the message goes nowhere, which counts as sent.
         """
+        if not self._ring.admits(message.robot):
+            return True
         topic, header, payload = pack_down(message, payload)
         try:
             self._down.send(topic, zmq.SNDMORE | zmq.NOBLOCK)
@@ -85,6 +121,7 @@ class GatewayEnd:
 
     def close(self) -> None:
         """Stop listening; what was not sent yet is gone."""
+        self._timer.cancel()
         for drain in self._drains:
             drain.close()
         for monitor in self._monitors:
@@ -99,12 +136,21 @@ class GatewayEnd:
 
     def _up_ready(self) -> bool:
         try:
-            parts = receive(self._up)
+            parts = self._up_inbox.next()
         except zmq.Again:
             return False
-        robot = self._robot(parts[0])
+        if not parts:
+            return True
+        key = self._key(parts[0])
+        fd = self._up_from.heard(parts[0], key)
+        robot = self._ring.robot_of(key)
         if robot is None:
             self._listener.on_bad("revoked", "", "a message by a key that is no longer admitted")
+            return True
+        arrival = self._listener.on_arrival(robot, sum(map(len, parts)))
+        if arrival is not Arrival.TAKE:
+            if arrival is Arrival.HANG_UP and self._up_from.hang_up(fd):
+                self._bar(Ended(key, "floods the gateway"))
             return True
         try:
             message, payload = unpack_up([part.bytes for part in parts])
@@ -125,34 +171,80 @@ class GatewayEnd:
         connection, so nothing is granted: robots that hear nothing for 1 s subscribe again.
         """
         try:
-            parts = receive(self._down)
+            parts = self._down_inbox.next()
         except zmq.Again:
             self._tainted = False
             return False
-        robot = self._robot(parts[0])
+        if not parts:
+            return True
+        key = self._key(parts[0])
+        fd = self._down_to.heard(parts[0], key) if key else -1
+        robot = self._ring.robot_of(key)
         notice = parts[0].bytes
         if len(parts) != 1 or notice[:1] not in (b"\0", b"\1"):
             self._tainted = True
             self._listener.on_bad("upstream", robot or "", "a message instead of a subscription")
+            if self._down_to.hang_up(fd):
+                self._bar(Ended(key, "sends messages on its down connection"))
         elif robot is None:
             pass  # the end of a connection, or a key that was revoked since its handshake
         elif self._tainted:
             if notice[:1] == b"\1":
                 self._listener.on_bad("subscription", robot, "not granted while the subscription queue is in doubt")
-        elif notice[:1] == b"\0":
-            self._down.setsockopt(zmq.UNSUBSCRIBE, notice[1:])
         elif notice[1:] == down_topic(robot):
-            self._down.setsockopt(zmq.SUBSCRIBE, notice[1:])
-        else:
+            self._down.setsockopt(zmq.SUBSCRIBE if notice[:1] == b"\1" else zmq.UNSUBSCRIBE, notice[1:])
+        elif notice[:1] == b"\1":
             self._listener.on_bad("subscription", robot, f"asked for {notice[1:80]!r}, which is not its own")
+            if not self._denials.setdefault(key, TokenBucket(DENIALS)).take(1, time.monotonic()) and self._down_to.hang_up(fd):
+                self._bar(Ended(key, "keeps asking for what is not its own"))
         return True
 
-    def _robot(self, part: zmq.Frame) -> str | None:
-        """The robot whose admitted key a part came with."""
+    @staticmethod
+    def _key(part: zmq.Frame) -> str:
+        """The key that a part came with, as ZAP admitted it."""
         try:
-            return self._ring.robot_of(str(part.get("User-Id")))
+            return str(part.get("User-Id"))
         except zmq.ZMQError:
-            return None  # a subscription that ended with its connection has none
+            return ""  # a subscription that ended with its connection has none
 
-    def _monitored(self, event: int, value: int, _endpoint: str) -> None:
-        self._listener.on_bad("handshake", "", f"a handshake failed (event {event:#x}, value {value:#x})")
+    def _follow_ring(self) -> None:
+        """Take notice of keys that were admitted or revoked."""
+        self._ring.refresh()
+        if self._ring_seen != self._ring.changes:
+            self._ring_seen = self._ring.changes
+            self._denials = {key: bucket for key, bucket in self._denials.items() if self._ring.robot_of(key)}
+            for connections in (self._up_from, self._down_to):
+                for ended in connections.hang_up_on(lambda key: self._ring.robot_of(key) is None):
+                    self._listener.on_bad("revoked", "", f"{ended.key}: {ended.detail}: hung up")
+
+    def _audit(self) -> None:
+        """End what goes beyond its bounds where libzmq has none."""
+        now = time.monotonic()
+        self._timer = asyncio.get_running_loop().call_later(AUDIT_S, self._audit)
+        self._follow_ring()
+        self._barred = {key: until for key, until in self._barred.items() if until > now}
+        for connections in (self._up_from, self._down_to):
+            for ended in connections.audit(now):
+                self._bar(ended)
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if len(self._up_from) + len(self._down_to) > most * CROWDED:
+            self._listener.on_bad("crowded", "", f"nearly all of the {most} descriptors are in use: newcomers may not get in")
+
+    def _bar(self, ended: Ended) -> None:
+        """Say on whom the gateway hung up, and keep its key out for a while."""
+        robot = self._ring.robot_of(ended.key)
+        if robot is not None:
+            self._barred[ended.key] = time.monotonic() + BAR_S
+        self._listener.on_bad("hung_up", robot or "", f"{ended.detail}: hung up")
+
+    def _is_barred(self, key: str) -> bool:
+        return self._barred.get(key, 0.0) > time.monotonic()
+
+    def _watcher(self, connections: Connections) -> Callable[[int, int, str], None]:
+        def monitored(event: int, value: int, _endpoint: str) -> None:
+            if event == zmq.EVENT_ACCEPTED:
+                connections.accepted(value)
+            else:
+                self._listener.on_bad("handshake", "", f"a handshake failed (event {event:#x}, value {value:#x})")
+
+        return monitored

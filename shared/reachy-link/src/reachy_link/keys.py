@@ -153,7 +153,10 @@ class Keyring:
     def __init__(self, directory: Path) -> None:
         self._admitted = directory / ADMITTED_NAME
         self._robot_of: dict[str, str] = {}
+        self._names: frozenset[str] = frozenset()
         self._seen_ns = -1
+        self.changes = 0
+        """Counts the readings that changed who is admitted."""
         self.problems: list[str] = []
         """What is wrong with the files, as of the last reading; such keys are not admitted."""
         self.reload()
@@ -161,6 +164,10 @@ class Keyring:
     def robot_of(self, public: str) -> str | None:
         """The robot that a public key (Z85) stands for; None if it is not admitted, or no longer."""
         return self._robot_of.get(public)
+
+    def admits(self, robot: str) -> bool:
+        """Whether any key of that robot is admitted."""
+        return robot in self._names
 
     @property
     def robots(self) -> dict[str, list[str]]:
@@ -204,7 +211,9 @@ class Keyring:
             for public in keys:
                 if robot_of.setdefault(public, robot) != robot:
                     self.problems.append(f"{path}: {public} is already admitted as {robot_of[public]}; one key, one robot")
-        self._robot_of = robot_of
+        if robot_of != self._robot_of:
+            self.changes += 1
+        self._robot_of, self._names = robot_of, frozenset(robot_of.values())
 
     def admit(self, robot: str, public: str) -> bool:
         """Admit a robot's key, beside those it has; false if it was admitted already.

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import zmq
 
 from reachy_link.keys import RobotIdentity
-from reachy_link.sockets import Drain, Monitor, SyncSocket, receive, set_dialer
+from reachy_link.sockets import Drain, Inbox, Monitor, SyncSocket, set_dialer
 from reachy_link.trouble import Trouble
 from reachy_link.wire import Parts, down_topic
 
@@ -56,6 +56,7 @@ class RobotEnd:
             set_dialer(socket, identity.keys, identity.gateway_public)
         self._down.subscribe(self._topic)
         self._lines = [_Line(self, self._up, address.up_port), _Line(self, self._down, address.down_port)]
+        self._inbox = Inbox(self._down)
         self._drain = Drain(self._down, self._ready)
 
     def send(self, parts: Parts) -> None:
@@ -84,10 +85,11 @@ class RobotEnd:
 
     def _ready(self) -> bool:
         try:
-            parts = receive(self._down)
+            parts = self._inbox.next()
         except zmq.Again:
             return False
-        self._on_parts([part.bytes for part in parts])
+        if parts:
+            self._on_parts([part.bytes for part in parts])
         return True
 
     def failed(self, trouble: Trouble) -> None:

@@ -45,28 +45,43 @@ def set_listener(socket: SyncSocket, keys: KeyPair, message_max_bytes: int) -> N
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
 
-def receive(socket: SyncSocket) -> list[zmq.Frame]:
-    """All parts of the next message, with its peer's properties.
+class Inbox:
+    """Takes a socket's messages, of which one may have any number of parts: libzmq bounds only their size."""
 
-    Raises:
-        zmq.Again: If there is none.
-    """
-    part = socket.recv(zmq.NOBLOCK, copy=False)
-    parts = [part]
-    while part.more:
-        part = socket.recv(zmq.NOBLOCK, copy=False)
-        parts.append(part)
-    return parts
+    PARTS_KEPT: Final = 4
+    """One more than a message has."""
+    PARTS_AT_ONCE: Final = 64
+
+    def __init__(self, socket: SyncSocket) -> None:
+        self._socket = socket
+        self._skipping = False
+
+    def next(self) -> list[zmq.Frame]:
+        """The next message's parts with its peer's properties, the first four at most; empty while the rest is thrown away.
+
+        Raises:
+            zmq.Again: If there is none.
+        """
+        kept: list[zmq.Frame] = []
+        for _ in range(self.PARTS_AT_ONCE):
+            part = self._socket.recv(zmq.NOBLOCK, copy=False)
+            if not self._skipping and len(kept) < self.PARTS_KEPT:
+                kept.append(part)
+            if not part.more:
+                self._skipping = False
+                return kept
+        self._skipping = True
+        return kept
 
 
 class Drain:
-    """Hands a socket's messages to a callback from the event loop, a bounded number per wake-up.
+    """Hands a socket's messages to a callback from the event loop, for a bounded time per wake-up.
 
     A ZeroMQ socket's descriptor is edge-triggered: an edge is lost when the socket is used in between, so :meth:`poke`
     is called after sends on the same socket and every 50 ms besides.
     """
 
-    BUDGET: Final = 512
+    BUDGET_S: Final = 0.005
     TICK_S: Final = 0.05
 
     def __init__(self, socket: SyncSocket, on_ready: Callable[[], bool], before: Callable[[], object] | None = None) -> None:
@@ -85,7 +100,8 @@ class Drain:
         self._again = None
         if self._before and not self._closed:
             self._before()
-        for _ in range(self.BUDGET):
+        until = self._loop.time() + self.BUDGET_S
+        while self._loop.time() < until:
             if self._closed or not self._on_ready():
                 return
         self._again = self._loop.call_soon(self.poke)

@@ -20,10 +20,18 @@ class Zap:
 
     Args:
         on_bad: Told of every refusal.
+        barred: Whether an admitted key (Z85) is kept out for a while.
     """
 
-    def __init__(self, context: zmq.Context[SyncSocket], ring: Keyring, on_bad: Callable[[str, str, str], None]) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[SyncSocket],
+        ring: Keyring,
+        on_bad: Callable[[str, str, str], None],
+        barred: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self._ring = ring
+        self._barred = barred
         self._on_bad = on_bad
         self._socket: SyncSocket = context.socket(zmq.REP)
         self._socket.linger = 0
@@ -55,7 +63,11 @@ class Zap:
             ):
                 public = z85.encode(key)
                 self._ring.refresh()
-                if self._ring.robot_of(public.decode()) is not None:
+                robot = self._ring.robot_of(public.decode())
+                if robot is not None and self._barred(public.decode()):
+                    self._on_bad("barred", robot, "dials too soon after the gateway hung up on it")
+                    return b"300", b"later", b""
+                if robot is not None:
                     return b"200", b"OK", public
                 peer = address.decode(errors="replace")
                 self._on_bad("key", "", f"{peer} dialled with {public.decode()}, which is not admitted")

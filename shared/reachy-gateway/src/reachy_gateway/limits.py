@@ -1,0 +1,30 @@
+"""How much one robot may send, before anything of it is looked at. Pure."""
+
+from typing import Final
+
+from reachy_link.bucket import Arrival, Rate, TokenBucket
+
+BURST_S: Final = 2.0
+"""So much may come at once: what a link held back."""
+BEARABLE: Final = Rate(3000, 6000)
+"""Messages beyond the limit that are merely dropped, a second and at once; beyond these its connection is ended."""
+
+
+class Limits:
+    """One robot's.
+
+    Args:
+        messages_per_s: In the long run.
+        bytes_per_s: In the long run.
+    """
+
+    def __init__(self, messages_per_s: int, bytes_per_s: int) -> None:
+        self._messages = TokenBucket(Rate(messages_per_s, messages_per_s * BURST_S))
+        self._bytes = TokenBucket(Rate(bytes_per_s, bytes_per_s * BURST_S))
+        self._bearable = TokenBucket(BEARABLE)
+
+    def weigh(self, size: int, now: float) -> Arrival:
+        """What is to be done with a message of so many bytes."""
+        if self._messages.take(1, now) and self._bytes.take(size, now):
+            return Arrival.TAKE
+        return Arrival.DROP if self._bearable.take(1, now) else Arrival.HANG_UP

@@ -1,0 +1,167 @@
+"""The TCP connections of a listening socket, as the system sees them.
+
+libzmq 4.3.5 cannot hang up on a peer, does not count what a message holds that never ends, and keeps about 10 KB for each
+subscription. So the connections are watched from outside: every message names the descriptor it came through, the kernel
+says how many bytes came, and ``shutdown`` ends a connection, upon which libzmq frees what it kept for it.
+"""
+
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import zmq
+
+from reachy_link.bucket import Rate, TokenBucket
+
+BYTES_RECEIVED: Final = struct.Struct("=128xQ")
+"""``tcpi_bytes_received`` of Linux's ``struct tcp_info``."""
+
+
+class Ended(NamedTuple):
+    """A connection that was ended."""
+
+    key: str
+    """Whose it was; empty if it never said anything."""
+    detail: str
+    """Why."""
+
+
+@dataclass(slots=True)
+class _Connection:
+    peer: tuple[str, int]
+    key: str
+    flow: TokenBucket
+    stuck: TokenBucket
+    received: int = 0
+    messages: int = 0
+    seen: int = 0
+
+
+class Connections:
+    """Those of one listening socket; bounded by the process's descriptors.
+
+    Args:
+        port: The socket's.
+        flow: What a connection may send.
+        stuck: What a connection may send without completing a message: heartbeats.
+    """
+
+    def __init__(self, port: int, flow: Rate, stuck: Rate) -> None:
+        self._port = port
+        self._flow = flow
+        self._stuck = stuck
+        self._by_fd: dict[int, _Connection] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_fd)
+
+    def accepted(self, fd: int) -> None:
+        """A connection was made."""
+        self._learn(fd, "")
+
+    def heard(self, part: zmq.Frame, key: str) -> int:
+        """A message came from a key; the descriptor that it came through, -1 if libzmq does not say."""
+        try:
+            fd = int(part.get("__fd"))
+        except (zmq.ZMQError, ValueError):
+            return -1
+        connection = self._by_fd.get(fd)
+        if connection is None or connection.key != key:
+            connection = self._learn(fd, key)
+        if connection:
+            connection.messages += 1
+        return fd
+
+    def hang_up(self, fd: int) -> bool:
+        """End a connection; false if it has ended already."""
+        connection = self._by_fd.pop(fd, None)
+        if connection is None:
+            return False
+        with _borrowed(fd) as tcp:
+            if tcp is None or self._peer(tcp) != connection.peer:
+                return False
+            try:
+                tcp.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return False
+        return True
+
+    def hang_up_on(self, unwanted: Callable[[str], bool]) -> list[Ended]:
+        """End the connections of keys that are not wanted any more."""
+        fds = {fd: connection.key for fd, connection in self._by_fd.items() if connection.key and unwanted(connection.key)}
+        return [Ended(key, "its key is no longer admitted") for fd, key in fds.items() if self.hang_up(fd)]
+
+    def audit(self, now: float) -> list[Ended]:
+        """End the connections that send more than they may; to be called a few times a second."""
+        ended = []
+        for fd, connection in list(self._by_fd.items()):
+            with _borrowed(fd) as tcp:
+                received = _received(tcp) if tcp and self._peer(tcp) == connection.peer else None
+            if received is None:
+                del self._by_fd[fd]
+                continue
+            news, connection.received = received - connection.received, received
+            words = ""
+            if connection.messages != connection.seen:
+                connection.seen = connection.messages
+                connection.stuck = TokenBucket(self._stuck)
+                connection.stuck.take(0, now)
+            elif not connection.stuck.take(news, now):
+                words = "sends a message that does not end"
+            if not connection.flow.take(news, now):
+                words = f"sends more than {self._flow.per_s:.0f} bytes/s"
+            if words and self.hang_up(fd):
+                ended.append(Ended(connection.key, words))
+        return ended
+
+    def _learn(self, fd: int, key: str) -> _Connection | None:
+        with _borrowed(fd) as tcp:
+            peer = self._peer(tcp) if tcp else None
+        if peer is None:
+            self._by_fd.pop(fd, None)
+            return None
+        known = self._by_fd.get(fd)
+        if known and known.peer == peer:
+            known.key = key or known.key
+            return known
+        self._by_fd[fd] = _Connection(peer, key, TokenBucket(self._flow), TokenBucket(self._stuck))
+        return self._by_fd[fd]
+
+    def _peer(self, tcp: socket.socket) -> tuple[str, int] | None:
+        """Who is at the other end; None if this is no connection of our port (any more)."""
+        try:
+            if tcp.getsockname()[1] != self._port:
+                return None
+            host, port = tcp.getpeername()[:2]
+        except (OSError, IndexError, TypeError):
+            return None
+        return str(host), int(port)
+
+
+@contextmanager
+def _borrowed(fd: int) -> Iterator[socket.socket | None]:
+    """A descriptor that libzmq owns, as a socket that does not close it; None if it is closed."""
+    try:
+        tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
+    except OSError:
+        yield None
+        return
+    try:
+        yield tcp
+    finally:
+        tcp.detach()
+
+
+def _received(tcp: socket.socket) -> int:
+    """Bytes that came through a connection; 0 where the system does not count them."""
+    if not hasattr(socket, "TCP_INFO"):
+        return 0
+    try:
+        info = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_RECEIVED.size)
+        (received,) = BYTES_RECEIVED.unpack(info)
+    except (OSError, struct.error):
+        return 0
+    return int(received)

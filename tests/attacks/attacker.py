@@ -1,0 +1,169 @@
+"""``attacker.py ATTACK KEYS_DIR UP_PORT DOWN_PORT SECONDS``: a hostile robot in a process of its own, for so long at most.
+
+The directory is that of a robot's keys, admitted or not. What was done is printed at the end.
+
+``malformed`` as a command for people: ``malformed KEYS_DIR UP_PORT DOWN_PORT SECONDS [PER_S]``, a million messages take
+500 s at 2,000 a second.
+"""
+
+import json
+import os
+import secrets
+import socket
+import sys
+import time
+from pathlib import Path
+
+import zmq
+
+from reachy_link.keys import load_robot
+from reachy_link.sockets import set_dialer
+
+ROBOT, BOOT = "reachy-2", secrets.token_hex(8)
+
+
+def dial(kind, identity, port):
+    made = zmq.Context.instance().socket(kind)
+    set_dialer(made, identity.keys, identity.gateway_public)
+    made.sndhwm = 20000
+    made.connect(f"tcp://127.0.0.1:{port}")
+    return made
+
+
+def connected(pub):
+    """Wait for the gateway's own subscription to reach a publisher."""
+    assert pub.poll(5000, zmq.POLLIN)
+    pub.recv()
+
+
+def paced(seconds, per_s):
+    """Numbers, so many a second."""
+    began = time.monotonic()
+    n = 0
+    while (now := time.monotonic()) < began + seconds:
+        while n < (now - began) * per_s:
+            yield n
+            n += 1
+        time.sleep(0.001)
+
+
+def header(**changes):
+    fields = {"v": 1, "kind": "mic", "robot": ROBOT, "boot": BOOT, "seq": 0, "t_us": 1, "samples": 320}
+    return json.dumps(fields | changes).encode()
+
+
+def flood(identity, up, down, seconds):
+    """As many messages of the usual size as 6,000 a second, each with a header that is none."""
+    pub = dial(zmq.XPUB, identity, up)
+    connected(pub)
+    sent = 0
+    for n in paced(seconds, 6000):
+        sent = n
+        pub.send_multipart([b"reachy-2/up", b"{", b"\0" * 1280], zmq.NOBLOCK)
+    return sent
+
+
+def malformed(identity, up, down, seconds, per_s="2000"):
+    """Every way to be wrong in turn."""
+    pub = dial(zmq.XPUB, identity, up)
+    connected(pub)
+    kinds = [
+        lambda: [os.urandom(20), os.urandom(100), os.urandom(500)],
+        lambda: [b"reachy-2/up"],
+        lambda: [b"reachy-2/up", b"{" * 1000, b""],
+        lambda: [b"reachy-2/up", header(kind="dance"), b""],
+        lambda: [b"reachy-1/up", header(robot="reachy-1"), b"\0" * 1280],
+        lambda: [b"reachy-2/up", header(v=2), b""],
+        lambda: [b"reachy-2/up", header(), b"\0" * 1279],
+        lambda: [b"reachy-2/up", header(seq=-1), b"\0" * (8193 if sent % 100 == 7 else 8)],
+        lambda: [b""] * 20,
+        lambda: [b"reachy-2/up", b"[" * 500 + b"]" * 500, b""],
+    ]
+    sent = 0
+    for sent in paced(seconds, int(per_s)):
+        pub.send_multipart(kinds[sent % len(kinds)](), zmq.NOBLOCK)
+    return sent
+
+
+def parts(identity, up, down, seconds):
+    """One message of very many parts."""
+    pub = dial(zmq.XPUB, identity, up)
+    connected(pub)
+    for _ in range(150_000):
+        pub.send(b"", zmq.SNDMORE)
+    pub.send(b"")
+    pub.poll(seconds * 1000)
+    return 150_000
+
+
+def endless(identity, up, down, seconds):
+    """One message of 20 MB in parts of 200 bytes; whoever passes it on may hold back its end."""
+    pub = dial(zmq.XPUB, identity, up)
+    connected(pub)
+    for _ in range(100_000):
+        pub.send(b"x" * 200, zmq.SNDMORE)
+    pub.send(b"")
+    pub.poll(seconds * 1000)
+    return 100_000
+
+
+def spam(identity, up, down, seconds):
+    """Subscriptions that are never granted."""
+    sub = dial(zmq.SUB, identity, down)
+    n = 0
+    until = time.monotonic() + seconds
+    for n in range(6000):
+        sub.subscribe(b"%06d" % n + b"x" * 194)
+        if time.monotonic() > until:
+            break
+    sub.poll(max(0, (until - time.monotonic()) * 1000))
+    return n
+
+
+def storm(identity, up, down, seconds):
+    """Handshakes, one after the other, on both ports."""
+    done = 0
+    for n in paced(seconds, 100):
+        done = n
+        for port in (up, down):
+            pub = dial(zmq.PUB, identity, port)
+            pub.poll(1)
+            pub.close(linger=0)
+    return done
+
+
+def idle(identity, up, down, seconds):
+    """Connections that say nothing, renewed when they are ended."""
+    held = []
+    closed = 0
+    for _ in paced(seconds, 400):
+        if len(held) < 300:
+            tcp = socket.socket()
+            tcp.settimeout(0.5)
+            try:
+                tcp.connect(("127.0.0.1", up))
+            except OSError:
+                tcp.close()
+                continue
+            tcp.settimeout(0)
+            held.append(tcp)
+        for tcp in held[:10]:
+            try:
+                while tcp.recv(4096):
+                    pass
+            except BlockingIOError:
+                held.append(held.pop(0))
+            except OSError:
+                pass
+            else:
+                held.remove(tcp)
+                tcp.close()
+                closed += 1
+    return closed
+
+
+if __name__ == "__main__":
+    attack, directory, up, down, seconds, *more = sys.argv[1:]
+    done = globals()[attack](load_robot(Path(directory)), int(up), int(down), float(seconds), *more)
+    sys.stdout.write(f"{done}\n")
+    zmq.Context.instance().destroy(linger=0)

@@ -1,0 +1,133 @@
+"""``launcher.py [DEFENCE]``: mock-gateway, with one of its defences removed, to see that an attack is one.
+
+SIGUSR1 keeps the gateway busy for a moment, as with publishing: libzmq takes subscriptions in, and nobody decides on them.
+"""
+
+import signal
+import sys
+import time
+
+from mock_gateway.__main__ import main
+from reachy_gateway.limits import Limits
+from reachy_link import gateway_end
+from reachy_link.connections import Connections
+from reachy_link.gateway_end import Arrival, GatewayEnd
+from reachy_link.keys import Keyring
+from reachy_link.sockets import set_common
+
+BUSY_S = 0.5
+
+
+class Anything(str):
+    """Equal to every name."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        return True
+
+    def __ne__(self, other):
+        return False
+
+
+class AnyTopic:
+    """Equal to every topic."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        return True
+
+
+def no_curve():
+    """Plain sockets, whose User-Id is what the client says."""
+
+    def plain(socket, _keys, most):
+        set_common(socket)
+        socket.maxmsgsize = most
+
+    class NoZap:
+        def __init__(self, *_):
+            pass
+
+        close = __init__
+
+    gateway_end.set_listener = plain
+    gateway_end.Zap = NoZap
+
+
+def no_admission():
+    """Every key is reachy-2."""
+    real = Keyring.robot_of
+    Keyring.robot_of = lambda self, public: real(self, public) or "reachy-2"
+
+
+def no_names():
+    """Nobody compares the key's robot with the header's."""
+    real = Keyring.robot_of
+    Keyring.robot_of = lambda self, public: name and Anything(name) if (name := real(self, public)) else None
+
+
+def no_gatekeeper():
+    """Every subscription is granted."""
+    gateway_end.down_topic = lambda _: AnyTopic()
+
+
+def no_taint():
+    """Grants are given while the two queues of libzmq may be out of step; and nobody is hung up on."""
+    GatewayEnd._tainted = property(lambda _: False, lambda *_: None)
+    no_hanging_up()
+
+
+def no_hanging_up():
+    """As with libzmq alone: a connection stays, whatever it sends."""
+    Connections.hang_up = lambda *_: False
+
+
+def no_limits():
+    """A robot may send as much as it can."""
+    Limits.weigh = lambda *_: Arrival.TAKE
+
+
+def no_handshake_limit():
+    """A connection may take as long as it wants to say who it is."""
+    real = gateway_end.set_listener
+
+    def patient(socket, keys, most):
+        real(socket, keys, most)
+        socket.handshake_ivl = 0
+
+    gateway_end.set_listener = patient
+
+
+DEFENCES = {
+    "curve": no_curve,
+    "admission": no_admission,
+    "names": no_names,
+    "gatekeeper": no_gatekeeper,
+    "taint": no_taint,
+    "hanging up": no_hanging_up,
+    "limits": no_limits,
+    "handshake limit": no_handshake_limit,
+}
+
+if __name__ == "__main__":
+    ends = []
+    begin = GatewayEnd.__init__
+
+    def remembered(self, *args):
+        begin(self, *args)
+        ends.append(self)
+
+    def busy(*_):
+        until = time.monotonic() + BUSY_S
+        while time.monotonic() < until:
+            ends[0]._down.getsockopt(gateway_end.zmq.EVENTS)
+            time.sleep(0.001)
+
+    GatewayEnd.__init__ = remembered
+    signal.signal(signal.SIGUSR1, busy)
+    for name in sys.argv[1:]:
+        DEFENCES[name]()
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""Robots that send too much: what the gateway does, and what an honest robot notices of it, which is nothing."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+import zmq
+from rig import Keys
+
+from reachy_link.sockets import set_dialer
+
+
+async def beside(victim, attack):
+    """Let the victim talk until an attack is over; what the attack did, and what the victim lost."""
+    task = asyncio.create_task(attack)
+    while not task.done():
+        await victim.talks()
+    return await task, await victim.noticed()
+
+
+class TestAFloodOfMessages:
+    async def test_is_looked_at_one_by_one_if_there_are_no_limits(self, gateway):
+        async with gateway("limits") as open_gateway:
+            await open_gateway.attack("flood", "reachy-2", 2)
+            await open_gateway.until(lambda health: health["counts"].get("header reachy-2", 0) > 1500)
+
+    async def test_is_dropped_unseen_and_then_hung_up_on(self, gateway, victim):
+        async with gateway() as real, victim(real) as robot:
+            sent, noticed = await beside(robot, real.attack("flood", "reachy-2", 4))
+            counts = (await real.health())["counts"]
+            assert noticed == ([], {})
+            assert counts["header reachy-2"] < 1000 < counts["flood reachy-2"] <= sent
+            assert counts["hung_up reachy-2"] >= 1
+            assert real.said.count("(flood;") == 1
+            assert robot.p99_ms < 100
+            print(f"\nflood of {sent}: the victim's p99 {robot.p99_ms:.0f} ms, {counts}")  # noqa: T201
+
+
+async def test_malformed_messages_at_2000_a_second(gateway, victim):
+    async with gateway() as real, victim(real) as robot:
+        await robot.talks()
+        before_mb = real.memory_mb
+        sent, noticed = await beside(robot, real.attack("malformed", "reachy-2", 20))
+        grown_mb = real.memory_mb - before_mb
+        print(f"\n{sent} malformed messages: the victim's p99 {robot.p99_ms:.0f} ms, memory {grown_mb:+.1f} MB")  # noqa: T201
+        assert noticed == ([], {})
+        assert robot.p99_ms < 100
+        assert grown_mb < 5
+        assert await real.counted("flood", "reachy-2") > 20000
+
+
+class TestAMessageOfVeryManyParts:
+    async def test_does_not_keep_the_gateway_from_the_others(self, gateway, victim):
+        async with gateway() as real, victim(real) as robot:
+            sent, noticed = await beside(robot, real.attack("parts", "reachy-2", 2))
+            assert sent == 150_000
+            assert noticed == ([], {})
+            await real.until(lambda health: {"hung_up", "hung_up reachy-2", "parts reachy-2"} & health["counts"].keys())
+
+
+class Cut:
+    """Passes a robot's bytes on to the gateway until it has had enough of them, then holds the line: a message without end."""
+
+    def __init__(self, port, limit):
+        self._port, self._limit, self.passed = port, limit, 0
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self._server.close()
+
+    async def _serve(self, reader, writer):
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._port)
+
+        async def back():
+            while data := await up_reader.read(65536):
+                writer.write(data)
+
+        task = asyncio.create_task(back())
+        try:
+            while self.passed < self._limit and (data := await reader.read(65536)):
+                self.passed += len(data)
+                up_writer.write(data)
+                await up_writer.drain()
+            await task
+        except OSError:
+            pass
+        finally:
+            task.cancel()
+            up_writer.close()
+            writer.close()
+
+
+class TestAMessageThatDoesNotEnd:
+    """libzmq bounds the parts of a message in size, not in number, and shows none before the last has come."""
+
+    @staticmethod
+    async def attack(gateway, until):
+        async with Cut(gateway.bound.up_port, 15_000_000) as cut:
+            task = asyncio.create_task(
+                type(gateway)(gateway.made, gateway.process, (cut.port, gateway.bound.down_port, 0), gateway.log).attack(
+                    "endless", "reachy-2", 4
+                )
+            )
+            try:
+                await gateway.until(lambda _: until(cut))
+            finally:
+                await task
+
+    async def test_fills_the_memory_if_nobody_hangs_up(self, gateway):
+        async with gateway("hanging up") as open_gateway:
+            before_mb = open_gateway.memory_mb
+            await self.attack(open_gateway, lambda _: open_gateway.memory_mb - before_mb > 12)
+
+    async def test_is_hung_up_on(self, gateway, victim):
+        async with gateway() as real, victim(real) as robot:
+            await robot.talks()
+            task = asyncio.create_task(self.attack(real, lambda _: ": hung up" in real.said))
+            await robot.talks(2)
+            await task
+            assert await robot.noticed() == ([], {})
+
+
+class TestRefusedSubscriptions:
+    async def test_fill_the_memory_if_nobody_hangs_up(self, gateway):
+        async with gateway("hanging up") as open_gateway:
+            before_mb = open_gateway.memory_mb
+            await open_gateway.attack("spam", "reachy-2", 4)
+            await open_gateway.until(lambda health: health["counts"].get("subscription reachy-2", 0) > 5000)
+            assert open_gateway.memory_mb - before_mb > 25
+
+    async def test_are_hung_up_on_before_they_do(self, gateway, victim):
+        async with gateway() as real, victim(real) as robot:
+            await robot.talks()
+            before_mb = real.memory_mb
+            _, noticed = await beside(robot, real.attack("spam", "reachy-2", 3))
+            grown_mb = real.memory_mb - before_mb
+            print(f"\nsubscription spam: {grown_mb:+.1f} MB, {(await real.health())['counts']}")  # noqa: T201
+            assert noticed == ([], {})
+            assert await real.counted("hung_up", "reachy-2") >= 1
+            assert grown_mb < 25
+
+
+async def test_a_storm_of_handshakes_by_strangers(gateway, victim):
+    async with gateway() as real, victim(real) as robot:
+        n, noticed = await beside(robot, real.attack("storm", "reachy-9", 3))
+        counts = (await real.health())["counts"]
+        print(f"\n{n} handshakes on each port: the victim's p99 {robot.p99_ms:.0f} ms, {counts}")  # noqa: T201
+        assert noticed == ([], {})
+        assert counts["key"] > 20
+
+
+class TestConnectionsThatSayNothing:
+    """300 of them, at a gateway that may have 160 descriptors."""
+
+    @pytest.mark.parametrize("without", ["handshake limit"])
+    async def test_keep_newcomers_out_for_good_if_they_may_stay(self, gateway, without):
+        async with gateway(without, descriptors=160) as open_gateway:
+            assert await open_gateway.attack("idle", "reachy-2", 4) == 0
+
+    async def test_are_ended_and_newcomers_get_in(self, gateway, victim):
+        async with gateway(descriptors=160) as real, victim(real) as robot:
+            closed, noticed = await beside(robot, real.attack("idle", "reachy-9", 5))
+            assert closed > 50
+            assert noticed == ([], {})
+            assert await real.counted("crowded") > 0
+            async with victim(real, "reachy-2") as newcomer:
+                await newcomer.talks()
+
+
+class TestKeysThatChange:
+    async def test_a_robots_key_is_replaced_while_another_robot_talks(self, gateway, victim, made, tmp_path):
+        async with gateway() as real, victim(real) as bystander:
+            old = made.robot("reachy-2")
+            spy = zmq.Context.instance().socket(zmq.SUB)
+            set_dialer(spy, old.keys, old.gateway_public)
+            spy.subscribe(b"reachy-2/down")
+            spy.connect(f"tcp://127.0.0.1:{real.bound.down_port}")
+            async with victim(real, "reachy-2") as robot:
+                await robot.talks()
+                assert spy.poll(1000), "the old key hears its robot"
+            made.robot_dir("reachy-2").rename(tmp_path / "old-keys")
+            new = made.robot("reachy-2")
+            made.ring.admit("reachy-2", new.keys.public.decode())
+            async with victim(real, "reachy-2") as robot:
+                made.ring.revoke("reachy-2", old.keys.public.decode())
+                await real.until(lambda health: health["counts"].get("revoked", 0) >= 1)
+                with suppress(zmq.Again):
+                    while True:
+                        spy.recv(zmq.NOBLOCK)
+                both = asyncio.gather(robot.talks(2), bystander.talks(2))
+                await both
+                with pytest.raises(zmq.Again):  # a revoked key hears nothing
+                    spy.recv(zmq.NOBLOCK)
+                assert await robot.noticed() == ([], {})
+            spy.close(linger=0)
+            assert await bystander.noticed() == ([], {})
+
+    async def test_a_robot_that_is_revoked_is_silent_at_once_and_the_other_does_not_notice(self, gateway, victim, made):
+        async with gateway() as real, victim(real) as bystander, victim(real, "reachy-2") as robot:
+            await robot.talks()
+            made.ring.revoke("reachy-2")
+            await real.until(lambda health: health["robots"] == ["reachy-1"])
+            heard = len(robot.robot.desk.handed)
+            robot.robot.desk.say(robot.robot.desk.said[-16000:])
+            await bystander.talks(2)
+            assert len(robot.robot.desk.handed) == heard
+            assert await bystander.noticed() == ([], {})
+
+    async def test_a_gateways_key_is_replaced_robot_by_robot(self, gateway, victim, made, tmp_path):
+        """A second gateway with the new key takes the robots over one by one."""
+        renewed = Keys(tmp_path / "renewed")
+        for robot in ("reachy-1", "reachy-2"):
+            renewed.ring.admit(robot, made.robot(robot).keys.public.decode())
+        async with gateway() as old, gateway(keys_dir=renewed.gateway_dir) as new, victim(old) as stays:
+            (made.robot_dir("reachy-2") / "gateway.pub").write_text(renewed.pair.public.decode())
+            async with victim(new, "reachy-2") as moved:
+                await asyncio.gather(moved.talks(), stays.talks())
+                assert await moved.noticed() == await stays.noticed() == ([], {})

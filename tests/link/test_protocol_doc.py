@@ -1,0 +1,48 @@
+"""``docs/protocol.md`` and the code say the same: every example, every field of every kind, every constant."""
+
+import ast
+import re
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import get_args
+
+import pytest
+
+from reachy_link import messages as m
+
+DOC = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+EXAMPLES = re.findall(r"^```json (up|down)\n(.+)\n```$", DOC, re.MULTILINE)
+CONSTANTS = re.findall(r"^\| `((?:reachy|robot)_\S+)` \| `(.+?)` \|", DOC, re.MULTILINE)
+ADAPTERS = {"up": m.UP, "down": m.DOWN}
+
+
+@pytest.mark.parametrize(("way", "text"), EXAMPLES)
+def test_an_example_is_what_the_code_sends(way, text):
+    assert ADAPTERS[way].validate_json(text).model_dump_json(exclude_none=True) == text
+
+
+@pytest.mark.parametrize(("way", "union"), [("up", m.Up), ("down", m.Down)])
+def test_every_kind_has_an_example_with_all_its_fields(way, union):
+    examples = {type(message): message for w, text in EXAMPLES if w == way for message in [ADAPTERS[way].validate_json(text)]}
+    assert examples.keys() == set(get_args(union))
+    for kind, message in examples.items():
+        unset = {name for name in kind.model_fields if getattr(message, name) is None}
+        assert unset <= {"to_boot"}, f"{kind.__name__}: the example leaves out {unset}"
+
+
+@pytest.mark.parametrize("kind", [*get_args(m.Up), *get_args(m.Down)])
+def test_every_field_of_a_kind_is_described_in_a_section_of_its_name(kind):
+    name = kind.model_fields["kind"].default
+    sections = re.findall(rf"^### `{name}`\n(.*?)(?=^##|\Z)", DOC, re.MULTILINE | re.DOTALL)
+    assert len(sections) == sum(k.model_fields["kind"].default == name for k in (*get_args(m.Up), *get_args(m.Down)))
+    for field in kind.model_fields.keys() - m._Message.model_fields.keys() - m._Down.model_fields.keys() - {"kind"}:
+        assert all(re.search(rf"^\| `{field}[`.]", section, re.MULTILINE) for section in sections), f"{name}: {field}"
+
+
+def test_the_table_of_constants_was_found():
+    assert len(CONSTANTS) > 30
+
+
+@pytest.mark.parametrize(("name", "value"), CONSTANTS)
+def test_a_constant_is_what_the_code_has(name, value):
+    assert resolve_name(name) == ast.literal_eval(value)
