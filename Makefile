@@ -1,5 +1,6 @@
 # make demo     a whole conversation on this machine, without Docker, robot, key or cloud
 # make test     everything that this machine can test; its last lines say what did not run and how to make it run
+# make sessions the session manager through every failure, against the simulator, in real time: minutes
 # make attacks  floods against a running gateway: minutes, and two cores of their own
 # make check    format, lint and types
 # make bench    the latency table
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard shared/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := $(wildcard shared/*/src services/*/src)
 
-.PHONY: demo test attacks check bench lock clean
+.PHONY: demo test sessions attacks check bench lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
@@ -18,6 +19,9 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready
 	tests/run
+
+sessions: $(VENV)/ready
+	$(BIN)/pytest tests/sessions --numprocesses 2
 
 attacks: $(VENV)/ready
 	$(BIN)/pytest tests/attacks tests/attacks/floods.py

@@ -40,7 +40,7 @@ def open_ledger(tmp_path):
     opened = []
 
     def ledger() -> Ledger:
-        opened.append(Ledger(tmp_path / "books" / "ledger.sqlite"))
+        opened.append(Ledger(tmp_path / "our" / "books" / "ledger.sqlite"))
         return opened[-1]
 
     yield ledger
@@ -99,8 +99,9 @@ def test_nothing_that_was_booked_is_lost_when_the_process_is_killed(tmp_path):
 
 def test_the_model_and_the_moment_of_a_turn_are_kept_for_who_wants_to_know(open_ledger, tmp_path):
     open_ledger().add(MONDAY, "a", "another-model", TURN, COST)
-    db = sqlite3.connect(tmp_path / "books" / "ledger.sqlite")
+    db = sqlite3.connect(tmp_path / "our" / "books" / "ledger.sqlite")
     ((model, at),) = db.execute("SELECT model, at FROM turns").fetchall()
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",), "who reads it does not hold up who books"
     db.close()
     assert model == "another-model"
     assert at[:2] == "20"

@@ -256,6 +256,7 @@ def test_a_table_that_is_none_is_named(robots):
     assert sorted(keys) == ["defaults", "robots.a", "robots.c.voise"]
     _, problems = robots("robots = []\n")
     assert [problem.split(": ")[0] for problem in problems] == ["robots"]
+    assert "given" not in problems[0], "a whole table would be too much"
 
 
 def test_a_vad_that_is_no_table_is_named(robots):

@@ -65,6 +65,7 @@ def test_a_key_goes_before_its_file(env, key_file):
 def test_a_key_file_that_is_named_in_code_counts_too(env, key_file):
     env()
     assert GeminiSettings(api_key_file=key_file).endpoint().key.get_secret_value() == KEY
+    assert GeminiSettings(api_key="another", api_key_file=key_file).endpoint().key.get_secret_value() == "another"
 
 
 def test_a_base_url_is_that_server_with_or_without_a_key(env, tmp_path):

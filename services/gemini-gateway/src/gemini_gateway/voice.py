@@ -176,8 +176,6 @@ class GeminiVoice:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if hang_up.done():
                 await asyncio.wait({sender}, timeout=LAST_SEND_S)
-            elif sender.done():
-                await asyncio.wait({receiver}, timeout=LAST_SEND_S)  # what came before the end is still to be read
         finally:
             for task in tasks:
                 task.cancel()

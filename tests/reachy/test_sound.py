@@ -1,0 +1,170 @@
+"""What is said to the robot arrives, and what it says is heard, on both kinds of robot."""
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+from signals import best_match, faults
+from waiting import until
+
+from robot_io.reachy_device import ReachyDevice
+
+HUSH_S = 0.25
+MIC_GAP_S = 0.1
+
+
+class Ear:
+    """Everything that a device records, and when it came."""
+
+    def __init__(self, device):
+        self.times = []
+        self.chunks = []
+        self._task = asyncio.create_task(self._listen(device))
+
+    @property
+    def samples(self):
+        return np.concatenate([np.zeros((0, 2), np.float32), *self.chunks])
+
+    async def heard(self, seconds):
+        """Wait for so much more."""
+        wanted = len(self.samples) + seconds * 16000
+        await until(lambda: len(self.samples) >= wanted or self._task.done(), seconds + 5)
+        if self._task.done():
+            self._task.result()
+
+    async def _listen(self, device):
+        async for samples in device.record():
+            self.times.append(time.monotonic())
+            self.chunks.append(samples)
+
+
+@asynccontextmanager
+async def talking(rig):
+    device = ReachyDevice(port=rig.daemon_port)
+    try:
+        await device.open()
+        yield device, Ear(device)
+    finally:
+        await device.close()
+
+
+def stereo(mono):
+    return np.repeat(mono[:, None], 2, axis=1)
+
+
+async def speak(device, mono):
+    """Hand over speech as playout does: 20 ms at a time, never more than the device's lead."""
+    for start in range(0, len(mono), 320):
+        await until(lambda: device.queued_ms() < device.lead_ms, 2)
+        device.play(stereo(mono[start : start + 320]))
+
+
+async def least(once):
+    """The fewest faults of three attempts, none of which may be really bad.
+
+    The SDK gives the sound card 50 ms of its stream, so a machine that is busy for longer puts a gap into one utterance of
+    twenty; with 200 ms there was none. What we do wrong shows every time.
+    """
+    for _ in range(3):
+        found = await once()
+        assert len(found) <= 3, found
+        if not found:
+            break
+    return found
+
+
+async def test_what_is_said_arrives_whole(rig, question, question_wav):
+    async with talking(rig) as (_, ear):
+        rig.say(question_wav)
+        await ear.heard(len(question) / 16000 + 1.5)
+    for channel in (0, 1):
+        at, score = best_match(question, ear.samples[:, channel])
+        assert score >= 0.98
+        assert at < 1.5 * 16000
+    assert all(chunk.dtype == np.float32 and chunk.shape[1] == 2 for chunk in ear.chunks)
+    assert all(chunk.flags.writeable and chunk.flags.c_contiguous for chunk in ear.chunks)
+
+
+async def test_speech_is_heard_whole_from_its_first_word(rig, answer):
+    async def once():
+        async with talking(rig) as (device, ear):
+            before = len(rig.speaker.samples)
+            await speak(device, answer)
+            assert 200 < device.queued_ms() <= device.lead_ms + 20
+            await ear.heard(1.0)
+            assert device.queued_ms() == 0.0
+        return faults(answer, rig.speaker.samples[before:])
+
+    assert await least(once) == []
+
+
+async def test_hush_is_silence_at_once_and_nothing_else_suffers(rig, question, question_wav, answer):
+    """Ten times in a row: the SDK's own way to empty the player does this once or twice."""
+    noise = np.random.default_rng(7).normal(0, 0.05, 24000).astype(np.float32)
+    silences = []
+    async with talking(rig) as (device, ear):
+        for round_ in range(10):
+            before = len(rig.speaker.samples)
+            device.play(stereo(noise))
+            await until(lambda before=before: np.count_nonzero(np.abs(rig.speaker.samples[before:]) > 0.02) > 2000, 3)
+            if round_ == 5:
+                speech, spoken = rig.say(question_wav), len(ear.samples)
+            hushed = time.monotonic()
+            device.hush()
+            assert device.queued_ms() == 0.0
+            await ear.heard(0.5)
+            silences.append(rig.speaker.last_loud() - hushed)
+        await until(lambda: speech.poll() is not None, 10)
+        await ear.heard(1.0)
+        assert max(np.diff(ear.times)) <= MIC_GAP_S
+        assert best_match(question, ear.samples[spoken:, 0])[1] >= 0.98
+
+        async def once():
+            before = len(rig.speaker.samples)
+            device.play(stereo(noise))
+            device.hush()
+            await speak(device, answer)
+            await ear.heard(1.0)
+            return faults(answer, rig.speaker.samples[before:])
+
+        assert await least(once) == []
+    assert max(silences) <= HUSH_S, silences
+
+
+async def test_any_array_of_numbers_within_one_is_played_as_it_is(rig, answer):
+    speech = answer[:24000]
+    wide = np.zeros((len(speech), 4))  # float64, and every other column of it: not contiguous either
+    wide[:, ::2] = speech[:, None]
+    async with talking(rig) as (device, ear):
+
+        async def once():
+            before = len(rig.speaker.samples)
+            device.play(wide[:, ::2])
+            await ear.heard(len(speech) / 16000 + 1)
+            return faults(speech, rig.speaker.samples[before:])
+
+        assert await least(once) == []
+        with pytest.raises(TypeError, match="int16"):
+            device.play((stereo(speech) * 32767).astype(np.int16))
+
+
+async def test_single_samples_are_played_as_well(lite):
+    """The SDK would take one stereo sample for two mono ones; it is never given so few."""
+    left_only = np.array([[0.5, 0.0]], np.float32)
+    async with talking(lite) as (device, ear):
+        before = len(lite.speaker.samples)
+        for _ in range(100):
+            device.play(left_only)
+        await ear.heard(2.0)
+    heard = lite.speaker.samples[before:]
+    assert np.count_nonzero(np.abs(heard - 0.25) < 0.01) == 100  # the mean of both sides
+    assert np.abs(heard).max() < 0.3
+
+
+async def test_what_goes_beyond_the_bound_is_dropped(lite):
+    async with talking(lite) as (device, _):
+        for _ in range(200):
+            device.play(np.zeros((320, 2), np.float32))
+        assert 1900 < device.queued_ms() <= 2020

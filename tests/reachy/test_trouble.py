@@ -1,0 +1,125 @@
+"""What goes wrong on a robot ends in words, and the next device works."""
+
+import asyncio
+import sys
+import threading
+import time
+
+import pytest
+from virtual_reachy import virtual_reachy
+from waiting import until
+
+from robot_io.device import DeviceError
+from robot_io.reachy_device import ReachyDevice
+
+
+@pytest.fixture
+def no_daemon(tmp_path):
+    with virtual_reachy(tmp_path, daemon=False) as rig:
+        yield rig
+
+
+async def first_sample(device):
+    async with asyncio.timeout(5):
+        return await anext(device.record())
+
+
+async def lost(device):
+    """Listen until the device is lost; how long it took."""
+    began = time.monotonic()
+    async with asyncio.timeout(15):
+        with pytest.raises(DeviceError) as caught:
+            async for _ in device.record():
+                pass
+    return str(caught.value), time.monotonic() - began
+
+
+async def gone(before):
+    """Wait until no thread is left that was not there before."""
+    await until(lambda: not set(threading.enumerate()) - before, 5)
+
+
+async def test_no_daemon_is_an_error_that_says_what_to_start(no_daemon):
+    before = set(threading.enumerate())
+    device = ReachyDevice(port=no_daemon.daemon_port)
+    with pytest.raises(DeviceError, match="start reachy-mini-daemon") as caught:
+        await device.open()
+    assert str(no_daemon.daemon_port) in str(caught.value)
+    assert not caught.value.final
+    await device.close()
+    await gone(before)
+
+
+async def test_a_daemon_without_sound_is_an_error_that_says_how_to_start_it(no_daemon):
+    no_daemon.start_daemon("--no-media")
+    device = ReachyDevice(port=no_daemon.daemon_port)
+    with pytest.raises(DeviceError, match="without --no-media"):
+        await device.open()
+    await device.close()
+
+
+async def test_without_the_sdk_trying_again_is_no_use(no_daemon, monkeypatch):
+    monkeypatch.setitem(sys.modules, "reachy_mini", None)  # how Python itself says that a module is not to be had
+    device = ReachyDevice(port=no_daemon.daemon_port)
+    with pytest.raises(DeviceError, match="cannot be loaded") as caught:
+        await device.open()
+    assert caught.value.final
+    await device.close()
+
+
+async def test_a_daemon_that_dies_is_noticed_and_a_new_device_finds_the_next_one(lite):
+    device = ReachyDevice(port=lite.daemon_port)
+    await device.open()
+    await first_sample(device)
+    lite.kill_daemon()
+    words, after_s = await lost(device)
+    assert "daemon went away" in words
+    assert after_s < 6
+    await device.close()
+
+    with pytest.raises(DeviceError):
+        await ReachyDevice(port=lite.daemon_port).open()
+    lite.start_daemon()
+    another = ReachyDevice(port=lite.daemon_port)
+    await another.open()
+    assert (await first_sample(another)).shape[1] == 2
+    await another.close()
+
+
+async def test_a_microphone_that_delivers_nothing_is_an_error(lite):
+    device = ReachyDevice(port=lite.daemon_port)
+    await device.open()
+    await first_sample(device)
+    lite.pactl("suspend-source", "mic", "1")
+    try:
+        words, after_s = await lost(device)
+    finally:
+        lite.pactl("suspend-source", "mic", "0")
+        await device.close()
+    assert "nothing for 5 s" in words
+    assert 4.5 < after_s < 8
+
+
+async def test_close_lets_go_of_everything_and_may_be_called_twice(lite):
+    before = set(threading.enumerate())
+    for _ in range(3):
+        device = ReachyDevice(port=lite.daemon_port)
+        await device.open()
+        await device.close()
+        await device.close()
+        assert [samples async for samples in device.record()] == []
+    await gone(before)
+    assert "python" not in lite.pactl("list", "source-outputs")
+    assert "python" not in lite.pactl("list", "sink-inputs")
+
+
+async def test_close_before_open_and_in_the_middle_of_it(lite):
+    before = set(threading.enumerate())
+    await ReachyDevice(port=lite.daemon_port).close()
+    device = ReachyDevice(port=lite.daemon_port)
+    opening = asyncio.create_task(device.open())
+    await until(lambda: any(thread.name == "reachy-listener" for thread in threading.enumerate()), 10)
+    opening.cancel()
+    await asyncio.wait([opening])
+    await device.close()
+    await gone(before)

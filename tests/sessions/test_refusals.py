@@ -1,0 +1,283 @@
+"""What trying again cannot mend is said in words, not hammered, is nobody else's trouble, and goes on when it is mended."""
+
+import asyncio
+import logging
+import re
+import traceback
+
+import pytest
+from pydantic import SecretStr
+
+from gemini_gateway import outage, session
+from gemini_gateway.events import LiveError
+from gemini_gateway.live import Endpoint, Live
+from gemini_gateway.personas import Persona
+from gemini_live_sim.actions import QUOTA, Close, Step
+from gemini_live_sim.behaviour import Behaviour
+from gemini_live_sim.server import serve
+from gemini_live_sim.settings import SimSettings
+
+QUICK = {"mode": "tone", "tone_ms": 500}
+TWO = ("reachy-1", "reachy-2")
+KEY = "AIzaSyGoodGoodGood"
+BAD_KEY = "AIzaSyBadBadBad"
+WATCHED_S = 2.0
+"""For so long nobody may dial: more than any pause after a loss, far less than that after a refusal."""
+
+
+async def no_dials(sim, talk):
+    """Nobody dials any more."""
+    dials = len(sim.sessions) + len(sim.refused)
+    await talk.never(lambda: len(sim.sessions) + len(sim.refused) > dials, WATCHED_S)
+
+
+async def untouched(neighbour, question):
+    """The neighbour still has its first connection, and talks."""
+    await neighbour.ask(question)
+    assert len(neighbour.sessions) == 1
+    assert neighbour.states == ["live"]
+
+
+@pytest.fixture
+def key_file(tmp_path):
+    path = tmp_path / "key"
+    path.write_text(KEY)
+    return path
+
+
+@pytest.fixture
+async def with_key_file(open_office, key_file):
+    """An office that reads the key from a file, and follows it."""
+    watches = []
+
+    def make(sim, **changes):
+        def endpoint():
+            return Endpoint("the simulator", SecretStr(key_file.read_text()), sim.url, sim.root_path, key_file)
+
+        office = open_office(sim, *TWO, endpoint=endpoint, **changes)
+        watches.append(asyncio.create_task(office.watch()))
+        return office
+
+    yield make
+    for watch in watches:
+        watch.cancel()
+        await asyncio.wait([watch])
+
+
+async def test_a_bad_key_is_said_in_words_and_tried_no_more_until_its_file_is_mended(
+    measured, talking, with_key_file, key_file, question
+):
+    key_file.write_text(BAD_KEY)
+    async with serve(SimSettings(**QUICK, api_keys=KEY)) as sim, talking(sim, office=with_key_file(sim)) as talk:
+        await talk.until(lambda: talk.states == ["refused"])
+        assert "Gemini refused the API key: check GEMINI_API_KEY" in talk.reasons
+        assert BAD_KEY not in talk.reasons
+        await no_dials(sim, talk)
+        assert len(sim.sessions) == 1
+        key_file.write_text(KEY)
+        took_s = await talk.until(lambda: talk.sessions and talk.sessions[-1].heard_bytes)
+        measured(f"the key's file was mended: heard {took_s:.2f} s later")
+        await talk.ask(question)
+        assert talk.states == ["refused", "live"]
+
+
+async def test_a_key_that_is_withdrawn_ends_no_conversation_but_refuses_who_dials(talking, with_key_file, key_file, question):
+    async with serve(SimSettings(**QUICK, api_keys=KEY)) as sim:
+        office = with_key_file(sim)
+        async with talking(sim, *TWO, office=office) as (talk, neighbour):
+            first = await talk.live()
+            await neighbour.live()
+            await talk.ask(question)
+            key_file.write_text(BAD_KEY)
+            await talk.until(lambda: office._endpoint.key.get_secret_value() == BAD_KEY)
+            first.abort()
+            await talk.until(lambda: talk.states[-1] == "refused")
+            await untouched(neighbour, question)
+            await no_dials(sim, talk)
+            assert len(sim.sessions) - 2 <= 2, "one dial with the handle, one without, as either could be wrong"
+            key_file.write_text(KEY)
+            await talk.until(lambda: talk.states[-1] == "live")
+            assert (await talk.live()).resumed, "the handle was not to blame"
+            await talk.ask(question)
+            await untouched(neighbour, question)
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "refused the session's setup"),
+        (401, "API key"),
+        (403, "may not use Gemini Live"),
+        (404, "does not know the model"),
+    ],
+)
+async def test_a_handshake_that_is_refused(talking, question, status, words):
+    async with serve(SimSettings(**QUICK)) as sim, talking(sim, *TWO) as (talk, neighbour):
+        first = await talk.live()
+        await neighbour.live()
+        sim.refuse(status)
+        first.abort()
+        await talk.until(lambda: talk.states[-1] == "refused")
+        assert words in talk.reasons
+        assert f"HTTP {status}" in talk.reasons
+        await no_dials(sim, talk)
+        assert len(sim.refused) <= 2
+        await untouched(neighbour, question)
+        sim.refuse(None)
+        talk.office.reload()
+        await talk.ask(question)
+        assert talk.states == ["live", "refused", "live"]
+
+
+@pytest.mark.parametrize("how", ["a close after a turn", "HTTP 429"])
+async def test_a_quota_is_a_long_pause_with_its_reason(talking, question, how):
+    spent = Step(on="turn_complete", action=Close(code=1011, reason=QUOTA))
+    async with serve(SimSettings(**QUICK)) as sim, talking(sim, *TWO) as (talk, neighbour):
+        first = await talk.live()
+        await neighbour.live()
+        if how == "HTTP 429":
+            sim.refuse(429)
+            first.abort()
+        else:
+            first.close(spent.action.code, spent.action.reason)
+        await talk.until(lambda: talk.states[-1] == "reconnecting")
+        assert "quota or rate limit is reached" in talk.reasons
+        pause_s = int(re.search(r"trying again in (\d+) s", talk.reasons)[1])
+        least, most = session.QUOTA_S[0] / 2, session.QUOTA_S[0]
+        assert least <= pause_s <= most
+        await no_dials(sim, talk)
+        assert len(sim.refused) == (1 if how == "HTTP 429" else 0)
+        await untouched(neighbour, question)
+        sim.refuse(None)
+        talk.office.reload()  # as a person does who has raised the quota
+        await talk.ask(question)
+        assert talk.sessions[-1].resumed
+
+
+async def test_a_quota_is_waited_out(talking, question, monkeypatch):
+    monkeypatch.setattr(session, "QUOTA_S", (2.0, 8.0))
+    async with serve(SimSettings(**QUICK)) as sim, talking(sim) as talk:
+        first = await talk.live()
+        first.close(1011, QUOTA)
+        took_s = await talk.until(lambda: len(talk.sessions) == 2)
+        assert took_s >= 0.9
+        await talk.ask(question)
+
+
+async def test_a_model_that_gemini_does_not_know_is_refused_until_the_persona_is_mended(
+    talking, open_office, robots_file, question
+):
+    """Of one robot; the other's is known."""
+    other = {"robots.reachy-2": {"model": "gemini-3.8-live"}}
+    file = robots_file(*TWO, defaults={"model": "gemini-99-live"}, **other)
+    async with serve(SimSettings(**QUICK, models="gemini-3.8-live")) as sim:
+        office = open_office(sim, file=file)
+        watch = asyncio.create_task(office.watch())
+        try:
+            async with talking(sim, *TWO, office=office) as (talk, neighbour):
+                await talk.until(lambda: talk.states == ["refused"])
+                await neighbour.live()
+                assert "does not know the model" in talk.reasons
+                assert "gemini-99-live" in talk.reasons, "which one"
+                await no_dials(sim, talk)
+                assert len(sim.sessions) == 2
+                robots_file(*TWO, **other)
+                await talk.until(lambda: talk.states == ["refused", "live"])
+                await talk.ask(question)
+                assert talk.sessions[0].setup.model == "models/gemini-3.8-live"
+                await untouched(neighbour, question)
+        finally:
+            watch.cancel()
+            await asyncio.wait([watch])
+
+
+async def test_a_file_that_is_wrong_changes_nothing_and_every_mistake_is_said(
+    talking, open_office, robots_file, question, caplog
+):
+    async with serve(SimSettings(**QUICK)) as sim:
+        office = open_office(sim)
+        async with talking(sim, office=office) as talk:
+            await talk.live()
+            file = robots_file(defaults={"temperature": 99, "voise": "Puck"})
+            office.reload()
+            assert f"{file}: defaults.temperature: " in caplog.text
+            assert f"{file}: defaults.voise: " in caplog.text
+            await talk.ask(question)
+            assert len(talk.sessions) == 1
+            assert talk.states == ["live"]
+
+
+async def fail_in_every_way(sim, talk, office):
+    """Lost, unreachable, refused, out of quota, not trusted."""
+    first = await talk.live()
+    first.abort()
+    await talk.until(lambda: len(talk.sessions) == 2)
+    (await talk.live()).close(1011, QUOTA)
+    await talk.until(lambda: "quota" in talk.reasons)
+    for status in (401, 429, 500):
+        sim.refuse(status)
+        office.reload()
+        refused = len(sim.refused)
+        await talk.until(lambda refused=refused: len(sim.refused) > refused)
+    await sim.go_dark()
+    office.reload()
+    await talk.until(lambda: "cannot be reached" in talk.reasons)
+    await sim.come_back()
+    sim.refuse(None)
+
+
+async def test_the_key_shows_in_no_log_no_state_no_repr_and_no_exception(talking, with_key_file, key_file, question, caplog):
+    caplog.set_level(logging.WARNING)
+    for ours in ("gemini_gateway", "reachy_gateway", "reachy_link"):
+        caplog.set_level(logging.DEBUG, ours)
+    async with serve(SimSettings(**QUICK, api_keys=KEY)) as sim:
+        office = with_key_file(sim)
+        async with talking(sim, office=office) as talk:
+            await fail_in_every_way(sim, talk, office)
+            key_file.write_text(BAD_KEY)
+            office.reload()
+            if talk.sessions[-1].open:
+                talk.sessions[-1].abort()
+            await talk.until(lambda: talk.states[-1] == "refused")
+            key_file.unlink()
+            with pytest.raises(FileNotFoundError):
+                office._read_endpoint()
+            key_file.write_text(KEY)
+            office.reload()
+            await talk.ask(question)
+            shown = [caplog.text, talk.reasons, repr(office.__dict__), repr(office._live.__dict__), repr(talk.voice.__dict__)]
+            shown += [repr(office._endpoint), str(office._endpoint)]
+        for endpoint in (
+            Endpoint("a key that is wrong", SecretStr(BAD_KEY), sim.url, sim.root_path),
+            Endpoint("a server that is not trusted", SecretStr(KEY), sim.url),
+            Endpoint("nobody there", SecretStr(KEY), "https://127.0.0.1:9"),
+        ):
+            with pytest.raises(LiveError) as raised:
+                async with Live(endpoint).connect(Persona()):
+                    pass
+            shown.append("".join(traceback.format_exception(raised.value)))
+    assert len(caplog.records) > 5
+    for text in shown:
+        assert KEY not in text
+        assert BAD_KEY not in text
+
+
+async def test_one_robot_that_gemini_always_hangs_up_on_holds_up_no_renewal_of_another(
+    measured, talking, question, monkeypatch
+):
+    """Its dials are answered, so Gemini is there: that is no outage for the others."""
+    for name in ("SHORT_CAP_S", "FIRST_S"):
+        monkeypatch.setattr(outage, name, 20.0)
+    async with serve(SimSettings(**QUICK)) as sim, talking(sim, *TWO) as (talk, neighbour):
+        first = await talk.live()
+        second = await neighbour.live()
+        talk.office._outage._draw = lambda: 1.0
+        sim.handles.is_poisoned = lambda handle: handle in first.handles
+        sim.behaviour = Behaviour(script=(Step(on="setup", action=Close()),))
+        first.abort()
+        await talk.until(lambda: talk.office._outage.down)
+        sim.behaviour = Behaviour(**QUICK)
+        second.go_away(5.0)
+        took_s = await neighbour.until(lambda: len(neighbour.sessions) == 2 and neighbour.sessions[1].heard_bytes, 30)
+        measured(f"renewed {took_s:.2f} s after the GoAway")
+        assert took_s < 2.0

@@ -1,0 +1,202 @@
+"""A connection is renewed before the server ends it; the person notices nothing of it."""
+
+import random
+import statistics
+import time
+
+import pytest
+
+from gemini_gateway.session import Limits
+from gemini_live_sim.actions import DEADLINE, Close, GoAway, Step
+from gemini_live_sim.behaviour import Behaviour
+from gemini_live_sim.server import serve
+from gemini_live_sim.settings import SimSettings
+
+QUICK = SimSettings(mode="tone", tone_ms=500)
+THREE = ("reachy-1", "reachy-2", "reachy-3")
+MINUTE_S = 60.0
+
+
+@pytest.mark.parametrize(
+    ("time_left_s", "speed"),
+    [(10.0, 1.0), (10.0, 0.0), (0.5, 1.0), (0.0, 4.0)],
+    ids=["in time", "in a burst", "half a second left", "nothing left"],
+)
+async def test_a_reply_in_which_the_go_away_comes_arrives_whole_and_then_the_session_is_renewed(
+    talking, watchman, question, time_left_s, speed
+):
+    """The simulator only announces the end, so that what cuts a reply can only be us."""
+    go_away = Step(on="audio_out", count=10, action=GoAway(time_left_s=time_left_s))
+    async with serve(on_event=watchman) as sim:
+        watchman.sim = sim
+        sim.script([Behaviour(mode="tone", tone_ms=2000, speed=speed, script=(go_away,))])
+        async with talking(sim) as talk:
+            first = await talk.live()
+            await talk.ask(question)
+            await talk.until(lambda: len(talk.sessions) == 2)
+            await talk.live()
+            [answer] = first.answers
+            assert len(answer.pcm) == 2 * 48000
+            assert talk.reply == answer.sent == answer.pcm
+            assert talk.sessions[1].resumed
+            assert first.close_code == 1000, "closed by us, in peace"
+            await talk.all_heard()
+            assert talk.heard == talk.fed
+    assert watchman.doubles == []
+    assert talk.states == ["live"], "nothing of it was worth telling"
+
+
+async def test_a_reply_that_is_cut_by_the_servers_deadline_is_ended_cleanly_and_what_was_said_meanwhile_is_heard(
+    talking, watchman, question, numbers
+):
+    """The server keeps its word: a reply longer than the time that is left cannot be saved. The microphone is."""
+    script = (Step(on="audio_out", count=10, action=GoAway(time_left_s=1.0)),)
+    script += (Step(on="audio_out", count=10, after_s=1.0, action=Close(code=1011, reason=DEADLINE)),)
+    persona_hears_on = {"vad": {"interrupts": False}}
+    async with serve(QUICK, on_event=watchman) as sim:
+        watchman.sim = sim
+        sim.script([Behaviour(mode="tone", tone_ms=4000, speed=1, script=script)])
+        async with talking(sim, settings=persona_hears_on) as talk:
+            first = await talk.live()
+            talk.say(question)
+            await talk.until(lambda: talk.reply)
+            talk.say(numbers[0])
+            await talk.until(lambda: not first.open)
+            assert first.close_code == 1011
+            await talk.until(lambda: talk.turns == 2 and not talk.saying)
+            assert talk.reply == talk.answered
+            await talk.all_heard()
+            lost = len(talk.fed) - len(talk.heard)
+            assert talk.heard == talk.fed, f"{lost} bytes lost"
+    assert talk.states == ["live"]
+
+
+async def test_without_a_go_away_the_age_limit_renews(talking, watchman, question):
+    async with serve(QUICK, on_event=watchman) as sim:
+        watchman.sim = sim
+        async with talking(sim, limits=lambda _: Limits(max_age_s=1.0)) as talk:
+            await talk.live()
+            await talk.ask(question)
+            await talk.until(lambda: len(talk.sessions) == 3)
+            await talk.live()
+            await talk.all_heard()
+            assert talk.heard == talk.fed
+            assert [session.resumed for session in talk.sessions] == [False, True, True]
+    assert watchman.doubles == []
+
+
+@pytest.mark.parametrize("time_left_s", [1.0, 0.0])
+async def test_a_question_longer_than_the_time_that_is_left_goes_on_over_the_next_connection(
+    talking, watchman, numbers, time_left_s
+):
+    async with serve(QUICK, on_event=watchman) as sim:
+        watchman.sim = sim
+        async with talking(sim) as talk:
+            first = await talk.live()
+            talk.say(numbers[0])
+            await talk.until(lambda: talk.gate.speaking)
+            first.go_away(time_left_s)
+            await talk.until(lambda: talk.turns == 1)
+            assert first.close_code == 1000
+            [answer] = talk.sessions[1].answers
+            assert talk.reply == answer.pcm
+            await talk.all_heard()
+            assert talk.heard == talk.fed
+    assert watchman.doubles == []
+
+
+async def test_a_question_that_ends_just_before_the_deadline_is_answered(talking, watchman, question):
+    """The server needs the silence after it to know that it is over, whatever the deadline."""
+    async with serve(QUICK, on_event=watchman) as sim:
+        watchman.sim = sim
+        async with talking(sim) as talk:
+            first = await talk.live()
+            talk.say(question)
+            await talk.until(lambda: talk.gate.speaking)
+            await talk.until(lambda: not talk.gate.speaking)
+            first.go_away(0.0)
+            await talk.until(lambda: talk.turns == 1)
+            assert talk.reply == talk.answered != b""
+            await talk.until(lambda: len(talk.sessions) == 2)
+            await talk.live()
+            await talk.all_heard()
+            assert talk.heard == talk.fed
+
+
+async def test_a_close_without_go_away_at_the_age_at_which_google_closes(talking, question):
+    """Some closes come without notice; the limit that renews before is not there to save this one."""
+    behaviour = Behaviour(mode="tone", tone_ms=500, max_age_s=2.0, go_away_left_s=None)
+    async with serve(QUICK) as sim:
+        sim.script([behaviour])
+        async with talking(sim) as talk:
+            first = await talk.live()
+            await talk.until(lambda: not first.open)
+            assert first.close_reason == DEADLINE
+            assert (await talk.live()).resumed
+            assert talk.states == ["live"], "so short that nobody was told"
+            await talk.ask(question)
+
+
+class Chat:
+    """A person who asks one question after the other: of any length, at any moment after the answer, but not into it."""
+
+    def __init__(self, talk, questions: list[bytes], draw: random.Random) -> None:
+        self.talk = talk
+        self.asked = 0
+        self._questions = questions
+        self._draw = draw
+        self._next = time.monotonic() + draw.random()
+
+    def go_on(self, now: float) -> None:
+        if self.talk.saying or self.talk.turns < self.asked:
+            self._next = now + self._draw.uniform(0.6, 1.5)
+        elif now > self._next:
+            question = self._draw.choice(self._questions)
+            self.talk.say(question[: self._draw.randrange(24000, 56000, 640)])
+            self.asked += 1
+
+
+@pytest.mark.timeout(150)
+async def test_a_minute_that_stands_for_an_hour(measured, talking, watchman, question, numbers):
+    """Three people talk all the time, while Gemini announces the end of every connection 1.5 s after it was opened.
+
+    A connection lives for 6.5 s, as against 10 min: about a hundredth of what it is.
+    """
+    script = (
+        Step(on="ready", after_s=1.5, action=GoAway(time_left_s=5.0)),
+        Step(on="ready", after_s=6.5, action=Close(code=1011, reason=DEADLINE)),
+    )
+    draw = random.Random(6)  # noqa: S311
+    async with serve(SimSettings(mode="tone", tone_ms=700, speed=2, script=script), on_event=watchman) as sim:
+        watchman.sim = sim
+        async with talking(sim, *THREE) as talks:
+            chats = [Chat(talk, [question, *numbers], draw) for talk in talks]
+            end = time.monotonic() + MINUTE_S
+
+            def over() -> bool:
+                now = time.monotonic()
+                for chat in chats:
+                    chat.go_on(now)
+                return now > end
+
+            await talks[0].until(over, MINUTE_S + 30)
+            for chat in chats:
+                await chat.talk.until(lambda chat=chat: chat.talk.turns >= chat.asked)
+                await chat.talk.live()
+                await chat.talk.all_heard()
+    gaps = sorted(gap for talk in talks for gap in watchman.gaps_ms(talk))
+    asked = sum(chat.asked for chat in chats)
+    measured(f"{len(gaps)} renewals, {asked} questions; gap p50 {statistics.median(gaps):.0f} ms, max {gaps[-1]:.0f} ms")
+    for chat in chats:
+        talk = chat.talk
+        assert talk.heard == talk.fed
+        assert talk.reply == talk.answered
+        answers = [answer for session in talk.sessions for answer in session.answers]
+        assert all(answer.sent == answer.pcm for answer in answers), "no answer was cut"
+        assert len(answers) == talk.turns == chat.asked >= 10
+        assert len(talk.sessions) >= 10
+        assert {session.close_code for session in talk.sessions[:-1]} == {1000}, "the server never had to"
+        assert all(session.resumed for session in talk.sessions[1:])
+        assert talk.states == ["live"]
+        assert talk.voice.session.dropped_ms == 0
+    assert watchman.doubles == []
