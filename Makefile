@@ -1,7 +1,7 @@
 # make demo     a whole conversation on this machine, without Docker, robot, key or cloud
 # make test     everything that this machine can test; its last lines say what did not run and how to make it run
 # make sessions the session manager through every failure, against the simulator, in real time: minutes
-# make attacks  floods against a running gateway: minutes, and two cores of their own
+# make attacks  what strangers and hostile robots do to a running gateway: minutes
 # make check    format, lint and types
 # make bench    the latency table
 # make lock     compile the hash-locked requirements anew
@@ -24,7 +24,7 @@ sessions: $(VENV)/ready
 	$(BIN)/pytest tests/sessions --numprocesses 2
 
 attacks: $(VENV)/ready
-	$(BIN)/pytest tests/attacks tests/attacks/floods.py
+	$(BIN)/pytest tests/attacks
 
 check: $(VENV)/ready
 	$(BIN)/ruff format --check

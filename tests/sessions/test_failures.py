@@ -87,7 +87,7 @@ async def test_a_connection_that_is_dropped_without_a_word(talking, watchman, qu
                 case "in mid-setup":
                     sim.script([Behaviour(script=(Step(on="setup", action=Abort()),))])
                 case "in mid-question":
-                    talk.say(numbers[0])
+                    talk.say(numbers[0][:48000])
                     await talk.until(lambda: talk.gate.speaking)
             first.abort()
             await talk.until(lambda: not first.open)
@@ -205,6 +205,7 @@ async def test_a_server_that_takes_nothing_while_the_microphone_fills_all_buffer
         first.resume_io()
 
 
+@pytest.mark.timeout(90)
 async def test_pongs_that_come_late_are_no_reason_to_connect_anew(talking, question):
     """Pings go out every 20 s, and pongs have been seen 8 to 30 s late: the SDK alone would hang up after 40 s."""
     async with serve(SimSettings(mode="tone", tone_ms=500, pong_delay_ms=25_000)) as sim, talking(sim) as talk:

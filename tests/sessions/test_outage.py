@@ -15,7 +15,7 @@ BACK_S = 1.0
 """The budget: so long after the server is back, it hears the robot again."""
 NOISE_S = 0.5
 """What a busy machine may add to that: both ends' TLS handshakes and setups are some 40 ms of work, in this one process."""
-QUICK = SimSettings(mode="tone", tone_ms=500)
+QUICK = SimSettings(mode="tone", tone_ms=500, thinking_ms=100)
 TWENTY = [f"reachy-{n}" for n in range(1, 21)]
 
 
@@ -27,8 +27,7 @@ async def down_for(sim, how: str, seconds: float) -> None:
     await sim.come_back()
 
 
-@pytest.mark.parametrize("seconds", [5.0, 2.0])
-@pytest.mark.parametrize("how", ["refused", "swallowed"])
+@pytest.mark.parametrize(("how", "seconds"), [("refused", 5.0), ("swallowed", 5.0), ("swallowed", 2.0)])
 async def test_it_talks_again_within_a_second_after_gemini_is_back(measured, talking, watchman, question, how, seconds):
     async with serve(QUICK, on_event=watchman) as sim:
         watchman.sim = sim
@@ -114,14 +113,13 @@ async def test_one_voice_of_twenty_asks_whether_gemini_is_back_and_then_all_talk
         assert at[-1] <= 2.0 + 3 * NOISE_S, "twenty handshakes"
         assert rate <= outage_module.RELEASE_PER_S * 1.2
         assert all(talk.sessions[-1].resumed for talk in talks)
-        for talk in talks[:3]:
-            await talk.ask(question)
-            assert talk.reply == talk.answered
+        await talks[-1].ask(question)
+        assert talks[-1].reply == talks[-1].answered
 
 
-@pytest.mark.parametrize("delay_ms", [1000, 2500])
-async def test_a_server_that_is_slow_after_an_outage_is_given_the_time(measured, talking, question, monkeypatch, delay_ms):
+async def test_a_server_that_is_slow_after_an_outage_is_given_the_time(measured, talking, question, monkeypatch):
     """It needs longer for a handshake than probes take at first."""
+    delay_ms = 2500
     monkeypatch.setattr(outage_module, "HASTY_S", 2.0)
     monkeypatch.setattr(outage_module, "SHORT_S", 4.0)
     async with serve(QUICK) as sim, talking(sim) as talk:

@@ -4,7 +4,7 @@ from gemini_gateway.session import Limits
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
 
-QUICK = SimSettings(mode="tone", tone_ms=500)
+QUICK = SimSettings(mode="tone", tone_ms=500, thinking_ms=100)
 PARKS = {"limits": lambda _: Limits(park_after_s=1.5)}
 
 

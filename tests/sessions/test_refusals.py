@@ -17,7 +17,7 @@ from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
 
-QUICK = {"mode": "tone", "tone_ms": 500}
+QUICK = {"mode": "tone", "tone_ms": 500, "thinking_ms": 100}
 TWO = ("reachy-1", "reachy-2")
 KEY = "AIzaSyGoodGoodGood"
 BAD_KEY = "AIzaSyBadBadBad"
@@ -25,17 +25,16 @@ WATCHED_S = 2.0
 """For so long nobody may dial: more than any pause after a loss, far less than that after a refusal."""
 
 
-async def no_dials(sim, talk):
-    """Nobody dials any more."""
-    dials = len(sim.sessions) + len(sim.refused)
+async def no_dials(sim, talk, neighbour=None, question=b""):
+    """Nobody dials any more; meanwhile the neighbour talks over its first connection, as if nothing had happened."""
+    dials, turns = len(sim.sessions) + len(sim.refused), neighbour.turns if neighbour else 0
+    if neighbour:
+        neighbour.say(question)
     await talk.never(lambda: len(sim.sessions) + len(sim.refused) > dials, WATCHED_S)
-
-
-async def untouched(neighbour, question):
-    """The neighbour still has its first connection, and talks."""
-    await neighbour.ask(question)
-    assert len(neighbour.sessions) == 1
-    assert neighbour.states == ["live"]
+    if neighbour:
+        await neighbour.until(lambda: neighbour.turns > turns)
+        assert len(neighbour.sessions) == 1
+        assert neighbour.states == ["live"]
 
 
 @pytest.fixture
@@ -92,14 +91,13 @@ async def test_a_key_that_is_withdrawn_ends_no_conversation_but_refuses_who_dial
             await talk.until(lambda: office._endpoint.key.get_secret_value() == BAD_KEY)
             first.abort()
             await talk.until(lambda: talk.states[-1] == "refused")
-            await untouched(neighbour, question)
-            await no_dials(sim, talk)
+            await no_dials(sim, talk, neighbour, question)
             assert len(sim.sessions) - 2 <= 2, "one dial with the handle, one without, as either could be wrong"
             key_file.write_text(KEY)
             await talk.until(lambda: talk.states[-1] == "live")
             assert (await talk.live()).resumed, "the handle was not to blame"
             await talk.ask(question)
-            await untouched(neighbour, question)
+            assert len(neighbour.sessions) == 1
 
 
 @pytest.mark.parametrize(
@@ -120,9 +118,8 @@ async def test_a_handshake_that_is_refused(talking, question, status, words):
         await talk.until(lambda: talk.states[-1] == "refused")
         assert words in talk.reasons
         assert f"HTTP {status}" in talk.reasons
-        await no_dials(sim, talk)
+        await no_dials(sim, talk, neighbour, question)
         assert len(sim.refused) <= 2
-        await untouched(neighbour, question)
         sim.refuse(None)
         talk.office.reload()
         await talk.ask(question)
@@ -145,9 +142,8 @@ async def test_a_quota_is_a_long_pause_with_its_reason(talking, question, how):
         pause_s = int(re.search(r"trying again in (\d+) s", talk.reasons)[1])
         least, most = session.QUOTA_S[0] / 2, session.QUOTA_S[0]
         assert least <= pause_s <= most
-        await no_dials(sim, talk)
+        await no_dials(sim, talk, neighbour, question)
         assert len(sim.refused) == (1 if how == "HTTP 429" else 0)
-        await untouched(neighbour, question)
         sim.refuse(None)
         talk.office.reload()  # as a person does who has raised the quota
         await talk.ask(question)
@@ -179,13 +175,13 @@ async def test_a_model_that_gemini_does_not_know_is_refused_until_the_persona_is
                 await neighbour.live()
                 assert "does not know the model" in talk.reasons
                 assert "gemini-99-live" in talk.reasons, "which one"
-                await no_dials(sim, talk)
+                await no_dials(sim, talk, neighbour, question)
                 assert len(sim.sessions) == 2
                 robots_file(*TWO, **other)
                 await talk.until(lambda: talk.states == ["refused", "live"])
                 await talk.ask(question)
                 assert talk.sessions[0].setup.model == "models/gemini-3.8-live"
-                await untouched(neighbour, question)
+                assert len(neighbour.sessions) == 1
         finally:
             watch.cancel()
             await asyncio.wait([watch])

@@ -12,7 +12,7 @@ from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
 
-QUICK = SimSettings(mode="tone", tone_ms=500)
+QUICK = SimSettings(mode="tone", tone_ms=500, thinking_ms=100)
 THREE = ("reachy-1", "reachy-2", "reachy-3")
 MINUTE_S = 60.0
 

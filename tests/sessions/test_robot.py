@@ -70,15 +70,15 @@ async def test_an_outage_in_mid_answer_is_shown_and_over_the_robot_answers_again
         assert faults(robot.desk.played[before:, 0], samples(question)[:, 0]) == []
 
 
-async def test_the_first_word_to_a_parked_robot_comes_back_whole(tmp_path, open_office, numbers):
+async def test_the_first_word_to_a_parked_robot_comes_back_whole(tmp_path, open_office, question):
     async with serve(ECHO) as sim:
         office = open_office(sim, limits=lambda _: Limits(park_after_s=1.0))
         async with a_robot(tmp_path, office) as robot:
             await sim.until(lambda sim: sim.sessions and not sim.open_sessions)
             assert robot.core._phase == "listening"
-            robot.desk.say(samples(numbers[0]))
+            robot.desk.say(samples(question))
             await robot.answered(1)
-            assert faults(robot.desk.played[:, 0], samples(numbers[0])[:, 0]) == []
+            assert faults(robot.desk.played[:, 0], samples(question)[:, 0]) == []
 
 
 def free_ports() -> tuple[int, int]:
