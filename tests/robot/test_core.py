@@ -17,6 +17,7 @@ from reachy_link.messages import (
     Echo,
     Flush,
     Hello,
+    Leave,
     Mic,
     Played,
     Refuse,
@@ -929,3 +930,71 @@ def test_with_one_gateway_no_trouble_ends_a_welcome():
     rig.take(rig.core.trouble(NOBODY, rig.now))
     assert rig.core.welcomed
     assert rig.words() == ["nobody listens"]
+
+
+# --- leaving ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_idle_robot_that_is_told_to_leave_says_goodbye_and_dials_the_next_gateway_at_once():
+    rig = served()
+    rig.tell(Leave, to_boot=BOOT, reason="being stopped")
+    assert len(rig.sent(Bye)) == 1
+    assert rig.of(Redial) == [Redial(TWO)]
+    assert [type(item) for _, item in rig.out if type(item) in (Redial, Send)] == [Send, Redial, Send], "bye, dial, hello"
+    assert f"the gateway at {ONE} asks to leave: being stopped" in rig.words(warning=False)
+    assert rig.words(warning=True) == []
+    rig.welcome(boot=NEW_GATEWAY)
+    assert rig.core.welcomed
+
+
+def test_a_turn_in_progress_is_heard_to_its_end_before_the_robot_leaves():
+    rig = served()
+    rig.tell(State, state="thinking")
+    rig.tell(Leave, to_boot=BOOT, reason="being stopped")
+    rig.run(0.5, mic=True)
+    assert rig.mic_pcm() != [], "it is heard until it leaves"
+    rig.tell(State, state="speaking")
+    rig.speaker(1, count=10)
+    rig.run(0.1)
+    rig.tell(TurnEnd, turn=1)
+    rig.tell(State, state="listening")
+    assert rig.of(Redial) == []
+    rig.run(0.5)
+    assert rig.of(Redial) == [Redial(TWO)]
+    assert [(report.turn, report.complete) for report in rig.sent(Played)] == [(1, True)]
+    assert rig.levels() == [0.5] * 10
+
+
+def test_a_gateway_that_dies_before_the_turn_has_ended_is_left_all_the_same():
+    rig = served()
+    rig.tell(State, state="speaking")
+    rig.speaker(1, count=10)
+    rig.tell(Leave, to_boot=BOOT, reason="being stopped")
+    rig.run(0.1)
+    assert rig.of(Redial) == []
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    assert rig.of(Redial) == [Redial(TWO)]
+    rig.welcome(boot=NEW_GATEWAY)
+    rig.run(1.0, beats=False)
+    assert rig.core.welcomed, "it is the former gateway that was to be left"
+
+
+def test_a_robot_with_one_gateway_leaves_it_and_asks_for_its_successor_at_the_usual_pace():
+    rig = connected()
+    rig.tell(Leave, to_boot=BOOT, reason="being stopped")
+    assert len(rig.sent(Bye)) == 1
+    assert not rig.core.welcomed
+    rig.forget()
+    for _ in range(3):
+        rig.tell(Refuse, reason="being stopped")
+        rig.run(1.0, beats=False)
+    assert len(rig.sent(Hello)) >= 14
+    assert (rig.words(), rig.of(Say), rig.of(Redial)) == ([], [], [])
+    rig.tell(Refuse, reason="no room", boot=NEW_GATEWAY)
+    assert "the gateway refused this robot: no room" in rig.words(warning=True)
+
+
+def test_a_wish_to_leave_that_is_for_another_start_of_the_robot_is_dropped():
+    rig = served()
+    rig.tell(Leave, to_boot=OTHER_BOOT, reason="being stopped")
+    assert (rig.sent(Bye), rig.of(Redial)) == ([], [])

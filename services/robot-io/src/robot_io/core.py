@@ -18,6 +18,7 @@ from reachy_link.messages import (
     Echo,
     Flush,
     Hello,
+    Leave,
     Mic,
     Phase,
     Played,
@@ -159,6 +160,10 @@ class RobotCore:
         self.route = Route(addresses, now)
         self._astray = False
         """The gateway here has failed, and the next one's time has not come yet."""
+        self._leaving = False
+        """The gateway here asked the robot to leave, and it has not yet."""
+        self._left = False
+        """It has, and nobody has welcomed it since: what the old gateway still says does not matter."""
         self._complaints: dict[Address | None, str] = {}
         """What was said of gateways since the robot was last welcomed."""
         self._tally = Tally()
@@ -241,7 +246,7 @@ class RobotCore:
 
     def tick(self, now: float, queued_ms: float) -> list[Out]:
         """What is due by now; ``queued_ms`` is what the device has yet to play."""
-        return self._play(now, queued_ms) + self._link(now)
+        return self._play(now, queued_ms) + self._depart(now) + self._link(now)
 
     def trouble(self, trouble: Trouble, now: float) -> list[Out]:
         """The link could not be made."""
@@ -302,6 +307,7 @@ class RobotCore:
         """A gateway that started anew counts turns anew, and does not know this robot yet."""
         known = self._gateway_boot is not None
         self._gateway_boot = boot
+        self._left = False
         out: list[Out] = [Log("the gateway has started anew")] if known else []
         return out + self._unwelcome(now)
 
@@ -310,7 +316,7 @@ class RobotCore:
             if now - self._since > ROUND_S:
                 self.route.served()
             self._since = now
-        self.welcomed = False
+        self.welcomed = self._leaving = False
         self._last_hello = float("-inf")
         self._window.reset()
         self._clock = ClockSync()
@@ -324,12 +330,14 @@ class RobotCore:
             if self._sounded:
                 out.append(Say("connected"))
         self.welcomed, self.refused, self._sounded = True, "", False
-        self._astray = False
+        self._astray = self._left = False
         self._complaints.clear()
         self._since = now
         return out
 
     def _refuse(self, reason: str, now: float) -> list[Out]:
+        if self._left:
+            return []  # hellos are meant for its successor
         out = self._unwelcome(now)
         self._last_hello = now
         if reason != self.refused:
@@ -348,6 +356,9 @@ class RobotCore:
             case State(state=state, reason=reason):
                 self._heard_us = message.heard_us or self._heard_us
                 return self._state(state, reason, now)
+            case Leave(reason=reason) if not self._leaving:
+                self._leaving = True
+                return [Log(f"the gateway{self._at()} asks to leave: {reason}")]
             case Transcript(who=who, text=text) if self._profile.show_transcripts:
                 return [Log(f"{'person' if who == 'person' else 'reachy'} said: {text}")]
             case BeatDown(echo=echo):
@@ -447,6 +458,14 @@ class RobotCore:
             out.append(self._send(BeatUp, now, echo=self._echo))
         return out
 
+    def _depart(self, now: float) -> list[Out]:
+        """Leave a gateway that asked for it, once the turn in progress was heard to its end."""
+        if not self._leaving or self._phase in ("thinking", "speaking") or self._playout.active or self._ending:
+            return []
+        out = [self._send(Bye, now), *self._unwelcome(now)]
+        self._left = True
+        return [*out, *self._elsewhere(now)]
+
     def _elsewhere(self, now: float) -> list[Out]:
         """This gateway has failed: go on to the next, at once or as soon as it may be. Where there is no other: nothing."""
         if not self.route.several:
@@ -455,7 +474,7 @@ class RobotCore:
         self._astray = not self.route.onward(now)
         if self._astray:
             return out
-        self.refused, self._gateway_boot = "", None
+        self.refused, self._gateway_boot, self._left = "", None, False
         self._last_hello = float("-inf")
         self._last_down = self._last_resubscribe = self._last_redial = self._last_trouble = now
         if self.route.here not in self._complaints:

@@ -6,7 +6,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from reachy_gateway.conversation import WORDS_MAX, Conversation, Log, Out, Tell
@@ -16,11 +16,14 @@ from reachy_gateway.voice import Voice, VoiceEvent
 from reachy_link.bucket import Arrival
 from reachy_link.gateway_end import Bind, GatewayEnd
 from reachy_link.keys import KeyPair, Keyring
-from reachy_link.messages import Activity, Bye, Down, Flush, Hello, Mic, Played, Refuse, Stranger, Up, Welcome
+from reachy_link.messages import Activity, Bye, Down, Flush, Hello, Leave, Mic, Played, Refuse, Stranger, Up, Welcome
 from reachy_link.tally import Tally
 from reachy_link.wire import WireError, check_payload
 
 log = logging.getLogger(__name__)
+
+STOPPING: Final = "this gateway is being stopped"
+DRAIN_LOOK_S: Final = 0.05
 
 MakeVoice = Callable[[str], Voice]
 """Makes a voice for the robot of that name."""
@@ -40,6 +43,7 @@ class Robot:
     def __init__(self, peer: Peer, hub: "Hub") -> None:
         self.peer = peer
         self.away = False
+        self._asked_to_leave = False
         self._hub = hub
         self._loop = asyncio.get_running_loop()
         self._conversation: Conversation | None = None
@@ -83,6 +87,13 @@ class Robot:
         with self._boundary():
             if self._conversation:
                 self._carry_out(self._conversation.introduce(now))
+
+    def leave(self, *, at_once: bool) -> None:
+        """Ask the robot to leave, once; while the person speaks only if it must be at once."""
+        if self._asked_to_leave or (self._conversation and self._conversation.gate.speaking and not at_once):
+            return
+        self._asked_to_leave = True
+        self._hub.publish(self.peer.make(Leave, self._hub.now(), to_boot=self.peer.boot, reason=STOPPING))
 
     def on_up(self, message: Up, payload: bytes) -> None:
         """Take a message that the peer let pass."""
@@ -209,16 +220,21 @@ class Hub:
         self._answered: dict[str, float] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self.looked_around = self.now()
+        self._stop_by: float | None = None
+        self._stopping = asyncio.Event()
         self._end = GatewayEnd(keys, ring, bind, self)
         self.bound = self._end.bound
 
     async def run(self) -> None:
-        """Serve until cancelled."""
+        """Serve until cancelled, or until drained."""
         for problem in self._ring.problems:
             log.warning("%s", problem)
         try:
-            while True:
-                await asyncio.sleep(1.0)
+            while not self._drained():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(
+                        asyncio.sleep(DRAIN_LOOK_S) if self._stop_by is not None else self._stopping.wait(), 1.0
+                    )
                 self._ring.reload()
                 self._look_around()
         finally:
@@ -227,6 +243,20 @@ class Hub:
             if self._leaving:
                 await asyncio.wait(self._leaving, timeout=1.0)
             self._end.close()
+
+    def drain(self, for_s: float) -> None:
+        """Stop: welcome nobody, tell robots to leave, and let turns in progress go on for so long at most."""
+        self._stop_by = self.now() + for_s
+        self._stopping.set()
+
+    def _drained(self) -> bool:
+        """Whether nothing is left to do for a gateway that is being stopped."""
+        if self._stop_by is None:
+            return False
+        over = self.now() >= self._stop_by
+        for robot in self.robots.values():
+            robot.leave(at_once=over)
+        return over or not self.robots
 
     def publish(self, message: Down, payload: bytes = b"") -> bool:
         """Send to a robot; false, and counted, if its queue is full."""
@@ -296,6 +326,9 @@ class Hub:
 
     def _hello(self, peer: Peer, *, restarted: bool) -> None:
         robot = self.robots.get(peer.robot)
+        if self._stop_by is not None:
+            self._refuse(peer, STOPPING, peer.boot)
+            return
         if robot is None and len(self.robots) >= self._max_robots:
             self._refuse(peer, f"this gateway serves {self._max_robots} robots already (GATEWAY_MAX_ROBOTS)", peer.boot)
             return
