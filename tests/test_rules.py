@@ -29,7 +29,7 @@ NEVER = {
 ONLY_IN = {("reachy_mini", "robot_io"): {"reachy_device"}, ("google", "gemini_gateway"): {"live"}}
 PURE = {
     "reachy_link": {"bucket", "clock", "messages", "pcm", "playout", "tally", "trouble", "window", "wire"},
-    "reachy_gateway": {"audio", "conversation", "limits", "pacer", "peer", "speech_gate", "turns", "voice"},
+    "reachy_gateway": {"audio", "conversation", "latency", "limits", "pacer", "peer", "speech_gate", "turns", "voice"},
     "robot_io": {"core", "device", "sounds"},
     "gemini_gateway": {"events", "outage", "personas", "session", "usage"},
 }

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from reachy_gateway.conversation import WORDS_MAX, Conversation, Log, Out, Tell
+from reachy_gateway.conversation import WORDS_MAX, Conversation, Log, Out, Tell, TurnOver
 from reachy_gateway.limits import Limits
 from reachy_gateway.peer import AWAY_S, CLONE_REMEDY, GONE_S, Peer, Verdict
 from reachy_gateway.voice import Voice, VoiceEvent
 from reachy_link.bucket import Arrival
 from reachy_link.gateway_end import Bind, GatewayEnd
 from reachy_link.keys import KeyPair, Keyring
-from reachy_link.messages import Activity, Bye, Down, Flush, Hello, Mic, Played, Refuse, Stranger, Up, Welcome
+from reachy_link.messages import Activity, Bye, Down, Flush, Hello, Mic, Played, Refuse, Speaker, Stranger, Up, Welcome
 from reachy_link.tally import Tally
 from reachy_link.wire import WireError, check_payload
 
@@ -102,7 +102,7 @@ class Robot:
                 self._carry_out(conversation.activity(event, now))
                 voice.activity(event)
             case Played():
-                self._carry_out(conversation.played(message))
+                self._carry_out(conversation.played(message, self.peer.clock.offset_us))
 
     async def _run(self, voice: Voice) -> None:
         with self._boundary():
@@ -148,12 +148,17 @@ class Robot:
                     self._tell(item, now)
                 case Log(words):
                     log.info("%s: %s", self.peer.robot, words)
+                case TurnOver(times):
+                    log.info("%s: %s", self.peer.robot, times.line())
 
     def _tell(self, tell: Tell, now: float) -> None:
         if self._conversation:
             self.peer.floor = self._conversation.turns.floor
-        if not self._hub.publish(self.peer.make(tell.kind, now, **tell.fields), tell.payload) and tell.kind is Flush:
+        sent = self._hub.publish(self.peer.make(tell.kind, now, **tell.fields), tell.payload)
+        if not sent and tell.kind is Flush:
             self._flush = tell
+        if sent and tell.kind is Speaker and self._conversation and self._conversation.latency.unpublished(tell.fields["turn"]):
+            self._conversation.latency.published(tell.fields["turn"], self._hub.now())
 
     @contextmanager
     def _boundary(self) -> Iterator[None]:
