@@ -79,6 +79,11 @@ class Conversation:
         """The end of the speech that was answered last, on the robot's clock."""
         self._cut_short = 0
 
+    @property
+    def phase(self) -> Phase | None:
+        """What the robot was told last of how things stand."""
+        return self._told[0] if self._told else None
+
     # --- inputs -------------------------------------------------------------------------------------------------------
 
     def mic(self, message: Mic, payload: bytes, now: float) -> tuple[bytes, list[Out]]:
