@@ -102,6 +102,8 @@ async def test_a_conversation_is_told_as_it_was(tmp_path, office):
     assert answered.value("reachylink_barge_in_seconds_count", **one) == 0
     assert answered.value("reachylink_tokens_total", kind="out_audio", **one) > 0
     assert answered.value("reachylink_cost_dollars_total", **one) == answered.value("reachylink_gateway_cost_dollars_total") > 0
+    assert answered.value("reachylink_budget_dollars", **one) == 5
+    assert answered.value("reachylink_gateway_budget_dollars") == 10
     assert answered.value("reachylink_link_rtt_seconds", **one) < 0.1
     assert abs(answered.value("reachylink_clock_offset_seconds", **one)) < 0.1, "both are on this machine"
     assert answered.value("reachylink_mic_lateness_seconds_count", **one) >= 1
@@ -122,7 +124,7 @@ async def test_a_conversation_is_told_as_it_was(tmp_path, office):
     assert lost.value("reachylink_gemini_events_total", cause="go_away", **one) == 1
     assert lost.value("reachylink_gemini_down") == 0
 
-    assert gone.labels("robot") == set(), "the series of a robot that left have gone with it"
+    assert gone.labels("robot", besides="reachylink_drops") == set(), "the series of a robot that left have gone with it"
     assert gone.value("reachylink_gateway_cost_dollars_total") == lost.value("reachylink_gateway_cost_dollars_total")
 
 

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rig import Keys, read_wav, running_hub, running_robot
 
 from gemini_gateway.metrics import metrics_of
+from gemini_gateway.personas import Gateway, Persona
 from gemini_gateway.voices import Voices
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
@@ -37,9 +38,10 @@ class Scrape:
     def samples(self, name: str) -> list:
         return [sample for family in self.families for sample in family.samples if sample.name == name]
 
-    def labels(self, label: str) -> set[str]:
-        """Every value that a label has anywhere."""
-        return {sample.labels[label] for family in self.families for sample in family.samples if label in sample.labels}
+    def labels(self, label: str, besides: str = "") -> set[str]:
+        """Every value that a label has anywhere, or anywhere but in one family."""
+        families = [family for family in self.families if family.name != besides]
+        return {sample.labels[label] for family in families for sample in family.samples if label in sample.labels}
 
 
 class Asked:
@@ -78,12 +80,12 @@ async def asked(hub: Hub, sources: Iterable[Source] = ()) -> AsyncIterator[Asked
 
 
 async def talked(directory: Path, office: Callable[..., Voices]) -> dict[str, Scrape]:
-    """What a gateway tells in and after a conversation: an answer, an interruption, a renewal, a loss, a goodbye."""
+    """What a gateway tells of a conversation: an answer, an interruption, a renewal, a loss, a stranger, a goodbye."""
     made = Keys(directory, "reachy-1", "reachy-2")
     scrapes: dict[str, Scrape] = {}
     async with serve() as sim:
         sim.behaviour = Behaviour(mode="tone", tone_ms=1000, speed=0, thinking_ms=150)
-        voices = office(sim)
+        voices = office(sim, Persona(budget_usd_per_day=5), Gateway(budget_usd_per_day=10))
         async with running_hub(made, voices.make) as hub, asked(hub, [partial(metrics_of, voices)]) as port:
             async with running_robot(made.robot("reachy-1"), hub.bound) as robot:
                 await robot.welcomed()
@@ -101,6 +103,8 @@ async def talked(directory: Path, office: Callable[..., Voices]) -> dict[str, Sc
                 await sim.session(2)
                 sim.abort_all()
                 await sim.session(3)
+                async with running_robot(made.robot("stranger"), hub.bound) as stranger:
+                    await stranger.desk.until(lambda: hub.tally.total("key"))
                 counted = {"cause": "lost", "robot": "reachy-1"}
                 scrapes["lost"] = await port.until(lambda it: it.value("reachylink_gemini_gap_seconds_count", **counted) == 1)
             scrapes["gone"] = await port.until(lambda it: it.value("reachylink_robots_connected") == 0)
