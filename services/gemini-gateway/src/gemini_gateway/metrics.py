@@ -34,7 +34,9 @@ def _of_sessions(talking: dict[str, GeminiVoice]) -> Iterator[Metric]:
         for known in Phase:
             phase.add_metric([robot, known.name.lower()], known is voice.session.phase)
         for cause, seconds in voice.gaps.by_cause.items():
-            gaps.add_metric([robot, cause], seconds.cumulative(), seconds.total)
+            buckets = seconds.cumulative()
+            if buckets[-1][1]:  # seven causes that have not been seen would be as much as all the rest of a robot
+                gaps.add_metric([robot, cause], buckets, seconds.total)
         queue.add_metric([robot], voice.session.waiting_ms / 1000)
         dropped.add_metric([robot], voice.session.dropped_ms / 1000)
     yield from (phase, gaps, queue, dropped)
