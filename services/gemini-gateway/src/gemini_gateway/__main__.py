@@ -1,10 +1,12 @@
 """gemini-gateway: robots on one side, Gemini Live on the other."""
 
 import sys
+from functools import partial
 
 from gemini_gateway import personas
 from gemini_gateway.ledger import Ledger, LedgerError
 from gemini_gateway.live import Endpoint
+from gemini_gateway.metrics import metrics_of
 from gemini_gateway.settings import GeminiSettings
 from gemini_gateway.voices import Voices
 from reachy_gateway import service
@@ -36,7 +38,16 @@ def main() -> int:
     )
     secrets = [settings.api_key.get_secret_value()] if settings.api_key else []
     banner = f"talking to {settings.endpoint().name}, model {shared.default.model}"
-    return service.main("gemini-gateway", settings, voices.make, banner, secrets, beside=voices.watch, on_hangup=voices.reload)
+    return service.main(
+        "gemini-gateway",
+        settings,
+        voices.make,
+        banner,
+        secrets,
+        sources=[partial(metrics_of, voices)],
+        beside=voices.watch,
+        on_hangup=voices.reload,
+    )
 
 
 if __name__ == "__main__":

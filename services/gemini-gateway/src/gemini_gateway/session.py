@@ -327,6 +327,11 @@ class Session:
         self._awaiting_since: float | None = None
         """Since when the person waits for an answer, if so; what they said since does not count anew."""
 
+    @property
+    def waiting_ms(self) -> float:
+        """Mic audio that waits to be sent."""
+        return self._outbox.bytes * 1000 / BYTES_PER_S
+
     # --- the microphone -----------------------------------------------------------------------------------------------
 
     def hear(self, pcm: bytes, now: float, *, speaking: bool) -> list[Out]:

@@ -103,6 +103,10 @@ class Books:
         """A robot's day."""
         return self._days.get((day, robot), Account())
 
+    def accounts(self, day: date) -> dict[str, Account]:
+        """The day's accounts by robot; may be asked from another thread."""
+        return {robot: account for (when, robot), account in dict(self._days).items() if when == day}
+
     def total(self, day: date) -> Money:
         """The gateway's day."""
         return sum((account.cost for (when, _), account in self._days.items() if when == day), Money(0))

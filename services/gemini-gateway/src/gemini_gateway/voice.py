@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
 from gemini_gateway.events import LiveError, Tokens
+from gemini_gateway.gaps import Gaps
 from gemini_gateway.live import Connection, Live
 from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona
@@ -63,6 +64,7 @@ class GeminiVoice:
         self._model = self._persona.model
         self._now = time.monotonic
         self.session = Session(self._limits(self._persona), self._now(), random.random)
+        self.gaps = Gaps()
         self._emit: Callable[[VoiceEvent], None] = lambda _: None
         self._more = asyncio.Event()
         self._hang_up = asyncio.Event()
@@ -127,6 +129,7 @@ class GeminiVoice:
                 case Bill(tokens):
                     self._office.bill(self.robot, self._model, tokens)
                 case Count(cause, words):
+                    self.gaps.counted(cause)
                     self._office.count(self.robot, cause, words)
 
     async def _connect(self, dial: Dial) -> None:
@@ -141,6 +144,7 @@ class GeminiVoice:
                 patience.reschedule(None)
                 opened = True
                 self._outage.opened(self.robot, self._now() - started, self._now())
+                self.gaps.opened(self._now())
                 self._carry_out(self.session.opened(self._now()))
                 await self._talk(line)
         except TimeoutError:
@@ -153,6 +157,7 @@ class GeminiVoice:
         now = self._now()
         if opened:
             self._carry_out(self.session.closed(error, now))
+            self.gaps.closed(now, idle=self.session.phase in (Phase.PARKED, Phase.SPENT))
             return
         error = error or LiveError("lost", "the connection ended at once")
         # A handle that fails is this robot's trouble; anything else that is lost is the server's, and everyone's.

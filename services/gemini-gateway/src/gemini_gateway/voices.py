@@ -16,7 +16,7 @@ from gemini_gateway.live import Endpoint, Live
 from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona, Personas
 from gemini_gateway.session import Limits
-from gemini_gateway.usage import Books, Verdict
+from gemini_gateway.usage import Account, Books, Money, Verdict
 from gemini_gateway.voice import GeminiVoice
 from reachy_gateway.voice import Said
 from reachy_link.tally import Tally
@@ -95,6 +95,22 @@ class Voices:
             self._live.retarget(endpoint)
         for voice in self.voices.values():
             voice.refresh(mended=not problems)
+
+    # --- what metrics are made of: may be asked from another thread ---------------------------------------------------
+
+    @property
+    def down(self) -> bool:
+        """Whether Gemini is known not to answer."""
+        return self._outage.down
+
+    @property
+    def budget(self) -> Money | None:
+        """The gateway's, for a day."""
+        return self._personas.gateway.budget_usd_per_day
+
+    def accounts(self) -> dict[str, Account]:
+        """Today's, by robot."""
+        return self.books.accounts(self._today().date())
 
     # --- what voices ask and tell -------------------------------------------------------------------------------------
 

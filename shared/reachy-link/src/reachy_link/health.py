@@ -6,35 +6,49 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, NamedTuple
 
 Report = Callable[[], dict[str, Any]]
 """Tells how the service stands; ``ok`` decides. Called from another thread: reads only."""
+
+
+class Page(NamedTuple):
+    """What is answered to a question."""
+
+    content_type: str
+    body: bytes
 
 
 class HealthServer:
     """Answers ``GET /healthz`` with the report as JSON: 200 while ``ok`` is true, else 503.
 
     A thread of its own, so that it can tell when the event loop hangs.
+
+    Args:
+        pages: What else is answered, by its path. Called from another thread: reads only.
     """
 
-    def __init__(self, host: str, port: int, report: Report) -> None:
+    def __init__(self, host: str, port: int, report: Report, pages: Mapping[str, Callable[[], Page]] | None = None) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = 2
 
             def do_GET(self) -> None:
-                if self.path != "/healthz":
+                if self.path == "/healthz":
+                    told = report()
+                    self._answer(200 if told["ok"] else 503, Page("application/json", json.dumps(told).encode()))
+                elif pages and self.path in pages:
+                    self._answer(200, pages[self.path]())
+                else:
                     self.send_error(404)
-                    return
-                told = report()
-                body = json.dumps(told).encode()
-                self.send_response(200 if told["ok"] else 503)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
+
+            def _answer(self, status: int, page: Page) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", page.content_type)
+                self.send_header("Content-Length", str(len(page.body)))
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(page.body)
 
             def log_message(self, *_: object) -> None:
                 """A line per question would drown the conversation."""

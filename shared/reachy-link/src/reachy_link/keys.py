@@ -170,6 +170,11 @@ class Keyring:
         return robot in self._names
 
     @property
+    def names(self) -> frozenset[str]:
+        """The robots of which a key is admitted."""
+        return self._names
+
+    @property
     def robots(self) -> dict[str, list[str]]:
         """Public keys by robot."""
         out: dict[str, list[str]] = {}
