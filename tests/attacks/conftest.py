@@ -65,6 +65,10 @@ class Gateway:
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
     @property
+    def descriptors(self):
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    @property
     def said(self):
         return self.log.read_text()
 
@@ -90,7 +94,7 @@ class Gateway:
 
 @pytest.fixture
 def made(tmp_path):
-    return Keys(tmp_path, "reachy-1", "reachy-2")
+    return Keys(tmp_path, "reachy-1", "reachy-2", "reachy-3")
 
 
 @pytest.fixture

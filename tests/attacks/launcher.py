@@ -101,6 +101,11 @@ def no_handshake_limit():
     gateway_end.set_listener = patient
 
 
+def no_start_limit():
+    """A robot may begin as many conversations as it likes."""
+    Limits.may_start = lambda *_: True
+
+
 DEFENCES = {
     "curve": no_curve,
     "admission": no_admission,
@@ -110,6 +115,7 @@ DEFENCES = {
     "hanging up": no_hanging_up,
     "limits": no_limits,
     "handshake limit": no_handshake_limit,
+    "start limit": no_start_limit,
 }
 
 if __name__ == "__main__":

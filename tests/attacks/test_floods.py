@@ -171,6 +171,56 @@ class TestConnectionsThatSayNothing:
                 await newcomer.talks()
 
 
+class TestConnectionsOfAnAdmittedKey:
+    """120 to each port: they outlive the handshake's limit, and each that is subscribed gets every message once more."""
+
+    async def test_are_held_for_good_if_nobody_hangs_up(self, gateway):
+        async with gateway("hanging up") as open_gateway:
+            before = open_gateway.descriptors
+            task = asyncio.create_task(open_gateway.attack("hoard", "reachy-2", 5))
+            await open_gateway.until(lambda _: open_gateway.descriptors - before > 220)
+            await task
+
+    async def test_are_ended_beyond_a_few_and_newcomers_get_in(self, gateway, victim):
+        async with gateway(descriptors=200) as real, victim(real) as robot:
+            task = asyncio.create_task(real.attack("hoard", "reachy-2", 22))
+            await real.until(lambda health: health["counts"].get("hung_up reachy-2"))
+            await real.until(lambda _: "connects and says nothing" in real.said, 25)
+            await real.until(lambda _: real.descriptors < 100)
+            await robot.talks()
+            await task
+            assert await robot.noticed() == ([], {})
+            async with victim(real, "reachy-3") as newcomer:
+                await newcomer.talks()
+
+
+class TestARobotThatStartsAgainAndAgain:
+    async def test_begins_a_conversation_each_time_if_it_may(self, gateway):
+        async with gateway("start limit") as open_gateway:
+            await open_gateway.attack("restless", "reachy-2", 2)
+            assert open_gateway.said.count("reachy-2: connected") > 150
+
+    async def test_is_refused_soon_and_writes_no_lines_of_its_own(self, gateway, victim):
+        async with gateway() as real, victim(real) as robot:
+            sent, noticed = await beside(robot, real.attack("restless", "reachy-2", 3))
+            assert noticed == ([], {})
+            assert 20 <= real.said.count("reachy-2: connected") < 30 < sent
+            assert await real.counted("refused", "reachy-2") > 0
+            assert "\x1b" not in real.said
+            assert r"\x1b[2J\n" in real.said
+
+
+async def test_a_robot_that_reads_nothing(gateway, victim):
+    async with gateway() as real, victim(real) as robot:
+        await robot.talks()
+        before_mb = real.memory_mb
+        sent, noticed = await beside(robot, real.attack("slow", "reachy-2", 8))
+        grown_mb = real.memory_mb - before_mb
+        print(f"\n{sent} hellos, no answer read: {grown_mb:+.1f} MB, {(await real.health())['counts']}")  # noqa: T201
+        assert noticed == ([], {})
+        assert grown_mb < 5
+
+
 class TestKeysThatChange:
     async def test_a_robots_key_is_replaced_while_another_robot_talks(self, gateway, victim, made, tmp_path):
         async with gateway() as real, victim(real) as bystander:

@@ -228,6 +228,10 @@ class Hub:
                 await asyncio.wait(self._leaving, timeout=1.0)
             self._end.close()
 
+    def connected(self) -> list[tuple[str, str, float]]:
+        """Robot, key, and since when (seconds since 1970) of every key that is connected; for any thread."""
+        return self._end.connected()
+
     def publish(self, message: Down, payload: bytes = b"") -> bool:
         """Send to a robot; false, and counted, if its queue is full."""
         sent = self._end.publish(message, payload)
@@ -239,10 +243,7 @@ class Hub:
 
     def on_arrival(self, robot: str, size: int) -> Arrival:
         """Decide on a message of an admitted robot by its size alone; bounded by the keys that are admitted."""
-        limits = self._limits.get(robot)
-        if limits is None:
-            limits = self._limits[robot] = Limits(self._messages_per_s, self._bytes_per_s)
-        arrival = limits.weigh(size, self.now())
+        arrival = self._limits_of(robot).weigh(size, self.now())
         if arrival is not Arrival.TAKE:
             self.on_bad("flood", robot, f"sends beyond {self._messages_per_s} messages or {self._bytes_per_s} bytes a second")
         return arrival
@@ -287,6 +288,12 @@ class Hub:
         if cause == "version" and peer:
             self._refuse(self._peer(peer), detail, None)
 
+    def _limits_of(self, robot: str) -> Limits:
+        limits = self._limits.get(robot)
+        if limits is None:
+            limits = self._limits[robot] = Limits(self._messages_per_s, self._bytes_per_s)
+        return limits
+
     def _peer(self, robot: str) -> Peer:
         """What is known of a robot; bounded by the keys that are admitted."""
         peer = self._peers.get(robot)
@@ -298,6 +305,10 @@ class Hub:
         robot = self.robots.get(peer.robot)
         if robot is None and len(self.robots) >= self._max_robots:
             self._refuse(peer, f"this gateway serves {self._max_robots} robots already (GATEWAY_MAX_ROBOTS)", peer.boot)
+            return
+        if (robot is None or restarted) and not self._limits_of(peer.robot).may_start(self.now()):
+            self._dismiss(peer.robot, "starts anew again and again")
+            self._refuse(peer, "it starts anew again and again; once it stops that, it is served within seconds", peer.boot)
             return
         if robot and restarted:
             self._dismiss(peer.robot, "started anew")

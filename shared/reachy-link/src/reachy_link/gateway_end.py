@@ -103,6 +103,12 @@ class GatewayEnd:
         self._drains = [Drain(self._up, self._up_ready, before=self._follow_ring), Drain(self._down, self._down_ready)]
         self._timer = asyncio.get_running_loop().call_later(AUDIT_S, self._audit)
 
+    def connected(self) -> list[tuple[str, str, float]]:
+        """Robot, key, and since when (seconds since 1970) of every key that is connected; for any thread."""
+        since = self._up_from.since()
+        named = ((self._ring.robot_of(key), key, at) for key, at in since.items())
+        return sorted((robot, key, at) for robot, key, at in named if robot)
+
     def publish(self, message: Down, payload: bytes = b"") -> bool:
         """Send to the robot that the header names; false if its queue is full and the message is gone.
 

@@ -52,8 +52,9 @@ class HealthServer:
 
 def ask(port: int) -> tuple[bool, str]:
     """Whether the service on this host is well, and what it says."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as response:
+        with direct.open(f"http://127.0.0.1:{port}/healthz", timeout=2) as response:
             return True, response.read().decode()
     except urllib.error.HTTPError as error:
         return False, error.read().decode()
