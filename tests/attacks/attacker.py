@@ -124,10 +124,11 @@ def hoard(identity, up, down, seconds):
     """Connections of one admitted key, as many as there may be: half of them subscribed, half without a word."""
     held = []
     for n in paced(seconds, 100):
-        if n < 240:
+        if n < 120:
             held.append(dial(zmq.SUB if n % 2 else zmq.PUB, identity, down if n % 2 else up))
             if n % 2:
                 held[-1].subscribe(b"reachy-2/down")
+        held[n % len(held)].poll(0)  # lets the socket take up its connection
     return len(held)
 
 

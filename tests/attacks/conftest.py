@@ -7,7 +7,6 @@ import resource
 import signal
 import socket
 import sys
-import urllib.error
 import urllib.request
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -45,7 +44,7 @@ class Gateway:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self._health}/healthz", timeout=2) as response:
                     return json.load(response)
-            except urllib.error.URLError:
+            except OSError:
                 return {"ok": False, "robots": [], "counts": {}}
 
         return await asyncio.to_thread(ask)

@@ -25,8 +25,8 @@ BYTES_RECEIVED: Final = struct.Struct("=128xQ")
 
 PER_KEY: Final = 8
 """Connections of one key to one port. An honest robot has one, and for a moment those that it hung up."""
-SPEECHLESS_S: Final = 15.0
-"""How long a connection may stand without ever having said anything: a robot subscribes at once, and says hello."""
+SPEECHLESS_S: Final = 8.0
+"""How long a connection may stand without ever having said anything: a robot subscribes at once, and says hello every 5 s."""
 
 
 class Ended(NamedTuple):

@@ -66,7 +66,7 @@ class Zap:
                 self._ring.refresh()
                 robot = self._ring.robot_of(public.decode())
                 if robot is not None and self._barred(public.decode()):
-                    self._on_bad("barred", robot, "dials too soon after the gateway hung up on it")
+                    self._on_bad("barred", robot, "dials too often, or too soon after the gateway hung up on it")
                     return b"300", b"later", b""
                 if robot is not None:
                     return b"200", b"OK", public
