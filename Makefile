@@ -4,6 +4,7 @@
 # make attacks  what strangers and hostile robots do to a running gateway: minutes
 # make check    format, lint and types
 # make bench    the latency table
+# make hostile  a million malformed messages, and what a robot that talks notices of it: ten minutes
 # make lock     compile the hash-locked requirements anew
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard shared/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := $(wildcard shared/*/src services/*/src)
 
-.PHONY: demo test sessions attacks check bench lock clean
+.PHONY: demo test sessions attacks check bench hostile lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
@@ -33,6 +34,9 @@ check: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python bench/latency.py
+
+hostile: $(VENV)/ready
+	$(BIN)/python bench/hostile.py
 
 lock: $(VENV)/ready
 	PATH=$(BIN):$$PATH requirements/compile $(ARGS)
