@@ -17,7 +17,7 @@ RUN uv pip install --no-cache --no-sources --no-build-isolation --no-deps shared
 
 FROM ${BASE}
 ARG SERVICE=gemini-gateway
-RUN groupadd --gid 10001 reachy && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin reachy \
+RUN find / -xdev -type f -perm /6000 -exec chmod a-s {} + && groupadd --gid 10001 reachy && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin reachy \
  && install -d -o reachy -g reachy /keys /data \
  && ln -s /venv/bin/${SERVICE} /usr/local/bin/gateway
 COPY --from=builder /venv /venv

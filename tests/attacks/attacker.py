@@ -144,6 +144,19 @@ def restless(identity, up, down, seconds):
     return sent
 
 
+def talkative(identity, up, down, seconds):
+    """Reports of turns that never were: each would be a line in the gateway's log."""
+    pub = dial(zmq.XPUB, identity, up)
+    connected(pub)
+    pcm = {"rate_hz": 16000, "channels": 2}
+    pub.send_multipart([b"reachy-2/up", header(kind="hello", mic=pcm, speaker=pcm, lead_ms=40), b""])
+    sent = 0
+    for sent in paced(seconds, 150):
+        played = header(kind="played", seq=sent + 1, turn=sent, played_ms=1, complete=True)
+        pub.send_multipart([b"reachy-2/up", played, b""], zmq.NOBLOCK)
+    return sent
+
+
 def slow(identity, up, down, seconds):
     """Asks for as much as it may and reads none of it, on several connections."""
     subs = []

@@ -209,6 +209,19 @@ class TestARobotThatStartsAgainAndAgain:
             assert r"\x1b[2J\n" in real.said
 
 
+class TestARobotThatFillsTheLog:
+    async def test_writes_a_line_with_each_message_if_it_may(self, gateway):
+        async with gateway("line limit") as open_gateway:
+            await open_gateway.attack("talkative", "reachy-2", 2)
+            assert open_gateway.said.count("reachy-2: turn") > 200
+
+    async def test_writes_a_few_lines(self, gateway, victim):
+        async with gateway() as real, victim(real) as robot:
+            sent, noticed = await beside(robot, real.attack("talkative", "reachy-2", 3))
+            assert noticed == ([], {})
+            assert 10 < real.said.count("reachy-2: turn") < 60 < sent
+
+
 async def test_a_robot_that_reads_nothing(gateway, victim):
     async with gateway() as real, victim(real) as robot:
         await robot.talks()

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from reachy_gateway.conversation import WORDS_MAX, Conversation, Log, Out, Tell
-from reachy_gateway.limits import Limits
+from reachy_gateway.limits import LINES, Limits
 from reachy_gateway.peer import AWAY_S, CLONE_REMEDY, GONE_S, Peer, Verdict
 from reachy_gateway.voice import Voice, VoiceEvent
-from reachy_link.bucket import Arrival
+from reachy_link.bucket import Arrival, TokenBucket
 from reachy_link.gateway_end import Bind, GatewayEnd
 from reachy_link.keys import KeyPair, Keyring
 from reachy_link.messages import Activity, Bye, Down, Flush, Hello, Mic, Played, Refuse, Stranger, Up, Welcome
@@ -49,6 +49,7 @@ class Robot:
         self._again: asyncio.TimerHandle | None = None
         self._flush: Tell | None = None
         """A flush that found the robot's queue full, to be sent again."""
+        self._lines = TokenBucket(LINES)
         self._faults = 0
         self._last_fault = float("-inf")
 
@@ -146,7 +147,7 @@ class Robot:
             match item:
                 case Tell():
                     self._tell(item, now)
-                case Log(words):
+                case Log(words) if self._lines.take(1, now):
                     log.info("%s: %s", self.peer.robot, words)
 
     def _tell(self, tell: Tell, now: float) -> None:

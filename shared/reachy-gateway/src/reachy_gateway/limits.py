@@ -11,6 +11,8 @@ BEARABLE: Final = Rate(3000, 6000)
 STARTS: Final = Rate(0.5, 20)
 """Conversations that one robot may begin, a second and at once: each is a voice that dials its service. Two robots with one
 key take the place from each other a few times before they are told apart."""
+LINES: Final = Rate(2, 40)
+"""Lines in the log that one conversation may cause."""
 
 
 class Limits:
