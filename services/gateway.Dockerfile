@@ -13,7 +13,7 @@ COPY services/${SERVICE}/requirements.txt requirements.txt
 RUN uv pip install --no-cache --require-hashes -r requirements.txt
 COPY shared shared
 COPY services/${SERVICE} services/${SERVICE}
-RUN uv pip install --no-cache --no-sources --no-build-isolation --no-deps shared/reachy-link shared/reachy-gateway services/${SERVICE}
+RUN uv pip install --no-cache --no-sources --no-build-isolation --no-deps shared/reachy-link shared/reachy-gateway services/${SERVICE} && rm -f /venv/.lock
 
 FROM ${BASE}
 ARG SERVICE=gemini-gateway
