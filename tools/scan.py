@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 IMAGES = ("gemini-gateway", "mock-gateway", "robot-io", "gemini-live-sim", "robot-io-reachy")
-PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
+PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)( ;[^\\\n]*)?", re.MULTILINE)
 SHIPPED_USER = "reachy"
 
 
@@ -28,7 +28,8 @@ class Scan:
 
     def packages(self, files: Sequence[Path]) -> None:
         """Whether a locked version was withdrawn, and how far the newest ones are ahead."""
-        pinned = {name.lower(): version for file in files for name, version in PINNED.findall(file.read_text())}
+        locked = [found for file in files for found in PINNED.findall(file.read_text())]
+        pinned = {name.lower(): version for name, version, _ in locked}
         print(f"packages: {len(pinned)} in {len(files)} locked sets")
         for file in files:
             done = uv("pip", "compile", "--no-deps", "--universal", "--python-version", "3.11", str(file))
@@ -37,10 +38,11 @@ class Scan:
             self.findings += [
                 f"{file.relative_to(ROOT)}: {line.strip()}" for line in done.stderr.splitlines() if "yanked" in line
             ]
-        done = uv("pip", "compile", "--no-deps", "--upgrade", "--python-version", "3.11", "-", text="\n".join(sorted(pinned)))
+        asked = "\n".join(sorted({f"{name}{marker}" for name, _, marker in locked}))
+        done = uv("pip", "compile", "--no-deps", "--universal", "--upgrade", "--python-version", "3.11", "-", text=asked)
         if done.returncode:
             self.unchecked.append(f"newest versions: {last_line(done.stderr)}")
-        newest = {name.lower(): version for name, version in PINNED.findall(done.stdout)}
+        newest = {name.lower(): version for name, version, _ in PINNED.findall(done.stdout)}
         behind = sorted(name for name, version in newest.items() if name in pinned and pinned[name] != version)
         for name in behind:
             print(f"  {name} {pinned[name]}: the newest for Python 3.11 is {newest[name]}")
