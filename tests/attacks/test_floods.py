@@ -234,6 +234,26 @@ async def test_a_robot_that_reads_nothing(gateway, victim):
 
 
 class TestKeysThatChange:
+    async def test_a_revoked_key_goes_on_hearing_if_nobody_hangs_up(self, gateway, victim, made, tmp_path):
+        async with gateway("hanging up") as open_gateway:
+            old = made.robot("reachy-2")
+            spy = zmq.Context.instance().socket(zmq.SUB)
+            set_dialer(spy, old.keys, old.gateway_public)
+            spy.subscribe(b"reachy-2/down")
+            spy.connect(f"tcp://127.0.0.1:{open_gateway.bound.down_port}")
+            made.robot_dir("reachy-2").rename(tmp_path / "old-keys")
+            made.ring.admit("reachy-2", made.robot("reachy-2").keys.public.decode())
+            async with victim(open_gateway, "reachy-2") as robot:
+                await open_gateway.until(lambda _: spy.poll(0))
+                made.ring.revoke("reachy-2", old.keys.public.decode())
+                await robot.talks()
+                with suppress(zmq.Again):
+                    while True:
+                        spy.recv(zmq.NOBLOCK)
+                await robot.talks()
+                assert spy.poll(0)
+            spy.close(linger=0)
+
     async def test_a_robots_key_is_replaced_while_another_robot_talks(self, gateway, victim, made, tmp_path):
         async with gateway() as real, victim(real) as bystander:
             old = made.robot("reachy-2")
