@@ -130,7 +130,7 @@ class TestRefusedSubscriptions:
             before_mb = open_gateway.memory_mb
             await open_gateway.attack("spam", "reachy-2", 4)
             await open_gateway.until(lambda health: health["counts"].get("subscription reachy-2", 0) > 5000)
-            assert open_gateway.memory_mb - before_mb > 25
+            assert open_gateway.memory_mb - before_mb > 50
 
     async def test_are_hung_up_on_before_they_do(self, gateway, victim):
         async with gateway() as real, victim(real) as robot:
@@ -141,7 +141,7 @@ class TestRefusedSubscriptions:
             print(f"\nsubscription spam: {grown_mb:+.1f} MB, {(await real.health())['counts']}")  # noqa: T201
             assert noticed == ([], {})
             assert await real.counted("hung_up", "reachy-2") >= 1
-            assert grown_mb < 25
+            assert grown_mb < 40, "a few MB at most on a calm machine; on a busy one a burst is taken in before it is looked at"
 
 
 async def test_a_storm_of_handshakes_by_strangers(gateway, victim):
