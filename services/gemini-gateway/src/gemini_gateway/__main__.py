@@ -10,12 +10,15 @@ from gemini_gateway.metrics import metrics_of
 from gemini_gateway.settings import GeminiSettings
 from gemini_gateway.voices import Voices
 from reachy_gateway import service
+from reachy_link import logs
 from reachy_link.config import fail, load
 
 
 def main() -> int:
     """Serve until a signal comes; exit status 0, or 2 for bad configuration."""
     settings = load(GeminiSettings)
+    secrets = [settings.api_key.get_secret_value()] if settings.api_key else []
+    logs.set_up("gemini-gateway", settings.log_level, secrets)
     shared, problems = personas.read(settings.robots_file, settings.model)
     if problems:
         fail(problems)
@@ -36,7 +39,6 @@ def main() -> int:
         model=settings.model,
         transcripts=settings.transcripts_dir,
     )
-    secrets = [settings.api_key.get_secret_value()] if settings.api_key else []
     banner = f"talking to {settings.endpoint().name}, model {shared.default.model}"
     return service.main(
         "gemini-gateway",

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from gemini_gateway.events import GoAway, LiveError, Modality, Resumable, ServerEvent, Tokens, ToolCall, Unknown
 from gemini_gateway.personas import Persona
 from reachy_gateway.voice import HEARS_HZ, Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
+from reachy_link.logs import redacted
 
 API_VERSION: Final = "v1beta"
 """google-genai 3 asks for v1 by default; every page on Live shows v1beta."""
@@ -116,10 +117,10 @@ class Connection:
             except errors.APIError as error:
                 if isinstance(error.details, str):  # a close's reason; a message of the same name comes as an object
                     raise explained(error) from error
-                yield Unknown(str(error)[:300])
+                yield Unknown(redacted(str(error))[:300])
             except (TypeError, ValueError, AttributeError, LookupError) as error:
                 # The SDK raises these on a message of unknown shape or an {"error": ...}, with the connection intact.
-                yield Unknown(f"{type(error).__name__}: {error}"[:300])
+                yield Unknown(redacted(f"{type(error).__name__}: {error}")[:300])
 
     async def close(self) -> None:
         """Hang up."""
@@ -320,7 +321,10 @@ QUOTAS: Final = r"quota|rate limit|resource.?exhausted|HTTP 429"
 
 
 def explained(error: Exception) -> LiveError:
-    """What the SDK or the socket raised, in words, and whether trying again can help."""
+    """What the SDK or the socket raised, in words, and whether trying again can help.
+
+    The words go to the robot, too, so a key that a server echoes is struck out here.
+    """
     if isinstance(error, errors.APIError):
         text = f"{error.code} {error.details}"
     elif isinstance(error, websockets.exceptions.ConnectionClosed):
@@ -329,10 +333,10 @@ def explained(error: Exception) -> LiveError:
     elif isinstance(error, websockets.exceptions.InvalidStatus) and error.response.status_code >= HTTP_TROUBLE:
         return LiveError("unreachable", f"Gemini is in trouble (HTTP {error.response.status_code})")
     elif isinstance(error, OSError | websockets.exceptions.InvalidMessage):
-        return LiveError("unreachable", f"Gemini cannot be reached ({type(error).__name__}: {error})"[:300])
+        return LiveError("unreachable", redacted(f"Gemini cannot be reached ({type(error).__name__}: {error})")[:300])
     else:
         text = f"{type(error).__name__}: {error}"
-    text = " ".join(text.split())[:300]
+    text = redacted(" ".join(text.split()))[:300]
     if re.search(QUOTAS, text, re.IGNORECASE):
         return LiveError("quota", f"Gemini's quota or rate limit is reached ({text})")
     for pattern, words in REFUSALS:

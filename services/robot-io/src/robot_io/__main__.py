@@ -35,6 +35,7 @@ def main() -> int:
         fail([*problems, f"REACHY_KEYS_DIR: {error}"])
     if problems:
         fail(problems)
+    logs.conceal(identity.keys.secret.decode())
 
     def make_device() -> Device:
         if settings.device == "wav":
@@ -64,6 +65,7 @@ def main() -> int:
 
 async def _run(settings: RobotSettings, runner: Runner) -> int:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    logs.calm(loop)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel if task else loop.stop)
     health = HealthServer(settings.health_host, settings.health_port, runner.report) if settings.health_port else None

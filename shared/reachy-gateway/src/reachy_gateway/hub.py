@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import Final
 
 from reachy_gateway.conversation import WORDS_MAX, Conversation, Log, Out, Tell, TurnOver
-from reachy_gateway.limits import Limits
+from reachy_gateway.limits import LINES, Limits
 from reachy_gateway.numbers import Ending
 from reachy_gateway.peer import AWAY_S, CLONE_REMEDY, GONE_S, Peer, Verdict
 from reachy_gateway.voice import Voice, VoiceEvent
-from reachy_link.bucket import Arrival
+from reachy_link.bucket import Arrival, TokenBucket
 from reachy_link.gateway_end import Bind, GatewayEnd
 from reachy_link.keys import KeyPair, Keyring
 from reachy_link.messages import Activity, Bye, Down, Flush, Hello, Mic, Played, Refuse, Speaker, Stranger, Up, Welcome
@@ -51,6 +51,7 @@ class Robot:
         self._again: asyncio.TimerHandle | None = None
         self._flush: Tell | None = None
         """A flush that found the robot's queue full, to be sent again."""
+        self._lines = TokenBucket(LINES)
         self._faults = 0
         self._last_fault = float("-inf")
 
@@ -153,7 +154,7 @@ class Robot:
             match item:
                 case Tell():
                     self._tell(item, now)
-                case Log(words):
+                case Log(words) if self._lines.take(1, now):
                     log.info("%s: %s", self.peer.robot, words)
                 case TurnOver(times):
                     self.peer.numbers.turn(times)
@@ -247,6 +248,10 @@ class Hub:
                 await asyncio.wait(self._leaving, timeout=1.0)
             self._end.close()
 
+    def connected(self) -> list[tuple[str, str, float]]:
+        """Robot, key, and since when (seconds since 1970) of every key that is connected; for any thread."""
+        return self._end.connected()
+
     def publish(self, message: Down, payload: bytes = b"") -> bool:
         """Send to a robot; false, and counted, if its queue is full."""
         sent = self._end.publish(message, payload)
@@ -258,10 +263,7 @@ class Hub:
 
     def on_arrival(self, robot: str, size: int) -> Arrival:
         """Decide on a message of an admitted robot by its size alone; bounded by the keys that are admitted."""
-        limits = self._limits.get(robot)
-        if limits is None:
-            limits = self._limits[robot] = Limits(self._messages_per_s, self._bytes_per_s)
-        arrival = limits.weigh(size, self.now())
+        arrival = self._limits_of(robot).weigh(size, self.now())
         if arrival is not Arrival.TAKE:
             self.on_bad("flood", robot, f"sends beyond {self._messages_per_s} messages or {self._bytes_per_s} bytes a second")
         return arrival
@@ -306,6 +308,12 @@ class Hub:
         if cause == "version" and peer:
             self._refuse(self._peer(peer), detail, None)
 
+    def _limits_of(self, robot: str) -> Limits:
+        limits = self._limits.get(robot)
+        if limits is None:
+            limits = self._limits[robot] = Limits(self._messages_per_s, self._bytes_per_s)
+        return limits
+
     def _peer(self, robot: str) -> Peer:
         """What is known of a robot; bounded by the keys that are admitted."""
         peer = self._peers.get(robot)
@@ -317,6 +325,10 @@ class Hub:
         robot = self.robots.get(peer.robot)
         if robot is None and len(self.robots) >= self.max_robots:
             self._refuse(peer, f"this gateway serves {self.max_robots} robots already (GATEWAY_MAX_ROBOTS)", peer.boot)
+            return
+        if (robot is None or restarted) and not self._limits_of(peer.robot).may_start(self.now()):
+            self._dismiss(peer.robot, "restarted", "starts anew again and again")
+            self._refuse(peer, "it starts anew again and again; once it stops that, it is served within seconds", peer.boot)
             return
         if robot and restarted:
             self._dismiss(peer.robot, "restarted", "started anew")

@@ -55,6 +55,7 @@ def main(
 
     async def run() -> int:
         loop = asyncio.get_running_loop()
+        logs.calm(loop)
         if on_hangup:
             loop.add_signal_handler(signal.SIGHUP, on_hangup)
         companion = loop.create_task(beside()) if beside else None
@@ -111,4 +112,5 @@ def _report(hub: Hub) -> dict[str, Any]:
     """How the gateway stands, for health."""
     ok = hub.now() - hub.looked_around < 3.0  # noqa: PLR2004
     counts = {f"{cause} {peer}".strip(): n for (cause, peer), n in dict(hub.tally.counts).items()}
-    return {"ok": ok, "robots": sorted(hub.robots), "counts": counts}
+    connections = [{"robot": robot, "key": key, "since": round(since)} for robot, key, since in hub.connected()]
+    return {"ok": ok, "robots": sorted(hub.robots), "connections": connections, "counts": counts}

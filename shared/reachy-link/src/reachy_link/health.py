@@ -1,6 +1,7 @@
 """Health over HTTP: a thread that answers, and the command that a container's healthcheck runs."""
 
 import json
+import logging
 import os
 import sys
 import threading
@@ -9,6 +10,8 @@ import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[], dict[str, Any]]
 """Tells how the service stands; ``ok`` decides. Called from another thread: reads only."""
@@ -19,6 +22,13 @@ class Page(NamedTuple):
 
     content_type: str
     body: bytes
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """A question that could not be answered, in the log, which hides secrets; who asked may have gone away."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            log.exception("health could not be told")  # noqa: LOG004 - this is called in an exception handler
 
 
 class HealthServer:
@@ -53,7 +63,7 @@ class HealthServer:
             def log_message(self, *_: object) -> None:
                 """A line per question would drown the conversation."""
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
+        self._server = _Server((host, port), Handler)
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, args=(0.2,), name="health", daemon=True).start()
@@ -66,8 +76,9 @@ class HealthServer:
 
 def ask(port: int) -> tuple[bool, str]:
     """Whether the service on this host is well, and what it says."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as response:
+        with direct.open(f"http://127.0.0.1:{port}/healthz", timeout=2) as response:
             return True, response.read().decode()
     except urllib.error.HTTPError as error:
         return False, error.read().decode()
