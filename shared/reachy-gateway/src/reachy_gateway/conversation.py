@@ -90,7 +90,7 @@ class Conversation:
         out: list[Out] = []
         match event:
             case Audio(pcm, rate_hz):
-                if (turn := self.turns.audio()) is not None:
+                if (turn := self.turns.audio(now)) is not None:
                     self._thinking_since = None
                     if not self.pacer.push(turn, pcm, rate_hz) and turn != self._cut_short:
                         self._cut_short = turn
@@ -101,10 +101,10 @@ class Conversation:
                 self._thinking_since = None
                 self._end(self.turns.complete())
             case Interrupted():
-                out += self._flush()
+                out += self._flush(now, by_voice=True)
             case SpeechNoticed():
                 if not self.pacer.idle or now < self.pacer.sent_until:
-                    out += self._flush()
+                    out += self._flush(now)
             case Said(who, text):
                 turn = self.turns.newest if who == "robot" else None
                 pieces = [text[start : start + WORDS_MAX] for start in range(0, len(text), WORDS_MAX)]
@@ -117,7 +117,7 @@ class Conversation:
 
     def activity(self, event: str, now: float) -> list[Out]:
         """Manual VAD: the person starts to talk, which cuts what is being said."""
-        return self._flush() + self.tick(now) if event == "start" and self._busy(now) else []
+        return self._flush(now) + self.tick(now) if event == "start" and self._busy(now) else []
 
     def played(self, message: Played) -> list[Out]:
         """What the robot tells of a turn that is over at its speaker."""
@@ -160,8 +160,8 @@ class Conversation:
         if turn is not None:
             self.pacer.end(turn)
 
-    def _flush(self) -> list[Out]:
-        floor = self.turns.interrupted()
+    def _flush(self, now: float, *, by_voice: bool = False) -> list[Out]:
+        floor = self.turns.interrupted(now, by_voice=by_voice)
         self.pacer.clear()
         return [Tell(Flush, {"turn": floor}), Log("interrupted")]
 
