@@ -9,9 +9,9 @@ from websockets.datastructures import Headers
 from websockets.frames import Close
 from websockets.http11 import Response
 
-from gemini_gateway.events import GoAway, Resumable, Tokens, ToolCall
+from gemini_gateway.events import GoAway, Resumable, Tokens, ToolCall, Working
 from gemini_gateway.live import config_of, explained, seconds, tokens_of, translated
-from gemini_gateway.personas import MODELS, Persona, Vad
+from gemini_gateway.personas import MODELS, Persona, Vad, impossible
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 
 
@@ -115,6 +115,14 @@ def test_durations_are_googles(text, value):
     assert seconds(text) == pytest.approx(value)
 
 
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [("IN_PROGRESS", [Working(on=True)]), ("IDLE", [Working(on=False)]), ("INTERACTION_STATUS_UNSPECIFIED", [])],
+)
+def test_a_thinking_model_says_whether_more_of_its_answer_is_to_come(status, told):
+    assert events({"serverContent": {"turnComplete": True, "interactionStatus": status}}) == [TurnComplete(), *told]
+
+
 def test_a_handle_counts_only_while_the_session_can_be_resumed():
     assert events({"sessionResumptionUpdate": {"newHandle": "h", "resumable": True}}) == [Resumable("h")]
     assert events({"sessionResumptionUpdate": {"newHandle": "h", "resumable": False}}) == [Resumable(None)]
@@ -192,9 +200,9 @@ def test_no_counts_are_no_tokens():
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
-def config(handle: str | None = None, **persona) -> dict:
+def config(handle: str | None = None, *, seeded: bool = False, **persona) -> dict:
     """What is asked of the SDK, but for what is not set."""
-    return config_of(Persona(**persona), handle).model_dump(mode="json", exclude_none=True)
+    return config_of(Persona(**persona), handle, seeded=seeded).model_dump(mode="json", exclude_none=True)
 
 
 def test_the_default_persona_asks_for_sound_transcripts_resumption_and_compression():
@@ -215,6 +223,46 @@ def test_what_a_persona_does_not_say_is_left_to_the_model(key):
 
 def test_a_handle_resumes():
     assert config(handle="h")["session_resumption"] == {"handle": "h"}
+
+
+def test_a_session_that_is_told_what_was_said_before_announces_that():
+    assert "history_config" not in config()
+    assert config(seeded=True)["history_config"] == {"initial_history_in_client_content": True}
+
+
+EVERYTHING = Persona(
+    voice="Puck",
+    language="de-DE",
+    temperature=0.5,
+    vad=Vad(interrupts=False, start_sensitivity="low", end_sensitivity="low", prefix_padding_ms=20, silence_duration_ms=300),
+)
+OURS = {
+    "response_modalities",
+    "system_instruction",
+    "temperature",
+    "speech_config",
+    "input_audio_transcription",
+    "output_audio_transcription",
+    "realtime_input_config",
+    "session_resumption",
+    "context_window_compression",
+    "history_config",
+}
+"""What is sent to every model: of none of it do Google's pages say that one of the table does not take it."""
+SOME = {"thinking_level": "thinking_config", "proactive_audio": "proactivity", "affective_dialog": "enable_affective_dialog"}
+"""What not every model takes: keys of a persona, and what is sent for them."""
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_is_sent_what_all_take_and_beside_that_only_what_the_table_says_it_takes(model):
+    values = {"thinking_level": "low", "proactive_audio": True, "affective_dialog": True}
+    assert set(config(seeded=True, **dict(EVERYTHING) | {"model": model})) == OURS
+    for key, sent in SOME.items():
+        persona = EVERYTHING.model_copy(update={"model": model, key: values[key]})
+        refused = {name for name, _ in impossible(persona)}
+        takes = {"gemini-3.1-flash-live-preview": {"thinking_level"}}.get(model, {"proactive_audio"})
+        assert refused == {key} - takes
+        assert set(config(seeded=True, **dict(persona))) == OURS | {sent}
 
 
 def test_each_key_of_a_persona_arrives():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gemini_gateway.events import GoAway, LiveError, Resumable, Tokens, ToolCall, Unknown
+from gemini_gateway.events import GoAway, LiveError, Resumable, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.session import (
     AGE_WINDOW_S,
     BYTES_PER_S,
@@ -471,6 +471,81 @@ def test_what_the_server_still_says_while_the_connection_closes_is_heard():
     assert rim.dial().handle == "h2"
 
 
+def part_of_an_answer(rim: Rim) -> None:
+    """A thinking model says that it thinks; the rest of its answer is another turn."""
+    rim.speak()
+    rim.server(A_REPLY, ReplyGenerated(), TurnComplete(), Working(on=True))
+
+
+def test_an_answer_of_several_turns_is_not_cut_between_them():
+    rim = Rim().open("h1")
+    part_of_an_answer(rim)
+    rim.server(GoAway(50))
+    rim.mic(20)
+    assert not rim.hanging_up, "the model still thinks"
+    rim.server(A_REPLY, TurnComplete(), Working(on=False))
+    rim.mic(QUIET_S + 0.1)
+    assert rim.hanging_up
+    rim.close()
+    assert rim.turns_ended == 2
+
+
+def test_a_deadline_between_the_turns_of_an_answer_holds_the_microphone_and_has_the_grace():
+    rim = Rim().open("h1")
+    part_of_an_answer(rim)
+    rim.server(GoAway(0))
+    sent = rim.audio
+    rim.mic(GRACE_S - 0.5)
+    assert not rim.hanging_up
+    assert rim.audio == sent, "the server may close at any time"
+    rim.mic(1)
+    assert rim.hanging_up
+    rim.close()
+    rim.open()
+    assert rim.audio == b"".join(rim.heard)
+
+
+def test_a_model_may_think_longer_than_an_answer_may_take_to_begin_but_not_for_ever():
+    rim = Rim().open("h1")
+    part_of_an_answer(rim)
+    rim.mic(SILENCE_MAX_S - 1)
+    assert rim.counts == []
+    rim.mic(2)
+    assert rim.counts == ["silent"]
+
+
+def test_once_a_thinking_model_speaks_again_it_may_not_stop_in_mid_way():
+    rim = Rim().open("h1")
+    part_of_an_answer(rim)
+    rim.mic(1)
+    rim.server(A_REPLY)
+    rim.mic(SILENCE_S + 1)
+    assert rim.counts == ["silent"]
+
+
+def test_an_end_of_thinking_that_comes_alone_is_one_too():
+    rim = Rim().open("h1")
+    part_of_an_answer(rim)
+    rim.session.renew()
+    rim.mic(2)
+    assert not rim.hanging_up
+    rim.server(Working(on=False))
+    rim.mic(1)
+    assert rim.hanging_up
+
+
+def test_a_budget_that_is_spent_between_the_turns_of_an_answer_lets_it_finish():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.budget(allowed=False)
+    part_of_an_answer(rim)
+    rim.mic(5)
+    assert not rim.hanging_up
+    rim.server(A_REPLY, TurnComplete(), Working(on=False))
+    rim.mic(0.2)
+    assert rim.hanging_up
+
+
 # --- losses -----------------------------------------------------------------------------------------------------------
 
 
@@ -821,6 +896,46 @@ def test_a_turn_that_is_longer_than_a_seed_is_told_from_its_end():
     assert who == "robot"
     assert len(text) == SEED_CHARS
     assert text.endswith("x the end")
+
+
+def seeded(rim: Rim) -> Rim:
+    """The session was lost for good, and the new one is told what was said."""
+    spoken(rim.open("h1"))
+    rim.wait(10)
+    rim.close(LOST)
+    rim.dial()
+    rim.fail(LiveError("refused", "session not found"))
+    rim.open()
+    assert rim.dials[-1].seed
+    return rim
+
+
+def test_a_new_session_that_is_refused_for_what_it_was_told_begins_again_without():
+    rim = seeded(Rim())
+    rim.wait(1)
+    rim.close(LiveError("refused", "1007 invalid argument"))
+    assert "seed_dropped" in rim.counts
+    assert rim.open().dials[-1] == Dial(None, ())
+    rim.wait(10)
+    assert rim.standings == [Standing("live")]
+
+
+def test_a_refusal_that_was_not_for_what_it_was_told_is_believed_at_the_next_dial():
+    rim = seeded(Rim())
+    rim.close(REFUSED)
+    assert rim.phase is Phase.WAITING
+    rim.wait(1)
+    rim.dial()
+    rim.fail(REFUSED)
+    assert rim.phase is Phase.REFUSED
+
+
+def test_a_session_that_took_what_it_was_told_and_is_lost_later_still_knows_it():
+    rim = seeded(Rim())
+    rim.wait(60)
+    rim.close(LiveError("refused", "1007 invalid argument"))
+    assert "seed_dropped" not in rim.counts
+    assert rim.dial().seed
 
 
 # --- refusals and quotas ----------------------------------------------------------------------------------------------

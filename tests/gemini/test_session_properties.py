@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from gemini_gateway.events import GoAway, LiveError, Resumable, Tokens, ToolCall, Unknown
+from gemini_gateway.events import GoAway, LiveError, Resumable, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.session import (
     BYTES_PER_S,
     HELD_MAX_S,
@@ -40,6 +40,8 @@ OTHER_EVENTS = st.sampled_from(
         Resumable("h2"),
         Resumable(None),
         Unknown("?"),
+        Working(on=True),
+        Working(on=False),
     ]
 )
 

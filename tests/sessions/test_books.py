@@ -77,6 +77,19 @@ async def test_tokens_and_cost_are_those_that_the_server_reported_after_reconnec
         assert booked(open_office(sim, *TWO), "reachy-1") == reported(talk.sessions)
 
 
+async def test_counts_within_a_turn_are_not_added_to_those_at_its_end(talking, question):
+    """They are cumulative: what comes in mid-answer is a part of what comes with its end."""
+    async with serve(SimSettings(mode="tone", tone_ms=2000, speed=1)) as sim, talking(sim) as talk:
+        session = await talk.live()
+        talk.say(question)
+        for n in (1, 2):
+            await talk.until(lambda n=n: len(talk.reply) > n * 24000)
+            session.send_raw({"usageMetadata": {"promptTokenCount": 20, "responseTokenCount": 10 * n}})
+        await talk.until(lambda: talk.turns == 1)
+        assert len(session.usage) == 1
+        assert booked(talk.office, "reachy-1") == reported(talk.sessions)
+
+
 async def test_an_answer_in_several_turns_is_billed_turn_by_turn(talking, question):
     """Extended thinking: several turnComplete for one question, each with its counts."""
     async with serve(SimSettings(mode="tone", tone_ms=900, replies=3, interaction_status=True)) as sim, talking(sim) as talk:

@@ -6,6 +6,7 @@ import pytest
 
 from gemini_gateway import live
 from gemini_gateway import session as session_module
+from gemini_gateway.personas import MODELS
 from gemini_live_sim import resumption
 from gemini_live_sim.actions import Abort, Close, SendBig, Stall, Step
 from gemini_live_sim.behaviour import Behaviour
@@ -354,6 +355,40 @@ async def test_a_handle_that_is_refused_is_dropped_and_the_new_session_is_told_w
             assert list(newest.history) == history, "word for word"
             assert newest.answers == [], "which was no question"
     assert watchman.doubles == []
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_every_model_takes_what_a_new_session_is_told(talking, question, model):
+    """Older ones close with 1007 unless it is announced; then the person's next question is answered, and not before."""
+    async with serve(QUICK) as sim, talking(sim, settings={"model": model}) as talk:
+        first = await talk.live()
+        await talk.ask(question)
+        sim.handles._entries.clear()
+        first.abort()
+        await talk.until(lambda: len(talk.sessions) == 2)
+        newest = await talk.live()
+        assert list(newest.history) == list(first.history)
+        assert newest.setup.history_config == {"initialHistoryInClientContent": True}
+        assert first.setup.history_config is None
+        await talk.ask(question)
+        assert len(newest.answers) == 1
+        assert len(sim.sessions) == 3, "one dial was refused for its handle"
+        assert talk.states == ["live"]
+
+
+async def test_a_new_session_that_is_refused_for_what_it_is_told_begins_without(talking, question):
+    refuses = Step(on="ready", after_s=0.1, action=Close(code=1007, reason=REASONS[1007]))
+    async with serve(QUICK) as sim, talking(sim) as talk:
+        first = await talk.live()
+        await talk.ask(question)
+        sim.handles._entries.clear()
+        sim.script([Behaviour(), Behaviour(script=(refuses,))])
+        first.abort()
+        await talk.until(lambda: len(talk.sessions) == 3)
+        assert talk.sessions[1].history
+        assert not talk.sessions[2].history
+        await talk.ask(question)
+        assert "refused" not in talk.states
 
 
 async def test_a_server_that_still_holds_the_old_connection_refuses_the_handle_and_a_new_session_begins(talking, question):

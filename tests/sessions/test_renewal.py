@@ -123,6 +123,23 @@ async def test_a_question_that_ends_just_before_the_deadline_is_answered(talking
             assert talk.heard == talk.fed
 
 
+async def test_an_answer_of_several_turns_is_not_cut_between_them(talking, question):
+    """Extended thinking: the first turn of the answer says that it is being thought about."""
+    half = {"serverContent": {"turnComplete": True, "interactionStatus": "IN_PROGRESS"}}
+    async with serve(QUICK) as sim, talking(sim) as talk:
+        first = await talk.live()
+        await talk.ask(question)
+        first.send_raw(half)
+        await talk.until(lambda: talk.turns == 2)
+        first.go_away(10.0)
+        await talk.never(lambda: len(talk.sessions) > 1, 1.5)
+        before = len(talk.reply)
+        first.send_raw({"serverContent": {"turnComplete": True, "interactionStatus": "IDLE"}})
+        await talk.until(lambda: len(talk.sessions) == 2)
+        assert len(talk.reply) == before
+        assert talk.sessions[1].resumed
+
+
 async def test_a_close_without_go_away_at_the_age_at_which_google_closes(talking, question):
     """Some closes come without notice; the limit that renews before is not there to save this one."""
     behaviour = Behaviour(mode="tone", tone_ms=500, max_age_s=2.0, go_away_left_s=None)

@@ -135,7 +135,10 @@ class GeminiVoice:
         opened = False
         error: LiveError | None = None
         try:
-            async with asyncio.timeout(self._outage.dial_s) as patience, self._live.connect(self._persona, dial.handle) as line:
+            async with (
+                asyncio.timeout(self._outage.dial_s) as patience,
+                self._live.connect(self._persona, dial.handle, seeded=bool(dial.seed)) as line,
+            ):
                 if dial.seed:
                     await line.remind(dial.seed)
                 patience.reschedule(None)
