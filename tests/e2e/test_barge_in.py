@@ -59,6 +59,7 @@ async def test_speech_while_an_answer_is_thought_of_leaves_nothing_of_it_to_hear
             session = await sim.session(1)
             session.say(TONE)
             robot.desk.say(NUMBER)
+            await session.until(lambda it: len(it.answers) == 2 and it.answers[1].complete, 15)
             await robot.answered(1)
             thought_of, _ = session.answers
             assert thought_of.interrupted
