@@ -1,6 +1,7 @@
 """What the SDK's messages, errors and settings become, in our own words. Nothing here opens a connection."""
 
 import ssl
+from typing import get_args
 
 import pytest
 import websockets.exceptions
@@ -290,7 +291,14 @@ def test_each_key_of_a_persona_arrives():
 
 
 def test_each_key_of_the_vad_arrives():
-    vad = Vad(interrupts=False, start_sensitivity="low", end_sensitivity="high", prefix_padding_ms=0, silence_duration_ms=300)
+    vad = Vad(
+        interrupts=False,
+        start_sensitivity="low",
+        end_sensitivity="high",
+        prefix_padding_ms=0,
+        silence_duration_ms=300,
+        turn_coverage="all_input",
+    )
     assert config(vad=vad)["realtime_input_config"] == {
         "automatic_activity_detection": {
             "start_of_speech_sensitivity": "START_SENSITIVITY_LOW",
@@ -299,7 +307,14 @@ def test_each_key_of_the_vad_arrives():
             "silence_duration_ms": 300,
         },
         "activity_handling": "NO_INTERRUPTION",
+        "turn_coverage": "TURN_INCLUDES_ALL_INPUT",
     }
+
+
+@pytest.mark.parametrize("coverage", get_args(Vad.model_fields["turn_coverage"].annotation.__args__[0]))
+def test_the_sdk_knows_every_turn_coverage(coverage):
+    asked = config(vad=Vad(turn_coverage=coverage))["realtime_input_config"]
+    assert asked["turn_coverage"] == f"TURN_INCLUDES_{coverage.upper()}"
 
 
 def test_manual_vad_switches_the_servers_own_off():

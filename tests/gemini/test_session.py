@@ -389,6 +389,33 @@ def test_the_silence_after_a_question_is_sent_even_after_the_deadline():
     assert rim.audio == sent + b"".join(rim.heard[-100:-50]), "the answer is there: from here on it is kept"
 
 
+def test_what_is_said_after_the_deadline_while_an_answer_is_awaited_is_kept():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(GoAway(0))
+    rim.mic(1, speaking=True)
+    sent = rim.audio
+    rim.mic(1, speaking=True)
+    assert rim.audio == sent
+    assert not rim.hanging_up
+    rim.server(A_REPLY, TurnComplete())
+    rim.mic(0.1, speaking=True)
+    assert rim.hanging_up
+    rim.close()
+    rim.open()
+    assert rim.audio == b"".join(rim.heard)
+
+
+def test_a_link_that_falters_in_mid_sentence_makes_no_quiet_moment():
+    rim = Rim().open("h1")
+    rim.mic(1, speaking=True)
+    rim.server(GoAway(50))
+    rim.wait(STREAM_END_S - 0.2)
+    assert not rim.hanging_up
+    rim.mic(1, speaking=True)
+    assert not rim.hanging_up
+
+
 def test_the_nearest_of_two_deadlines_holds():
     rim = Rim().open("h1")
     rim.mic(1, speaking=True)
@@ -637,10 +664,11 @@ def test_a_longer_outage_is_told_with_its_reason_and_so_is_its_end():
     rim.wait(10)
     rim.close(UNREACHABLE)
     rim.wait(TELL_S + 0.1)
+    assert rim.standings[1:] == [Standing("reconnecting", "nobody answered")]
     rim.dial()
     rim.wait(1)
     rim.do(rim.session.opened(rim.now))
-    assert rim.standings == [Standing("live"), Standing("reconnecting", "nobody answered"), Standing("live")]
+    assert rim.standings[2:] == [Standing("live")]
 
 
 def test_a_dial_that_takes_long_is_told_as_well():
@@ -801,6 +829,20 @@ def test_a_resumed_session_that_never_says_anything_twice_is_dropped():
         rim.mic(SILENCE_S + 1)
         rim.close()
     assert rim.dial().handle is None
+
+
+def test_a_resumed_session_that_said_something_before_it_fell_silent_is_not_the_handles_fault():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    for _ in range(4):
+        rim.open()
+        rim.mic(1)
+        rim.server(Said("robot", "hm"))
+        rim.speak()
+        rim.mic(SILENCE_S + 1)
+        rim.close()
+    assert rim.dial().handle == "h1"
 
 
 def test_a_refused_handle_is_dropped_at_once_and_nobody_is_told():
@@ -1088,6 +1130,17 @@ def test_a_server_that_answers_is_not(event):
     rim.server(event)
     rim.mic(2)
     assert not rim.hanging_up
+
+
+def test_a_server_that_heard_the_person_go_on_owes_no_answer_before_they_have_finished():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(SpeechNoticed())
+    rim.mic(SILENCE_MAX_S + 5)
+    assert rim.counts == []
+    rim.speak()
+    rim.mic(SILENCE_S + 1)
+    assert rim.counts == ["silent"]
 
 
 @pytest.mark.parametrize("event", [Said("person", "hello"), Resumable("h2"), used(1), Unknown("?")])
@@ -1813,6 +1866,17 @@ def test_counts_that_come_shortly_after_their_turn_are_billed_once():
     assert rim.bills == [used(2)]
     rim.wait(60)
     rim.close(LOST)
+    assert rim.bills == [used(2)]
+
+
+def test_counts_that_come_much_later_are_the_next_turns():
+    rim = Rim().open()
+    rim.answer()
+    rim.wait(LATE_S + 0.1)
+    rim.server(used(1))
+    rim.wait(LATE_S + 0.1)
+    assert rim.bills == []
+    rim.server(A_REPLY, used(2), TurnComplete())
     assert rim.bills == [used(2)]
 
 

@@ -306,6 +306,7 @@ def config_of(persona: Persona, handle: str | None, *, seeded: bool = False) -> 
         realtime_input_config=types.RealtimeInputConfig(
             automatic_activity_detection=detection,
             activity_handling=None if vad.interrupts else types.ActivityHandling.NO_INTERRUPTION,
+            turn_coverage=vad.turn_coverage and types.TurnCoverage(f"TURN_INCLUDES_{vad.turn_coverage.upper()}"),
         ),
         session_resumption=types.SessionResumptionConfig(handle=handle),
         history_config=types.HistoryConfig(initial_history_in_client_content=True) if seeded else None,

@@ -28,6 +28,8 @@ class Vad(_Table):
     end_sensitivity: Literal["low", "high"] | None = None
     prefix_padding_ms: int | None = Field(default=None, ge=0, le=2000)
     silence_duration_ms: int | None = Field(default=None, ge=0, le=10_000)
+    turn_coverage: Literal["only_activity", "all_input", "audio_activity_and_all_video"] | None = None
+    """What of the microphone belongs to a turn, and is billed: ``all_input`` is the silence as well."""
 
 
 class Persona(_Table):
