@@ -406,6 +406,17 @@ def test_what_is_said_after_the_deadline_while_an_answer_is_awaited_is_kept():
     assert rim.audio == b"".join(rim.heard)
 
 
+def test_a_moment_is_quiet_only_some_time_after_a_word_however_short():
+    rim = Rim().open("h1")
+    rim.mic(5)
+    rim.speak(0.2)
+    rim.server(GoAway(50))
+    rim.mic(QUIET_S - 0.1)
+    assert not rim.hanging_up
+    rim.mic(0.2)
+    assert rim.hanging_up
+
+
 def test_a_link_that_falters_in_mid_sentence_makes_no_quiet_moment():
     rim = Rim().open("h1")
     rim.mic(1, speaking=True)
@@ -557,6 +568,15 @@ def test_an_end_of_thinking_that_comes_alone_is_one_too():
     rim.mic(2)
     assert not rim.hanging_up
     rim.server(Working(on=False))
+    rim.mic(1)
+    assert rim.hanging_up
+
+
+def test_a_turn_that_ends_without_a_word_about_thinking_ends_the_answer():
+    rim = Rim().open("h1")
+    part_of_an_answer(rim)
+    rim.session.renew()
+    rim.server(TurnComplete())
     rim.mic(1)
     assert rim.hanging_up
 
@@ -926,6 +946,14 @@ def test_a_seed_is_not_longer_than_it_may_be():
     rim.wait(10)
     rim.close(LOST)
     assert [text[0] for _, text in rim.dial().seed] == ["6", "7", "8", "9"]
+
+
+def test_a_seed_has_no_gap_where_a_long_turn_does_not_fit():
+    rim = Rim().open()
+    rim.server(Said("person", "early"), Said("robot", "x" * (SEED_CHARS - 2)), Said("person", "late"))
+    rim.wait(10)
+    rim.close(LOST)
+    assert rim.dial().seed == (("person", "late"),)
 
 
 def test_a_turn_that_is_longer_than_a_seed_is_told_from_its_end():
@@ -1516,6 +1544,19 @@ def test_a_button_that_is_held_when_vad_becomes_automatic_is_forgotten():
     rim.wait(1)
     assert rim.marks == [["start"], ["stream_end"]]
     assert rim.audio == b"".join(rim.heard)
+
+
+def test_a_button_that_was_held_when_vad_became_automatic_can_be_pressed_when_it_is_manual_again():
+    rim = Rim(manual_vad=True).open("h1")
+    rim.press("start")
+    for manual in (False, True):
+        rim.session.limits = Limits(manual_vad=manual)
+        rim.session.renew()
+        rim.mic(1)
+        rim.close()
+        rim.open()
+    rim.press("start")
+    assert rim.marks == [["start"], [], ["start"]]
 
 
 # --- tools and unknown messages ---------------------------------------------------------------------------------------

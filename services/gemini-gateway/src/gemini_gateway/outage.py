@@ -81,8 +81,7 @@ class Outage:
         self._opened_in_s = took_s
         self._down_since, self._lasted_s, self._attempts = None, 0.0, 0
         self._prober = self._only = None
-        self._next_release = max(self._next_release, now)
-        del robot
+        del robot, now
 
     def failed(self, robot: str, now: float) -> None:
         """The robot's dial found nobody, or the server in trouble. Pauses count from the start of the dial."""

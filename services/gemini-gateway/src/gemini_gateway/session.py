@@ -168,7 +168,7 @@ class _Outbox:
         self._manual = manual
         if self._in_activity and self._items and self._items[0] == "end":
             self._items.popleft()  # all but this went out over the last one
-        elif self._in_activity:
+        elif self._in_activity and manual:
             self._items.appendleft("start")
         self._in_activity = False
 
@@ -712,7 +712,7 @@ class Session:
         """Drop the oldest mic audio beyond what this phase keeps."""
         if self.phase is Phase.PARKED or self.phase is Phase.SPENT or self.phase is Phase.REFUSED:
             keep_s = PRE_ROLL_S
-        elif self._trouble_since is not None and self.phase is not Phase.LIVE:
+        elif self._trouble_since is not None:
             keep_s = OUTAGE_MAX_S
         else:
             keep_s = HELD_MAX_S

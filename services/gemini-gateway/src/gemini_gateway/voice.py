@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import secrets
 import time
 from collections.abc import Callable
 from typing import Final, Literal, Protocol
@@ -31,7 +32,7 @@ class Office(Protocol):
     def persona(self, robot: str) -> Persona:
         """How the robot is to talk."""
 
-    def bill(self, robot: str, model: str, tokens: Tokens) -> None:
+    def bill(self, robot: str, session: str, model: str, tokens: Tokens) -> None:
         """Book a turn."""
 
     def verdict(self, robot: str) -> Verdict:
@@ -61,6 +62,8 @@ class GeminiVoice:
         self._limits = limits or limits_of
         self._persona = office.persona(robot)
         self._model = self._persona.model
+        self._name = ""
+        """Of the session in the books, over all connections by which it is resumed."""
         self._now = time.monotonic
         self.session = Session(self._limits(self._persona), self._now(), random.random)
         self._emit: Callable[[VoiceEvent], None] = lambda _: None
@@ -120,12 +123,13 @@ class GeminiVoice:
                 case Dial():
                     self._hang_up.clear()
                     self._model = self._persona.model
+                    self._name = self._name if item.handle else secrets.token_hex(4)
                     self._line = asyncio.get_running_loop().create_task(self._connect(item), name=f"line of {self.robot}")
                 case HangUp():
                     self._hang_up.set()
                     self._more.set()
                 case Bill(tokens):
-                    self._office.bill(self.robot, self._model, tokens)
+                    self._office.bill(self.robot, self._name, self._model, tokens)
                 case Count(cause, words):
                     self._office.count(self.robot, cause, words)
 
