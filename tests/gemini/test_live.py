@@ -10,7 +10,7 @@ from websockets.datastructures import Headers
 from websockets.frames import Close
 from websockets.http11 import Response
 
-from gemini_gateway.events import GoAway, Resumable, Tokens, ToolCall, Working
+from gemini_gateway.events import GoAway, Resumable, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.live import config_of, explained, seconds, tokens_of, translated
 from gemini_gateway.personas import MODELS, Persona, Vad, impossible
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
@@ -122,6 +122,12 @@ def test_durations_are_googles(text, value):
 )
 def test_a_thinking_model_says_whether_more_of_its_answer_is_to_come(status, told):
     assert events({"serverContent": {"turnComplete": True, "interactionStatus": status}}) == [TurnComplete(), *told]
+
+
+@pytest.mark.parametrize("rate_hz", [0, 7999, 48001, 10**12])
+def test_audio_at_a_rate_that_is_none_is_not_understood(rate_hz):
+    wire = model_turn(audio(mime=f"audio/pcm;rate={rate_hz}"), audio("AgA="))
+    assert events(wire) == [Unknown(f"audio at {rate_hz} Hz"), Audio(b"\2\0", 24000)]
 
 
 def test_a_handle_counts_only_while_the_session_can_be_resumed():

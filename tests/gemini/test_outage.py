@@ -138,6 +138,16 @@ def test_the_next_outage_begins_anew():
     assert outage.dial_s == PROBE_MIN_S
 
 
+def test_after_a_long_outage_a_dial_is_given_no_more_time_than_before():
+    outage = down(draw=0.0)
+    for now in (10.0, 40.0):
+        assert outage.may_dial("a", now)
+        outage.failed("a", now)
+    assert outage.dial_s == DIAL_S
+    outage.opened("a", TOOK_S, 41.0)
+    assert outage.dial_s == PROBE_MAX_S
+
+
 def test_while_one_robot_alone_has_failed_another_need_not_wait_for_its_pause():
     outage = down(draw=1.0)
     for n in range(1, 6):

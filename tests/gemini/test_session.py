@@ -1,6 +1,9 @@
 """The session manager as scenarios: the test is the rim and the server, and time passes only when the test says so."""
 
+from itertools import pairwise
+
 import pytest
+import sessions_doc
 
 from gemini_gateway.events import GoAway, LiveError, Resumable, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.session import (
@@ -14,6 +17,7 @@ from gemini_gateway.session import (
     OUTAGE_MAX_S,
     PRE_ROLL_S,
     QUIET_S,
+    QUOTA_S,
     REFUSED_RETRY_S,
     SEED_CHARS,
     SEED_TURNS,
@@ -60,10 +64,14 @@ class Rim:
         self.counts: list[str] = []
         self.bills: list[Tokens] = []
         self.hanging_up = False
+        self.phases = [Phase.WAITING]
+        """Where the session was, one phase after the other."""
 
     # --- what the session decides
 
     def do(self, out) -> None:
+        if self.session.phase is not self.phases[-1]:
+            self.phases.append(self.session.phase)
         for item in out:
             match item:
                 case Dial():
@@ -691,6 +699,20 @@ def test_a_longer_outage_is_told_with_its_reason_and_so_is_its_end():
     assert rim.standings[2:] == [Standing("live")]
 
 
+def test_a_renewal_that_takes_long_is_not_told_with_the_reason_of_a_trouble_that_is_over():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(UNREACHABLE)
+    rim.wait(TELL_S + 0.1)
+    rim.open()
+    rim.wait(10)
+    rim.server(GoAway(50))
+    rim.close()
+    rim.wait(GAP_TELL_S + 0.1)
+    assert rim.standings[-1].state == "reconnecting"
+    assert rim.standings[-1].reason != rim.standings[-3].reason == "nobody answered"
+
+
 def test_a_dial_that_takes_long_is_told_as_well():
     rim = Rim().open("h1")
     rim.wait(10)
@@ -791,6 +813,21 @@ def test_a_handle_that_fails_twice_is_dropped_and_the_new_session_is_told_what_w
     assert rim.dial() == Dial(None, said)
 
 
+def test_the_next_handle_is_not_blamed_for_what_the_last_one_did():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    for _ in range(2):
+        rim.dial()
+        rim.fail(LOST)
+    rim.open("h2")
+    rim.close(LOST)
+    rim.wait(1)
+    assert rim.dial().handle == "h2"
+    rim.fail(LOST)
+    assert rim.dial().handle == "h2"
+
+
 def test_an_unreachable_server_says_nothing_about_the_handle():
     rim = Rim().open("h1")
     rim.wait(10)
@@ -802,6 +839,16 @@ def test_an_unreachable_server_says_nothing_about_the_handle():
     rim.fail(QUOTA)
     rim.wait(60)
     assert rim.dial().handle == "h1"
+
+
+def test_a_quota_that_closes_what_has_just_opened_says_nothing_about_the_handle():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    for _ in range(4):
+        assert rim.open().dials[-1].handle == "h1"
+        rim.close(QUOTA)
+        rim.wait(QUOTA_S[1])
 
 
 def test_a_handle_whose_sessions_open_and_die_at_once_is_dropped_too():
@@ -1105,6 +1152,15 @@ def test_a_quota_is_waited_out_ever_longer(draw, pauses):
         rim.wait(pause_s - 0.5)
         assert not rim.session.wants_to_dial(rim.now)
         rim.wait(0.6)
+
+
+def test_two_thousand_quota_errors_later_it_still_dials():
+    rim = Rim(draw=1.0)
+    for _ in range(2000):
+        rim.dial()
+        rim.fail(QUOTA)
+        rim.now += QUOTA_S[1]
+    assert rim.session.wants_to_dial(rim.now)
 
 
 def test_a_quota_is_told_at_once_with_the_reason_and_the_pause_and_stays_told():
@@ -1806,6 +1862,20 @@ def test_a_budget_that_is_raised_while_the_session_closes_is_not_told():
     assert rim.standings == [Standing("live")]
 
 
+def test_a_budget_that_is_raised_after_a_loss_makes_no_old_trouble_of_it():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.server(A_REPLY)
+    rim.budget(allowed=False)
+    rim.close(LOST)
+    assert rim.phase is Phase.SPENT
+    rim.wait(600)
+    rim.budget(allowed=True)
+    rim.wait(0.5)
+    rim.open()
+    assert [standing.state for standing in rim.standings] == ["live", "refused", "live"]
+
+
 def waiting(rim: Rim) -> None:
     assert rim.phase is Phase.WAITING
 
@@ -1864,6 +1934,79 @@ def test_a_renewal_that_finds_the_budget_spent_does_not_dial():
     assert not rim.session.wants_to_dial(rim.now)
     rim.budget(allowed=False)
     assert rim.phase is Phase.SPENT
+
+
+# --- all of it --------------------------------------------------------------------------------------------------------
+
+
+def raised(rim: Rim) -> None:
+    rim.budget(allowed=False)
+    rim.budget(allowed=True)
+
+
+def test_every_way_that_the_documentation_shows_from_one_state_to_another_is_taken():
+    opened = Rim(park_after_s=60)
+    opened.open("h1").close(LOST)
+    opened.open().close(REFUSED)
+    opened.do(opened.session.mended(opened.now))
+    parked(opened.open("h1")).mic(0.1, speaking=True)
+    is_parked(opened)
+    opened.budget(allowed=False)
+    opened.budget(allowed=True)
+    opened.open().budget(allowed=False)
+    opened.close(LOST)
+    opened.budget(allowed=True)
+    opened.open().budget(allowed=False)
+    opened.mic(1)
+    opened.close()
+    opened.budget(allowed=True)
+    opened.open().speak(0.2)  # else it would park
+    opened.server(GoAway(50))
+    opened.mic(1)
+    opened.close()
+    dialled = Rim()
+    for error in (LOST, REFUSED):
+        dialled.dial()
+        dialled.fail(error)
+    raised(dialled)
+    dialled.do(dialled.session.mended(dialled.now))
+    dialled.dial()
+    dialled.budget(allowed=False)
+    dialled.fail(LOST)
+    undialled = Rim()
+    raised(undialled)
+    taken = {pair for rim in (opened, dialled, undialled) for pair in pairwise(rim.phases)}
+    assert {(before.name.lower(), after.name.lower()) for before, after in taken} == sessions_doc.transitions()
+
+
+def test_an_hour_of_conversation_over_connections_that_live_for_ten_minutes():
+    """Half of them say when they end; the others are renewed for their age."""
+    rim = Rim().open("h0")
+    asked = opened_at = 0
+    while rim.now < 1000 + 3600:
+        rim.speak(1.5 + asked % 5)
+        rim.mic(0.6)
+        rim.server(A_REPLY)
+        if rim.now - opened_at > 530 and len(rim.dials) % 2 == 0:
+            rim.server(GoAway(50))
+        rim.mic(1 + asked % 3)
+        assert not rim.hanging_up, "in mid-answer"
+        rim.server(A_REPLY, ReplyGenerated(), used(asked), TurnComplete())
+        asked += 1
+        rim.mic(0.3 + asked % 2)
+        if rim.hanging_up:
+            rim.close()
+            rim.mic(0.2)
+            opened_at = rim.now
+            rim.open(f"h{len(rim.dials) + 1}")
+    assert rim.audio == b"".join(rim.heard)
+    assert len(rim.heard) == pytest.approx(3600 / CHUNK_S, rel=0.01)
+    assert len(rim.dials) == 7
+    assert [dial.handle for dial in rim.dials] == [None, "h0", *(f"h{n}" for n in range(2, 7))]
+    assert rim.turns_ended == asked == len(rim.bills)
+    assert rim.events.count(A_REPLY) == 2 * asked
+    assert rim.standings == [Standing("live")]
+    assert rim.session.dropped_ms == 0
 
 
 # --- billing ----------------------------------------------------------------------------------------------------------

@@ -23,6 +23,9 @@ API_VERSION: Final = "v1beta"
 MESSAGE_MAX_BYTES: Final = 4 * 2**20
 HANG_UP_S: Final = 2.0
 """A closing handshake takes ``close_timeout`` at most, but only once the peer has taken what was sent before."""
+PING_S: Final = 20.0
+PONG_S: Final = 60.0
+"""Gemini's pongs have been seen 8 to 30 s late."""
 AUDIO_TYPE: Final = f"audio/pcm;rate={HEARS_HZ}"
 DEFAULT_REPLY_HZ: Final = 24000
 REPLY_HZ: Final = range(8000, 48001)
@@ -160,8 +163,8 @@ class Live:
                     "ssl": self._trust,
                     "open_timeout": 5,
                     "close_timeout": 1,  # the default of 10 s is how long a dead peer would hold us
-                    "ping_interval": 20,
-                    "ping_timeout": 60,  # Gemini's pongs have been seen 8 to 30 s late
+                    "ping_interval": PING_S,
+                    "ping_timeout": PONG_S,
                     "max_size": MESSAGE_MAX_BYTES,
                     "max_queue": 64,
                     "compression": None,

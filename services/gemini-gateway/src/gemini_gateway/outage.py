@@ -79,8 +79,7 @@ class Outage:
     def opened(self, robot: str, took_s: float, now: float) -> None:
         """The robot's dial succeeded: the server is up."""
         self._opened_in_s = took_s
-        self._down_since, self._lasted_s, self._attempts = None, 0.0, 0
-        self._prober = self._only = None
+        self._down_since, self._lasted_s = None, 0.0
         del robot, now
 
     def failed(self, robot: str, now: float) -> None:

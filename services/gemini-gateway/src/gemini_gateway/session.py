@@ -402,8 +402,6 @@ class Session:
         self._pressed = self._pressed and self._dialled_manual
         self._suspect = self._trouble_since = None
         self._trouble_standing = NOT_YET
-        if self._dialled_with is None:
-            self._handle = None  # the old one's session is not the one that was just begun
         if self._awaiting_since is not None:  # the answer to what the old one was sent will not come
             self._awaiting_since = now if self._holds_question(now) else None
         return self._tell(Standing("live"))
@@ -426,7 +424,6 @@ class Session:
         self._offline_since = now
         if self.phase is Phase.CLOSING:
             self.phase = self._after_closing
-            self._not_before = now
             return out + self._settle()
         error = error or LiveError("lost", "the connection ended")
         long = now - self._line.opened_at >= SHORT_LIFE_S
@@ -567,8 +564,7 @@ class Session:
         if not self._stream_ended and now - self._last_mic >= STREAM_END_S:
             self._stream_ended = True
             self._silence(now)
-            if not self.limits.manual_vad:
-                self._outbox.append("stream_end")
+            self._outbox.append("stream_end")
         return []
 
     def _hangs(self, now: float) -> float:
@@ -690,7 +686,6 @@ class Session:
         """A connection is gone: what it was saying ends here, cleanly."""
         out: list[Out] = [Emit(TurnComplete())] if self._line.in_turn else []
         self._line.in_turn = False
-        self._line.sending_since = None
         return out + self._meter.bill()
 
     def _remember(self, who: Literal["person", "robot"], text: str) -> None:
