@@ -10,8 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from websockets.asyncio.client import ClientConnection
-from websockets.protocol import State
+from leaks import sockets_of_ours
 
 from gemini_gateway import outage, session
 from gemini_live_sim import actions
@@ -105,11 +104,6 @@ def resident_mib() -> float:
 
 def descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
-
-
-def sockets_of_ours() -> int:
-    """Connections of the SDK that are not closed."""
-    return sum(type(it) is ClientConnection and it.state is not State.CLOSED for it in gc.get_objects())
 
 
 class Chatter:

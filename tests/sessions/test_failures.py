@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from leaks import sockets_of_ours
 
 from gemini_gateway import live
 from gemini_gateway import session as session_module
@@ -203,6 +204,7 @@ async def test_a_server_that_takes_nothing_while_the_microphone_fills_all_buffer
         stuck_s = await talk.until(lambda: talk.sessions[-1] is not first and talk.sessions[-1].heard_bytes, 30)
         measured(f"buffers hold {room_s:.0f} s of audio; heard again {stuck_s:.1f} s after")
         assert stuck_s < 3.0 + 1.0 + live.HANG_UP_S + 3.0
+        assert sockets_of_ours() == 1, "the stuck one is not waited for"
         first.resume_io()
 
 
