@@ -147,7 +147,7 @@ class GeminiVoice:
                     await line.remind(dial.seed)
                 patience.reschedule(None)
                 opened = True
-                self._outage.opened(self.robot, self._now() - started, self._now())
+                self._outage.opened(self._now() - started)
                 self._carry_out(self.session.opened(self._now()))
                 await self._talk(line)
         except TimeoutError:
