@@ -1,6 +1,6 @@
 # make demo     a whole conversation on this machine, without Docker, robot, key or cloud
 # make test     everything that this machine can test; its last lines say what did not run and how to make it run
-# make sessions the session manager through every failure, against the simulator, in real time: minutes
+# make sessions of these, only the session manager through every failure, in real time: five minutes
 # make attacks  what strangers and hostile robots do to a running gateway: minutes
 # make check    format, lint and types
 # make bench    the latency table

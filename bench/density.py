@@ -1,4 +1,4 @@
-"""How many robots one core carries: the real gateway process, pinned to a core, between light robots and a server in Gemini's place.
+"""How many robots one core carries: the real gateway, pinned to a core, between light robots and a server in Gemini's place.
 
 ``python bench/density.py`` runs the table; bench/README.md has the method.
 """
@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable
@@ -43,13 +42,13 @@ class Run:
 
     def ms(self, way: str, percent: float) -> float:
         """A percentile of one way."""
-        ordered = sorted(self.told[way])
-        return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else float("nan")
+        ordered: list[float] = sorted(self.told[way])
+        return float(ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]) if ordered else float("nan")
 
     @property
     def kept(self) -> float:
         """How much of the microphone's chunks arrived, and of the speech."""
-        return self.told["up_heard"] / max(1, self.told["up_sent"])
+        return float(self.told["up_heard"]) / max(1, self.told["up_sent"])
 
 
 def make_keys(work: Path, robots: int) -> None:
@@ -63,7 +62,7 @@ def make_keys(work: Path, robots: int) -> None:
         keys.write(directory / keys.GATEWAY_NAME, gateway.public.decode())
 
 
-def pinned(core: int, command: Iterable[str | Path]) -> list[str]:
+def pinned(core: int, command: Iterable[object]) -> list[str]:
     """The command with all its threads on one core."""
     return ["taskset", "--cpu-list", str(core), *map(str, command)]
 
@@ -123,7 +122,7 @@ async def run(work: Path, what: str, robots: int, seconds: float = SECONDS) -> R
         port = (await told(generator))["port"]
         root = work / "tls" / "root.pem"
         if is_floor:
-            command = [sys.executable, HERE / "floors.py", what, f"https://127.0.0.1:{port}", root, str(robots)]
+            command: list[object] = [sys.executable, HERE / "floors.py", what, f"https://127.0.0.1:{port}", root, str(robots)]
             environment = dict(os.environ)
         else:
             command = [Path(sys.executable).parent / "gemini-gateway"]
@@ -177,10 +176,9 @@ def row(runs: list[Run]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-HEADER: Final = (
-    "| what | robots | up p50 ms | up p99 | down p50 | down p99 | content p99 | cut p99 | CPU % | MB | lost | underruns | chunks/message | load % |\n"
-    "|" + "---|" * 14
-)
+WAYS: Final = ("up p50 ms", "up p99", "down p50", "down p99", "content p99", "cut p99")
+COLUMNS: Final = ("what", "robots", *WAYS, "CPU %", "MB", "lost", "underruns", "chunks/message", "load %")
+HEADER: Final = "| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|"
 
 
 async def main(argv: list[str]) -> int:

@@ -4,16 +4,15 @@
 (CURVE, every header), the server the real wire (TLS, WebSocket), both with as little code as will do, so that the generator
 is not what is measured. One monotonic clock stamps both ends.
 
-A robot's microphone gives 20 ms every 20 ms; a chunk holds the time when it was sent in its first samples. The server sends 4 s
-of speech in every 8 s, in messages of 40 ms, in real time, and every second turn is cut in its middle; the robots take turns, so
-that half of them hear something at any time.
+A robot's microphone gives 20 ms every 20 ms; a chunk holds the time when it was sent in its first samples. The server sends
+4 s of speech in every 8 s, in messages of 40 ms, in real time, and every second turn is cut in its middle; the robots take
+turns, so that half of them hear something at any time.
 """
 
 import argparse
 import asyncio
 import base64
 import binascii
-import dataclasses
 import hashlib
 import json
 import os
@@ -189,8 +188,9 @@ def message(content: dict[str, Any]) -> bytes:
 
 
 def completing(speech: Pcm16) -> list[int]:
-    """For each of a robot's chunks of a turn, the message after which the resampler has given all of it; at last the turn's end."""
-    rate, ready, found = Rate(24000, 16000), 0, []
+    """For each of a robot's chunks of a turn, the message that makes the resampler give its last sample; or the turn's end."""
+    rate, ready = Rate(24000, 16000), 0
+    found: list[int] = []
     for n, at in enumerate(range(0, len(speech), DOWN_SAMPLES)):
         ready += len(rate.convert(speech[at : at + DOWN_SAMPLES]))
         found += [n] * (ready // UP_SAMPLES - len(found))

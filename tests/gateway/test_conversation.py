@@ -226,6 +226,19 @@ def test_what_still_comes_of_an_interrupted_reply_is_dropped_and_the_next_reply_
     assert [message.turn for message in chat.of(TurnEnd)] == [2]
 
 
+def test_what_comes_of_a_reply_that_was_interrupted_while_it_was_thought_of_is_dropped_too():
+    chat = Chat()
+    chat.speak(1000)
+    chat.voice(Interrupted(), Audio(reply(500), 24000))
+    chat.wait(1.0)
+    chat.voice(Audio(reply(500), 24000), TurnComplete())
+    new = reply(300, seed=2)
+    chat.voice(Audio(new, 24000), ReplyGenerated(), TurnComplete())
+    chat.wait(3.0)
+    assert chat.heard(1) == new, "the first that was heard"
+    assert [message.turn for message in chat.of(TurnEnd)] == [1]
+
+
 def test_an_interruption_cuts_what_queues_behind_as_well():
     chat = Chat()
     chat.voice(Audio(reply(500), 24000), ReplyGenerated(), Audio(reply(500), 24000), ReplyGenerated(), Interrupted())

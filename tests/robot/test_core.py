@@ -474,6 +474,35 @@ def test_manual_activity_is_passed_on():
     assert [message.event for message in rig.sent(Activity)] == ["start", "end"]
 
 
+@pytest.mark.parametrize(("events", "told"), [([], []), (["start"], ["start"]), (["start", "end"], ["end"])])
+def test_a_gateway_that_listens_only_now_is_told_what_the_person_did_last(events, told):
+    rig = Rig()
+    for event in events:
+        rig.take(rig.core.activity(event, rig.now))
+    rig.welcome()
+    rig.run(1.0, mic=True)
+    assert [message.event for message in rig.sent(Activity)] == told
+    rig.tell(Welcome, boot=NEW_GATEWAY, to_boot=BOOT, software="gateway 2")
+    assert [message.event for message in rig.sent(Activity)] == told * 2, "another gateway does not know it either"
+
+
+def test_who_holds_the_button_into_an_answer_is_heard_by_a_half_duplex_robot_from_the_first_word_on():
+    rig = connected(tail_ms=300)
+    rig.speaker(1, count=10)
+    rig.run(0.1, mic=True)
+    assert not any(any(pcm) for pcm in rig.mic_pcm()[1:])
+    rig.take(rig.core.activity("start", rig.now))
+    rig.forget()
+    rig.run(0.3, mic=True)
+    assert all(any(pcm) for pcm in rig.mic_pcm())
+    rig.take(rig.core.activity("end", rig.now))
+    rig.speaker(1, count=10)
+    rig.run(0.02, mic=True)
+    rig.forget()
+    rig.run(0.1, mic=True)
+    assert not any(any(pcm) for pcm in rig.mic_pcm())
+
+
 # --- the speaker ------------------------------------------------------------------------------------------------------
 
 

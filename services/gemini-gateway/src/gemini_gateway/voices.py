@@ -118,17 +118,20 @@ class Voices:
         """How the robot is to talk."""
         return self._personas.of(robot)
 
-    def bill(self, robot: str, model: str, tokens: Tokens) -> None:
+    def bill(self, robot: str, session: str, model: str, tokens: Tokens) -> None:
         """Book a turn."""
         day = self._today().date()
         cost = self._personas.price(model).of(tokens)
-        self.books.add(day, robot, tokens, cost)
+        self.books.add(day, robot, session, tokens, cost)
+        if model not in self._personas.prices:
+            self.count(robot, "unknown_price", f"nobody told the price of {model}: it is billed as {personas.DEFAULT_MODEL}")
         try:
-            self._ledger.add(day, robot, model, tokens, cost)
+            self._ledger.add(day, robot, session, model, tokens, cost)
         except LedgerError as error:
             self.count(robot, "ledger", f"{error}; a restart would forget this turn")
-        account = self.books.account(day, robot)
-        log.info("%s: the turn cost $%.4f; today $%.4f in %d turns", robot, cost, account.cost, account.turns)
+        whole, account = self.books.session(robot), self.books.account(day, robot)
+        words = "%s: the turn cost $%.4f; its session %s $%.4f in %d turns, today $%.4f in %d"
+        log.info(words, robot, cost, session, whole.cost, whole.turns, account.cost, account.turns)
 
     def verdict(self, robot: str) -> Verdict:
         """What the budgets say; a new warning is logged once."""

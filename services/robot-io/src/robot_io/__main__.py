@@ -13,7 +13,7 @@ from reachy_link.health import HealthServer
 from reachy_link.keys import KeysError, load_robot
 from reachy_link.robot_end import Address
 from robot_io.core import Profile, RobotCore
-from robot_io.device import Device, DeviceError
+from robot_io.device import Button, Device, DeviceError
 from robot_io.runner import Runner
 from robot_io.settings import RobotSettings
 from robot_io.wav_device import WavDevice
@@ -39,7 +39,9 @@ def main() -> int:
 
     def make_device() -> Device:
         if settings.device == "wav":
-            return WavDevice(utterances, settings.speaker_wav, patience_s=settings.patience_s)
+            return WavDevice(
+                utterances, settings.speaker_wav, patience_s=settings.patience_s, push_to_talk=settings.push_to_talk
+            )
         from robot_io.reachy_device import ReachyDevice  # noqa: PLC0415 - only the real robot has the SDK
 
         return ReachyDevice(host=settings.daemon_host, port=settings.daemon_port)
@@ -68,6 +70,8 @@ async def _run(settings: RobotSettings, runner: Runner) -> int:
     logs.calm(loop)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel if task else loop.stop)
+    for number, button in ((signal.SIGUSR1, Button.PRESSED), (signal.SIGUSR2, Button.RELEASED)):
+        loop.add_signal_handler(number, runner.push, button)
     health = HealthServer(settings.health_host, settings.health_port, runner.report) if settings.health_port else None
     try:
         await runner.run()

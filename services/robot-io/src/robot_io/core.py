@@ -174,6 +174,8 @@ class RobotCore:
         self._zeros_since: float | None = None
         self._silent = False
         self._spoke_until = float("-inf")
+        self._activity: str | None = None
+        """Manual VAD: what the person did last, if anything."""
         self._heard_us: int | None = None
         self._arrived_us: dict[int, int] = {}
         self._started_us: dict[int, int] = {}
@@ -201,7 +203,8 @@ class RobotCore:
         return out
 
     def activity(self, event: str, now: float) -> list[Out]:
-        """Manual VAD: the person's turn starts or ends."""
+        """Manual VAD: the person's turn starts or ends. A gateway that does not know it yet is told once it listens."""
+        self._activity = event
         return [self._send(Activity, now, event=event)] if self.welcomed else []
 
     def down(self, message: Down, payload: bytes, now: float, queued_ms: float) -> list[Out]:
@@ -262,7 +265,9 @@ class RobotCore:
             if self._tally.count("window"):
                 return [Log("the link is too slow for live speech: dropping what would come late", warning=True)]
             return []
-        if self._profile.half_duplex_tail_ms is not None and now < self._spoke_until + self._profile.half_duplex_tail_ms / 1000:
+        tail_ms = self._profile.half_duplex_tail_ms
+        pressed = self._activity == "start"  # who holds the button cuts the robot short, and is heard from the first word on
+        if tail_ms is not None and now < self._spoke_until + tail_ms / 1000 and not pressed:
             chunk = np.zeros_like(chunk)
         message = self._send(Mic, now, samples=len(chunk))
         self._window.sent(message.message.seq, now)
@@ -316,6 +321,8 @@ class RobotCore:
             out += [Log(f"connected to the gateway ({message.software})"), Notice(Moment.READY)]
             if self._sounded:
                 out.append(Say("connected"))
+            if self._activity:
+                out.append(self._send(Activity, now, event=self._activity))  # twice is no harm
         self.welcomed, self.refused, self._trouble, self._sounded = True, "", None, False
         self._since = now
         return out

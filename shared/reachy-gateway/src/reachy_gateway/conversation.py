@@ -106,7 +106,7 @@ class Conversation:
         out: list[Out] = []
         match event:
             case Audio(pcm, rate_hz):
-                if (turn := self.turns.audio()) is not None:
+                if (turn := self.turns.audio(now)) is not None:
                     self._thinking_since = None
                     self.latency.voiced(turn, now)
                     if not self.pacer.push(turn, pcm, rate_hz) and turn != self._cut_short:
@@ -118,7 +118,7 @@ class Conversation:
                 self._thinking_since = None
                 self._end(self.turns.complete())
             case Interrupted():
-                out += self._flush(now)
+                out += self._flush(now, by_voice=True)
             case SpeechNoticed():
                 if not self.pacer.idle or now < self.pacer.sent_until:
                     out += self._flush(now)
@@ -171,9 +171,9 @@ class Conversation:
         if turn is not None:
             self.pacer.end(turn)
 
-    def _flush(self, now: float) -> list[Out]:
+    def _flush(self, now: float, *, by_voice: bool = False) -> list[Out]:
         self.latency.interrupted(now)
-        floor = self.turns.interrupted()
+        floor = self.turns.interrupted(now, by_voice=by_voice)
         self.pacer.clear()
         return [Tell(Flush, {"turn": floor}), Log("interrupted")]
 
