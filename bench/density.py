@@ -48,7 +48,7 @@ class Run:
     @property
     def kept(self) -> float:
         """How much of the microphone's chunks arrived, and of the speech."""
-        return float(self.told["up_heard"]) / max(1, self.told["up_sent"])
+        return float(self.told["up_heard"] / max(1, self.told["up_sent"]))
 
 
 def make_keys(work: Path, robots: int) -> None:

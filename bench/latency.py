@@ -22,8 +22,8 @@ import numpy as np
 
 from gemini_live_sim import Behaviour, GeminiLiveSim, SimSession, SimSettings, serve
 from reachy_link import keys
+from reachy_link.address import Address
 from reachy_link.pcm import Format, Samples
-from reachy_link.robot_end import Address
 from robot_io.core import Profile
 from robot_io.device import Device, Moment
 from robot_io.runner import Runner

@@ -56,3 +56,15 @@ def test_the_example_of_a_robots_file_is_a_good_one_and_shows_the_defaults():
     assert " ".join(personas.default.instruction.split()) == Persona().instruction
     assert personas.of("reachy-1").voice == "Puck"
     assert personas.of("reachy-1").vad.silence_duration_ms == 300
+
+
+def test_compose_waits_for_longer_than_a_gateway_takes_to_stop():
+    """A second to hang up on Gemini comes after the drain, and the end of the process."""
+    compose = (ROOT / "docker-compose.yml").read_text()
+    service = compose[compose.index("  gemini-gateway:\n") :]
+    grace_s = re.search(r"stop_grace_period: (\d+)s", service)
+    drain_s = re.search(r'GATEWAY_DRAIN_S: "(\d+)"', service)
+    assert grace_s
+    assert drain_s
+    assert int(drain_s[1]) == GatewaySettings.model_fields["drain_s"].default
+    assert int(grace_s[1]) >= int(drain_s[1]) + 3

@@ -28,7 +28,7 @@ NEVER = {
 }
 ONLY_IN = {("reachy_mini", "robot_io"): {"reachy_device"}, ("google", "gemini_gateway"): {"live"}}
 PURE = {
-    "reachy_link": {"bucket", "clock", "messages", "pcm", "playout", "tally", "trouble", "window", "wire"},
+    "reachy_link": {"address", "bucket", "clock", "messages", "pcm", "playout", "tally", "trouble", "window", "wire"},
     "reachy_gateway": {
         "audio",
         "conversation",
@@ -41,7 +41,7 @@ PURE = {
         "turns",
         "voice",
     },
-    "robot_io": {"core", "device", "sounds"},
+    "robot_io": {"core", "device", "route", "sounds"},
     "gemini_gateway": {"events", "gaps", "outage", "personas", "session", "usage"},
 }
 IMPURE = {"zmq", "asyncio", "time", "socket", "threading", "os", "random", "secrets", "logging"}

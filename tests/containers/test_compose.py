@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 OURS = ["reachy-link/gemini-gateway", "reachy-link/mock-gateway", "reachy-link/robot-io", "reachy-link/gemini-live-sim"]
+FLEET = ("-f", "docker-compose.yml", "-f", "docker-compose.fleet.yml")
 MOCK = ("-f", "docker-compose.yml", "-f", "docker-compose.mock.yml")
 
 
@@ -60,13 +61,14 @@ def project(tmp_path_factory) -> Iterator[Project]:
     project.compose("build", timeout_s=600)
     project.compose(*MOCK, "build", timeout_s=600)
     yield project
-    project.compose("--profile", "two", "down", "--volumes", "--timeout", "3", check=False)
+    project.compose("--profile", "two", "down", "--volumes", "--remove-orphans", "--timeout", "3", check=False)
 
 
 @pytest.fixture(autouse=True)
 def torn_down(project) -> Iterator[None]:
     yield
-    project.compose("--profile", "two", "down", "--volumes", "--timeout", "3")
+    project.compose("--profile", "two", "down", "--volumes", "--remove-orphans", "--timeout", "3")
+    project.compose(*FLEET, "down", "--volumes", "--timeout", "3")
 
 
 @pytest.mark.timeout(180)
@@ -113,6 +115,22 @@ def test_a_second_robot_is_one_more_service(project):
     listed = project.compose("run", "--rm", "keys", "list").stdout
     assert "reachy-1" in listed
     assert "reachy-2" in listed
+
+
+@pytest.mark.timeout(180)
+def test_a_robot_talks_on_at_the_other_gateway_when_the_one_that_serves_it_is_killed(project):
+    project.compose(*FLEET, "up", "--detach")
+    project.until(lambda: "turn 1 done" in project.logs("robot-io"))
+    serving, other = "gemini-gateway", "gemini-gateway-2"
+    if f"connected to the gateway at {other}:" in project.logs("robot-io"):
+        serving, other = other, serving
+    project.compose(*FLEET, "kill", serving)
+    project.until(lambda: project.state("robot-io").get("State") == "exited")
+    assert project.state("robot-io")["ExitCode"] == 0
+    before, connected, after = project.logs("robot-io").partition(f"connected to the gateway at {other}:")
+    assert "turn 1 done" in before
+    assert connected
+    assert "done, answered after" in after
 
 
 @pytest.mark.timeout(120)

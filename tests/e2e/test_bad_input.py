@@ -12,8 +12,9 @@ import zmq
 from rig import Keys, read_wav, running_hub, running_robot
 
 from mock_gateway.voice import MockVoice
+from reachy_link.address import Address
 from reachy_link.messages import Mic
-from reachy_link.robot_end import Address, RobotEnd
+from reachy_link.robot_end import RobotEnd
 from reachy_link.sockets import set_dialer
 from reachy_link.wire import pack_up
 

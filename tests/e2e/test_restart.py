@@ -1,14 +1,9 @@
 """Gateways die and come back; the robot talks again without being touched."""
 
-import os
 import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from processes import free_ports, gateway_process
 from rig import Keys, faults, read_wav, running_hub, running_robot
 
 from gemini_live_sim.behaviour import Behaviour
@@ -17,34 +12,6 @@ from mock_gateway.voice import MockVoice
 from reachy_link.gateway_end import Bind
 
 NUMBERS = [read_wav(Path(__file__).parent / "data" / f"number-{n}.wav") for n in (1, 2, 3)]
-BIN = Path(sys.executable).parent
-
-
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], two.getsockname()[1]
-
-
-@contextmanager
-def gateway_process(made: Keys, ports: tuple[int, int], sim) -> Iterator[subprocess.Popen[bytes]]:
-    settings = {
-        "REACHY_KEYS_DIR": made.gateway_dir,
-        "GATEWAY_HOST": "127.0.0.1",
-        "GATEWAY_UP_PORT": ports[0],
-        "GATEWAY_DOWN_PORT": ports[1],
-        "GATEWAY_SIM_URL": sim.url,
-        "GATEWAY_SIM_ROOT": sim.root_path,
-        "GATEWAY_LEDGER": made.directory / "ledger.sqlite",
-    }
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("GEMINI", "GOOGLE", "GATEWAY"))}
-    process = subprocess.Popen([BIN / "gemini-gateway"], env=clean | {k: str(v) for k, v in settings.items()})
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 async def test_a_gateway_killed_in_mid_answer_and_started_again_talks_again(tmp_path):

@@ -63,6 +63,7 @@ DOWN_MESSAGES = {
     m.Welcome: st.builds(m.Welcome, **DOWN, software=WORDS),
     m.Refuse: st.builds(m.Refuse, **DOWN, reason=WORDS),
     m.Stranger: st.builds(m.Stranger, **DOWN),
+    m.Leave: st.builds(m.Leave, **DOWN, reason=WORDS),
     m.Speaker: st.builds(m.Speaker, **DOWN, turn=TURNS, samples=st.integers(1, 4096)),
     m.TurnEnd: st.builds(m.TurnEnd, **DOWN, turn=TURNS),
     m.Flush: st.builds(m.Flush, **DOWN, turn=TURNS),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reachy_link.address import Address
 from reachy_link.messages import (
     Activity,
     BeatDown,
@@ -16,6 +17,7 @@ from reachy_link.messages import (
     Echo,
     Flush,
     Hello,
+    Leave,
     Mic,
     Played,
     Refuse,
@@ -46,10 +48,17 @@ K = TypeVar("K", bound=Out)
 class Rig:
     """A core, the device that it feeds, and the gateway that it talks to."""
 
-    def __init__(self, *, lead_ms: int = LEAD_MS, tail_ms: int | None = None, show_transcripts: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        lead_ms: int = LEAD_MS,
+        tail_ms: int | None = None,
+        show_transcripts: bool = False,
+        addresses: Sequence[Address] = (),
+    ) -> None:
         self.now = 50.0
         profile = Profile("reachy-1", BOOT, STEREO, STEREO, lead_ms, "test", tail_ms, show_transcripts)
-        self.core = RobotCore(profile, self.now)
+        self.core = RobotCore(profile, self.now, addresses)
         self.queued_ms = 0.0
         self.out: list[tuple[float, Out]] = []
         self._told = 0
@@ -850,3 +859,199 @@ def test_whatever_a_gateway_does_no_turn_below_the_floor_is_played_and_the_uplin
     sent = [item.message.seq for item in rig.of(Send)]
     assert sent == list(range(sent[0], sent[0] + len(sent)))
     assert rig.queued_ms == 0
+
+
+# --- several gateways -------------------------------------------------------------------------------------------------
+
+ONE, TWO = Address("one.lab"), Address("two.lab")
+NOBODY = Trouble("unreachable", "nobody listens")
+
+
+def served(**options: object) -> Rig:
+    """Welcomed by the first of two gateways, long ago."""
+    rig = connected(addresses=[ONE, TWO], **options)
+    rig.run(10.0, mic=True)
+    rig.forget()
+    return rig
+
+
+def test_a_gateway_that_cannot_be_reached_is_left_for_the_next_at_once():
+    rig = Rig(addresses=[ONE, TWO])
+    rig.run(0.01)
+    rig.forget()
+    rig.take(rig.core.trouble(Trouble("key", "refused this robot's key"), rig.now))
+    assert rig.of(Redial) == [Redial(TWO)]
+    assert rig.words() == ["refused this robot's key", f"trying the gateway at {TWO}"]
+    rig.forget()
+    rig.run(0.01)
+    assert len(rig.sent(Hello)) == 1
+    rig.welcome(boot=NEW_GATEWAY)
+    assert rig.words() == [f"connected to the gateway at {TWO} (gateway 1)"]
+
+
+def test_while_nobody_serves_each_round_begins_three_seconds_after_the_last_and_says_nothing_new():
+    rig = Rig(addresses=[ONE, TWO])
+    for _ in range(3000):
+        rig.run(0.01)
+        rig.take(rig.core.trouble(NOBODY, rig.now))
+    assert [dial.address for dial in rig.of(Redial)] == [TWO, ONE] * 9 + [TWO]
+    assert rig.when(Redial(ONE)) == pytest.approx([50.02 + 3.01 * n for n in range(1, 10)], abs=0.1)
+    assert rig.words(warning=True) == ["nobody listens"] * 2, "once for each gateway"
+    assert rig.words(warning=False) == [f"trying the gateway at {TWO}"]
+    assert rig.of(Say) == [Say("no-gateway")]
+
+
+def test_a_gateway_that_says_nothing_is_left_after_two_seconds():
+    rig = Rig(addresses=[ONE, TWO])
+    rig.run(1.9)
+    assert rig.of(Redial) == []
+    rig.run(0.2)
+    assert rig.of(Redial) == [Redial(TWO)]
+
+
+def test_a_gateway_that_is_lost_is_left_and_the_speaker_silenced():
+    rig = served()
+    rig.speaker(1, count=5)
+    rig.run(2.1, beats=False)
+    assert rig.of(Hush) == [Hush()]
+    assert rig.of(Redial) == [Redial(TWO)]
+    assert rig.of(Resubscribe) == [Resubscribe()]
+    assert rig.words(warning=True) == [f"nothing from the gateway at {ONE} for 2.0 s"]
+
+
+def test_a_gateway_that_died_is_left_when_a_dial_fails_and_not_sooner():
+    rig = served()
+    rig.run(0.3, beats=False, mic=True)
+    assert rig.core.welcomed
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    assert not rig.core.welcomed
+    assert rig.of(Redial) == [Redial(TWO)]
+    rig.run(0.01, beats=False)
+    assert rig.sent_at(Hello) == [rig.now]
+
+
+def test_a_gateway_that_hears_no_audio_is_left_for_the_next():
+    rig = served()
+    rig.run(3.2, mic=True, acks=False)
+    assert rig.of(Redial) == [Redial(TWO)]
+
+
+def test_a_gateway_that_is_full_is_left_at_once_and_the_sound_waits_until_all_are():
+    rig = Rig(addresses=[ONE, TWO])
+    rig.tell(Refuse, reason="12 robots are served already")
+    assert (rig.of(Redial), rig.of(Say)) == ([Redial(TWO)], [])
+    assert f"the gateway at {ONE} refused this robot: 12 robots are served already" in rig.words(warning=True)
+    rig.run(0.01)
+    rig.tell(Refuse, reason="12 robots are served already", boot=NEW_GATEWAY)
+    assert rig.of(Say) == [Say("refused")]
+    assert f"the gateway at {TWO} refused this robot: 12 robots are served already" in rig.words(warning=True)
+    rig.forget()
+    rig.run(3.1, beats=False)
+    assert (rig.of(Redial), rig.words()) == ([Redial(ONE)], [])
+
+
+def test_a_robot_stays_where_it_is_served():
+    rig = served()
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    rig.welcome(boot=NEW_GATEWAY)
+    rig.forget()
+    for _ in range(600):
+        rig.run(0.1, beats=False, mic=True)
+        rig.tell(BeatDown, ack=rig.last_seq(), boot=NEW_GATEWAY)
+    assert rig.of(Redial) == []
+    assert rig.core.route.here == TWO
+
+
+def test_a_gateway_that_started_anew_is_not_left():
+    rig = served()
+    rig.tell(Stranger, to_boot=BOOT, boot=NEW_GATEWAY)
+    rig.run(0.2, beats=False)
+    rig.welcome(boot=NEW_GATEWAY)
+    rig.run(1.0, beats=False)
+    assert rig.core.welcomed
+    assert rig.of(Redial) == []
+
+
+def test_two_gateways_that_serve_for_a_moment_only_are_not_hammered():
+    rig = Rig(addresses=[ONE, TWO])
+    for n in range(1000):
+        rig.run(0.01)
+        rig.welcome(boot=f"{n:016x}")
+        rig.run(0.01, beats=False)
+        rig.take(rig.core.trouble(NOBODY, rig.now))
+    assert len(rig.of(Redial)) <= 2 * 20 / 3.0 + 1
+
+
+def test_with_one_gateway_no_trouble_ends_a_welcome():
+    rig = connected(addresses=[ONE])
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    assert rig.core.welcomed
+    assert rig.words() == ["nobody listens"]
+
+
+# --- leaving ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_idle_robot_that_is_told_to_leave_says_goodbye_and_dials_the_next_gateway_at_once():
+    rig = served()
+    rig.tell(Leave, to_boot=BOOT, reason="being stopped")
+    assert len(rig.sent(Bye)) == 1
+    assert rig.of(Redial) == [Redial(TWO)]
+    assert [type(item) for _, item in rig.out if type(item) in (Redial, Send)] == [Send, Redial, Send], "bye, dial, hello"
+    assert f"the gateway at {ONE} asks to leave: being stopped" in rig.words(warning=False)
+    assert rig.words(warning=True) == []
+    rig.welcome(boot=NEW_GATEWAY)
+    assert rig.core.welcomed
+
+
+def test_a_turn_in_progress_is_heard_to_its_end_before_the_robot_leaves():
+    rig = served()
+    rig.tell(State, state="thinking")
+    rig.tell(Leave, to_boot=BOOT, reason="being stopped")
+    rig.run(0.5, mic=True)
+    assert rig.mic_pcm() != [], "it is heard until it leaves"
+    rig.tell(State, state="speaking")
+    rig.speaker(1, count=10)
+    rig.run(0.1)
+    rig.tell(TurnEnd, turn=1)
+    rig.tell(State, state="listening")
+    assert rig.of(Redial) == []
+    rig.run(0.5)
+    assert rig.of(Redial) == [Redial(TWO)]
+    assert [(report.turn, report.complete) for report in rig.sent(Played)] == [(1, True)]
+    assert rig.levels() == [0.5] * 10
+
+
+def test_a_gateway_that_dies_before_the_turn_has_ended_is_left_all_the_same():
+    rig = served()
+    rig.tell(State, state="speaking")
+    rig.speaker(1, count=10)
+    rig.tell(Leave, to_boot=BOOT, reason="being stopped")
+    rig.run(0.1)
+    assert rig.of(Redial) == []
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    assert rig.of(Redial) == [Redial(TWO)]
+    rig.welcome(boot=NEW_GATEWAY)
+    rig.run(1.0, beats=False)
+    assert rig.core.welcomed, "it is the former gateway that was to be left"
+
+
+def test_a_robot_with_one_gateway_leaves_it_and_asks_for_its_successor_at_the_usual_pace():
+    rig = connected()
+    rig.tell(Leave, to_boot=BOOT, reason="being stopped")
+    assert len(rig.sent(Bye)) == 1
+    assert not rig.core.welcomed
+    rig.forget()
+    for _ in range(3):
+        rig.tell(Refuse, reason="being stopped")
+        rig.run(1.0, beats=False)
+    assert len(rig.sent(Hello)) >= 14
+    assert (rig.words(), rig.of(Say), rig.of(Redial)) == ([], [], [])
+    rig.tell(Refuse, reason="no room", boot=NEW_GATEWAY)
+    assert "the gateway refused this robot: no room" in rig.words(warning=True)
+
+
+def test_a_wish_to_leave_that_is_for_another_start_of_the_robot_is_dropped():
+    rig = served()
+    rig.tell(Leave, to_boot=OTHER_BOOT, reason="being stopped")
+    assert (rig.sent(Bye), rig.of(Redial)) == ([], [])

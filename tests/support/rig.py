@@ -4,7 +4,7 @@ import asyncio
 import time
 import wave
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,9 +12,9 @@ import numpy as np
 
 from reachy_gateway.hub import Hub, MakeVoice
 from reachy_link import keys
+from reachy_link.address import Address
 from reachy_link.gateway_end import Bind
 from reachy_link.pcm import Format, Samples, from_pcm16
-from reachy_link.robot_end import Address
 from robot_io.core import Profile
 from robot_io.device import Moment
 from robot_io.runner import Runner
@@ -55,10 +55,10 @@ class Keys:
 
 @asynccontextmanager
 async def running_hub(
-    made: Keys, make_voice: MakeVoice, up_port: int = 0, down_port: int = 0, max_robots: int = 20
+    made: Keys, make_voice: MakeVoice, up_port: int = 0, down_port: int = 0, max_robots: int = 20, host: str = "127.0.0.1"
 ) -> AsyncIterator[Hub]:
     """A gateway on ports of its own."""
-    bind = Bind("127.0.0.1", up_port, down_port)
+    bind = Bind(host, up_port, down_port)
     hub = Hub(made.pair, keys.Keyring(made.gateway_dir), bind, make_voice, max_robots=max_robots, software="test")
     task = asyncio.create_task(hub.run())
     try:
@@ -169,16 +169,21 @@ class RunningRobot:
 
 @asynccontextmanager
 async def running_robot(
-    identity: keys.RobotIdentity, bound: Bind, desk: Desk | None = None, half_duplex_tail_ms: int | None = None
+    identity: keys.RobotIdentity,
+    bound: Bind,
+    desk: Desk | None = None,
+    half_duplex_tail_ms: int | None = None,
+    others: Sequence[Bind] = (),
 ) -> AsyncIterator[RunningRobot]:
-    """A robot that dials a gateway on this machine."""
+    """A robot that dials a gateway on this machine, or others if that does not serve it."""
     desk = desk or Desk()
     boot = np.random.default_rng().bytes(8).hex()
 
     def profile(device: Desk) -> Profile:
         return Profile(identity.robot, boot, device.mic, device.speaker, device.lead_ms, "test", half_duplex_tail_ms)
 
-    runner = Runner(lambda: desk, identity, Address("127.0.0.1", bound.up_port, bound.down_port), profile)
+    address, *more = (Address(bind.host, bind.up_port, bind.down_port) for bind in (bound, *others))
+    runner = Runner(lambda: desk, identity, address, profile, more)
     task = asyncio.create_task(runner.run())
     try:
         yield RunningRobot(runner, desk, task)

@@ -11,9 +11,9 @@ from reachy_link import logs
 from reachy_link.config import fail, load
 from reachy_link.health import HealthServer
 from reachy_link.keys import KeysError, load_robot
-from reachy_link.robot_end import Address
 from robot_io.core import Profile, RobotCore
 from robot_io.device import Button, Device, DeviceError
+from robot_io.route import spread
 from robot_io.runner import Runner
 from robot_io.settings import RobotSettings
 from robot_io.wav_device import WavDevice
@@ -60,9 +60,13 @@ def main() -> int:
             show_transcripts=settings.show_transcripts,
         )
 
-    address = Address(settings.gateway, settings.up_port, settings.down_port)
-    log.info("%s: dialling the gateway at %s", identity.robot, address)
-    return asyncio.run(_run(settings, Runner(make_device, identity, address, profile)))
+    addresses = settings.addresses()
+    if settings.gateway_order == "spread":
+        addresses = spread(identity.robot, addresses)
+    address, *others = addresses
+    beside = f"; if it does not serve: {', '.join(map(str, others))}" if others else ""
+    log.info("%s: dialling the gateway at %s%s", identity.robot, address, beside)
+    return asyncio.run(_run(settings, Runner(make_device, identity, address, profile, others)))
 
 
 async def _run(settings: RobotSettings, runner: Runner) -> int:

@@ -1,11 +1,13 @@
 """What a robot's end of the link decides: hello, liveness, what is sent, played and hushed. Pure: time is passed in."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from reachy_link.address import Address
 from reachy_link.clock import ClockSync
 from reachy_link.messages import (
     Activity,
@@ -16,6 +18,7 @@ from reachy_link.messages import (
     Echo,
     Flush,
     Hello,
+    Leave,
     Mic,
     Phase,
     Played,
@@ -35,6 +38,7 @@ from reachy_link.trouble import Trouble
 from reachy_link.window import AckWindow
 from reachy_link.wire import WireError, check_payload
 from robot_io.device import Moment
+from robot_io.route import ROUND_S, Route
 
 HELLO_S: Final = 0.2
 HELLO_REFUSED_S: Final = 5.0
@@ -82,7 +86,9 @@ class Resubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Redial:
-    """Hang up and dial."""
+    """Hang up and dial, another gateway if one is given."""
+
+    address: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +153,23 @@ class Profile:
 
 
 class RobotCore:
-    """One start of one robot."""
+    """One start of one robot.
 
-    def __init__(self, profile: Profile, now: float) -> None:
+    Args:
+        addresses: The gateways that it may dial, in its order; it is at the first. With one, or none, it stays there.
+    """
+
+    def __init__(self, profile: Profile, now: float, addresses: Sequence[Address] = ()) -> None:
         self._profile = profile
+        self.route = Route(addresses, now)
+        self._astray = False
+        """The gateway here has failed, and the next one's time has not come yet."""
+        self._leaving = False
+        """The gateway here asked the robot to leave, and it has not yet."""
+        self._left = False
+        """It has, and nobody has welcomed it since: what the old gateway still says does not matter."""
+        self._complaints: dict[Address | None, str] = {}
+        """What was said of gateways since the robot was last welcomed."""
         self._tally = Tally()
         self._seq = 0
         self._pending = np.zeros((0, profile.mic.channels), np.float32)
@@ -170,7 +189,6 @@ class RobotCore:
         self._last_resubscribe = self._last_redial = self._last_trouble = now
         self._last_sound = float("-inf")
         self._sounded = False
-        self._trouble: str | None = None
         self._zeros_since: float | None = None
         self._silent = False
         self._spoke_until = float("-inf")
@@ -237,15 +255,13 @@ class RobotCore:
 
     def tick(self, now: float, queued_ms: float) -> list[Out]:
         """What is due by now; ``queued_ms`` is what the device has yet to play."""
-        return self._play(now, queued_ms) + self._link(now)
+        return self._play(now, queued_ms) + self._depart(now) + self._link(now)
 
     def trouble(self, trouble: Trouble, now: float) -> list[Out]:
         """The link could not be made."""
         self._last_trouble = now
-        if trouble.cause == self._trouble:
-            return []
-        self._trouble = trouble.cause
-        return [Log(trouble.words, warning=True)]
+        out = [Log(trouble.words, warning=True)] if self._news(trouble.cause) else []
+        return [*out, *self._elsewhere(now)]
 
     def bad(self, error: WireError) -> list[Out]:
         """A message that is not of this protocol: counted, and logged the first time."""
@@ -302,13 +318,16 @@ class RobotCore:
         """A gateway that started anew counts turns anew, and does not know this robot yet."""
         known = self._gateway_boot is not None
         self._gateway_boot = boot
+        self._left = False
         out: list[Out] = [Log("the gateway has started anew")] if known else []
         return out + self._unwelcome(now)
 
     def _unwelcome(self, now: float) -> list[Out]:
         if self.welcomed:
+            if now - self._since > ROUND_S:
+                self.route.served()
             self._since = now
-        self.welcomed = False
+        self.welcomed = self._leaving = False
         self._last_hello = float("-inf")
         self._window.reset()
         self._clock = ClockSync()
@@ -318,21 +337,27 @@ class RobotCore:
     def _welcome(self, message: Welcome, now: float) -> list[Out]:
         out: list[Out] = []
         if not self.welcomed:
-            out += [Log(f"connected to the gateway ({message.software})"), Notice(Moment.READY)]
+            out += [Log(f"connected to the gateway{self._at()} ({message.software})"), Notice(Moment.READY)]
             if self._sounded:
                 out.append(Say("connected"))
             if self._activity:
                 out.append(self._send(Activity, now, event=self._activity))  # twice is no harm
-        self.welcomed, self.refused, self._trouble, self._sounded = True, "", None, False
+        self.welcomed, self.refused, self._sounded = True, "", False
+        self._astray = self._left = False
+        self._complaints.clear()
         self._since = now
         return out
 
     def _refuse(self, reason: str, now: float) -> list[Out]:
+        if self._left:
+            return []  # hellos are meant for its successor
         out = self._unwelcome(now)
         self._last_hello = now
         if reason != self.refused:
             self.refused = reason
-            out += [Log(f"the gateway refused this robot: {reason}", warning=True), *self._sound("refused", now)]
+            if self._news(reason):
+                out.append(Log(f"the gateway{self._at()} refused this robot: {reason}", warning=True))
+            out += self._elsewhere(now) or self._sound("refused", now)
         return out
 
     def _heard(self, message: Down, payload: bytes, now: float) -> list[Out]:
@@ -345,6 +370,9 @@ class RobotCore:
             case State(state=state, reason=reason):
                 self._heard_us = message.heard_us or self._heard_us
                 return self._state(state, reason, now)
+            case Leave(reason=reason) if not self._leaving:
+                self._leaving = True
+                return [Log(f"the gateway{self._at()} asks to leave: {reason}")]
             case Transcript(who=who, text=text) if self._profile.show_transcripts:
                 return [Log(f"{'person' if who == 'person' else 'reachy'} said: {text}")]
             case BeatDown(echo=echo):
@@ -430,17 +458,21 @@ class RobotCore:
         # A gateway that has refused this robot says so at each hello, and nothing else.
         silent_s = now - self._last_down - (HELLO_REFUSED_S if self.refused else 0.0)
         if self.welcomed and silent_s > LOST_S:
-            out += [Log(f"nothing from the gateway for {silent_s:.1f} s", warning=True), *self._unwelcome(now)]
+            words = f"nothing from the gateway{self._at()} for {silent_s:.1f} s"
+            out += [Log(words, warning=True), *self._unwelcome(now), *self._elsewhere(now)]
         if self.welcomed and (stalled_s := self._window.stalled_s(now)) > REDIAL_S:
             self._last_redial = now
-            words = f"the gateway has confirmed no audio for {stalled_s:.1f} s: dialling anew"
-            out += [Log(words, warning=True), *self._unwelcome(now), Redial()]
+            words = f"the gateway{self._at()} has confirmed no audio for {stalled_s:.1f} s: dialling anew"
+            out += [Log(words, warning=True), *self._unwelcome(now), *(self._elsewhere(now) or [Redial()])]
         if silent_s > RESUBSCRIBE_S and now - self._last_resubscribe > RESUBSCRIBE_S:
             self._last_resubscribe = now
             out.append(Resubscribe())
         if silent_s > LOST_S and now - max(self._last_redial, self._last_trouble) > REDIAL_S:
             self._last_redial = now
             out.append(Redial())
+        unserved_s = min(now - self._since, self.route.here_s(now))
+        if self._astray or (not self.welcomed and not self.refused and unserved_s > LOST_S):
+            out += self._elsewhere(now)
         if not self.welcomed:
             if now - self._last_hello >= (HELLO_REFUSED_S if self.refused else HELLO_S):
                 self._last_hello = now
@@ -451,6 +483,38 @@ class RobotCore:
             self._last_echo = now
             out.append(self._send(BeatUp, now, echo=self._echo))
         return out
+
+    def _depart(self, now: float) -> list[Out]:
+        """Leave a gateway that asked for it, once the turn in progress was heard to its end."""
+        if not self._leaving or self._phase in ("thinking", "speaking") or self._playout.active or self._ending:
+            return []
+        out = [self._send(Bye, now), *self._unwelcome(now)]
+        self._left = True
+        return [*out, *self._elsewhere(now)]
+
+    def _elsewhere(self, now: float) -> list[Out]:
+        """This gateway has failed: go on to the next, at once or as soon as it may be. Where there is no other: nothing."""
+        if not self.route.several:
+            return []
+        out = self._unwelcome(now) if self.welcomed else []
+        self._astray = not self.route.onward(now)
+        if self._astray:
+            return out
+        self.refused, self._gateway_boot, self._left = "", None, False
+        self._last_hello = float("-inf")
+        self._last_down = self._last_resubscribe = self._last_redial = self._last_trouble = now
+        if self.route.here not in self._complaints:
+            out.append(Log(f"trying the gateway{self._at()}"))
+        return [*out, Redial(self.route.here)]
+
+    def _news(self, complaint: str) -> bool:
+        """Whether this is not what was said of the gateway here last."""
+        said, self._complaints[self.route.here] = self._complaints.get(self.route.here), complaint
+        return said != complaint
+
+    def _at(self) -> str:
+        """Where, if that needs to be said."""
+        return f" at {self.route.here}" if self.route.several else ""
 
     def _hello(self, now: float) -> Send:
         profile = self._profile

@@ -5,8 +5,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from reachy_link.address import Address
 from reachy_link.keys import RobotIdentity
-from reachy_link.robot_end import Address, RobotEnd
+from reachy_link.robot_end import RobotEnd
 from reachy_link.trouble import Trouble
 from reachy_link.wire import WireError, pack_up, unpack_down
 from robot_io.core import Hush, Log, Notice, Out, Play, Profile, Redial, Resubscribe, RobotCore, Say, Send
@@ -25,16 +26,23 @@ class Runner:
 
     Args:
         make_device: Makes the device, and makes it anew when it was lost.
+        address: The gateway that is dialled first.
         profile: What the core is told; formats and lead are the device's own.
+        others: Gateways to go to when one does not serve, in this order.
     """
 
     def __init__(
-        self, make_device: Callable[[], Device], identity: RobotIdentity, address: Address, profile: Callable[[Device], Profile]
+        self,
+        make_device: Callable[[], Device],
+        identity: RobotIdentity,
+        address: Address,
+        profile: Callable[[Device], Profile],
+        others: Sequence[Address] = (),
     ) -> None:
         self._make_device = make_device
         self._device = make_device()
         self._now = time.monotonic
-        self.core = RobotCore(profile(self._device), self._now())
+        self.core = RobotCore(profile(self._device), self._now(), (address, *others))
         self._playing = False
         self._identity = identity
         self._address = address
@@ -45,7 +53,8 @@ class Runner:
         """How the robot stands, for health: the loop turns, and the gateway knows it."""
         ok = self._now() - self._ticked < 2.0  # noqa: PLR2004
         well = ok and self._playing and self.core.welcomed
-        return {"ok": well, "loop": ok, "device": self._playing, "welcomed": self.core.welcomed, "counts": self.core.counts}
+        told = {"ok": well, "loop": ok, "device": self._playing, "welcomed": self.core.welcomed, "counts": self.core.counts}
+        return told | {"gateway": str(self.core.route.here)}
 
     def push(self, button: Button) -> None:
         """The button to talk is pressed or released, whatever it is."""
@@ -135,8 +144,8 @@ class Runner:
                     self._device.notice(moment)
                 case Resubscribe():
                     self._link.resubscribe()
-                case Redial():
-                    self._link.redial()
+                case Redial(address):
+                    self._link.redial(address)
                 case Log(words, warning):
                     log.log(logging.WARNING if warning else logging.INFO, "%s: %s", self._identity.robot, words)
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from reachy_link.address import Address, parse
 from reachy_link.config import Settings
 
 
@@ -16,10 +17,12 @@ class RobotSettings(Settings):
 
     device: Literal["wav", "reachy"] = "reachy"
     """``wav`` is a virtual robot, ``reachy`` the real one."""
-    gateway: str = Field(default="127.0.0.1", min_length=1)
-    """The host where the gateway listens."""
     up_port: int = Field(default=5555, ge=1, le=65535)
     down_port: int = Field(default=5556, ge=1, le=65535)
+    gateway: str = "127.0.0.1"
+    """Where the gateways listen, with commas: ``host``, ``host:UP`` or ``host:UP+DOWN``; the ports above if not given."""
+    gateway_order: Literal["spread", "given"] = "spread"
+    """In which order they are tried: ``spread`` is one of the robot's own, so that a fleet spreads."""
     half_duplex: bool = False
     """Send silence while the robot speaks: for a robot that would hear itself."""
     half_duplex_tail_ms: int = Field(default=300, ge=0, le=5000)
@@ -36,3 +39,13 @@ class RobotSettings(Settings):
     """``wav``: how long an answer may take to end before the next utterance; short means barge-in."""
     push_to_talk: bool = False
     """``wav``: hold the button to talk while an utterance is spoken, for a persona whose VAD is manual."""
+
+    @field_validator("gateway")
+    @classmethod
+    def _can_be_read(cls, text: str, info: ValidationInfo) -> str:
+        parse(text, info.data.get("up_port", 5555), info.data.get("down_port", 5556))
+        return text
+
+    def addresses(self) -> list[Address]:
+        """The gateways, as they were given."""
+        return parse(self.gateway, self.up_port, self.down_port)

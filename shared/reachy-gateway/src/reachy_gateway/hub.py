@@ -6,7 +6,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from reachy_gateway.conversation import WORDS_MAX, Conversation, Log, Out, Tell, TurnOver
@@ -17,11 +17,28 @@ from reachy_gateway.voice import Voice, VoiceEvent
 from reachy_link.bucket import Arrival, TokenBucket
 from reachy_link.gateway_end import Bind, GatewayEnd
 from reachy_link.keys import KeyPair, Keyring
-from reachy_link.messages import Activity, Bye, Down, Flush, Hello, Mic, Played, Refuse, Speaker, Stranger, Up, Welcome
+from reachy_link.messages import (
+    Activity,
+    Bye,
+    Down,
+    Flush,
+    Hello,
+    Leave,
+    Mic,
+    Played,
+    Refuse,
+    Speaker,
+    Stranger,
+    Up,
+    Welcome,
+)
 from reachy_link.tally import Tally
 from reachy_link.wire import WireError, check_payload
 
 log = logging.getLogger(__name__)
+
+STOPPING: Final = "this gateway is being stopped"
+DRAIN_LOOK_S: Final = 0.05
 
 MakeVoice = Callable[[str], Voice]
 """Makes a voice for the robot of that name."""
@@ -42,6 +59,7 @@ class Robot:
         self.peer = peer
         self.away = False
         self.since = hub.now()
+        self._asked_to_leave = False
         self._hub = hub
         self._loop = asyncio.get_running_loop()
         self._conversation: Conversation | None = None
@@ -91,6 +109,13 @@ class Robot:
         with self._boundary():
             if self._conversation:
                 self._carry_out(self._conversation.introduce(now))
+
+    def leave(self, *, at_once: bool) -> None:
+        """Ask the robot to leave, once; while the person speaks only if it must be at once."""
+        if self._asked_to_leave or (self._conversation and self._conversation.gate.speaking and not at_once):
+            return
+        self._asked_to_leave = True
+        self._hub.publish(self.peer.make(Leave, self._hub.now(), to_boot=self.peer.boot, reason=STOPPING))
 
     def on_up(self, message: Up, payload: bytes) -> None:
         """Take a message that the peer let pass."""
@@ -224,6 +249,8 @@ class Hub:
         self._answered: dict[str, float] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self.looked_around = self.now()
+        self._stop_by: float | None = None
+        self._stopping = asyncio.Event()
         self._end = GatewayEnd(keys, ring, bind, self)
         self.bound = self._end.bound
 
@@ -233,12 +260,15 @@ class Hub:
         return self._ring.names
 
     async def run(self) -> None:
-        """Serve until cancelled."""
+        """Serve until cancelled, or until drained."""
         for problem in self._ring.problems:
             log.warning("%s", problem)
         try:
-            while True:
-                await asyncio.sleep(1.0)
+            while not self._drained():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(
+                        asyncio.sleep(DRAIN_LOOK_S) if self._stop_by is not None else self._stopping.wait(), 1.0
+                    )
                 self._ring.reload()
                 self._look_around()
         finally:
@@ -251,6 +281,20 @@ class Hub:
     def connected(self) -> list[tuple[str, str, float]]:
         """Robot, key, and since when (seconds since 1970) of every key that is connected; for any thread."""
         return self._end.connected()
+
+    def drain(self, for_s: float) -> None:
+        """Stop: welcome nobody, tell robots to leave, and let turns in progress go on for so long at most."""
+        self._stop_by = self.now() + for_s
+        self._stopping.set()
+
+    def _drained(self) -> bool:
+        """Whether nothing is left to do for a gateway that is being stopped."""
+        if self._stop_by is None:
+            return False
+        over = self.now() >= self._stop_by
+        for robot in self.robots.values():
+            robot.leave(at_once=over)
+        return over or not self.robots
 
     def publish(self, message: Down, payload: bytes = b"") -> bool:
         """Send to a robot; false, and counted, if its queue is full."""
@@ -323,6 +367,9 @@ class Hub:
 
     def _hello(self, peer: Peer, *, restarted: bool) -> None:
         robot = self.robots.get(peer.robot)
+        if self._stop_by is not None:
+            self._refuse(peer, STOPPING, peer.boot)
+            return
         if robot is None and len(self.robots) >= self.max_robots:
             self._refuse(peer, f"this gateway serves {self.max_robots} robots already (GATEWAY_MAX_ROBOTS)", peer.boot)
             return

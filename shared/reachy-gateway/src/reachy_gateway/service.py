@@ -94,12 +94,23 @@ async def _serve(
     admitted = ", ".join(ring.robots) or "none yet (reachy-keys admit)"
     log.info("listening on ports %d and %d; public key %s; admitted: %s", *hub.bound[1:], keys.public.decode(), admitted)
     task = asyncio.current_task()
+    asked = False
+
+    def stop() -> None:
+        nonlocal asked
+        if asked and task:
+            task.cancel()
+            return
+        asked = True
+        log.info("stopped by a signal: turns may go on for %g s; a second signal ends them at once", settings.drain_s)
+        hub.drain(settings.drain_s)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel if task else exit)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     try:
         await hub.run()
     except asyncio.CancelledError:
-        log.info("stopped by a signal")
+        log.info("stopped at once by a second signal")
     finally:
         if watch:
             watch.cancel()

@@ -24,6 +24,9 @@ class GatewaySettings(Settings):
     robot_bytes_per_s: int = Field(default=500_000, ge=50_000, le=1_500_000)
     """How many bytes one robot may send. A microphone at 48 kHz in stereo takes 200 000."""
 
+    drain_s: float = Field(default=2.0, ge=0, le=600)
+    """How long turns in progress may go on when the gateway is stopped; whatever supervises it must wait for longer."""
+
     def bind(self) -> Bind:
         """Where the link listens."""
         return Bind(self.host, self.up_port, self.down_port)

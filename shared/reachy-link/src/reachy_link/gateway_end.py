@@ -139,6 +139,7 @@ class GatewayEnd:
         self._context.destroy(linger=0)
 
     def _bind(self, socket: SyncSocket, host: str, port: int) -> int:
+        socket.ipv6 = host.startswith("[")
         socket.bind(f"tcp://{host}:{port}")
         endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT)
         return int(endpoint.rpartition(":")[2])

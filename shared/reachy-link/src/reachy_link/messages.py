@@ -148,6 +148,13 @@ class Stranger(_Down):
     kind: Literal["stranger"] = "stranger"
 
 
+class Leave(_Down):
+    """The gateway is being stopped: finish the turn in progress, and go. ``to_boot`` is set. No payload."""
+
+    kind: Literal["leave"] = "leave"
+    reason: Words
+
+
 class Speaker(_Down):
     """A chunk for the speaker. Payload: s16le, interleaved, in the hello's ``speaker`` format."""
 
@@ -200,7 +207,7 @@ class BeatDown(_Down):
 
 
 Up = Hello | Mic | Activity | Played | BeatUp | Bye
-Down = Welcome | Refuse | Stranger | Speaker | TurnEnd | Flush | State | Transcript | BeatDown
+Down = Welcome | Refuse | Stranger | Leave | Speaker | TurnEnd | Flush | State | Transcript | BeatDown
 
 UP: TypeAdapter[Up] = TypeAdapter(Annotated[Up, Field(discriminator="kind")])
 DOWN: TypeAdapter[Down] = TypeAdapter(Annotated[Down, Field(discriminator="kind")])

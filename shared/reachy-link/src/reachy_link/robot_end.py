@@ -3,25 +3,17 @@
 import asyncio
 import errno
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import zmq
 
+from reachy_link.address import Address
 from reachy_link.keys import RobotIdentity
 from reachy_link.sockets import Drain, Inbox, Monitor, SyncSocket, set_dialer
 from reachy_link.trouble import Trouble
 from reachy_link.wire import Parts, down_topic
 
-
-class Address(NamedTuple):
-    """Where a gateway listens."""
-
-    host: str
-    up_port: int = 5555
-    down_port: int = 5556
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.up_port}+{self.down_port}"
+__all__ = ["Address", "RobotEnd"]
 
 
 class RobotEnd:
@@ -36,6 +28,7 @@ class RobotEnd:
     """
 
     REDIAL_S: Final = (0.5, 1.0, 2.0, 4.0)
+    GOODBYE_MS: Final = 50
 
     def __init__(
         self,
@@ -49,13 +42,17 @@ class RobotEnd:
         self._on_parts = on_parts
         self._on_trouble = on_trouble
         self._context = zmq.Context(io_threads=1)
+        self._topic = down_topic(identity.robot)
+        self._open()
+
+    def _open(self) -> None:
+        """Make the sockets, and dial."""
         self._up: SyncSocket = self._context.socket(zmq.PUB)
         self._down: SyncSocket = self._context.socket(zmq.SUB)
-        self._topic = down_topic(identity.robot)
         for socket in (self._up, self._down):
-            set_dialer(socket, identity.keys, identity.gateway_public)
+            set_dialer(socket, self._identity.keys, self._identity.gateway_public)
         self._down.subscribe(self._topic)
-        self._lines = [_Line(self, self._up, address.up_port), _Line(self, self._down, address.down_port)]
+        self._lines = [_Line(self, self._up, self.address.up_port), _Line(self, self._down, self.address.down_port)]
         self._inbox = Inbox(self._down)
         self._drain = Drain(self._down, self._ready)
 
@@ -71,17 +68,30 @@ class RobotEnd:
         self._down.subscribe(self._topic)
 
     def redial(self, address: Address | None = None) -> None:
-        """Hang up and dial, another gateway if one is given."""
-        self.address = address or self.address
-        for line, port in zip(self._lines, self.address[1:], strict=True):
-            line.redial(f"tcp://{self.address.host}:{port}")
+        """Hang up and dial, another gateway if one is given.
+
+        Another one is dialled with new sockets: whatever the old ones still hold or tell is of the gateway before, whose
+        goodbye has a moment to leave.
+        """
+        if address is None or address == self.address:
+            for line in self._lines:
+                line.redial()
+            return
+        self.address = address
+        self._hang_up()
+        for socket in (self._up, self._down):
+            socket.close(linger=self.GOODBYE_MS)
+        self._open()
 
     def close(self) -> None:
         """Hang up; what was not sent yet is gone."""
+        self._hang_up()
+        self._context.destroy(linger=0)
+
+    def _hang_up(self) -> None:
         self._drain.close()
         for line in self._lines:
             line.close()
-        self._context.destroy(linger=0)
 
     def _ready(self) -> bool:
         try:
@@ -148,15 +158,18 @@ class _Line:
         self._connected = False
         self._shaking = False
         """A connection was made, and its handshake is not over."""
+        self._fell = False
+        """The connection has just ended: that libzmq will dial again is no failed dial yet."""
+        socket.ipv6 = end.address.host.startswith("[")
         self._dial()
 
-    def redial(self, endpoint: str) -> None:
+    def redial(self) -> None:
         self._hang_up()
-        self._endpoint = endpoint
         self._failures = 0
         self._dial()
 
     def close(self) -> None:
+        self._connected = False
         if self._timer:
             self._timer.cancel()
         self._monitor.close()
@@ -179,13 +192,14 @@ class _Line:
         # What speaks, but not ZMTP, is hung up on without a word about its handshake, and not dialled again.
         broken = event == zmq.EVENT_DISCONNECTED and self._shaking
         self._shaking = event == zmq.EVENT_CONNECTED
-        if event == zmq.EVENT_DISCONNECTED and not broken:
+        fell, self._fell = self._fell, event == zmq.EVENT_DISCONNECTED
+        if (self._fell and not broken) or (fell and event == zmq.EVENT_CONNECT_RETRIED):
             return
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._failures = 0
         if trouble := self._end.explain(event, value, self._endpoint.removeprefix("tcp://")):
             self._end.failed(trouble)
-        if broken or event in self.HANDSHAKE_FAILURES:
+        if broken or (event in self.HANDSHAKE_FAILURES and self._connected):
             self._hang_up()
             delay_s = RobotEnd.REDIAL_S[min(self._failures, len(RobotEnd.REDIAL_S) - 1)]
             self._failures += 1

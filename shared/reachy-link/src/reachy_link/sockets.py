@@ -136,6 +136,7 @@ class Monitor:
         """Stop monitoring; called before the socket is closed."""
         self._drain.close()
         self._socket.disable_monitor()
+        self._pair.close()
 
     def _ready(self) -> bool:
         try:

@@ -1,0 +1,103 @@
+"""A gateway that is stopped: turns in progress are heard to their end, and robots go on at another, or at its successor."""
+
+import signal
+import time
+from pathlib import Path
+
+from processes import free_ports, gateway_process
+from rig import Keys, faults, read_wav, running_hub, running_robot
+
+from gemini_live_sim.behaviour import Behaviour
+from gemini_live_sim.server import serve
+from mock_gateway.voice import MockVoice
+from reachy_link.gateway_end import Bind
+
+NUMBERS = [read_wav(Path(__file__).parent / "data" / f"number-{n}.wav") for n in (1, 2, 3)]
+
+
+async def test_an_answer_in_progress_is_heard_to_its_end_and_the_other_gateway_answers_the_next_question(tmp_path):
+    made, one, two = Keys(tmp_path, "reachy-1"), free_ports(), free_ports()
+    async with serve() as sim:
+        sim.behaviour = Behaviour(mode="echo")
+        binds = Bind("127.0.0.1", *one), Bind("127.0.0.1", *two)
+        with gateway_process(made, one, sim, GATEWAY_DRAIN_S=15) as first, gateway_process(made, two, sim) as second:
+            processes = {one: first, two: second}
+            async with running_robot(made.robot("reachy-1"), binds[0], others=binds[1:]) as robot:
+                await robot.welcomed()
+                if robot.core.route.here[1:] != one:  # it came to listen later: the other one sends the robot there
+                    processes[two].kill()
+                    await robot.desk.until(lambda: robot.core.welcomed and robot.core.route.here[1:] == one)
+                    with gateway_process(made, two, sim):
+                        await drained(robot, first, two)
+                else:
+                    await drained(robot, first, two)
+
+
+async def drained(robot, first, two) -> None:
+    robot.desk.say(NUMBERS[0])
+    await robot.desk.until(lambda: len(robot.desk.played) > 8000)
+    first.send_signal(signal.SIGTERM)
+    await robot.answered(1)
+    assert robot.core.summary[0].complete
+    assert faults(robot.desk.played[:, 0], NUMBERS[0][:, 0]) == []
+    await robot.desk.until(lambda: robot.core.welcomed and robot.core.route.here[1:] == two)
+    assert first.wait(timeout=3) == 0
+    before = len(robot.desk.played)
+    robot.desk.say(NUMBERS[1])
+    await robot.answered(2)
+    assert faults(robot.desk.played[before:, 0], NUMBERS[1][:, 0]) == []
+
+
+async def test_a_gateway_waits_no_longer_than_it_may_and_a_second_signal_ends_it_at_once(tmp_path):
+    made, ports = Keys(tmp_path, "reachy-1"), free_ports()
+    async with serve() as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports)) as robot:
+        sim.behaviour = Behaviour(mode="tone", tone_ms=20_000)
+        for drain_s, signals, least_s, most_s in ((1.0, 1, 1.0, 2.5), (600.0, 2, 0.0, 1.5), (0.0, 1, 0.0, 1.5)):
+            with gateway_process(made, ports, sim, GATEWAY_DRAIN_S=drain_s) as process:
+                await robot.welcomed()
+                turns = len(robot.core.summary)
+                before = len(robot.desk.handed)
+                robot.desk.say(NUMBERS[0])
+                await robot.desk.until(lambda n=before: len(robot.desk.handed) > n + 10)
+                asked = time.monotonic()
+                for n in range(signals):
+                    process.send_signal(signal.SIGTERM)
+                    seen_s = asked + 0.2 * (n + 1)  # one signal that is pending hides the next
+                    await robot.desk.until(lambda at=seen_s: time.monotonic() > at)
+                assert process.wait(timeout=5) == 0
+                assert least_s <= time.monotonic() - asked < most_s
+            await robot.desk.until(lambda n=turns: len(robot.core.summary) > n)
+            assert not robot.core.summary[-1].complete
+
+
+async def test_a_gateway_that_is_stopped_sends_idle_robots_away_at_once_and_welcomes_nobody(tmp_path):
+    made = Keys(tmp_path, "reachy-1", "reachy-2")
+    async with running_hub(made, lambda _: MockVoice()) as one, running_hub(made, lambda _: MockVoice()) as two:
+        async with running_robot(made.robot("reachy-1"), one.bound, others=[two.bound]) as idle:
+            await idle.welcomed()
+            asked = time.monotonic()
+            one.drain(60.0)
+            await idle.desk.until(lambda: "reachy-1" in two.robots)
+            assert time.monotonic() - asked < 2.0
+        assert one.robots == {}
+
+
+async def test_who_talks_when_the_gateway_is_stopped_is_answered_first_and_its_successor_welcomes_the_robot(tmp_path):
+    made, (up_port, down_port) = Keys(tmp_path, "reachy-1", "reachy-2"), free_ports()
+    async with running_robot(made.robot("reachy-1"), Bind("127.0.0.1", up_port, down_port)) as robot:
+        async with running_hub(made, lambda _: MockVoice(), up_port, down_port) as hub:
+            await robot.welcomed()
+            robot.desk.say(NUMBERS[0])
+            await robot.desk.until(lambda: hub.robots["reachy-1"]._conversation.gate.speaking)
+            hub.drain(60.0)
+            async with running_robot(made.robot("reachy-2"), hub.bound) as late:
+                await late.desk.until(lambda: late.core.refused)
+                assert late.core.refused == "this gateway is being stopped"
+            await robot.answered(1)
+            assert robot.core.summary[0].complete
+            await robot.desk.until(lambda: not robot.core.welcomed)
+        async with running_hub(made, lambda _: MockVoice(), up_port, down_port) as successor:
+            began = time.monotonic()
+            await robot.welcomed()
+            assert time.monotonic() - began < 1.5
+            assert list(successor.robots) == ["reachy-1"]
