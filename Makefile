@@ -1,9 +1,12 @@
 # make demo     a whole conversation on this machine, without Docker, robot, key or cloud
 # make test     everything that this machine can test; its last lines say what did not run and how to make it run
-# make sessions the session manager through every failure, against the simulator, in real time: minutes
+# make sessions of these, only the session manager through every failure, in real time: five minutes
 # make attacks  what strangers and hostile robots do to a running gateway: minutes
 # make check    format, lint and types
 # make bench    the latency table
+# make hostile  a million malformed messages, and what a robot that talks notices of it: ten minutes
+# make fuzz     every reader of bytes from outside, coverage-guided, SECONDS=60 each
+# make scan     the locked packages and the images: what was withdrawn, what is out of date, what a file may do
 # make lock     compile the hash-locked requirements anew
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +14,7 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard shared/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := $(wildcard shared/*/src services/*/src)
 
-.PHONY: demo test sessions attacks check bench lock clean
+.PHONY: demo test sessions attacks check bench hostile fuzz scan lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
@@ -33,6 +36,16 @@ check: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python bench/latency.py
+
+hostile: $(VENV)/ready
+	$(BIN)/python bench/hostile.py
+
+fuzz: $(VENV)/ready
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements/fuzz.txt
+	tests/fuzz/run $(SECONDS)
+
+scan: $(VENV)/ready
+	$(BIN)/python tools/scan.py
 
 lock: $(VENV)/ready
 	PATH=$(BIN):$$PATH requirements/compile $(ARGS)

@@ -13,11 +13,11 @@ COPY services/${SERVICE}/requirements.txt requirements.txt
 RUN uv pip install --no-cache --require-hashes -r requirements.txt
 COPY shared shared
 COPY services/${SERVICE} services/${SERVICE}
-RUN uv pip install --no-cache --no-sources --no-build-isolation --no-deps shared/reachy-link shared/reachy-gateway services/${SERVICE}
+RUN uv pip install --no-cache --no-sources --no-build-isolation --no-deps shared/reachy-link shared/reachy-gateway services/${SERVICE} && rm -f /venv/.lock
 
 FROM ${BASE}
 ARG SERVICE=gemini-gateway
-RUN groupadd --gid 10001 reachy && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin reachy \
+RUN find / -xdev -type f -perm /6000 -exec chmod a-s {} + && groupadd --gid 10001 reachy && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin reachy \
  && install -d -o reachy -g reachy /keys /data \
  && ln -s /venv/bin/${SERVICE} /usr/local/bin/gateway
 COPY --from=builder /venv /venv

@@ -14,10 +14,10 @@ def office(tmp_path):
     """Makes what the voices of a gateway share, for a simulator."""
     ledgers = []
 
-    def make(sim, persona: Persona | None = None, **changes) -> Voices:
+    def make(sim, persona: Persona | None = None, gateway: Gateway | None = None, **changes) -> Voices:
         endpoint = Endpoint("the simulator", SecretStr("test-key"), sim.url, sim.root_path)
         ledgers.append(Ledger(tmp_path / "ledger.sqlite"))
-        return Voices(lambda: endpoint, Personas(persona or Persona(), {}, Gateway(), {}), ledgers[-1], **changes)
+        return Voices(lambda: endpoint, Personas(persona or Persona(), {}, gateway or Gateway(), {}), ledgers[-1], **changes)
 
     yield make
     for ledger in ledgers:

@@ -50,7 +50,7 @@ def test_the_example_as_it_is_changes_nothing(monkeypatch):
 def test_the_example_of_a_robots_file_is_a_good_one_and_shows_the_defaults():
     personas, problems = read(ROOT / "config" / "robots.example.toml")
     assert problems == []
-    changed = {"language": "en-US", "budget_usd_per_day": personas.default.budget_usd_per_day}
+    changed = {"budget_usd_per_day": personas.default.budget_usd_per_day}
     changed["instruction"] = personas.default.instruction
     assert personas.default == Persona(**changed)
     assert " ".join(personas.default.instruction.split()) == Persona().instruction

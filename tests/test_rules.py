@@ -19,9 +19,9 @@ MAY_IMPORT_OF_OURS = {
     "gemini_live_sim": set(),
 }
 NEVER = {
-    "reachy_link": {"soxr", "google", "reachy_mini"},
+    "reachy_link": {"soxr", "google", "reachy_mini", "prometheus_client"},
     "reachy_gateway": {"google", "reachy_mini"},
-    "robot_io": {"google", "soxr"},
+    "robot_io": {"google", "soxr", "prometheus_client"},
     "gemini_gateway": {"reachy_mini"},
     "mock_gateway": {"google", "reachy_mini"},
     "gemini_live_sim": {"google", "reachy_mini"},
@@ -29,9 +29,20 @@ NEVER = {
 ONLY_IN = {("reachy_mini", "robot_io"): {"reachy_device"}, ("google", "gemini_gateway"): {"live"}}
 PURE = {
     "reachy_link": {"address", "bucket", "clock", "messages", "pcm", "playout", "tally", "trouble", "window", "wire"},
-    "reachy_gateway": {"audio", "conversation", "limits", "pacer", "peer", "speech_gate", "turns", "voice"},
+    "reachy_gateway": {
+        "audio",
+        "conversation",
+        "latency",
+        "limits",
+        "numbers",
+        "pacer",
+        "peer",
+        "speech_gate",
+        "turns",
+        "voice",
+    },
     "robot_io": {"core", "device", "route", "sounds"},
-    "gemini_gateway": {"events", "outage", "personas", "session", "usage"},
+    "gemini_gateway": {"events", "gaps", "outage", "personas", "session", "usage"},
 }
 IMPURE = {"zmq", "asyncio", "time", "socket", "threading", "os", "random", "secrets", "logging"}
 

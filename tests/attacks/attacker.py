@@ -120,6 +120,63 @@ def spam(identity, up, down, seconds):
     return n
 
 
+def hoard(identity, up, down, seconds):
+    """Connections of one admitted key, as many as there may be: half of them subscribed, half without a word."""
+    held = []
+    for n in paced(seconds, 100):
+        if n < 120:
+            held.append(dial(zmq.SUB if n % 2 else zmq.PUB, identity, down if n % 2 else up))
+            if n % 2:
+                held[-1].subscribe(b"reachy-2/down")
+        held[n % len(held)].poll(0)  # lets the socket take up its connection
+    return len(held)
+
+
+def restless(identity, up, down, seconds):
+    """A new start of the robot with every message: each begins a conversation."""
+    pub = dial(zmq.XPUB, identity, up)
+    connected(pub)
+    pcm = {"rate_hz": 16000, "channels": 2}
+    sent = 0
+    for sent in paced(seconds, 150):
+        hello = header(kind="hello", boot=secrets.token_hex(8), mic=pcm, speaker=pcm, lead_ms=40, software=f"\x1b[2J\n{sent}")
+        pub.send_multipart([b"reachy-2/up", hello, b""], zmq.NOBLOCK)
+    return sent
+
+
+def talkative(identity, up, down, seconds):
+    """Reports of turns that never were: each would be a line in the gateway's log."""
+    pub = dial(zmq.XPUB, identity, up)
+    connected(pub)
+    pcm = {"rate_hz": 16000, "channels": 2}
+    pub.send_multipart([b"reachy-2/up", header(kind="hello", mic=pcm, speaker=pcm, lead_ms=40), b""])
+    sent = 0
+    for sent in paced(seconds, 150):
+        played = header(kind="played", seq=sent + 1, turn=sent, played_ms=1, complete=True)
+        pub.send_multipart([b"reachy-2/up", played, b""], zmq.NOBLOCK)
+    return sent
+
+
+def slow(identity, up, down, seconds):
+    """Asks for as much as it may and reads none of it, on several connections."""
+    subs = []
+    for _ in range(6):
+        sub = zmq.Context.instance().socket(zmq.SUB)
+        set_dialer(sub, identity.keys, identity.gateway_public)
+        sub.rcvhwm, sub.rcvbuf = 1, 4096
+        sub.subscribe(b"reachy-2/down")
+        sub.connect(f"tcp://127.0.0.1:{down}")
+        subs.append(sub)
+    pub = dial(zmq.XPUB, identity, up)
+    connected(pub)
+    pcm = {"rate_hz": 16000, "channels": 2}
+    sent = 0
+    for sent in paced(seconds, 180):
+        hello = header(kind="hello", seq=sent, t_us=time.monotonic_ns() // 1000, mic=pcm, speaker=pcm, lead_ms=40)
+        pub.send_multipart([b"reachy-2/up", hello, b""], zmq.NOBLOCK)
+    return sent
+
+
 def storm(identity, up, down, seconds):
     """Handshakes, one after the other, on both ports."""
     done = 0

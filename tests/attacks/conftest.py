@@ -7,7 +7,6 @@ import resource
 import signal
 import socket
 import sys
-import urllib.error
 import urllib.request
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -45,7 +44,7 @@ class Gateway:
             try:
                 with urllib.request.urlopen(f"http://127.0.0.1:{self._health}/healthz", timeout=2) as response:
                     return json.load(response)
-            except urllib.error.URLError:
+            except OSError:
                 return {"ok": False, "robots": [], "counts": {}}
 
         return await asyncio.to_thread(ask)
@@ -63,6 +62,10 @@ class Gateway:
     @property
     def memory_mb(self):
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+
+    @property
+    def descriptors(self):
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     @property
     def said(self):
@@ -90,7 +93,7 @@ class Gateway:
 
 @pytest.fixture
 def made(tmp_path):
-    return Keys(tmp_path, "reachy-1", "reachy-2")
+    return Keys(tmp_path, "reachy-1", "reachy-2", "reachy-3")
 
 
 @pytest.fixture

@@ -8,8 +8,10 @@ import sys
 import time
 
 from mock_gateway.__main__ import main
+from reachy_gateway import hub
 from reachy_gateway.limits import Limits
 from reachy_link import gateway_end
+from reachy_link.bucket import Rate
 from reachy_link.connections import Connections
 from reachy_link.gateway_end import Arrival, GatewayEnd
 from reachy_link.keys import Keyring
@@ -101,6 +103,16 @@ def no_handshake_limit():
     gateway_end.set_listener = patient
 
 
+def no_start_limit():
+    """A robot may begin as many conversations as it likes."""
+    Limits.may_start = lambda *_: True
+
+
+def no_line_limit():
+    """A robot may fill the log."""
+    hub.LINES = Rate(1e9, 1e9)
+
+
 DEFENCES = {
     "curve": no_curve,
     "admission": no_admission,
@@ -110,6 +122,8 @@ DEFENCES = {
     "hanging up": no_hanging_up,
     "limits": no_limits,
     "handshake limit": no_handshake_limit,
+    "start limit": no_start_limit,
+    "line limit": no_line_limit,
 }
 
 if __name__ == "__main__":

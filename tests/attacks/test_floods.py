@@ -40,13 +40,13 @@ async def test_malformed_messages_at_2000_a_second(gateway, victim):
     async with gateway() as real, victim(real) as robot:
         await robot.talks()
         before_mb = real.memory_mb
-        sent, noticed = await beside(robot, real.attack("malformed", "reachy-2", 20))
+        sent, noticed = await beside(robot, real.attack("malformed", "reachy-2", 12))
         grown_mb = real.memory_mb - before_mb
         print(f"\n{sent} malformed messages: the victim's p99 {robot.p99_ms:.0f} ms, memory {grown_mb:+.1f} MB")  # noqa: T201
         assert noticed == ([], {})
         assert robot.p99_ms < 100
         assert grown_mb < 5
-        assert await real.counted("flood", "reachy-2") > 20000
+        assert await real.counted("flood", "reachy-2") > 12000
 
 
 class TestAMessageOfVeryManyParts:
@@ -130,7 +130,7 @@ class TestRefusedSubscriptions:
             before_mb = open_gateway.memory_mb
             await open_gateway.attack("spam", "reachy-2", 4)
             await open_gateway.until(lambda health: health["counts"].get("subscription reachy-2", 0) > 5000)
-            assert open_gateway.memory_mb - before_mb > 25
+            assert open_gateway.memory_mb - before_mb > 50
 
     async def test_are_hung_up_on_before_they_do(self, gateway, victim):
         async with gateway() as real, victim(real) as robot:
@@ -141,7 +141,7 @@ class TestRefusedSubscriptions:
             print(f"\nsubscription spam: {grown_mb:+.1f} MB, {(await real.health())['counts']}")  # noqa: T201
             assert noticed == ([], {})
             assert await real.counted("hung_up", "reachy-2") >= 1
-            assert grown_mb < 25
+            assert grown_mb < 40, "a few MB at most on a calm machine; on a busy one a burst is taken in before it is looked at"
 
 
 async def test_a_storm_of_handshakes_by_strangers(gateway, victim):
@@ -171,7 +171,89 @@ class TestConnectionsThatSayNothing:
                 await newcomer.talks()
 
 
+class TestConnectionsOfAnAdmittedKey:
+    """60 to each port: they outlive the handshake's limit, and each that is subscribed gets every message once more."""
+
+    async def test_are_held_for_good_if_nobody_hangs_up(self, gateway):
+        async with gateway("hanging up") as open_gateway:
+            before = open_gateway.descriptors
+            task = asyncio.create_task(open_gateway.attack("hoard", "reachy-2", 5))
+            await open_gateway.until(lambda _: open_gateway.descriptors - before > 115)
+            await task
+
+    async def test_are_ended_beyond_a_few_and_newcomers_get_in(self, gateway, victim):
+        async with gateway(descriptors=150) as real, victim(real) as robot:
+            task = asyncio.create_task(real.attack("hoard", "reachy-2", 14))
+            await real.until(lambda health: health["counts"].get("hung_up reachy-2"))
+            await real.until(lambda _: "connects and says nothing" in real.said)
+            async with victim(real, "reachy-3") as newcomer:
+                await asyncio.gather(newcomer.talks(), robot.talks())
+            assert not task.done()
+            assert await robot.noticed() == ([], {})
+            await task
+
+
+class TestARobotThatStartsAgainAndAgain:
+    async def test_begins_a_conversation_each_time_if_it_may(self, gateway):
+        async with gateway("start limit") as open_gateway:
+            await open_gateway.attack("restless", "reachy-2", 2)
+            assert open_gateway.said.count("reachy-2: connected") > 150
+
+    async def test_is_refused_soon_and_writes_no_lines_of_its_own(self, gateway, victim):
+        async with gateway() as real, victim(real) as robot:
+            sent, noticed = await beside(robot, real.attack("restless", "reachy-2", 3))
+            assert noticed == ([], {})
+            assert 20 <= real.said.count("reachy-2: connected") < 30 < sent
+            assert await real.counted("refused", "reachy-2") > 0
+            assert "\x1b" not in real.said
+            assert r"\x1b[2J\n" in real.said
+
+
+class TestARobotThatFillsTheLog:
+    async def test_writes_a_line_with_each_message_if_it_may(self, gateway):
+        async with gateway("line limit") as open_gateway:
+            await open_gateway.attack("talkative", "reachy-2", 2)
+            assert open_gateway.said.count("reachy-2: turn") > 200
+
+    async def test_writes_a_few_lines(self, gateway, victim):
+        async with gateway() as real, victim(real) as robot:
+            sent, noticed = await beside(robot, real.attack("talkative", "reachy-2", 3))
+            assert noticed == ([], {})
+            assert 10 < real.said.count("reachy-2: turn") < 60 < sent
+
+
+async def test_a_robot_that_reads_nothing(gateway, victim):
+    async with gateway() as real, victim(real) as robot:
+        await robot.talks()
+        before_mb = real.memory_mb
+        sent, noticed = await beside(robot, real.attack("slow", "reachy-2", 5))
+        grown_mb = real.memory_mb - before_mb
+        print(f"\n{sent} hellos, no answer read: {grown_mb:+.1f} MB, {(await real.health())['counts']}")  # noqa: T201
+        assert noticed == ([], {})
+        assert grown_mb < 5
+
+
 class TestKeysThatChange:
+    async def test_a_revoked_key_goes_on_hearing_if_nobody_hangs_up(self, gateway, victim, made, tmp_path):
+        async with gateway("hanging up") as open_gateway:
+            old = made.robot("reachy-2")
+            spy = zmq.Context.instance().socket(zmq.SUB)
+            set_dialer(spy, old.keys, old.gateway_public)
+            spy.subscribe(b"reachy-2/down")
+            spy.connect(f"tcp://127.0.0.1:{open_gateway.bound.down_port}")
+            made.robot_dir("reachy-2").rename(tmp_path / "old-keys")
+            made.ring.admit("reachy-2", made.robot("reachy-2").keys.public.decode())
+            async with victim(open_gateway, "reachy-2") as robot:
+                await open_gateway.until(lambda _: spy.poll(0))
+                made.ring.revoke("reachy-2", old.keys.public.decode())
+                await robot.talks()
+                with suppress(zmq.Again):
+                    while True:
+                        spy.recv(zmq.NOBLOCK)
+                await robot.talks()
+                assert spy.poll(0)
+            spy.close(linger=0)
+
     async def test_a_robots_key_is_replaced_while_another_robot_talks(self, gateway, victim, made, tmp_path):
         async with gateway() as real, victim(real) as bystander:
             old = made.robot("reachy-2")

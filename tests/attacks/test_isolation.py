@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 import struct
+import time
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -222,10 +223,15 @@ class TestNotificationsOutOfStep:
 
 
 @pytest.mark.parametrize("without", [None])
-async def test_both_robots_talk_when_nobody_is_hostile(gateway, victim, without):
-    """What the attacks are compared with."""
+async def test_both_robots_talk_when_nobody_is_hostile(gateway, victim, made, without):
+    """What the attacks are compared with; and health tells which key is connected, and since when."""
+    began = time.time()
     async with gateway(without) as real, victim(real) as one, victim(real, "reachy-2") as other:
         await one.talks()
         await other.talks()
         assert await one.noticed() == await other.noticed() == ([], {})
-        assert {name for name in (await real.health())["counts"] if "handshake" not in name} == set()
+        health = await real.health()
+        assert {name for name in health["counts"] if "handshake" not in name} == set()
+        keys = [(robot, made.robot(robot).keys.public.decode()) for robot in ("reachy-1", "reachy-2")]
+        assert [(each["robot"], each["key"]) for each in health["connections"]] == keys
+        assert all(began - 1 <= each["since"] <= time.time() for each in health["connections"])

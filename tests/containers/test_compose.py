@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import time
+import urllib.request
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,6 +134,70 @@ def test_a_robot_talks_on_at_the_other_gateway_when_the_one_that_serves_it_is_ki
 
 
 @pytest.mark.timeout(120)
+def test_the_list_tells_who_is_connected_and_says_so_where_it_cannot(project):
+    project.compose("up", "--detach")
+    project.until(lambda: "connected to the gateway" in project.logs("robot-io"))
+    listed = project.compose("exec", "gemini-gateway", "reachy-keys", "list").stdout
+    assert re.fullmatch(r"reachy-1\t\S{40}\tconnected since [-0-9]{10} [:0-9]{8} UTC\n", listed)
+    elsewhere = project.compose("run", "--rm", "keys", "list")
+    assert re.search(r"^reachy-1\t\S{40}$", elsewhere.stdout, re.MULTILINE)
+    assert "who is connected is not known here" in elsewhere.stderr + elsewhere.stdout
+
+
+def test_only_the_robots_ports_are_published_and_health_on_loopback(project):
+    services = json.loads(project.compose("--profile", "two", "config", "--format", "json").stdout)["services"]
+    published = {
+        (name, port["target"], port["published"], port.get("host_ip", ""))
+        for name, service in services.items()
+        for port in service.get("ports", [])
+    }
+    assert published == {
+        ("gemini-gateway", 5555, "5555", ""),
+        ("gemini-gateway", 5556, "5556", ""),
+        ("gemini-gateway", 8080, "8080", "127.0.0.1"),
+    }
+    project.compose("up", "--detach", "--wait", "gemini-gateway")
+    with urllib.request.urlopen("http://127.0.0.1:8080/healthz", timeout=5) as response:
+        assert json.load(response)["ok"]
+
+
+@pytest.mark.timeout(120)
+def test_a_key_that_is_a_docker_secret_shows_nowhere(project):
+    key = "the-marked-key-0123456789-0123456789"
+    file = project.directory / "config" / "gemini-api-key"
+    file.write_text(key)
+    file.chmod(0o444)
+    with_secret = ("-f", "docker-compose.yml", "-f", "docker-compose.secret.yml")
+    project.compose(*with_secret, "up", "--detach", "--wait", "gemini-gateway")
+    assert "talking to Google" in project.logs("gemini-gateway")
+    name = project.state("gemini-gateway")["Name"]
+    shown = subprocess.run(
+        ["docker", "inspect", name, "reachy-link/gemini-gateway"], capture_output=True, text=True, check=True
+    )
+    told = shown.stdout + project.logs("gemini-gateway") + project.compose(*with_secret, "config").stdout
+    assert "GEMINI_API_KEY_FILE=/run/secrets/gemini-api-key" in shown.stdout
+    assert key not in told
+    file.unlink()
+
+
+@pytest.mark.timeout(120)
+def test_a_private_key_in_the_volume_that_others_can_read_is_refused_until_it_is_mended(project):
+    def change(mode: str) -> None:
+        project.compose("run", "--rm", "--entrypoint", "chmod", "keys", mode, "/keys/gateway/self.key")
+
+    project.compose("run", "--rm", "keys")
+    change("644")
+    assert project.compose("up", "--detach", "gemini-gateway", check=False).returncode
+    assert "chmod 600 /keys/gateway/self.key" in project.logs("keys"), "who fills the volumes looks first"
+    project.compose("up", "--detach", "--no-deps", "gemini-gateway", check=False)
+    project.until(lambda: project.state("gemini-gateway").get("State") == "exited")
+    assert project.state("gemini-gateway")["ExitCode"] == 2
+    assert "chmod 600 /keys/self.key" in project.logs("gemini-gateway")
+    change("600")
+    project.compose("up", "--detach", "--wait", "gemini-gateway")
+
+
+@pytest.mark.timeout(120)
 def test_a_robot_can_be_admitted_and_revoked_while_the_gateway_runs(project):
     key = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"  # a public key from the ZeroMQ documentation
     project.compose("up", "--detach", "gemini-gateway")
@@ -183,6 +248,10 @@ def test_an_image_holds_no_gstreamer_no_secret_and_no_sdk_that_it_does_not_need(
         "*.key",
     ]
     assert subprocess.run(libraries, capture_output=True, text=True, check=False).stdout == ""
+    raised = ["docker", "run", "--rm", "--user", "0", "--entrypoint", "sh", image, "-c"]
+    search = r"find / -xdev \( -type f -perm /6000 \) -o \( -perm -0002 ! -type l ! -perm -1000 \)"
+    found = subprocess.run([*raised, search], capture_output=True, text=True, check=True)
+    assert found.stdout == "", "nothing raises privileges, and nothing may be written by anybody"
     config = subprocess.run(["docker", "inspect", image], capture_output=True, text=True, check=True).stdout
     assert not re.search(r"API_KEY|SECRET|TOKEN", config)
 

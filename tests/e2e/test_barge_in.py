@@ -49,6 +49,26 @@ async def test_speech_into_an_answer_silences_it_and_is_answered_in_full(tmp_pat
     assert [turn.complete for turn in robot.core.summary] == [False, True]
 
 
+async def test_speech_while_an_answer_is_thought_of_leaves_nothing_of_it_to_hear(tmp_path, gemini):
+    """Gemini still sends what it had when it noticed, although not a sample of it had come before."""
+    made = Keys(tmp_path, "reachy-1")
+    async with serve() as sim:
+        sim.behaviour = Behaviour(mode="echo", speed=0, leftover_ms=400, settle_ms=200, thinking_ms=1500)
+        async with running_hub(made, gemini(sim)) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
+            await robot.welcomed()
+            session = await sim.session(1)
+            session.say(TONE)
+            robot.desk.say(NUMBER)
+            await session.until(lambda it: len(it.answers) == 2 and it.answers[1].complete, 15)
+            await robot.answered(1)
+            thought_of, _ = session.answers
+            assert thought_of.interrupted
+            assert thought_of.leftover_bytes == 400 * 48
+            assert thought_of.sent_bytes == 0
+    assert not any(holds_tone(samples) for _, samples in robot.desk.handed)
+    assert faults(robot.desk.played[:, 0], NUMBER[:, 0]) == []
+
+
 class DeafToFlush(Runner):
     """Loses every flush, and gets one old chunk again, late."""
 

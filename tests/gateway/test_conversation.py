@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reachy_gateway.audio import Pcm16
-from reachy_gateway.conversation import THINKING_MAX_S, Conversation, Log, Out, Tell
+from reachy_gateway.conversation import THINKING_MAX_S, Conversation, Log, Out, Tell, TurnOver
 from reachy_gateway.peer import Peer
 from reachy_gateway.voice import (
     Audio,
@@ -49,6 +49,7 @@ class Chat:
         self.now = 100.0
         self.told: list[tuple[float, Down, bytes]] = []
         self.logged: list[str] = []
+        self.over: list[TurnOver] = []
         self._peer = Peer("reachy-1", "feedfeedfeedfeed", Tally())
         if live:
             self.voice(Standing("live"))
@@ -58,6 +59,8 @@ class Chat:
             match item:
                 case Log(words):
                     self.logged.append(words)
+                case TurnOver():
+                    self.over.append(item)
                 case Tell(kind, fields, payload):
                     self._peer.floor = self.conversation.turns.floor
                     message = self._peer.make(kind, self.now, **fields)
@@ -221,6 +224,19 @@ def test_what_still_comes_of_an_interrupted_reply_is_dropped_and_the_next_reply_
     assert cut(chat) == 2
     assert chat.heard(2) == new
     assert [message.turn for message in chat.of(TurnEnd)] == [2]
+
+
+def test_what_comes_of_a_reply_that_was_interrupted_while_it_was_thought_of_is_dropped_too():
+    chat = Chat()
+    chat.speak(1000)
+    chat.voice(Interrupted(), Audio(reply(500), 24000))
+    chat.wait(1.0)
+    chat.voice(Audio(reply(500), 24000), TurnComplete())
+    new = reply(300, seed=2)
+    chat.voice(Audio(new, 24000), ReplyGenerated(), TurnComplete())
+    chat.wait(3.0)
+    assert chat.heard(1) == new, "the first that was heard"
+    assert [message.turn for message in chat.of(TurnEnd)] == [1]
 
 
 def test_an_interruption_cuts_what_queues_behind_as_well():
@@ -521,13 +537,34 @@ def test_what_the_robot_says_carries_its_turn():
     assert [(message.who, message.turn) for message in chat.of(Transcript)] == [("robot", 1), ("person", None)]
 
 
-def test_a_report_of_the_robot_becomes_a_line_for_people():
+def report(turn: int, **fields: object) -> Played:
+    """What the robot tells at last of a turn."""
+    header = {"robot": "reachy-1", "boot": BOOT, "seq": 9, "t_us": 0}
+    return Played(**header | {"turn": turn, "played_ms": 100, "complete": True} | fields)
+
+
+def test_the_time_of_a_turn_is_followed_from_the_end_of_speech():
     chat = Chat()
-    report = {"robot": "reachy-1", "boot": BOOT, "seq": 9, "t_us": 0, "turn": 3, "played_ms": 1240}
-    chat._take(chat.conversation.played(Played(**report, complete=True, latency_ms=640, underruns=2)))
-    chat._take(chat.conversation.played(Played(**report, complete=False)))
-    assert chat.logged[-2:] == ["turn 3 done, answered after 640 ms, played 1.2 s, 2 underruns", "turn 3 cut, played 1.2 s"]
-    assert len(chat.of(State)) == len(chat.told)
+    mark = chat.speak(600)
+    chat.quiet(400)
+    chat.voice(Audio(reply(100), 24000), Audio(reply(100), 24000), ReplyGenerated(), TurnComplete())
+    chat.conversation.latency.published(1, chat.now + 0.001)
+    chat._take(chat.conversation.played(report(1, arrived_us=mark + 410_000, started_us=mark + 470_000), 0))
+    times = chat.over[0].times
+    assert times.total_ms == 470
+    assert times.parts_ms["voice"] == pytest.approx(420, abs=0.01), "from the last chunk with speech to the first audio"
+
+
+@pytest.mark.parametrize("event", [Interrupted(), SpeechNoticed()])
+def test_an_interruption_is_timed_from_when_the_gateway_knew_of_it(event):
+    chat = Chat()
+    chat.voice(Audio(reply(1000), 24000))
+    chat.wait(0.3)
+    chat.voice(event)
+    chat._take(chat.conversation.played(report(1, complete=False, cut_us=int(chat.now * 1e6) + 4000), 0))
+    times = chat.over[0].times
+    assert times.barge_in_ms == pytest.approx(4, abs=0.01)
+    assert times.total_ms is None, "nobody had spoken"
 
 
 # --- whatever happens -------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from gemini_gateway.ledger import Ledger
 from gemini_gateway.usage import Money
 ledger = Ledger(Path(sys.argv[1]))
 for n in range(1, 51):
-    ledger.add(date(2026, 11, 23), "a", "gemini-3.8-live", Tokens({"audio": n}, {}), Money("0.0001"))
+    ledger.add(date(2026, 11, 23), "a", "s1", "gemini-3.8-live", Tokens({"audio": n}, {}), Money("0.0001"))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -50,9 +50,9 @@ def open_ledger(tmp_path):
 
 def test_what_was_booked_is_there_when_it_is_opened_again(open_ledger):
     ledger = open_ledger()
-    ledger.add(MONDAY, "a", MODEL, TURN, COST)
-    ledger.add(MONDAY, "a", MODEL, TURN, COST)
-    ledger.add(MONDAY, "b", MODEL, Tokens({"image": 3}, {}), Money("0.000003"))
+    ledger.add(MONDAY, "a", "s1", MODEL, TURN, COST)
+    ledger.add(MONDAY, "a", "s1", MODEL, TURN, COST)
+    ledger.add(MONDAY, "b", "s1", MODEL, Tokens({"image": 3}, {}), Money("0.000003"))
     ledger.close()
     accounts = open_ledger().accounts(MONDAY)
     tokens = {"in_text": 80, "in_audio": 624, "in_image": 0, "out_text": 14, "out_audio": 50}
@@ -64,9 +64,9 @@ def test_what_was_booked_is_there_when_it_is_opened_again(open_ledger):
 
 def test_a_day_has_its_own_turns(open_ledger):
     ledger = open_ledger()
-    ledger.add(MONDAY, "a", MODEL, TURN, COST)
+    ledger.add(MONDAY, "a", "s1", MODEL, TURN, COST)
     assert ledger.accounts(TUESDAY) == {}
-    ledger.add(TUESDAY, "a", MODEL, TURN, COST)
+    ledger.add(TUESDAY, "a", "s1", MODEL, TURN, COST)
     assert ledger.accounts(TUESDAY)[TUESDAY, "a"].turns == ledger.accounts(MONDAY)[MONDAY, "a"].turns == 1
 
 
@@ -77,8 +77,8 @@ def test_books_that_are_opened_anew_equal_those_that_were_kept(tmp_path, turns):
     kept, ledger = Books(), Ledger(path)
     for robot, tokens in turns:
         cost = PRICES[MODEL].of(tokens)
-        ledger.add(MONDAY, robot, MODEL, tokens, cost)
-        kept.add(MONDAY, robot, tokens, cost)
+        ledger.add(MONDAY, robot, "s1", MODEL, tokens, cost)
+        kept.add(MONDAY, robot, "s1", tokens, cost)
     ledger.close()
     ledger = Ledger(path)
     read = Books(ledger.accounts(MONDAY))
@@ -98,13 +98,28 @@ def test_nothing_that_was_booked_is_lost_when_the_process_is_killed(tmp_path):
 
 
 def test_the_model_and_the_moment_of_a_turn_are_kept_for_who_wants_to_know(open_ledger, tmp_path):
-    open_ledger().add(MONDAY, "a", "another-model", TURN, COST)
+    open_ledger().add(MONDAY, "a", "s1", "another-model", TURN, COST)
     db = sqlite3.connect(tmp_path / "our" / "books" / "ledger.sqlite")
-    ((model, at),) = db.execute("SELECT model, at FROM turns").fetchall()
+    ((model, at, session),) = db.execute("SELECT model, at, session FROM turns").fetchall()
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",), "who reads it does not hold up who books"
     db.close()
-    assert model == "another-model"
+    assert (model, session) == ("another-model", "s1")
     assert at[:2] == "20"
+
+
+def test_a_ledger_from_before_sessions_were_kept_is_read_and_written_on(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE turns (day TEXT, robot TEXT, model TEXT, at TEXT DEFAULT 'x', prompt TEXT, reply TEXT, cost TEXT)")
+    db.execute("INSERT INTO turns VALUES (?, 'a', 'm', 'x', '{\"audio\": 5}', '{}', '0.25')", [MONDAY.isoformat()])
+    db.commit()
+    db.close()
+    for _ in range(2):
+        ledger = Ledger(path)
+        ledger.add(MONDAY, "a", "s1", MODEL, TURN, COST)
+        account = ledger.accounts(MONDAY)[MONDAY, "a"]
+        ledger.close()
+    assert (account.turns, account.cost) == (3, Money("0.25") + 2 * COST)
 
 
 def test_a_file_that_is_no_ledger_is_refused_in_words(tmp_path):
@@ -127,14 +142,14 @@ def test_a_turn_that_cannot_be_written_is_told_in_words(open_ledger):
     ledger = open_ledger()
     ledger.close()
     with pytest.raises(LedgerError, match="the ledger cannot be written: "):
-        ledger.add(MONDAY, "a", MODEL, TURN, COST)
+        ledger.add(MONDAY, "a", "s1", MODEL, TURN, COST)
 
 
 def test_two_processes_may_have_it_open(tmp_path):
     path = tmp_path / "ledger.sqlite"
     first, second = Ledger(path), Ledger(path)
-    first.add(MONDAY, "a", MODEL, TURN, COST)
-    second.add(MONDAY, "a", MODEL, TURN, COST)
+    first.add(MONDAY, "a", "s1", MODEL, TURN, COST)
+    second.add(MONDAY, "a", "s1", MODEL, TURN, COST)
     assert first.accounts(MONDAY)[MONDAY, "a"].turns == 2
     first.close()
     second.close()

@@ -1,6 +1,7 @@
 """What the SDK's messages, errors and settings become, in our own words. Nothing here opens a connection."""
 
 import ssl
+from typing import get_args
 
 import pytest
 import websockets.exceptions
@@ -9,9 +10,9 @@ from websockets.datastructures import Headers
 from websockets.frames import Close
 from websockets.http11 import Response
 
-from gemini_gateway.events import GoAway, Resumable, Tokens, ToolCall
+from gemini_gateway.events import GoAway, Resumable, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.live import config_of, explained, seconds, tokens_of, translated
-from gemini_gateway.personas import MODELS, Persona, Vad
+from gemini_gateway.personas import MODELS, Persona, Vad, impossible
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 
 
@@ -115,6 +116,20 @@ def test_durations_are_googles(text, value):
     assert seconds(text) == pytest.approx(value)
 
 
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [("IN_PROGRESS", [Working(on=True)]), ("IDLE", [Working(on=False)]), ("INTERACTION_STATUS_UNSPECIFIED", [])],
+)
+def test_a_thinking_model_says_whether_more_of_its_answer_is_to_come(status, told):
+    assert events({"serverContent": {"turnComplete": True, "interactionStatus": status}}) == [TurnComplete(), *told]
+
+
+@pytest.mark.parametrize("rate_hz", [0, 7999, 48001, 10**12])
+def test_audio_at_a_rate_that_is_none_is_not_understood(rate_hz):
+    wire = model_turn(audio(mime=f"audio/pcm;rate={rate_hz}"), audio("AgA="))
+    assert events(wire) == [Unknown(f"audio at {rate_hz} Hz"), Audio(b"\2\0", 24000)]
+
+
 def test_a_handle_counts_only_while_the_session_can_be_resumed():
     assert events({"sessionResumptionUpdate": {"newHandle": "h", "resumable": True}}) == [Resumable("h")]
     assert events({"sessionResumptionUpdate": {"newHandle": "h", "resumable": False}}) == [Resumable(None)]
@@ -192,9 +207,9 @@ def test_no_counts_are_no_tokens():
 # --- settings ---------------------------------------------------------------------------------------------------------
 
 
-def config(handle: str | None = None, **persona) -> dict:
+def config(handle: str | None = None, *, seeded: bool = False, **persona) -> dict:
     """What is asked of the SDK, but for what is not set."""
-    return config_of(Persona(**persona), handle).model_dump(mode="json", exclude_none=True)
+    return config_of(Persona(**persona), handle, seeded=seeded).model_dump(mode="json", exclude_none=True)
 
 
 def test_the_default_persona_asks_for_sound_transcripts_resumption_and_compression():
@@ -215,6 +230,46 @@ def test_what_a_persona_does_not_say_is_left_to_the_model(key):
 
 def test_a_handle_resumes():
     assert config(handle="h")["session_resumption"] == {"handle": "h"}
+
+
+def test_a_session_that_is_told_what_was_said_before_announces_that():
+    assert "history_config" not in config()
+    assert config(seeded=True)["history_config"] == {"initial_history_in_client_content": True}
+
+
+EVERYTHING = Persona(
+    voice="Puck",
+    language="de-DE",
+    temperature=0.5,
+    vad=Vad(interrupts=False, start_sensitivity="low", end_sensitivity="low", prefix_padding_ms=20, silence_duration_ms=300),
+)
+OURS = {
+    "response_modalities",
+    "system_instruction",
+    "temperature",
+    "speech_config",
+    "input_audio_transcription",
+    "output_audio_transcription",
+    "realtime_input_config",
+    "session_resumption",
+    "context_window_compression",
+    "history_config",
+}
+"""What is sent to every model: of none of it do Google's pages say that one of the table does not take it."""
+SOME = {"thinking_level": "thinking_config", "proactive_audio": "proactivity", "affective_dialog": "enable_affective_dialog"}
+"""What not every model takes: keys of a persona, and what is sent for them."""
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_is_sent_what_all_take_and_beside_that_only_what_the_table_says_it_takes(model):
+    values = {"thinking_level": "low", "proactive_audio": True, "affective_dialog": True}
+    assert set(config(seeded=True, **dict(EVERYTHING) | {"model": model})) == OURS
+    for key, sent in SOME.items():
+        persona = EVERYTHING.model_copy(update={"model": model, key: values[key]})
+        refused = {name for name, _ in impossible(persona)}
+        takes = {"gemini-3.1-flash-live-preview": {"thinking_level"}}.get(model, {"proactive_audio"})
+        assert refused == {key} - takes
+        assert set(config(seeded=True, **dict(persona))) == OURS | {sent}
 
 
 def test_each_key_of_a_persona_arrives():
@@ -242,7 +297,14 @@ def test_each_key_of_a_persona_arrives():
 
 
 def test_each_key_of_the_vad_arrives():
-    vad = Vad(interrupts=False, start_sensitivity="low", end_sensitivity="high", prefix_padding_ms=0, silence_duration_ms=300)
+    vad = Vad(
+        interrupts=False,
+        start_sensitivity="low",
+        end_sensitivity="high",
+        prefix_padding_ms=0,
+        silence_duration_ms=300,
+        turn_coverage="all_input",
+    )
     assert config(vad=vad)["realtime_input_config"] == {
         "automatic_activity_detection": {
             "start_of_speech_sensitivity": "START_SENSITIVITY_LOW",
@@ -251,7 +313,14 @@ def test_each_key_of_the_vad_arrives():
             "silence_duration_ms": 300,
         },
         "activity_handling": "NO_INTERRUPTION",
+        "turn_coverage": "TURN_INCLUDES_ALL_INPUT",
     }
+
+
+@pytest.mark.parametrize("coverage", get_args(Vad.model_fields["turn_coverage"].annotation.__args__[0]))
+def test_the_sdk_knows_every_turn_coverage(coverage):
+    asked = config(vad=Vad(turn_coverage=coverage))["realtime_input_config"]
+    assert asked["turn_coverage"] == f"TURN_INCLUDES_{coverage.upper()}"
 
 
 def test_manual_vad_switches_the_servers_own_off():

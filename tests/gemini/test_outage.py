@@ -34,7 +34,7 @@ def drawn(values) -> Outage:
 def down(draw: float = 1.0, took_s: float = TOOK_S) -> Outage:
     """One that a robot called "first" has just found, at time 0."""
     outage = Outage(lambda: draw)
-    outage.opened("first", took_s, -10.0)
+    outage.opened(took_s)
     assert outage.may_dial("first", -1.0)
     outage.failed("first", 0.0)
     return outage
@@ -112,7 +112,7 @@ def test_a_robot_that_failed_but_does_not_probe_changes_nothing():
 def test_a_success_of_whoever_it_is_ends_the_outage():
     outage = down(draw=1.0)
     assert outage.may_dial("a", 0.1)
-    outage.opened("b", TOOK_S, 0.15)
+    outage.opened(TOOK_S)
     assert not outage.down
     assert outage.may_dial("c", 0.15)
     assert outage.may_dial("d", 0.2)
@@ -121,7 +121,7 @@ def test_a_success_of_whoever_it_is_ends_the_outage():
 def test_the_others_are_released_at_a_bounded_rate():
     outage = down(draw=1.0)
     assert outage.may_dial("a", 5.0)
-    outage.opened("a", TOOK_S, 5.1)
+    outage.opened(TOOK_S)
     assert [outage.may_dial(robot, 5.1) for robot in "bcdef"] == [True, False, False, False, False]
 
 
@@ -132,10 +132,20 @@ def test_the_next_outage_begins_anew():
         now += LONG_CAP_S
         assert outage.may_dial("a", now)
         outage.failed("a", now)
-    outage.opened("a", TOOK_S, now)
+    outage.opened(TOOK_S)
     outage.failed("a", now)
     assert outage.may_dial("a", now + FIRST_S + 0.001)
     assert outage.dial_s == PROBE_MIN_S
+
+
+def test_after_a_long_outage_a_dial_is_given_no_more_time_than_before():
+    outage = down(draw=0.0)
+    for now in (10.0, 40.0):
+        assert outage.may_dial("a", now)
+        outage.failed("a", now)
+    assert outage.dial_s == DIAL_S
+    outage.opened(TOOK_S)
+    assert outage.dial_s == PROBE_MAX_S
 
 
 def test_while_one_robot_alone_has_failed_another_need_not_wait_for_its_pause():
@@ -146,7 +156,7 @@ def test_while_one_robot_alone_has_failed_another_need_not_wait_for_its_pause():
     assert not outage.may_dial("first", 5.1), "it may be at fault itself"
     assert outage.may_dial("b", 5.1)
     assert not outage.may_dial("c", 5.1), "one at a time"
-    outage.opened("b", TOOK_S, 5.2)
+    outage.opened(TOOK_S)
     assert not outage.down
 
 
@@ -237,7 +247,7 @@ def test_a_first_dial_may_take_its_time():
 @pytest.mark.parametrize(("took_s", "dial_s"), [(0.05, PROBE_MAX_S), (0.4, PROBE_MAX_S), (0.6, 2.4), (3.0, DIAL_S)])
 def test_a_dial_to_a_server_that_is_up_may_take_four_times_what_it_last_took(took_s, dial_s):
     outage = Outage(lambda: 1.0)
-    outage.opened("a", took_s, 0.0)
+    outage.opened(took_s)
     assert outage.dial_s == pytest.approx(dial_s)
 
 
@@ -274,7 +284,7 @@ def back_after(outage: Outage, *, down_s: float, swallows: bool, took_s: float =
     A dial is refused at once, or swallowed until it times out; one that ends after the server is back was lost all the same.
     The robot asks for permission every tick.
     """
-    outage.opened("a", TOOK_S, -100.0)
+    outage.opened(TOOK_S)
     now = first_at
     while True:
         while not outage.may_dial("a", now):

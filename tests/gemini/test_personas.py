@@ -194,23 +194,32 @@ def test_a_robot_that_makes_the_mistake_of_the_defaults_anew_is_told(robots):
     [
         ("thinking_level", '"low"', "gemini-3.8-live does not take it; leave it out"),
         ("proactive_audio", "false", "it is always on with gemini-3.8-live; leave it out"),
-        ("affective_dialog", "true", "gemini-3.8-live no longer has it; leave it out"),
+        ("affective_dialog", "true", "gemini-3.8-live does not have it; leave it out"),
+        ("affective_dialog", "false", "gemini-3.8-live does not have it; leave it out"),
     ],
 )
 def test_what_the_model_would_refuse_is_refused_at_start(robots, key, value, reason):
     for where in ("defaults", "robots.a"):
         _, problems = robots(f"[{where}]\n{key} = {value}\n")
         assert problems == [f"{where}.{key}: {reason}"]
-    _, problems = robots(f'[robots.a]\nmodel = "gemini-3.1-flash-live-preview"\n{key} = {value}\n')
-    assert problems == [], "that one has it"
     _, problems = robots(f'[robots.a]\nmodel = "not-listed"\n{key} = {value}\n')
     assert problems == [], "nobody knows what that one has"
+
+
+@pytest.mark.parametrize(("key", "value"), [("proactive_audio", "true"), ("affective_dialog", "true")])
+def test_what_an_older_model_did_not_have_yet_is_refused_for_it(robots, key, value):
+    _, problems = robots(f'[robots.a]\nmodel = "gemini-3.1-flash-live-preview"\n{key} = {value}\n')
+    assert problems == [f"robots.a.{key}: gemini-3.1-flash-live-preview does not have it; leave it out"]
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_listed_model_takes_the_default_persona(model):
     assert impossible(Persona(model=model)) == []
-    assert impossible(Persona(model=model, proactive_audio=True, affective_dialog=False)) == []
+
+
+def test_what_a_model_does_anyway_may_be_asked_for():
+    assert impossible(Persona(model="gemini-3.8-live", proactive_audio=True)) == []
+    assert impossible(Persona(model="gemini-3.1-flash-live-preview", thinking_level="low")) == []
 
 
 def test_a_robot_whose_model_does_not_take_what_it_inherits_is_told(robots):

@@ -1,8 +1,11 @@
 """The session manager as scenarios: the test is the rim and the server, and time passes only when the test says so."""
 
-import pytest
+from itertools import pairwise
 
-from gemini_gateway.events import GoAway, LiveError, Resumable, Tokens, ToolCall, Unknown
+import pytest
+import sessions_doc
+
+from gemini_gateway.events import GoAway, LiveError, Resumable, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.session import (
     AGE_WINDOW_S,
     BYTES_PER_S,
@@ -14,6 +17,7 @@ from gemini_gateway.session import (
     OUTAGE_MAX_S,
     PRE_ROLL_S,
     QUIET_S,
+    QUOTA_S,
     REFUSED_RETRY_S,
     SEED_CHARS,
     SEED_TURNS,
@@ -60,10 +64,14 @@ class Rim:
         self.counts: list[str] = []
         self.bills: list[Tokens] = []
         self.hanging_up = False
+        self.phases = [Phase.WAITING]
+        """Where the session was, one phase after the other."""
 
     # --- what the session decides
 
     def do(self, out) -> None:
+        if self.session.phase is not self.phases[-1]:
+            self.phases.append(self.session.phase)
         for item in out:
             match item:
                 case Dial():
@@ -389,6 +397,44 @@ def test_the_silence_after_a_question_is_sent_even_after_the_deadline():
     assert rim.audio == sent + b"".join(rim.heard[-100:-50]), "the answer is there: from here on it is kept"
 
 
+def test_what_is_said_after_the_deadline_while_an_answer_is_awaited_is_kept():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(GoAway(0))
+    rim.mic(1, speaking=True)
+    sent = rim.audio
+    rim.mic(1, speaking=True)
+    assert rim.audio == sent
+    assert not rim.hanging_up
+    rim.server(A_REPLY, TurnComplete())
+    rim.mic(0.1, speaking=True)
+    assert rim.hanging_up
+    rim.close()
+    rim.open()
+    assert rim.audio == b"".join(rim.heard)
+
+
+def test_a_moment_is_quiet_only_some_time_after_a_word_however_short():
+    rim = Rim().open("h1")
+    rim.mic(5)
+    rim.speak(0.2)
+    rim.server(GoAway(50))
+    rim.mic(QUIET_S - 0.1)
+    assert not rim.hanging_up
+    rim.mic(0.2)
+    assert rim.hanging_up
+
+
+def test_a_link_that_falters_in_mid_sentence_makes_no_quiet_moment():
+    rim = Rim().open("h1")
+    rim.mic(1, speaking=True)
+    rim.server(GoAway(50))
+    rim.wait(STREAM_END_S - 0.2)
+    assert not rim.hanging_up
+    rim.mic(1, speaking=True)
+    assert not rim.hanging_up
+
+
 def test_the_nearest_of_two_deadlines_holds():
     rim = Rim().open("h1")
     rim.mic(1, speaking=True)
@@ -469,6 +515,90 @@ def test_what_the_server_still_says_while_the_connection_closes_is_heard():
     assert Said("robot", "bye") in rim.events
     assert rim.events[-2:] == [A_REPLY, TurnComplete()]
     assert rim.dial().handle == "h2"
+
+
+def part_of_an_answer(rim: Rim) -> None:
+    """A thinking model says that it thinks; the rest of its answer is another turn."""
+    rim.speak()
+    rim.server(A_REPLY, ReplyGenerated(), TurnComplete(), Working(on=True))
+
+
+def test_an_answer_of_several_turns_is_not_cut_between_them():
+    rim = Rim().open("h1")
+    part_of_an_answer(rim)
+    rim.server(GoAway(50))
+    rim.mic(20)
+    assert not rim.hanging_up, "the model still thinks"
+    rim.server(A_REPLY, TurnComplete(), Working(on=False))
+    rim.mic(QUIET_S + 0.1)
+    assert rim.hanging_up
+    rim.close()
+    assert rim.turns_ended == 2
+
+
+def test_a_deadline_between_the_turns_of_an_answer_holds_the_microphone_and_has_the_grace():
+    rim = Rim().open("h1")
+    part_of_an_answer(rim)
+    rim.server(GoAway(0))
+    sent = rim.audio
+    rim.mic(GRACE_S - 0.5)
+    assert not rim.hanging_up
+    assert rim.audio == sent, "the server may close at any time"
+    rim.mic(1)
+    assert rim.hanging_up
+    rim.close()
+    rim.open()
+    assert rim.audio == b"".join(rim.heard)
+
+
+def test_a_model_may_think_longer_than_an_answer_may_take_to_begin_but_not_for_ever():
+    rim = Rim().open("h1")
+    part_of_an_answer(rim)
+    rim.mic(SILENCE_MAX_S - 1)
+    assert rim.counts == []
+    rim.mic(2)
+    assert rim.counts == ["silent"]
+
+
+def test_once_a_thinking_model_speaks_again_it_may_not_stop_in_mid_way():
+    rim = Rim().open("h1")
+    part_of_an_answer(rim)
+    rim.mic(1)
+    rim.server(A_REPLY)
+    rim.mic(SILENCE_S + 1)
+    assert rim.counts == ["silent"]
+
+
+def test_an_end_of_thinking_that_comes_alone_is_one_too():
+    rim = Rim().open("h1")
+    part_of_an_answer(rim)
+    rim.session.renew()
+    rim.mic(2)
+    assert not rim.hanging_up
+    rim.server(Working(on=False))
+    rim.mic(1)
+    assert rim.hanging_up
+
+
+def test_a_turn_that_ends_without_a_word_about_thinking_ends_the_answer():
+    rim = Rim().open("h1")
+    part_of_an_answer(rim)
+    rim.session.renew()
+    rim.server(TurnComplete())
+    rim.mic(1)
+    assert rim.hanging_up
+
+
+def test_a_budget_that_is_spent_between_the_turns_of_an_answer_lets_it_finish():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.budget(allowed=False)
+    part_of_an_answer(rim)
+    rim.mic(5)
+    assert not rim.hanging_up
+    rim.server(A_REPLY, TurnComplete(), Working(on=False))
+    rim.mic(0.2)
+    assert rim.hanging_up
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
@@ -562,10 +692,25 @@ def test_a_longer_outage_is_told_with_its_reason_and_so_is_its_end():
     rim.wait(10)
     rim.close(UNREACHABLE)
     rim.wait(TELL_S + 0.1)
+    assert rim.standings[1:] == [Standing("reconnecting", "nobody answered")]
     rim.dial()
     rim.wait(1)
     rim.do(rim.session.opened(rim.now))
-    assert rim.standings == [Standing("live"), Standing("reconnecting", "nobody answered"), Standing("live")]
+    assert rim.standings[2:] == [Standing("live")]
+
+
+def test_a_renewal_that_takes_long_is_not_told_with_the_reason_of_a_trouble_that_is_over():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(UNREACHABLE)
+    rim.wait(TELL_S + 0.1)
+    rim.open()
+    rim.wait(10)
+    rim.server(GoAway(50))
+    rim.close()
+    rim.wait(GAP_TELL_S + 0.1)
+    assert rim.standings[-1].state == "reconnecting"
+    assert rim.standings[-1].reason != rim.standings[-3].reason == "nobody answered"
 
 
 def test_a_dial_that_takes_long_is_told_as_well():
@@ -668,6 +813,21 @@ def test_a_handle_that_fails_twice_is_dropped_and_the_new_session_is_told_what_w
     assert rim.dial() == Dial(None, said)
 
 
+def test_the_next_handle_is_not_blamed_for_what_the_last_one_did():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    for _ in range(2):
+        rim.dial()
+        rim.fail(LOST)
+    rim.open("h2")
+    rim.close(LOST)
+    rim.wait(1)
+    assert rim.dial().handle == "h2"
+    rim.fail(LOST)
+    assert rim.dial().handle == "h2"
+
+
 def test_an_unreachable_server_says_nothing_about_the_handle():
     rim = Rim().open("h1")
     rim.wait(10)
@@ -679,6 +839,16 @@ def test_an_unreachable_server_says_nothing_about_the_handle():
     rim.fail(QUOTA)
     rim.wait(60)
     assert rim.dial().handle == "h1"
+
+
+def test_a_quota_that_closes_what_has_just_opened_says_nothing_about_the_handle():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    for _ in range(4):
+        assert rim.open().dials[-1].handle == "h1"
+        rim.close(QUOTA)
+        rim.wait(QUOTA_S[1])
 
 
 def test_a_handle_whose_sessions_open_and_die_at_once_is_dropped_too():
@@ -726,6 +896,20 @@ def test_a_resumed_session_that_never_says_anything_twice_is_dropped():
         rim.mic(SILENCE_S + 1)
         rim.close()
     assert rim.dial().handle is None
+
+
+def test_a_resumed_session_that_said_something_before_it_fell_silent_is_not_the_handles_fault():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    for _ in range(4):
+        rim.open()
+        rim.mic(1)
+        rim.server(Said("robot", "hm"))
+        rim.speak()
+        rim.mic(SILENCE_S + 1)
+        rim.close()
+    assert rim.dial().handle == "h1"
 
 
 def test_a_refused_handle_is_dropped_at_once_and_nobody_is_told():
@@ -811,6 +995,14 @@ def test_a_seed_is_not_longer_than_it_may_be():
     assert [text[0] for _, text in rim.dial().seed] == ["6", "7", "8", "9"]
 
 
+def test_a_seed_has_no_gap_where_a_long_turn_does_not_fit():
+    rim = Rim().open()
+    rim.server(Said("person", "early"), Said("robot", "x" * (SEED_CHARS - 2)), Said("person", "late"))
+    rim.wait(10)
+    rim.close(LOST)
+    assert rim.dial().seed == (("person", "late"),)
+
+
 def test_a_turn_that_is_longer_than_a_seed_is_told_from_its_end():
     rim = Rim().open()
     rim.server(Said("robot", "beginning " + "x" * SEED_CHARS))
@@ -821,6 +1013,46 @@ def test_a_turn_that_is_longer_than_a_seed_is_told_from_its_end():
     assert who == "robot"
     assert len(text) == SEED_CHARS
     assert text.endswith("x the end")
+
+
+def seeded(rim: Rim) -> Rim:
+    """The session was lost for good, and the new one is told what was said."""
+    spoken(rim.open("h1"))
+    rim.wait(10)
+    rim.close(LOST)
+    rim.dial()
+    rim.fail(LiveError("refused", "session not found"))
+    rim.open()
+    assert rim.dials[-1].seed
+    return rim
+
+
+def test_a_new_session_that_is_refused_for_what_it_was_told_begins_again_without():
+    rim = seeded(Rim())
+    rim.wait(1)
+    rim.close(LiveError("refused", "1007 invalid argument"))
+    assert "seed_dropped" in rim.counts
+    assert rim.open().dials[-1] == Dial(None, ())
+    rim.wait(10)
+    assert rim.standings == [Standing("live")]
+
+
+def test_a_refusal_that_was_not_for_what_it_was_told_is_believed_at_the_next_dial():
+    rim = seeded(Rim())
+    rim.close(REFUSED)
+    assert rim.phase is Phase.WAITING
+    rim.wait(1)
+    rim.dial()
+    rim.fail(REFUSED)
+    assert rim.phase is Phase.REFUSED
+
+
+def test_a_session_that_took_what_it_was_told_and_is_lost_later_still_knows_it():
+    rim = seeded(Rim())
+    rim.wait(60)
+    rim.close(LiveError("refused", "1007 invalid argument"))
+    assert "seed_dropped" not in rim.counts
+    assert rim.dial().seed
 
 
 # --- refusals and quotas ----------------------------------------------------------------------------------------------
@@ -922,6 +1154,15 @@ def test_a_quota_is_waited_out_ever_longer(draw, pauses):
         rim.wait(0.6)
 
 
+def test_two_thousand_quota_errors_later_it_still_dials():
+    rim = Rim(draw=1.0)
+    for _ in range(2000):
+        rim.dial()
+        rim.fail(QUOTA)
+        rim.now += QUOTA_S[1]
+    assert rim.session.wants_to_dial(rim.now)
+
+
 def test_a_quota_is_told_at_once_with_the_reason_and_the_pause_and_stays_told():
     rim = Rim(draw=1.0)
     rim.dial()
@@ -973,6 +1214,17 @@ def test_a_server_that_answers_is_not(event):
     rim.server(event)
     rim.mic(2)
     assert not rim.hanging_up
+
+
+def test_a_server_that_heard_the_person_go_on_owes_no_answer_before_they_have_finished():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(SpeechNoticed())
+    rim.mic(SILENCE_MAX_S + 5)
+    assert rim.counts == []
+    rim.speak()
+    rim.mic(SILENCE_S + 1)
+    assert rim.counts == ["silent"]
 
 
 @pytest.mark.parametrize("event", [Said("person", "hello"), Resumable("h2"), used(1), Unknown("?")])
@@ -1350,6 +1602,19 @@ def test_a_button_that_is_held_when_vad_becomes_automatic_is_forgotten():
     assert rim.audio == b"".join(rim.heard)
 
 
+def test_a_button_that_was_held_when_vad_became_automatic_can_be_pressed_when_it_is_manual_again():
+    rim = Rim(manual_vad=True).open("h1")
+    rim.press("start")
+    for manual in (False, True):
+        rim.session.limits = Limits(manual_vad=manual)
+        rim.session.renew()
+        rim.mic(1)
+        rim.close()
+        rim.open()
+    rim.press("start")
+    assert rim.marks == [["start"], [], ["start"]]
+
+
 # --- tools and unknown messages ---------------------------------------------------------------------------------------
 
 
@@ -1597,6 +1862,20 @@ def test_a_budget_that_is_raised_while_the_session_closes_is_not_told():
     assert rim.standings == [Standing("live")]
 
 
+def test_a_budget_that_is_raised_after_a_loss_makes_no_old_trouble_of_it():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.server(A_REPLY)
+    rim.budget(allowed=False)
+    rim.close(LOST)
+    assert rim.phase is Phase.SPENT
+    rim.wait(600)
+    rim.budget(allowed=True)
+    rim.wait(0.5)
+    rim.open()
+    assert [standing.state for standing in rim.standings] == ["live", "refused", "live"]
+
+
 def waiting(rim: Rim) -> None:
     assert rim.phase is Phase.WAITING
 
@@ -1657,6 +1936,79 @@ def test_a_renewal_that_finds_the_budget_spent_does_not_dial():
     assert rim.phase is Phase.SPENT
 
 
+# --- all of it --------------------------------------------------------------------------------------------------------
+
+
+def raised(rim: Rim) -> None:
+    rim.budget(allowed=False)
+    rim.budget(allowed=True)
+
+
+def test_every_way_that_the_documentation_shows_from_one_state_to_another_is_taken():
+    opened = Rim(park_after_s=60)
+    opened.open("h1").close(LOST)
+    opened.open().close(REFUSED)
+    opened.do(opened.session.mended(opened.now))
+    parked(opened.open("h1")).mic(0.1, speaking=True)
+    is_parked(opened)
+    opened.budget(allowed=False)
+    opened.budget(allowed=True)
+    opened.open().budget(allowed=False)
+    opened.close(LOST)
+    opened.budget(allowed=True)
+    opened.open().budget(allowed=False)
+    opened.mic(1)
+    opened.close()
+    opened.budget(allowed=True)
+    opened.open().speak(0.2)  # else it would park
+    opened.server(GoAway(50))
+    opened.mic(1)
+    opened.close()
+    dialled = Rim()
+    for error in (LOST, REFUSED):
+        dialled.dial()
+        dialled.fail(error)
+    raised(dialled)
+    dialled.do(dialled.session.mended(dialled.now))
+    dialled.dial()
+    dialled.budget(allowed=False)
+    dialled.fail(LOST)
+    undialled = Rim()
+    raised(undialled)
+    taken = {pair for rim in (opened, dialled, undialled) for pair in pairwise(rim.phases)}
+    assert {(before.name.lower(), after.name.lower()) for before, after in taken} == sessions_doc.transitions()
+
+
+def test_an_hour_of_conversation_over_connections_that_live_for_ten_minutes():
+    """Half of them say when they end; the others are renewed for their age."""
+    rim = Rim().open("h0")
+    asked = opened_at = 0
+    while rim.now < 1000 + 3600:
+        rim.speak(1.5 + asked % 5)
+        rim.mic(0.6)
+        rim.server(A_REPLY)
+        if rim.now - opened_at > 530 and len(rim.dials) % 2 == 0:
+            rim.server(GoAway(50))
+        rim.mic(1 + asked % 3)
+        assert not rim.hanging_up, "in mid-answer"
+        rim.server(A_REPLY, ReplyGenerated(), used(asked), TurnComplete())
+        asked += 1
+        rim.mic(0.3 + asked % 2)
+        if rim.hanging_up:
+            rim.close()
+            rim.mic(0.2)
+            opened_at = rim.now
+            rim.open(f"h{len(rim.dials) + 1}")
+    assert rim.audio == b"".join(rim.heard)
+    assert len(rim.heard) == pytest.approx(3600 / CHUNK_S, rel=0.01)
+    assert len(rim.dials) == 7
+    assert [dial.handle for dial in rim.dials] == [None, "h0", *(f"h{n}" for n in range(2, 7))]
+    assert rim.turns_ended == asked == len(rim.bills)
+    assert rim.events.count(A_REPLY) == 2 * asked
+    assert rim.standings == [Standing("live")]
+    assert rim.session.dropped_ms == 0
+
+
 # --- billing ----------------------------------------------------------------------------------------------------------
 
 
@@ -1698,6 +2050,17 @@ def test_counts_that_come_shortly_after_their_turn_are_billed_once():
     assert rim.bills == [used(2)]
     rim.wait(60)
     rim.close(LOST)
+    assert rim.bills == [used(2)]
+
+
+def test_counts_that_come_much_later_are_the_next_turns():
+    rim = Rim().open()
+    rim.answer()
+    rim.wait(LATE_S + 0.1)
+    rim.server(used(1))
+    rim.wait(LATE_S + 0.1)
+    assert rim.bills == []
+    rim.server(A_REPLY, used(2), TurnComplete())
     assert rim.bills == [used(2)]
 
 

@@ -4,11 +4,12 @@ a dial opens or fails, what is open is closed once, and what cannot be sent is g
 
 from itertools import count
 
+import sessions_doc
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from gemini_gateway.events import GoAway, LiveError, Resumable, Tokens, ToolCall, Unknown
+from gemini_gateway.events import GoAway, LiveError, Resumable, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.session import (
     BYTES_PER_S,
     HELD_MAX_S,
@@ -30,6 +31,7 @@ from gemini_gateway.session import (
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, Standing, TurnComplete
 
 CHUNK_BYTES = 640
+DOCUMENTED = sessions_doc.transitions()
 ERRORS = st.sampled_from(["unreachable", "lost", "quota", "refused"]).map(lambda kind: LiveError(kind, f"it is {kind}"))
 OTHER_EVENTS = st.sampled_from(
     [
@@ -40,6 +42,8 @@ OTHER_EVENTS = st.sampled_from(
         Resumable("h2"),
         Resumable(None),
         Unknown("?"),
+        Working(on=True),
+        Working(on=False),
     ]
 )
 
@@ -118,6 +122,8 @@ class AnyTalk(RuleBasedStateMachine):
         before, was = self.dropped, self.session.phase
         self.heard += heard
         self.tell(act(*args, **kwargs))
+        if self.session.phase is not was:
+            assert (was.name.lower(), self.session.phase.name.lower()) in DOCUMENTED
         if Phase.PARKED in (was, self.session.phase):
             self.dropped_parked += self.dropped - before
 

@@ -84,7 +84,7 @@ def test_an_account_sums_turns_tokens_and_money():
 def test_the_sum_of_many_turns_is_exact(turns):
     books = Books()
     for tokens in turns:
-        books.add(MONDAY, "a", tokens, PRICE.of(tokens))
+        books.add(MONDAY, "a", "s1", tokens, PRICE.of(tokens))
     whole = Account()
     for tokens in turns:
         whole.add(tokens, Money(0))
@@ -96,9 +96,9 @@ def test_the_sum_of_many_turns_is_exact(turns):
 
 def test_robots_have_accounts_of_their_own_and_the_gateway_has_their_sum():
     books = Books()
-    books.add(MONDAY, "a", used(1), Money("0.10"))
-    books.add(MONDAY, "b", used(2), Money("0.20"))
-    books.add(MONDAY, "a", used(3), Money("0.30"))
+    books.add(MONDAY, "a", "s1", used(1), Money("0.10"))
+    books.add(MONDAY, "b", "s1", used(2), Money("0.20"))
+    books.add(MONDAY, "a", "s1", used(3), Money("0.30"))
     assert (books.account(MONDAY, "a").cost, books.account(MONDAY, "b").cost) == (Money("0.40"), Money("0.20"))
     assert books.account(MONDAY, "a").turns == 2
     assert books.total(MONDAY) == Money("0.60")
@@ -107,23 +107,36 @@ def test_robots_have_accounts_of_their_own_and_the_gateway_has_their_sum():
 
 def test_a_new_day_begins_at_nothing():
     books = Books()
-    books.add(MONDAY, "a", used(1), Money(5))
+    books.add(MONDAY, "a", "s1", used(1), Money(5))
     assert books.account(TUESDAY, "a") == Account()
     assert books.total(TUESDAY) == 0
     assert books.verdict(TUESDAY, "a", Money(1), Money(1)).allowed
-    books.add(TUESDAY, "a", used(1), Money(1))
+    books.add(TUESDAY, "a", "s1", used(1), Money(1))
     assert books.account(TUESDAY, "a").cost == books.total(TUESDAY) == Money(1)
 
 
 def test_days_that_are_over_are_forgotten():
     books = Books({(MONDAY, "a"): Account(cost=Money(5))})
-    books.add(TUESDAY, "b", used(1), Money(1))
+    books.add(TUESDAY, "b", "s1", used(1), Money(1))
     assert books.account(MONDAY, "a") == Account()
+
+
+def test_a_session_has_an_account_of_its_own_over_midnight_and_until_the_next_begins():
+    books = Books()
+    assert books.session("a") == Account()
+    books.add(MONDAY, "a", "s1", used(1), Money("0.10"))
+    books.add(MONDAY, "b", "s2", used(2), Money("0.20"))
+    books.add(TUESDAY, "a", "s1", used(3), Money("0.30"))
+    assert (books.session("a").turns, books.session("a").cost) == (2, Money("0.40"))
+    assert books.session("b").cost == Money("0.20")
+    assert books.account(TUESDAY, "a").cost == Money("0.30")
+    books.add(TUESDAY, "a", "s3", used(4), Money("0.40"))
+    assert (books.session("a").turns, books.session("a").cost) == (1, Money("0.40"))
 
 
 def test_books_go_on_from_what_a_store_had():
     books = Books({(MONDAY, "a"): Account(turns=3, cost=Money("0.75"))})
-    books.add(MONDAY, "a", used(1), Money("0.25"))
+    books.add(MONDAY, "a", "s1", used(1), Money("0.25"))
     assert books.account(MONDAY, "a").turns == 4
     assert not books.verdict(MONDAY, "a", Money(1), None).allowed
 
@@ -133,7 +146,7 @@ def test_books_go_on_from_what_a_store_had():
 
 def spent(cost: str, robot: str = "a") -> Books:
     books = Books()
-    books.add(MONDAY, robot, used(1), Money(cost))
+    books.add(MONDAY, robot, "s1", used(1), Money(cost))
     return books
 
 

@@ -40,6 +40,22 @@ def test_a_secret_key_is_readable_by_its_owner_alone(tmp_path):
     assert (tmp_path / "self.key").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("place", [".", "admitted"])
+def test_a_directory_in_which_others_could_put_keys_is_refused_with_the_remedy(tmp_path, place):
+    make_pair(tmp_path)
+    Keyring(tmp_path).admit("reachy-1", zmq.curve_keypair()[0].decode())
+    (tmp_path / place).chmod(0o777)
+    with pytest.raises(KeysError, match=rf"mode 777.*chmod o-w .*{place if place != '.' else tmp_path.name}"):
+        load_pair(tmp_path, "make")
+    (tmp_path / place).chmod(0o775)
+    load_pair(tmp_path, "make")
+
+
+def test_a_new_directory_of_keys_is_its_owners_alone(tmp_path):
+    make_pair(tmp_path / "new")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o777])
 def test_a_secret_key_that_others_can_read_is_refused_with_the_remedy(tmp_path, mode):
     make_pair(tmp_path)

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from reachy_link.health import HealthServer
 from reachy_link.keys import Keyring, load_pair, load_robot
 from reachy_link.keys_cli import main
 
@@ -17,8 +18,9 @@ def new_public() -> str:
 
 
 @pytest.fixture
-def run(tmp_path, capsys):
+def run(tmp_path, capsys, monkeypatch):
     """Runs the command on a gateway's directory: its exit status, what it printed, and what it complained of."""
+    monkeypatch.delenv("REACHY_HEALTH_PORT", raising=False)
 
     def run(*arguments: str, directory: Path = tmp_path / "gateway") -> tuple[int, str, str]:
         status = main(["--dir", str(directory), *arguments])
@@ -57,6 +59,43 @@ def test_the_list_tells_every_robot_and_key(run):
     run("admit", "reachy-2", two)
     run("admit", "reachy-1", one)
     assert run("list") == (0, f"reachy-1\t{one}\nreachy-2\t{two}\n", "")
+
+
+def test_the_list_tells_who_is_connected_if_the_gateways_health_answers(run, monkeypatch):
+    one, two = new_public(), new_public()
+    run("admit", "reachy-1", one)
+    run("admit", "reachy-2", two)
+    connections = [{"robot": "reachy-1", "key": one, "since": 1796169600}]
+    server = HealthServer("127.0.0.1", 0, lambda: {"ok": False, "connections": connections})
+    monkeypatch.setenv("REACHY_HEALTH_PORT", str(server.port))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # which is not asked
+    lines = f"reachy-1\t{one}\tconnected since 2026-12-02 00:00:00 UTC\nreachy-2\t{two}\tnot connected\n"
+    assert run("list") == (0, lines, "")
+    server.close()
+    status, told, complaint = run("list")
+    assert (status, told) == (0, f"reachy-1\t{one}\nreachy-2\t{two}\n")
+    assert "who is connected is not known here" in complaint
+    assert "docker compose exec gemini-gateway reachy-keys list" in complaint
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"connections": 7}, {"connections": [{"key": 1}]}, {"connections": [{"key": "k", "since": "x"}]}]
+)
+def test_a_service_that_tells_no_connections_is_no_gateway(run, monkeypatch, told):
+    run("admit", "reachy-1", public := new_public())
+    server = HealthServer("127.0.0.1", 0, lambda: {"ok": True, **told})
+    monkeypatch.setenv("REACHY_HEALTH_PORT", str(server.port))
+    status, lines, complaint = run("list")
+    server.close()
+    assert (status, lines) == (0, f"reachy-1\t{public}\n")
+    assert "is not known here" in complaint
+
+
+@pytest.mark.parametrize("port", ["", "0", "none", "-1"])
+def test_without_a_health_port_nobody_is_asked(run, monkeypatch, port):
+    run("admit", "reachy-1", public := new_public())
+    monkeypatch.setenv("REACHY_HEALTH_PORT", port)
+    assert run("list") == (0, f"reachy-1\t{public}\n", "")
 
 
 def test_the_list_of_nobody_is_empty(run):

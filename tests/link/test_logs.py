@@ -1,15 +1,29 @@
+import asyncio
 import logging
+import sys
+import threading
 
 import pytest
 
-from reachy_link.logs import Redacted, set_up
+from reachy_link import logs
+from reachy_link.logs import Redacted, calm, conceal, set_up
 
 SECRET = "AIzaSyExampleExampleExample"  # noqa: S105 - not one
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """No test's secrets are another's."""
+    known = set(logs._secrets)
+    yield
+    logs._secrets.clear()
+    logs._secrets.update(known)
 
 
 @pytest.fixture
 def restored():
     """Logging as it was before the test."""
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     root, levels = logging.getLogger(), {}
     handlers, level = root.handlers[:], root.level
     for name in ("reachy_link", "reachy_gateway", "robot_io", "gemini_gateway", "mock_gateway", "__main__"):
@@ -19,11 +33,13 @@ def restored():
     root.setLevel(level)
     for name, value in levels.items():
         logging.getLogger(name).setLevel(value)
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
 
 
 def line(message: str, *arguments: object, error: BaseException | None = None, secrets: tuple[str, ...] = (SECRET,)) -> str:
     info = (type(error), error, error.__traceback__) if error else None
-    return Redacted("robot-io", secrets).format(logging.LogRecord("n", logging.WARNING, "f", 1, message, arguments, info))
+    conceal(*secrets)
+    return Redacted("robot-io").format(logging.LogRecord("n", logging.WARNING, "f", 1, message, arguments, info))
 
 
 def test_a_secret_in_a_message_is_replaced_wherever_it_stands():
@@ -77,3 +93,61 @@ def test_the_level_is_that_of_our_own_lines(restored, capsys):
     told = capsys.readouterr().err
     assert "connected" not in told
     assert "WARNING refused" in told
+
+
+def test_a_secret_that_is_learned_later_is_replaced_from_then_on(restored, capsys):
+    set_up("gateway", "INFO", [SECRET])
+    conceal("the-rotated-key")
+    logging.getLogger("reachy_gateway.hub").warning("%s was %s", "the-rotated-key", SECRET)
+    assert capsys.readouterr().err.endswith("[secret] was [secret]\n")
+
+
+@pytest.mark.parametrize("key", ["AIza" + "B" * 35, "AQ." + "c" * 50])
+def test_what_looks_like_a_google_key_is_replaced_though_nobody_said_that_it_is_one(key):
+    assert line("no host %s:5555", key).endswith("no host [secret]:5555")
+
+
+def test_what_ends_the_program_or_a_thread_is_told_without_its_secrets(restored, capsys):
+    set_up("gateway", "INFO", [SECRET])
+
+    def fails():
+        raise ConnectionError(f"401 for {SECRET}")
+
+    thread = threading.Thread(target=fails)
+    thread.start()
+    thread.join()
+    try:
+        fails()
+    except ConnectionError as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    told = capsys.readouterr().err
+    assert SECRET not in told
+    assert told.count("ConnectionError: 401 for [secret]") == 2
+    assert told.count("Traceback") == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\n12:00:00 gateway ERROR made up", r"a\n12:00:00 gateway ERROR made up"),
+        ("\x1b[2J\x07\x9b", r"\x1b[2J\x07\x9b"),
+        ("back\u202edrawkcab", r"back\u202edrawkcab"),
+        ("한국어, naïve, 日本語\u3000🤖", "한국어, naïve, 日本語\u3000🤖"),
+    ],
+)
+def test_what_a_peer_wrote_is_one_line_and_commands_no_terminal(text, shown):
+    assert line("connected (%s)", text).endswith(f"connected ({shown})")
+
+
+async def test_faults_of_the_event_loop_are_told_once_a_second_however_many_there_are(restored, capsys):
+    set_up("gateway", "INFO", [SECRET])
+    loop = asyncio.get_running_loop()
+    calm(loop)
+    try:
+        for _ in range(100):
+            loop.call_soon(lambda: 1 / 0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    finally:
+        loop.set_exception_handler(None)
+    assert capsys.readouterr().err.count("ZeroDivisionError") == 1

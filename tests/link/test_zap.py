@@ -7,6 +7,7 @@ import zmq.asyncio
 from zmq.utils import z85
 
 from reachy_link.keys import Keyring
+from reachy_link.sockets import Drain
 from reachy_link.zap import Zap
 
 Ask = Callable[..., Awaitable[list[bytes]]]
@@ -30,24 +31,37 @@ def refusals() -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture
-async def ask(ring, refusals) -> AsyncIterator[Ask]:
+def context():
+    made = zmq.Context()
+    yield made
+    made.destroy(linger=0)
+
+
+@pytest.fixture
+async def zap(context, ring, refusals):
+    handler = Zap(context, ring, lambda *what: refusals.append(what))
+    yield handler
+    handler.close()
+
+
+@pytest.fixture
+async def ask(context, zap) -> AsyncIterator[Ask]:
     """Asks a handler as libzmq does at a handshake: status code, text and User-Id of the answer to this request."""
-    context = zmq.Context()
-    zap = Zap(context, ring, lambda *what: refusals.append(what))
     socket = zmq.asyncio.Context.shadow(context.underlying).socket(zmq.REQ)
+    socket.req_relaxed = True  # the next question may follow one that was not answered
     socket.connect("inproc://zeromq.zap.01")
 
-    async def ask(key: bytes, *, version=b"1.0", domain=b"reachy", mechanism=b"CURVE", more: tuple[bytes, ...] = ()):
+    async def ask(
+        key: bytes, *, version=b"1.0", domain=b"reachy", mechanism=b"CURVE", more: tuple[bytes, ...] = (), timeout_s=5.0
+    ):
         await socket.send_multipart([version, b"id-7", domain, b"10.0.0.9", b"", mechanism, key, *more])
-        answer = await asyncio.wait_for(socket.recv_multipart(), 5)
+        answer = await asyncio.wait_for(socket.recv_multipart(), timeout_s)
         assert answer[:2] == [b"1.0", b"id-7"]
         assert len(answer) == 6
         return answer[2:5]
 
     yield ask
     socket.close(linger=0)
-    zap.close()
-    context.destroy(linger=0)
 
 
 def key_of(public: bytes) -> bytes:
@@ -112,3 +126,45 @@ class TestWithABrokenRing:
         for _ in range(3):
             assert (await ask(key_of(public)))[::2] == [b"300", b""]
         assert [str(error) for error in told] == ["the disk is gone"] * 3, "and is not hidden"
+
+
+async def test_an_answer_that_cannot_be_sent_does_not_end_the_handler(ask, ring, zap, monkeypatch):
+    """A REP socket would be stuck from then on, and nobody could get in any more."""
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+    public, _ = zmq.curve_keypair()
+    ring.admit("reachy-1", public.decode())
+    with monkeypatch.context() as patched:
+        patched.setattr(zap, "_decide", lambda _: (b"200", "no bytes", public))
+        with pytest.raises(TimeoutError):
+            await ask(key_of(public), timeout_s=0.3)
+    assert isinstance(told[0], TypeError)
+    assert await ask(key_of(public)) == [b"200", b"OK", public]
+
+
+class TestADrain:
+    async def test_goes_on_at_once_after_a_fault_and_hides_none(self, context):
+        told, taken, loop = [], [], asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, report: told.append(report["exception"]))
+        pull, push = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+        pull.bind("inproc://here")
+        push.connect("inproc://here")
+        for n in range(200):
+            push.send(b"%d" % n)
+
+        def ready():
+            try:
+                taken.append(pull.recv(zmq.NOBLOCK))
+            except zmq.Again:
+                return False
+            raise ValueError(taken[-1])
+
+        drain = Drain(pull, ready)
+        began = loop.time()
+        while len(taken) < 200:
+            await asyncio.sleep(0)
+            assert loop.time() < began + 2, "at one message a tick it would take 10 s"
+        drain.close()
+        pull.close()
+        push.close()
+        assert len(told) == 200

@@ -331,7 +331,7 @@ def test_after_two_seconds_of_silence_the_gateway_is_lost_and_greeted_anew():
     assert any("nothing from the gateway for 2.0 s" in words for words in rig.words(warning=True))
     rig.run(0.2, beats=False)
     assert rig.of(Hush) == [Hush()]
-    assert [(report.turn, report.complete) for report in rig.sent(Played)] == [(1, False)]
+    assert [(report.turn, report.complete, report.cut_us) for report in rig.sent(Played)] == [(1, False, None)]
     assert rig.sent(Hello) != []
     rig.forget()
     rig.run(0.5, beats=False, mic=True)
@@ -481,6 +481,35 @@ def test_manual_activity_is_passed_on():
     rig.take(rig.core.activity("start", rig.now))
     rig.take(rig.core.activity("end", rig.now))
     assert [message.event for message in rig.sent(Activity)] == ["start", "end"]
+
+
+@pytest.mark.parametrize(("events", "told"), [([], []), (["start"], ["start"]), (["start", "end"], ["end"])])
+def test_a_gateway_that_listens_only_now_is_told_what_the_person_did_last(events, told):
+    rig = Rig()
+    for event in events:
+        rig.take(rig.core.activity(event, rig.now))
+    rig.welcome()
+    rig.run(1.0, mic=True)
+    assert [message.event for message in rig.sent(Activity)] == told
+    rig.tell(Welcome, boot=NEW_GATEWAY, to_boot=BOOT, software="gateway 2")
+    assert [message.event for message in rig.sent(Activity)] == told * 2, "another gateway does not know it either"
+
+
+def test_who_holds_the_button_into_an_answer_is_heard_by_a_half_duplex_robot_from_the_first_word_on():
+    rig = connected(tail_ms=300)
+    rig.speaker(1, count=10)
+    rig.run(0.1, mic=True)
+    assert not any(any(pcm) for pcm in rig.mic_pcm()[1:])
+    rig.take(rig.core.activity("start", rig.now))
+    rig.forget()
+    rig.run(0.3, mic=True)
+    assert all(any(pcm) for pcm in rig.mic_pcm())
+    rig.take(rig.core.activity("end", rig.now))
+    rig.speaker(1, count=10)
+    rig.run(0.02, mic=True)
+    rig.forget()
+    rig.run(0.1, mic=True)
+    assert not any(any(pcm) for pcm in rig.mic_pcm())
 
 
 # --- the speaker ------------------------------------------------------------------------------------------------------
@@ -634,6 +663,34 @@ def test_a_cut_turn_is_reported_with_what_was_heard_of_it():
     rig.run(0.1)
     (report,) = rig.sent(Played)
     assert 100 <= report.played_ms <= 120
+
+
+def test_a_turn_is_reported_with_its_moments_on_the_robots_clock():
+    rig = connected()
+    rig.queued_ms = 30.0
+    arrived_us = int(rig.now * 1e6)
+    rig.speaker(1, count=2)
+    rig.run(0.02)
+    rig.speaker(1, count=3)
+    rig.tell(TurnEnd, turn=1)
+    rig.run(1.0)
+    (report,) = rig.sent(Played)
+    assert report.arrived_us == arrived_us
+    assert report.started_us == pytest.approx(arrived_us + 30_000, abs=1000), "60 ms are there after 20, of which 10 still play"
+    assert report.cut_us is None
+
+
+def test_a_turn_that_a_flush_silenced_says_when():
+    rig = connected()
+    rig.speaker(1, count=20)
+    rig.run(0.1)
+    rig.speaker(2, count=5)
+    cut_us = int(rig.now * 1e6)
+    rig.tell(Flush, turn=3, floor=3)
+    rig.run(0.1)
+    first, second = rig.sent(Played)
+    assert abs(first.cut_us - cut_us) <= 1
+    assert (second.cut_us, second.started_us) == (None, None), "nothing of it had been heard"
 
 
 def test_a_flush_while_the_robot_is_silent_needs_no_hush():

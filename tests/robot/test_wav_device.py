@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from reachy_link.pcm import Format, Samples, from_pcm16, to_pcm16
-from robot_io.device import DeviceError, Moment
-from robot_io.wav_device import LEAD_IN_TICKS, STEREO_16K, TICK_MS, WavDevice
+from robot_io.device import Button, DeviceError, Moment
+from robot_io.wav_device import LEAD_IN_TICKS, LET_GO_TICKS, STEREO_16K, TICK_MS, WavDevice
 
 TICK = 160
 UTTERANCES = sorted((Path(__file__).parents[2] / "services/robot-io/utterances").glob("*.wav"))
@@ -41,9 +41,11 @@ def run(device: WavDevice, on_tick: Callable[[int], None], ticks: int = 10_000) 
         await device.open()
         chunks: list[Samples] = []
         try:
-            async for samples in device.record():
+            async for item in device.record():
+                if isinstance(item, Button):
+                    continue
                 on_tick(len(chunks))
-                chunks.append(samples)
+                chunks.append(item)
                 if len(chunks) == ticks:
                     break
         except DeviceError as error:
@@ -149,6 +151,33 @@ def test_without_an_answer_it_goes_on_after_its_patience_and_says_so(one, caplog
         heard = run(device, lambda _: None)
     assert len(heard) == 2 * (LEAD_IN_TICKS + 20 + 150) * TICK
     assert [record.message for record in caplog.records] == ["the utterance was not answered to its end within 1.5 s"] * 2
+
+
+def test_the_button_is_held_from_the_first_sample_of_an_utterance_until_a_moment_after_its_last(one):
+    async def main(device: WavDevice) -> list[tuple[Button, int]]:
+        pushed, ticks = [], 0
+        await device.open()
+        try:
+            async for item in device.record():
+                if isinstance(item, Button):
+                    pushed.append((item, ticks))
+                else:
+                    ticks += 1
+        except DeviceError:
+            await device.close()
+        return pushed
+
+    for push_to_talk in (False, True):
+        device = WavDevice([one, one], None, patience_s=0.5, push_to_talk=push_to_talk)
+        device.notice(Moment.READY)
+        with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+            pushed = runner.run(main(device))
+        held = 20 + LET_GO_TICKS
+        second = LEAD_IN_TICKS + held + 50 + LEAD_IN_TICKS
+        turns = [(Button.PRESSED, at) for at in (LEAD_IN_TICKS, second)] + [
+            (Button.RELEASED, at + held) for at in (LEAD_IN_TICKS, second)
+        ]
+        assert pushed == (sorted(turns, key=lambda turn: turn[1]) if push_to_talk else [])
 
 
 def test_the_utterances_that_come_with_it_can_be_spoken():

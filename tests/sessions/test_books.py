@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -36,6 +37,11 @@ def booked(office, robot: str) -> tuple[int, dict[str, int], Decimal]:
     return account.turns, {kind: n for kind, n in account.tokens.items() if n}, account.cost
 
 
+def per_session(office) -> list[tuple[str, int]]:
+    """Turns by robot and session, as a person would ask the ledger."""
+    return office._ledger._db.execute("SELECT robot, COUNT(*) FROM turns GROUP BY robot, session").fetchall()
+
+
 async def test_tokens_and_cost_are_those_that_the_server_reported_after_reconnects_and_restarts(
     measured, talking, open_office, question
 ):
@@ -66,6 +72,13 @@ async def test_tokens_and_cost_are_those_that_the_server_reported_after_reconnec
         turns, tokens, cost = reported(talk.sessions)
         measured(f"{turns} turns, {sum(tokens.values())} tokens, ${cost}")
         assert turns >= 5
+        # Lost twice in a short time, the session was given up: there were two, each over several connections or one.
+        assert [session.resumed for session in talk.sessions] == [False, True, True, False]
+        first_turns, first_cost = reported(talk.sessions[:3])[0], reported(talk.sessions[:3])[2]
+        assert sorted(per_session(office)) == sorted(
+            [("reachy-1", first_turns), ("reachy-1", turns - first_turns), ("reachy-2", 1)]
+        )
+        assert office.books.session("reachy-1").cost == cost - first_cost
         for robot, sessions in (("reachy-1", talk.sessions), ("reachy-2", neighbour.sessions)):
             assert booked(office, robot) == reported(sessions)
         # A gateway that was started anew reads the same, and counts on.
@@ -75,6 +88,19 @@ async def test_tokens_and_cost_are_those_that_the_server_reported_after_reconnec
             await talk.ask(question)
             assert booked(again, "reachy-1") == reported(talk.sessions)
         assert booked(open_office(sim, *TWO), "reachy-1") == reported(talk.sessions)
+
+
+async def test_counts_within_a_turn_are_not_added_to_those_at_its_end(talking, question):
+    """They are cumulative: what comes in mid-answer is a part of what comes with its end."""
+    async with serve(SimSettings(mode="tone", tone_ms=2000, speed=1)) as sim, talking(sim) as talk:
+        session = await talk.live()
+        talk.say(question)
+        for n in (1, 2):
+            await talk.until(lambda n=n: len(talk.reply) > n * 24000)
+            session.send_raw({"usageMetadata": {"promptTokenCount": 20, "responseTokenCount": 10 * n}})
+        await talk.until(lambda: talk.turns == 1)
+        assert len(session.usage) == 1
+        assert booked(talk.office, "reachy-1") == reported(talk.sessions)
 
 
 async def test_an_answer_in_several_turns_is_billed_turn_by_turn(talking, question):
@@ -142,6 +168,28 @@ async def test_a_budget_that_is_reached_in_mid_turn_lets_the_turn_finish_then_sa
             assert booked(office, "reachy-1") == reported(talk.sessions)
 
 
+async def test_a_budget_that_is_spent_is_there_again_on_the_next_day(talking, question):
+    now = [datetime(2026, 11, 23, 23, 59, tzinfo=UTC)]
+    async with serve(QUICK) as sim, talking(sim, settings={"budget_usd_per_day": 0.0002}, today=lambda: now[0]) as talk:
+        await talk.live()
+        await talk.ask(question)
+        await talk.until(lambda: talk.states == ["live", "refused"])
+        spent = talk.office.books.account(now[0].date(), "reachy-1")
+        assert spent.cost == reported(talk.sessions)[2]
+        now[0] += timedelta(minutes=1)
+        await talk.until(lambda: talk.states == ["live", "refused", "live"])
+        assert (await talk.live()).resumed
+        assert talk.office.books.account(now[0].date(), "reachy-1").cost == 0
+
+
+async def test_a_model_without_a_price_is_billed_as_the_default_one_and_that_is_said(talking, question, caplog):
+    async with serve(QUICK) as sim, talking(sim, settings={"model": "gemini-4-live"}) as talk:
+        await talk.live()
+        await talk.ask(question)
+        assert booked(talk.office, "reachy-1") == reported(talk.sessions)
+        assert "nobody told the price of gemini-4-live: it is billed as gemini-3.8-live" in caplog.text
+
+
 async def test_a_person_who_talks_on_without_a_pause_does_not_talk_a_budget_away(talking, question):
     """The next question comes at once, every time: the turn in progress is finished, not the next ones."""
     async with serve(QUICK) as sim, talking(sim, settings={"budget_usd_per_day": 0.0003}) as talk:
@@ -165,7 +213,7 @@ async def test_at_eighty_percent_there_is_one_warning_and_one_more_when_it_is_sp
         office = open_office(sim, settings={"budget_usd_per_day": 1.0})
         warned_after = []
         for turn in range(1, 101):
-            office.bill("reachy-1", "gemini-3.8-live", Tokens({"audio": 3_400}, {}))  # a little above a cent
+            office.bill("reachy-1", "s1", "gemini-3.8-live", Tokens({"audio": 3_400}, {}))  # a little above a cent
             before = len(caplog.records)
             allowed = office.verdict("reachy-1").allowed
             if len(caplog.records) > before:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from gemini_gateway.session import Limits
-from gemini_live_sim.actions import DEADLINE, Close, GoAway, Step
+from gemini_live_sim.actions import DEADLINE, Abort, Close, GoAway, Stall, Step
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
@@ -71,6 +71,27 @@ async def test_a_reply_that_is_cut_by_the_servers_deadline_is_ended_cleanly_and_
     assert talk.states == ["live"]
 
 
+async def test_what_is_said_into_a_reply_beyond_the_servers_deadline_is_not_sent_to_a_server_that_no_longer_listens(
+    talking, numbers, question
+):
+    """From its deadline on it reads nothing, and then it is gone with all that it was sent."""
+    script = (Step(on="audio_out", count=10, action=GoAway(time_left_s=1.0)),)
+    script += (Step(on="audio_out", count=10, after_s=1.0, action=Stall(sending=False)),)
+    script += (Step(on="audio_out", count=10, after_s=2.0, action=Abort()),)
+    async with serve(QUICK) as sim:
+        sim.script([Behaviour(mode="tone", tone_ms=6000, speed=1, script=script)])
+        async with talking(sim, settings={"vad": {"interrupts": False}}) as talk:
+            first = await talk.live()
+            talk.say(question)
+            await talk.until(lambda: talk.reply)
+            talk.say(numbers[0])
+            await talk.until(lambda: not first.open)
+            assert first.close_code == 1006
+            await talk.until(lambda: talk.turns == 2 and not talk.saying)
+            await talk.all_heard()
+            assert talk.heard == talk.fed
+
+
 async def test_without_a_go_away_the_age_limit_renews(talking, watchman, question):
     async with serve(QUICK, on_event=watchman) as sim:
         watchman.sim = sim
@@ -121,6 +142,23 @@ async def test_a_question_that_ends_just_before_the_deadline_is_answered(talking
             await talk.live()
             await talk.all_heard()
             assert talk.heard == talk.fed
+
+
+async def test_an_answer_of_several_turns_is_not_cut_between_them(talking, question):
+    """Extended thinking: the first turn of the answer says that it is being thought about."""
+    half = {"serverContent": {"turnComplete": True, "interactionStatus": "IN_PROGRESS"}}
+    async with serve(QUICK) as sim, talking(sim) as talk:
+        first = await talk.live()
+        await talk.ask(question)
+        first.send_raw(half)
+        await talk.until(lambda: talk.turns == 2)
+        first.go_away(10.0)
+        await talk.never(lambda: len(talk.sessions) > 1, 1.5)
+        before = len(talk.reply)
+        first.send_raw({"serverContent": {"turnComplete": True, "interactionStatus": "IDLE"}})
+        await talk.until(lambda: len(talk.sessions) == 2)
+        assert len(talk.reply) == before
+        assert talk.sessions[1].resumed
 
 
 async def test_a_close_without_go_away_at_the_age_at_which_google_closes(talking, question):

@@ -1,10 +1,12 @@
 """What the person at the robot notices, with every part of the project in between."""
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
+import wave
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from gemini_live_sim.settings import SimSettings
 from reachy_link.gateway_end import Bind
 
 ECHO = SimSettings(mode="echo")
+BYTES_PER_S = 32_000
 BIN = Path(sys.executable).parent
 KEY = "AIzaSyGoodGoodGood"
 BAD_KEYS = ("AIzaSyBadBadBad", "AIzaSyWorseWorseWorse")
@@ -89,8 +92,8 @@ def free_ports() -> tuple[int, int]:
 
 
 @contextmanager
-def gateway_process(made: Keys, ports: tuple[int, int], sim, key_file: Path, log: Path):
-    """The program itself, told of a server and of a key's file."""
+def gateway_process(made: Keys, ports: tuple[int, int], sim, log: Path, **more: Path):
+    """The program itself, told of a server and of what else it is to know."""
     settings = {
         "REACHY_KEYS_DIR": made.gateway_dir,
         "REACHY_LOG_LEVEL": "DEBUG",
@@ -100,18 +103,106 @@ def gateway_process(made: Keys, ports: tuple[int, int], sim, key_file: Path, log
         "GATEWAY_LEDGER": made.directory / "ledger.sqlite",
         "GOOGLE_GEMINI_BASE_URL": sim.url,
         "GEMINI_ROOT_CERT": sim.root_path,
-        "GEMINI_API_KEY_FILE": key_file,
     }
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("GEMINI", "GOOGLE", "GATEWAY"))}
+    with program("gemini-gateway", log, **settings | more) as process:
+        yield process
+
+
+@contextmanager
+def program(name: str, log: Path, **settings: object):
+    """One of our programs, with these settings and none of the caller's."""
+    foreign = ("GEMINI", "GOOGLE", "GATEWAY", "ROBOT", "REACHY")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     with log.open("w") as stderr:
-        process = subprocess.Popen(
-            [BIN / "gemini-gateway"], env=clean | {k: str(v) for k, v in settings.items()}, stderr=stderr
-        )
+        process = subprocess.Popen([BIN / name], env=clean | {k: str(v) for k, v in settings.items()}, stderr=stderr)
         try:
             yield process
         finally:
             process.terminate()
             process.wait()
+
+
+@contextmanager
+def virtual_robot(tmp_path, made: Keys, ports: tuple[int, int], speech: list[bytes], **settings: object):
+    """robot-io itself, with a folder of what it says."""
+    utterances = tmp_path / "utterances"
+    utterances.mkdir(exist_ok=True)
+    for n, pcm in enumerate(speech):
+        with wave.open(str(utterances / f"{n}.wav"), "wb") as file:
+            file.setparams((1, 2, 16000, 0, "NONE", ""))
+            file.writeframes(pcm)
+    settings |= {
+        "REACHY_KEYS_DIR": made.robot_dir("reachy-1"),
+        "ROBOT_DEVICE": "wav",
+        "ROBOT_UP_PORT": ports[0],
+        "ROBOT_DOWN_PORT": ports[1],
+        "ROBOT_UTTERANCES": utterances,
+        "ROBOT_SPEAKER_WAV": tmp_path / "speaker.wav",
+    }
+    with program("robot-io", tmp_path / "robot-log", **settings) as process:
+        yield process
+
+
+async def exit_status(process: subprocess.Popen, timeout_s: float = 30.0) -> int:
+    async with asyncio.timeout(timeout_s):
+        while process.poll() is None:
+            await asyncio.sleep(0.05)
+    return process.returncode
+
+
+@asynccontextmanager
+async def with_push_to_talk(tmp_path, robots_file):
+    """A simulator, the gateway's program in front of it, and a robot's key; the persona's VAD is manual."""
+    made, ports = Keys(tmp_path / "keys", "reachy-1"), free_ports()
+    file = robots_file("reachy-1", defaults={"vad": {"mode": "manual"}})
+    async with serve(ECHO) as sim:
+        with gateway_process(made, ports, sim, tmp_path / "log", GATEWAY_ROBOTS_FILE=file):
+            yield sim, made, ports
+
+
+@pytest.mark.timeout(120)
+async def test_a_virtual_robot_that_holds_its_button_is_answered_and_one_that_does_not_is_not(
+    tmp_path, robots_file, question, numbers
+):
+    said = [question, numbers[1][:48000]]
+    async with with_push_to_talk(tmp_path, robots_file) as (sim, made, ports):
+        with virtual_robot(tmp_path, made, ports, said, ROBOT_PATIENCE_S=1) as process:
+            assert await exit_status(process) == 1
+        assert "2 of 2 utterances got no answer" in (tmp_path / "robot-log").read_text()
+        [session] = sim.sessions
+        assert session.heard_bytes > sum(map(len, said)), "it was heard"
+        with virtual_robot(tmp_path, made, ports, said, ROBOT_PUSH_TO_TALK="true") as process:
+            assert await exit_status(process) == 0
+        session = sim.sessions[-1]
+        assert [kind for kind in session.kinds if kind.startswith("Activity")] == ["ActivityStart", "ActivityEnd"] * 2
+        for answer, speech in zip(session.answers, said, strict=True):
+            # An echo of what was said while the button was held: all of it, and the moment until it was let go.
+            assert 0 <= len(answer.pcm) / 48_000 - len(speech) / 32_000 < 0.2
+
+
+@pytest.mark.timeout(120)
+async def test_a_signal_is_a_button_too(tmp_path, robots_file, numbers):
+    """As for a real robot, whose button is whatever its owner made one of."""
+    async with with_push_to_talk(tmp_path, robots_file) as (sim, made, ports):
+        with virtual_robot(tmp_path, made, ports, [b"".join(numbers) * 5]) as process:
+            session = await sim.session(1, timeout_s=20)
+
+            def marks() -> list[str]:
+                return [kind for kind in session.kinds if kind.startswith("Activity")]
+
+            await session.until(lambda it: it.heard_bytes > BYTES_PER_S)
+            assert marks() == []
+            process.send_signal(signal.SIGUSR1)
+            await session.until(lambda _: marks() == ["ActivityStart"])
+            pressed = session.heard_bytes
+            await session.until(lambda it: it.heard_bytes > pressed + BYTES_PER_S)
+            assert session.answers == []
+            process.send_signal(signal.SIGUSR2)
+            await session.until(lambda _: marks() == ["ActivityStart", "ActivityEnd"])
+            held_s = (session.heard_bytes - pressed) / BYTES_PER_S
+            await session.until(lambda it: it.answers and it.answers[0].complete, 15)
+            assert abs(len(session.answers[0].pcm) / 48_000 - held_s) < 0.5
+            assert process.poll() is None
 
 
 @pytest.mark.timeout(120)
@@ -122,7 +213,7 @@ async def test_the_program_says_that_the_key_is_bad_and_goes_on_by_itself_when_i
         serve(SimSettings(mode="echo", api_keys=KEY)) as sim,
         running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports), Desk()) as robot,
     ):
-        with gateway_process(made, ports, sim, key_file, log) as process:
+        with gateway_process(made, ports, sim, log, GEMINI_API_KEY_FILE=key_file) as process:
             await robot.desk.until(lambda: robot.core._phase == "refused", 30)
             await robot.desk.until(lambda: robot.desk.handed)  # the sound that says so
             dials = len(sim.sessions)

@@ -153,6 +153,7 @@ SETTINGS = {
     "prefix_padding_ms": 240,
     "silence_duration_ms": 900,
     "interrupts": False,
+    "turn_coverage": "all_input",
 }
 
 
@@ -164,6 +165,7 @@ async def test_every_setting_of_automatic_vad_reaches_gemini(measured, talking, 
         assert detection["endOfSpeechSensitivity"] == "END_SENSITIVITY_HIGH"
         assert (detection["prefixPaddingMs"], detection["silenceDurationMs"]) == (240, 900)
         assert session.setup_json["realtimeInputConfig"]["activityHandling"] == "NO_INTERRUPTION"
+        assert session.setup_json["realtimeInputConfig"]["turnCoverage"] == "TURN_INCLUDES_ALL_INPUT"
         talk.say(question)
         await talk.until(lambda: talk.reply)
         talk.say(question)

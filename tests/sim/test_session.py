@@ -85,6 +85,27 @@ def test_an_echo_says_what_was_heard(talk, question) -> None:
     assert opened.audio == record.pcm
 
 
+ANNOUNCED = {"historyConfig": {"initialHistoryInClientContent": True}}
+
+
+@pytest.mark.parametrize("model", ["gemini-3.8-live", "gemini-3.1-flash-live-preview"])
+def test_announced_history_is_no_question(talk, model) -> None:
+    opened = talk({"model": f"models/{model}"} | ANNOUNCED, **FAST)
+    opened.send(ASK)
+    assert list(opened.journal.history) == [("user", "hello")]
+    assert opened.audio == b""
+
+
+def test_an_older_model_takes_no_other_content_than_announced_history(talk) -> None:
+    opened = talk({"model": "models/gemini-3.1-flash-live-preview"}, **FAST)
+    opened.send(ASK)
+    assert closes(opened) == [Close(code=1007, reason="Request contains an invalid argument.")]
+    opened = talk({"model": "models/gemini-3.1-flash-live-preview"} | ANNOUNCED, **FAST)
+    opened.send(ASK)
+    opened.send(ASK)
+    assert [close.code for close in closes(opened)] == [1007], "only once"
+
+
 def test_a_text_is_answered_and_a_turn_that_is_not_complete_only_kept(talk) -> None:
     opened = talk({}, **FAST)
     opened.send({"client_content": {"turns": [{"role": "user", "parts": [{"text": "remember"}]}]}})

@@ -1,19 +1,24 @@
 """gemini-gateway: robots on one side, Gemini Live on the other."""
 
 import sys
+from functools import partial
 
 from gemini_gateway import personas
 from gemini_gateway.ledger import Ledger, LedgerError
 from gemini_gateway.live import Endpoint
+from gemini_gateway.metrics import metrics_of
 from gemini_gateway.settings import GeminiSettings
 from gemini_gateway.voices import Voices
 from reachy_gateway import service
+from reachy_link import logs
 from reachy_link.config import fail, load
 
 
 def main() -> int:
     """Serve until a signal comes; exit status 0, or 2 for bad configuration."""
     settings = load(GeminiSettings)
+    secrets = [settings.api_key.get_secret_value()] if settings.api_key else []
+    logs.set_up("gemini-gateway", settings.log_level, secrets)
     shared, problems = personas.read(settings.robots_file, settings.model)
     if problems:
         fail(problems)
@@ -34,9 +39,17 @@ def main() -> int:
         model=settings.model,
         transcripts=settings.transcripts_dir,
     )
-    secrets = [settings.api_key.get_secret_value()] if settings.api_key else []
     banner = f"talking to {settings.endpoint().name}, model {shared.default.model}"
-    return service.main("gemini-gateway", settings, voices.make, banner, secrets, beside=voices.watch, on_hangup=voices.reload)
+    return service.main(
+        "gemini-gateway",
+        settings,
+        voices.make,
+        banner,
+        secrets,
+        sources=[partial(metrics_of, voices)],
+        beside=voices.watch,
+        on_hangup=voices.reload,
+    )
 
 
 if __name__ == "__main__":

@@ -43,6 +43,13 @@ class Resumable:
 
 
 @dataclass(frozen=True, slots=True)
+class Working:
+    """Whether more of the answer is to come, although its last turn is complete: thinking models speak in between."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCall:
     """The model wants functions called: ``(id, name)`` of each."""
 
@@ -64,4 +71,4 @@ class Tokens:
     reply: Mapping[Modality, int] = field(default_factory=dict)
 
 
-ServerEvent = VoiceEvent | GoAway | Resumable | ToolCall | Unknown | Tokens
+ServerEvent = VoiceEvent | GoAway | Resumable | ToolCall | Unknown | Tokens | Working

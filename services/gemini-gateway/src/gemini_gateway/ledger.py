@@ -11,7 +11,7 @@ from gemini_gateway.usage import Account, Money
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS turns (
     day TEXT NOT NULL, robot TEXT NOT NULL, model TEXT NOT NULL, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
-    prompt TEXT NOT NULL, reply TEXT NOT NULL, cost TEXT NOT NULL
+    prompt TEXT NOT NULL, reply TEXT NOT NULL, cost TEXT NOT NULL, session TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS turns_by_day ON turns (day, robot);
 """
@@ -34,18 +34,22 @@ class Ledger:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.executescript(SCHEMA)
+            if "session" not in {row[1] for row in self._db.execute("PRAGMA table_info(turns)")}:
+                self._db.execute("ALTER TABLE turns ADD COLUMN session TEXT NOT NULL DEFAULT ''")  # older than that column
         except (OSError, sqlite3.Error) as error:
             raise LedgerError(f"{path} cannot be used: {error}; mend it, or set GATEWAY_LEDGER to another file") from None
 
-    def add(self, day: date, robot: str, model: str, tokens: Tokens, cost: Money) -> None:
+    def add(self, day: date, robot: str, session: str, model: str, tokens: Tokens, cost: Money) -> None:
         """Book a turn.
 
         Raises:
             LedgerError: If it cannot be written.
         """
-        row = (day.isoformat(), robot, model, json.dumps(dict(tokens.prompt)), json.dumps(dict(tokens.reply)), str(cost))
+        counts = (json.dumps(dict(tokens.prompt)), json.dumps(dict(tokens.reply)))
+        row = (day.isoformat(), robot, session, model, *counts, str(cost))
+        query = "INSERT INTO turns (day, robot, session, model, prompt, reply, cost) VALUES (?, ?, ?, ?, ?, ?, ?)"
         try:
-            self._db.execute("INSERT INTO turns (day, robot, model, prompt, reply, cost) VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._db.execute(query, row)
         except sqlite3.Error as error:
             raise LedgerError(f"the ledger cannot be written: {error}") from None
 

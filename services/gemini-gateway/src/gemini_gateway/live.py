@@ -14,15 +14,19 @@ from google import genai
 from google.genai import errors, types
 from pydantic import SecretStr
 
-from gemini_gateway.events import GoAway, LiveError, Modality, Resumable, ServerEvent, Tokens, ToolCall, Unknown
+from gemini_gateway.events import GoAway, LiveError, Modality, Resumable, ServerEvent, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.personas import Persona
 from reachy_gateway.voice import HEARS_HZ, Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
+from reachy_link.logs import redacted
 
 API_VERSION: Final = "v1beta"
 """google-genai 3 asks for v1 by default; every page on Live shows v1beta."""
 MESSAGE_MAX_BYTES: Final = 4 * 2**20
 HANG_UP_S: Final = 2.0
 """A closing handshake takes ``close_timeout`` at most, but only once the peer has taken what was sent before."""
+PING_S: Final = 20.0
+PONG_S: Final = 60.0
+"""Gemini's pongs have been seen 8 to 30 s late."""
 AUDIO_TYPE: Final = f"audio/pcm;rate={HEARS_HZ}"
 DEFAULT_REPLY_HZ: Final = 24000
 REPLY_HZ: Final = range(8000, 48001)
@@ -92,7 +96,7 @@ class Connection:
             await self._session.send_tool_response(function_responses=responses)
 
     async def remind(self, said: Sequence[tuple[Literal["person", "robot"], str]]) -> None:
-        """Tell a new session what was said in one that could not be resumed.
+        """Tell a new session, one that was opened as ``seeded``, what was said in one that could not be resumed.
 
         Raises:
             LiveError: If the connection is lost.
@@ -100,7 +104,7 @@ class Connection:
         roles = {"person": "user", "robot": "model"}
         turns = [types.Content(role=roles[who], parts=[types.Part(text=text)]) for who, text in said]
         with _told():
-            await self._session.send_client_content(turns=turns, turn_complete=False)
+            await self._session.send_client_content(turns=turns, turn_complete=True)  # of the history, not a question
 
     async def receive(self) -> AsyncIterator[ServerEvent]:
         """What the server sends, until the connection ends; the SDK's own loop ends with every turn.
@@ -116,10 +120,10 @@ class Connection:
             except errors.APIError as error:
                 if isinstance(error.details, str):  # a close's reason; a message of the same name comes as an object
                     raise explained(error) from error
-                yield Unknown(str(error)[:300])
+                yield Unknown(redacted(str(error))[:300])
             except (TypeError, ValueError, AttributeError, LookupError) as error:
                 # The SDK raises these on a message of unknown shape or an {"error": ...}, with the connection intact.
-                yield Unknown(f"{type(error).__name__}: {error}"[:300])
+                yield Unknown(redacted(f"{type(error).__name__}: {error}")[:300])
 
     async def close(self) -> None:
         """Hang up."""
@@ -160,8 +164,8 @@ class Live:
                     "ssl": self._trust,
                     "open_timeout": 5,
                     "close_timeout": 1,  # the default of 10 s is how long a dead peer would hold us
-                    "ping_interval": 20,
-                    "ping_timeout": 60,  # Gemini's pongs have been seen 8 to 30 s late
+                    "ping_interval": PING_S,
+                    "ping_timeout": PONG_S,
                     "max_size": MESSAGE_MAX_BYTES,
                     "max_queue": 64,
                     "compression": None,
@@ -170,13 +174,18 @@ class Live:
         )
 
     @asynccontextmanager
-    async def connect(self, persona: Persona, handle: str | None = None) -> AsyncIterator[Connection]:
+    async def connect(self, persona: Persona, handle: str | None = None, *, seeded: bool = False) -> AsyncIterator[Connection]:
         """An open session, resumed by the handle if there is one; closed with the block.
+
+        Args:
+            persona: How the robot talks.
+            handle: Of the session to resume.
+            seeded: Whether :meth:`Connection.remind` comes first; the server waits for it.
 
         Raises:
             LiveError: If it cannot be opened; also whatever the block raises.
         """
-        connecting = self._client.aio.live.connect(model=persona.model, config=config_of(persona, handle))
+        connecting = self._client.aio.live.connect(model=persona.model, config=config_of(persona, handle, seeded=seeded))
         try:
             session = await connecting.__aenter__()
         except ssl.SSLCertVerificationError as error:
@@ -218,12 +227,17 @@ def translated(message: types.LiveServerMessage) -> Iterator[ServerEvent]:
             yield ReplyGenerated()
         if content.turn_complete:
             yield TurnComplete()
+        if content.interaction_status in WORKING:
+            yield Working(WORKING[content.interaction_status])
     if message.tool_call and (calls := message.tool_call.function_calls):
         yield ToolCall(tuple((call.id or "", call.name or "") for call in calls))
     if update := message.session_resumption_update:
         yield Resumable(update.new_handle if update.resumable else None)
     if message.go_away:
         yield GoAway(seconds(message.go_away.time_left))
+
+
+WORKING: Final = {types.InteractionStatus.IN_PROGRESS: True, types.InteractionStatus.IDLE: False}
 
 
 def _audio(content: types.LiveServerContent) -> Iterator[Audio | Unknown]:
@@ -261,8 +275,12 @@ def _by_modality(details: Sequence[types.ModalityTokenCount] | None, total: int)
     return counts
 
 
-def config_of(persona: Persona, handle: str | None) -> types.LiveConnectConfig:
-    """A persona as the SDK wants it. Compression and resumption are always on: without them a session ends after 15 min."""
+def config_of(persona: Persona, handle: str | None, *, seeded: bool = False) -> types.LiveConnectConfig:
+    """A persona as the SDK wants it. Compression and resumption are always on: without them a session ends after 15 min.
+
+    A session that is told what was said before has to announce that: gemini-3.1 closes with 1007 else, and others would take
+    it for an unfinished question.
+    """
     vad = persona.vad
     detection = types.AutomaticActivityDetection(
         disabled=True if vad.mode == "manual" else None,
@@ -292,8 +310,10 @@ def config_of(persona: Persona, handle: str | None) -> types.LiveConnectConfig:
         realtime_input_config=types.RealtimeInputConfig(
             automatic_activity_detection=detection,
             activity_handling=None if vad.interrupts else types.ActivityHandling.NO_INTERRUPTION,
+            turn_coverage=vad.turn_coverage and types.TurnCoverage(f"TURN_INCLUDES_{vad.turn_coverage.upper()}"),
         ),
         session_resumption=types.SessionResumptionConfig(handle=handle),
+        history_config=types.HistoryConfig(initial_history_in_client_content=True) if seeded else None,
         context_window_compression=types.ContextWindowCompressionConfig(sliding_window=types.SlidingWindow()),
     )
 
@@ -320,7 +340,10 @@ QUOTAS: Final = r"quota|rate limit|resource.?exhausted|HTTP 429"
 
 
 def explained(error: Exception) -> LiveError:
-    """What the SDK or the socket raised, in words, and whether trying again can help."""
+    """What the SDK or the socket raised, in words, and whether trying again can help.
+
+    The words go to the robot, too, so a key that a server echoes is struck out here.
+    """
     if isinstance(error, errors.APIError):
         text = f"{error.code} {error.details}"
     elif isinstance(error, websockets.exceptions.ConnectionClosed):
@@ -329,10 +352,10 @@ def explained(error: Exception) -> LiveError:
     elif isinstance(error, websockets.exceptions.InvalidStatus) and error.response.status_code >= HTTP_TROUBLE:
         return LiveError("unreachable", f"Gemini is in trouble (HTTP {error.response.status_code})")
     elif isinstance(error, OSError | websockets.exceptions.InvalidMessage):
-        return LiveError("unreachable", f"Gemini cannot be reached ({type(error).__name__}: {error})"[:300])
+        return LiveError("unreachable", redacted(f"Gemini cannot be reached ({type(error).__name__}: {error})")[:300])
     else:
         text = f"{type(error).__name__}: {error}"
-    text = " ".join(text.split())[:300]
+    text = redacted(" ".join(text.split()))[:300]
     if re.search(QUOTAS, text, re.IGNORECASE):
         return LiveError("quota", f"Gemini's quota or rate limit is reached ({text})")
     for pattern, words in REFUSALS:

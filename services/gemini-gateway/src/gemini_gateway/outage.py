@@ -76,13 +76,10 @@ class Outage:
         self._probe_started = now
         return True
 
-    def opened(self, robot: str, took_s: float, now: float) -> None:
-        """The robot's dial succeeded: the server is up."""
+    def opened(self, took_s: float) -> None:
+        """A dial succeeded: the server is up."""
         self._opened_in_s = took_s
-        self._down_since, self._lasted_s, self._attempts = None, 0.0, 0
-        self._prober = self._only = None
-        self._next_release = max(self._next_release, now)
-        del robot
+        self._down_since, self._lasted_s = None, 0.0
 
     def failed(self, robot: str, now: float) -> None:
         """The robot's dial found nobody, or the server in trouble. Pauses count from the start of the dial."""

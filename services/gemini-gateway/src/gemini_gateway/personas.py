@@ -28,6 +28,8 @@ class Vad(_Table):
     end_sensitivity: Literal["low", "high"] | None = None
     prefix_padding_ms: int | None = Field(default=None, ge=0, le=2000)
     silence_duration_ms: int | None = Field(default=None, ge=0, le=10_000)
+    turn_coverage: Literal["only_activity", "all_input", "audio_activity_and_all_video"] | None = None
+    """What of the microphone belongs to a turn, and is billed: ``all_input`` is the silence as well."""
 
 
 class Persona(_Table):
@@ -94,15 +96,15 @@ class _Model(_Table):
     """What a model's setup accepts, beside what all do."""
 
     thinking_level: bool
-    proactive_off: bool
-    """Whether proactive audio may be switched off."""
+    proactive_audio: Literal["always", "never"]
+    """Whether it speaks up by itself: where nobody can choose, only what it does anyway may be asked for."""
     affective_dialog: bool
 
 
 MODELS: Final[Mapping[str, _Model]] = {
-    "gemini-3.8-live": _Model(thinking_level=False, proactive_off=False, affective_dialog=False),
-    "gemini-3.8-live-extended-thinking": _Model(thinking_level=False, proactive_off=False, affective_dialog=False),
-    "gemini-3.1-flash-live-preview": _Model(thinking_level=True, proactive_off=True, affective_dialog=True),
+    "gemini-3.8-live": _Model(thinking_level=False, proactive_audio="always", affective_dialog=False),
+    "gemini-3.8-live-extended-thinking": _Model(thinking_level=False, proactive_audio="always", affective_dialog=False),
+    "gemini-3.1-flash-live-preview": _Model(thinking_level=True, proactive_audio="never", affective_dialog=False),
 }
 """Read in Google's migration notes of September 2026. A model that is not listed gets whatever the file says."""
 
@@ -171,10 +173,12 @@ def impossible(persona: Persona) -> list[tuple[str, str]]:
         return found
     if persona.thinking_level is not None and not model.thinking_level:
         found.append(("thinking_level", f"{persona.model} does not take it; leave it out"))
-    if persona.proactive_audio is False and not model.proactive_off:
+    if persona.proactive_audio is False and model.proactive_audio == "always":
         found.append(("proactive_audio", f"it is always on with {persona.model}; leave it out"))
-    if persona.affective_dialog and not model.affective_dialog:
-        found.append(("affective_dialog", f"{persona.model} no longer has it; leave it out"))
+    if persona.proactive_audio is not None and model.proactive_audio == "never":
+        found.append(("proactive_audio", f"{persona.model} does not have it; leave it out"))
+    if persona.affective_dialog is not None and not model.affective_dialog:
+        found.append(("affective_dialog", f"{persona.model} does not have it; leave it out"))
     return found
 
 

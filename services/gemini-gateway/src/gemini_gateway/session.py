@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
-from gemini_gateway.events import GoAway, LiveError, Resumable, ServerEvent, Tokens, ToolCall, Unknown
+from gemini_gateway.events import GoAway, LiveError, Resumable, ServerEvent, Tokens, ToolCall, Unknown, Working
 from reachy_gateway.voice import (
     HEARS_HZ,
     Audio,
@@ -168,7 +168,7 @@ class _Outbox:
         self._manual = manual
         if self._in_activity and self._items and self._items[0] == "end":
             self._items.popleft()  # all but this went out over the last one
-        elif self._in_activity:
+        elif self._in_activity and manual:
             self._items.appendleft("start")
         self._in_activity = False
 
@@ -278,6 +278,8 @@ class _Line:
     in_turn: bool = False
     generated: bool = False
     """Whether all of the reply has come; the end of its turn may be long in coming."""
+    working: bool = False
+    """Whether another turn of the same answer is to come."""
     last_word: bool = False
     """Whether a turn has ended that began, or went on, after the budget was spent: the next one does not begin."""
     sending_since: float | None = None
@@ -300,6 +302,8 @@ class Session:
         self._handle_at = now
         self._handle_failures = 0
         self._dialled_with: str | None = None
+        self._dialled_seeded = False
+        """Whether the newest session was told what was said before."""
         self._dialled_manual = False
         self._dialled_stale = False
         """Whether the persona has changed since the dial."""
@@ -326,6 +330,11 @@ class Session:
         """Manual VAD: whether it is the person's turn."""
         self._awaiting_since: float | None = None
         """Since when the person waits for an answer, if so; what they said since does not count anew."""
+
+    @property
+    def waiting_ms(self) -> float:
+        """Mic audio that waits to be sent."""
+        return self._outbox.bytes * 1000 / BYTES_PER_S
 
     # --- the microphone -----------------------------------------------------------------------------------------------
 
@@ -382,7 +391,9 @@ class Session:
         self._dialled_with = self._handle
         self._dialled_manual = self.limits.manual_vad
         self._dialled_stale = False
-        return [Dial(self._handle, () if self._handle else self._seed())]
+        seed = () if self._handle else self._seed()
+        self._dialled_seeded = bool(seed)
+        return [Dial(self._handle, seed)]
 
     def wants_to_dial(self, now: float) -> bool:
         """Whether the session waits for permission to dial."""
@@ -396,8 +407,6 @@ class Session:
         self._pressed = self._pressed and self._dialled_manual
         self._suspect = self._trouble_since = None
         self._trouble_standing = NOT_YET
-        if self._dialled_with is None:
-            self._handle = None  # the old one's session is not the one that was just begun
         if self._awaiting_since is not None:  # the answer to what the old one was sent will not come
             self._awaiting_since = now if self._holds_question(now) else None
         return self._tell(Standing("live"))
@@ -420,12 +429,15 @@ class Session:
         self._offline_since = now
         if self.phase is Phase.CLOSING:
             self.phase = self._after_closing
-            self._not_before = now
             return out + self._settle()
         error = error or LiveError("lost", "the connection ended")
         long = now - self._line.opened_at >= SHORT_LIFE_S
         if error.kind == "refused" and (long or talked):
             error = LiveError("lost", error.words)  # the setup was taken once: the next dial tells
+        elif error.kind == "refused" and self._dialled_seeded:
+            self._said.clear()
+            out.append(Count("seed_dropped", f"the new session will not be told what was said before: {error.words}"))
+            error = LiveError("lost", error.words)  # if it was not that, the next dial tells
         if long:
             self._short_lives = self._handle_failures = 0
             return out + self._trouble(error, now)
@@ -449,7 +461,6 @@ class Session:
             case Resumable(handle):
                 if handle:
                     self._handle, self._handle_at = handle, now
-                return []
             case ToolCall(calls):
                 names = ", ".join(name for _, name in calls)
                 self._outbox.append(Decline(calls))
@@ -458,8 +469,12 @@ class Session:
                 return [Count("unknown_message", f"a message that nobody understands: {detail}")]
             case Tokens():
                 return self._meter.used(event, now)
+            case Working(on):
+                self._line.working = on
+                self._line.last_word = self._line.last_word and not on
             case _:
                 return self._conversation(event, now)
+        return []
 
     # --- time and outside ---------------------------------------------------------------------------------------------
 
@@ -507,14 +522,14 @@ class Session:
             case Audio() | ReplyGenerated() | Interrupted():
                 self._awaiting_since = None
                 self._line.in_turn = True
-                self._line.last_word = False
+                self._line.working = self._line.last_word = False
                 self._line.generated = isinstance(event, ReplyGenerated)
                 return self._meter.turn_goes_on() + out
             case SpeechNoticed():
                 self._awaiting_since = None
             case TurnComplete():
                 self._awaiting_since = None
-                self._line.in_turn = self._line.generated = False
+                self._line.in_turn = self._line.generated = self._line.working = False
                 self._line.last_turn = self._last_reply = now
                 self._handle_failures = self._quota_attempts = 0
                 self._line.last_word = not self._allowed
@@ -539,7 +554,7 @@ class Session:
             return self._abandon("stalled", f"Gemini took nothing for {SEND_STALL_S:.0f} s")
         if waited_s := self._hangs(now):
             self._awaiting_since = None
-            words = f"Gemini said nothing for {waited_s:.0f} s " + ("in mid-answer" if self._line.in_turn else "after speech")
+            words = f"Gemini said nothing for {waited_s:.0f} s " + ("in mid-answer" if self._answers() else "after speech")
             out = self._blame_handle(words) if self._line.last_server == self._line.opened_at else []
             return out + self._abandon("silent", words)
         if not self._allowed and (self._line.last_word or self._between_turns(now)):
@@ -554,8 +569,7 @@ class Session:
         if not self._stream_ended and now - self._last_mic >= STREAM_END_S:
             self._stream_ended = True
             self._silence(now)
-            if not self.limits.manual_vad:
-                self._outbox.append("stream_end")
+            self._outbox.append("stream_end")
         return []
 
     def _hangs(self, now: float) -> float:
@@ -566,6 +580,8 @@ class Session:
             quiet_s = now - max(self._last_speech, heard)
             return waited_s if waited_s > SILENCE_MAX_S or min(waited_s, quiet_s) > SILENCE_S else 0.0
         waited_s = now - max(self._last_speech, heard)
+        if self._line.working:
+            return waited_s if waited_s > SILENCE_MAX_S else 0.0
         return waited_s if self._line.in_turn and not self._line.generated and waited_s > SILENCE_S else 0.0
 
     def _renews(self, now: float) -> bool:
@@ -574,17 +590,21 @@ class Session:
             return True
         if now < self._line.deadline - DEADLINE_MARGIN_S:
             return False
-        if not self._line.in_turn and self._awaiting_since is None:
+        if not self._answers() and self._awaiting_since is None:
             return True  # only the person speaks, and is heard by the next connection
         # From here on the server may close at any time: what it might not take is kept. But the silence after a question has
         # to be heard for the question to be answered.
-        self._line.held = self._line.in_turn or self._speaking
+        self._line.held = self._answers() or self._speaking
         return now >= self._line.deadline + GRACE_S
 
     def _between_turns(self, now: float) -> bool:
         quiet_s = now - max(self._line.last_turn, self._last_speech)
         pressed = self._pressed and self.limits.manual_vad
-        return not (self._line.in_turn or pressed) and self._awaiting_since is None and quiet_s >= QUIET_S
+        return not (self._answers() or pressed) and self._awaiting_since is None and quiet_s >= QUIET_S
+
+    def _answers(self) -> bool:
+        """Whether an answer is under way."""
+        return self._line.in_turn or self._line.working
 
     def _parks(self, now: float) -> bool:
         after_s = self.limits.park_after_s
@@ -671,7 +691,6 @@ class Session:
         """A connection is gone: what it was saying ends here, cleanly."""
         out: list[Out] = [Emit(TurnComplete())] if self._line.in_turn else []
         self._line.in_turn = False
-        self._line.sending_since = None
         return out + self._meter.bill()
 
     def _remember(self, who: Literal["person", "robot"], text: str) -> None:
@@ -693,7 +712,7 @@ class Session:
         """Drop the oldest mic audio beyond what this phase keeps."""
         if self.phase is Phase.PARKED or self.phase is Phase.SPENT or self.phase is Phase.REFUSED:
             keep_s = PRE_ROLL_S
-        elif self._trouble_since is not None and self.phase is not Phase.LIVE:
+        elif self._trouble_since is not None:
             keep_s = OUTAGE_MAX_S
         else:
             keep_s = HELD_MAX_S

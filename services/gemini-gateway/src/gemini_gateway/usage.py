@@ -92,9 +92,13 @@ class Books:
 
     def __init__(self, entries: Mapping[tuple[date, str], Account] | None = None) -> None:
         self._days: dict[tuple[date, str], Account] = dict(entries or {})
+        self._sessions: dict[str, tuple[str, Account]] = {}
 
-    def add(self, day: date, robot: str, tokens: Tokens, cost: Money) -> None:
+    def add(self, day: date, robot: str, session: str, tokens: Tokens, cost: Money) -> None:
         """Book a turn."""
+        if session != self._sessions.get(robot, ("",))[0]:
+            self._sessions[robot] = session, Account()
+        self._sessions[robot][1].add(tokens, cost)
         self._days.setdefault((day, robot), Account()).add(tokens, cost)
         for old in [key for key in self._days if key[0] < day]:
             del self._days[old]
@@ -102,6 +106,14 @@ class Books:
     def account(self, day: date, robot: str) -> Account:
         """A robot's day."""
         return self._days.get((day, robot), Account())
+
+    def accounts(self, day: date) -> dict[str, Account]:
+        """The day's accounts by robot; may be asked from another thread."""
+        return {robot: account for (when, robot), account in dict(self._days).items() if when == day}
+
+    def session(self, robot: str) -> Account:
+        """A robot's newest session that was billed, over midnight as well."""
+        return self._sessions.get(robot, ("", Account()))[1]
 
     def total(self, day: date) -> Money:
         """The gateway's day."""

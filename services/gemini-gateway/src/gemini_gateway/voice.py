@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import random
+import secrets
 import time
 from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
 from gemini_gateway.events import LiveError, Tokens
+from gemini_gateway.gaps import Gaps
 from gemini_gateway.live import Connection, Live
 from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona
@@ -31,7 +33,7 @@ class Office(Protocol):
     def persona(self, robot: str) -> Persona:
         """How the robot is to talk."""
 
-    def bill(self, robot: str, model: str, tokens: Tokens) -> None:
+    def bill(self, robot: str, session: str, model: str, tokens: Tokens) -> None:
         """Book a turn."""
 
     def verdict(self, robot: str) -> Verdict:
@@ -61,8 +63,11 @@ class GeminiVoice:
         self._limits = limits or limits_of
         self._persona = office.persona(robot)
         self._model = self._persona.model
+        self._name = ""
+        """Of the session in the books, over all connections by which it is resumed."""
         self._now = time.monotonic
         self.session = Session(self._limits(self._persona), self._now(), random.random)
+        self.gaps = Gaps()
         self._emit: Callable[[VoiceEvent], None] = lambda _: None
         self._more = asyncio.Event()
         self._hang_up = asyncio.Event()
@@ -121,13 +126,15 @@ class GeminiVoice:
                 case Dial():
                     self._hang_up.clear()
                     self._model = self._persona.model
+                    self._name = self._name if item.handle else secrets.token_hex(4)
                     self._line = asyncio.get_running_loop().create_task(self._connect(item), name=f"line of {self.robot}")
                 case HangUp():
                     self._hang_up.set()
                     self._more.set()
                 case Bill(tokens):
-                    self._office.bill(self.robot, self._model, tokens)
+                    self._office.bill(self.robot, self._name, self._model, tokens)
                 case Count(cause, words):
+                    self.gaps.counted(cause)
                     self._office.count(self.robot, cause, words)
 
     async def _connect(self, dial: Dial) -> None:
@@ -136,12 +143,16 @@ class GeminiVoice:
         opened = False
         error: LiveError | None = None
         try:
-            async with asyncio.timeout(self._outage.dial_s) as patience, self._live.connect(self._persona, dial.handle) as line:
+            async with (
+                asyncio.timeout(self._outage.dial_s) as patience,
+                self._live.connect(self._persona, dial.handle, seeded=bool(dial.seed)) as line,
+            ):
                 if dial.seed:
                     await line.remind(dial.seed)
                 patience.reschedule(None)
                 opened = True
-                self._outage.opened(self.robot, self._now() - started, self._now())
+                self._outage.opened(self._now() - started)
+                self.gaps.opened(self._now())
                 self._carry_out(self.session.opened(self._now()))
                 await self._talk(line)
         except TimeoutError:
@@ -154,6 +165,7 @@ class GeminiVoice:
         now = self._now()
         if opened:
             self._carry_out(self.session.closed(error, now))
+            self.gaps.closed(now, idle=self.session.phase in (Phase.PARKED, Phase.SPENT))
             return
         error = error or LiveError("lost", "the connection ended at once")
         # A handle that fails is this robot's trouble; anything else that is lost is the server's, and everyone's.

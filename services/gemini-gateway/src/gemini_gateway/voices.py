@@ -16,7 +16,7 @@ from gemini_gateway.live import Endpoint, Live
 from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona, Personas
 from gemini_gateway.session import Limits
-from gemini_gateway.usage import Books, Verdict
+from gemini_gateway.usage import Account, Books, Money, Verdict
 from gemini_gateway.voice import GeminiVoice
 from reachy_gateway.voice import Said
 from reachy_link.tally import Tally
@@ -96,23 +96,42 @@ class Voices:
         for voice in self.voices.values():
             voice.refresh(mended=not problems)
 
+    # --- what metrics are made of: may be asked from another thread ---------------------------------------------------
+
+    @property
+    def down(self) -> bool:
+        """Whether Gemini is known not to answer."""
+        return self._outage.down
+
+    @property
+    def budget(self) -> Money | None:
+        """The gateway's, for a day."""
+        return self._personas.gateway.budget_usd_per_day
+
+    def accounts(self) -> dict[str, Account]:
+        """Today's, by robot."""
+        return self.books.accounts(self._today().date())
+
     # --- what voices ask and tell -------------------------------------------------------------------------------------
 
     def persona(self, robot: str) -> Persona:
         """How the robot is to talk."""
         return self._personas.of(robot)
 
-    def bill(self, robot: str, model: str, tokens: Tokens) -> None:
+    def bill(self, robot: str, session: str, model: str, tokens: Tokens) -> None:
         """Book a turn."""
         day = self._today().date()
         cost = self._personas.price(model).of(tokens)
-        self.books.add(day, robot, tokens, cost)
+        self.books.add(day, robot, session, tokens, cost)
+        if model not in self._personas.prices:
+            self.count(robot, "unknown_price", f"nobody told the price of {model}: it is billed as {personas.DEFAULT_MODEL}")
         try:
-            self._ledger.add(day, robot, model, tokens, cost)
+            self._ledger.add(day, robot, session, model, tokens, cost)
         except LedgerError as error:
             self.count(robot, "ledger", f"{error}; a restart would forget this turn")
-        account = self.books.account(day, robot)
-        log.info("%s: the turn cost $%.4f; today $%.4f in %d turns", robot, cost, account.cost, account.turns)
+        whole, account = self.books.session(robot), self.books.account(day, robot)
+        words = "%s: the turn cost $%.4f; its session %s $%.4f in %d turns, today $%.4f in %d"
+        log.info(words, robot, cost, session, whole.cost, whole.turns, account.cost, account.turns)
 
     def verdict(self, robot: str) -> Verdict:
         """What the budgets say; a new warning is logged once."""

@@ -13,6 +13,9 @@ from gemini_live_sim.setup import SessionSetup
 from gemini_live_sim.turns import Stage, Turns
 from gemini_live_sim.vad import SpeechEvent, Utterance
 
+_HISTORY_ONLY = "gemini-3.1-flash-live"
+"""Models that take client content as announced history only."""
+
 
 class Conversation:
     """Takes the client's messages once the setup is answered."""
@@ -49,6 +52,8 @@ class Conversation:
             case wire.Text(text):
                 self._read((("user", text),), now, answer=True)
             case wire.Content(turns, turn_complete):
+                if _HISTORY_ONLY in self._setup.model and not self._seeding:
+                    raise wire.WireError("Request contains an invalid argument.")
                 self._read(turns, now, answer=turn_complete and not self._seeding)
                 self._seeding = self._seeding and not turn_complete
             case wire.ToolResponse(responses):

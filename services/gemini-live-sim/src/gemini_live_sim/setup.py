@@ -139,7 +139,7 @@ def read_setup(fields: Json) -> SessionSetup:
 
 def _in_words(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
-    *path, name = [to_snake(str(step)) for step in first["loc"]]
+    *path, name = [to_snake(str(step)) for step in first["loc"]] or ["setup"]  # a name that is no Unicode has no place
     where = ".".join(["setup", *path])
     if first["type"] == "extra_forbidden":
         return f"Invalid JSON payload received. Unknown name \"{name[:40]}\" at '{where}': Cannot find field."

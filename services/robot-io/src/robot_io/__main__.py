@@ -12,7 +12,7 @@ from reachy_link.config import fail, load
 from reachy_link.health import HealthServer
 from reachy_link.keys import KeysError, load_robot
 from robot_io.core import Profile, RobotCore
-from robot_io.device import Device, DeviceError
+from robot_io.device import Button, Device, DeviceError
 from robot_io.route import spread
 from robot_io.runner import Runner
 from robot_io.settings import RobotSettings
@@ -35,10 +35,13 @@ def main() -> int:
         fail([*problems, f"REACHY_KEYS_DIR: {error}"])
     if problems:
         fail(problems)
+    logs.conceal(identity.keys.secret.decode())
 
     def make_device() -> Device:
         if settings.device == "wav":
-            return WavDevice(utterances, settings.speaker_wav, patience_s=settings.patience_s)
+            return WavDevice(
+                utterances, settings.speaker_wav, patience_s=settings.patience_s, push_to_talk=settings.push_to_talk
+            )
         from robot_io.reachy_device import ReachyDevice  # noqa: PLC0415 - only the real robot has the SDK
 
         return ReachyDevice(host=settings.daemon_host, port=settings.daemon_port)
@@ -68,8 +71,11 @@ def main() -> int:
 
 async def _run(settings: RobotSettings, runner: Runner) -> int:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    logs.calm(loop)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel if task else loop.stop)
+    for number, button in ((signal.SIGUSR1, Button.PRESSED), (signal.SIGUSR2, Button.RELEASED)):
+        loop.add_signal_handler(number, runner.push, button)
     health = HealthServer(settings.health_host, settings.health_port, runner.report) if settings.health_port else None
     try:
         await runner.run()

@@ -126,6 +126,10 @@ class TurnSummary:
     underruns: int
     concealed_ms: int
     complete: bool
+    arrived_us: int | None = None
+    """On the robot's clock, as the next two: when its first chunk came in, when it started, when a flush silenced it."""
+    started_us: int | None = None
+    cut_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -188,8 +192,12 @@ class RobotCore:
         self._zeros_since: float | None = None
         self._silent = False
         self._spoke_until = float("-inf")
+        self._activity: str | None = None
+        """Manual VAD: what the person did last, if anything."""
         self._heard_us: int | None = None
+        self._arrived_us: dict[int, int] = {}
         self._started_us: dict[int, int] = {}
+        self._cut_us: dict[int, int] = {}
         self._ending: list[TurnReport] = []
         self.summary: deque[TurnSummary] = deque(maxlen=SUMMARY_MAX)
 
@@ -213,7 +221,8 @@ class RobotCore:
         return out
 
     def activity(self, event: str, now: float) -> list[Out]:
-        """Manual VAD: the person's turn starts or ends."""
+        """Manual VAD: the person's turn starts or ends. A gateway that does not know it yet is told once it listens."""
+        self._activity = event
         return [self._send(Activity, now, event=event)] if self.welcomed else []
 
     def down(self, message: Down, payload: bytes, now: float, queued_ms: float) -> list[Out]:
@@ -239,7 +248,7 @@ class RobotCore:
             self._window.acked(message.ack)
         floor = message.turn if isinstance(message, Flush) else message.floor
         if self._playout.flush(floor):
-            self._hushed(queued_ms)
+            self._hushed(now, queued_ms)
             out.append(Hush())
         out += self._heard(message, payload, now)
         return out + self.tick(now, 0.0 if Hush() in out else queued_ms)
@@ -272,7 +281,9 @@ class RobotCore:
             if self._tally.count("window"):
                 return [Log("the link is too slow for live speech: dropping what would come late", warning=True)]
             return []
-        if self._profile.half_duplex_tail_ms is not None and now < self._spoke_until + self._profile.half_duplex_tail_ms / 1000:
+        tail_ms = self._profile.half_duplex_tail_ms
+        pressed = self._activity == "start"  # who holds the button cuts the robot short, and is heard from the first word on
+        if tail_ms is not None and now < self._spoke_until + tail_ms / 1000 and not pressed:
             chunk = np.zeros_like(chunk)
         message = self._send(Mic, now, samples=len(chunk))
         self._window.sent(message.message.seq, now)
@@ -329,6 +340,8 @@ class RobotCore:
             out += [Log(f"connected to the gateway{self._at()} ({message.software})"), Notice(Moment.READY)]
             if self._sounded:
                 out.append(Say("connected"))
+            if self._activity:
+                out.append(self._send(Activity, now, event=self._activity))  # twice is no harm
         self.welcomed, self.refused, self._sounded = True, "", False
         self._astray = self._left = False
         self._complaints.clear()
@@ -350,7 +363,8 @@ class RobotCore:
     def _heard(self, message: Down, payload: bytes, now: float) -> list[Out]:
         match message:
             case Speaker(turn=turn):
-                self._playout.push(turn, from_pcm16(payload, self._profile.speaker.channels))
+                if self._playout.push(turn, from_pcm16(payload, self._profile.speaker.channels)):
+                    self._arrived_us.setdefault(turn, int(now * 1e6))
             case TurnEnd(turn=turn):
                 self._playout.end(turn)
             case State(state=state, reason=reason):
@@ -395,25 +409,37 @@ class RobotCore:
                 out += self._ended(report, now)
         return out
 
-    def _hushed(self, queued_ms: float) -> None:
+    def _hushed(self, now: float, queued_ms: float) -> None:
         """The device is silenced: what it still held was not heard, and belongs to the turns that were handed over last."""
-        self._ending += self._playout.finished
-        self._playout.finished.clear()
+        flushed, self._playout.finished = self._playout.finished, []
+        self._ending += flushed
         for report in reversed(self._ending):
             unheard_ms = min(queued_ms, report.played_ms)
+            if unheard_ms > 0 or (report.played_ms > 0 and report in flushed):
+                self._cut_us[report.turn] = int(now * 1e6)
             queued_ms -= unheard_ms
             report.played_ms -= unheard_ms
             report.complete = report.complete and unheard_ms == 0
 
     def _ended(self, report: TurnReport, now: float) -> list[Out]:
         """A turn is over at the speaker."""
+        arrived_us = self._arrived_us.pop(report.turn, None)
         started_us = self._started_us.pop(report.turn, None)
+        cut_us = self._cut_us.pop(report.turn, None)
         latency_ms = None
         if started_us is not None and self._heard_us is not None and started_us >= self._heard_us:
             latency_ms = (started_us - self._heard_us) // 1000
             self._heard_us = None
         told = TurnSummary(
-            report.turn, latency_ms, round(report.played_ms), report.underruns, round(report.concealed_ms), report.complete
+            report.turn,
+            latency_ms,
+            round(report.played_ms),
+            report.underruns,
+            round(report.concealed_ms),
+            report.complete,
+            arrived_us,
+            started_us,
+            cut_us,
         )
         self.summary.append(told)
         fields = {name: getattr(told, name) for name in Played.model_fields if hasattr(told, name)}

@@ -27,6 +27,13 @@ class Moment(Enum):
     ANSWERED = "an answer has been played to its end"
 
 
+class Button(Enum):
+    """The button to talk, for a persona whose VAD is manual; the values are the link's words."""
+
+    PRESSED = "start"
+    RELEASED = "end"
+
+
 class Device(Protocol):
     """A microphone and a speaker.
 
@@ -46,8 +53,10 @@ class Device(Protocol):
             DeviceError: If there is no device, with what to do about it.
         """
 
-    def record(self) -> AsyncIterator[Samples]:
+    def record(self) -> AsyncIterator[Samples | Button]:
         """The microphone's samples ``(n, mic.channels)`` in arrays of any length; ends when there is no more to say.
+
+        A device with a button tells of it in between, where it was pressed and released.
 
         Raises:
             DeviceError: While iterating, when the microphone is lost.

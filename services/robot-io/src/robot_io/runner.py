@@ -11,7 +11,7 @@ from reachy_link.robot_end import RobotEnd
 from reachy_link.trouble import Trouble
 from reachy_link.wire import WireError, pack_up, unpack_down
 from robot_io.core import Hush, Log, Notice, Out, Play, Profile, Redial, Resubscribe, RobotCore, Say, Send
-from robot_io.device import Device, DeviceError
+from robot_io.device import Button, Device, DeviceError
 from robot_io.sounds import sound
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,11 @@ class Runner:
         told = {"ok": well, "loop": ok, "device": self._playing, "welcomed": self.core.welcomed, "counts": self.core.counts}
         return told | {"gateway": str(self.core.route.here)}
 
+    def push(self, button: Button) -> None:
+        """The button to talk is pressed or released, whatever it is."""
+        if self._end:
+            self._carry_out(self.core.activity(button.value, self._now()))
+
     async def run(self) -> None:
         """Talk until the microphone ends, or until cancelled.
 
@@ -87,8 +92,11 @@ class Runner:
                 log.info("%s: microphone and speaker are open", self._identity.robot)
                 self._playing = True
                 pause_s = DEVICE_PAUSE_S[0]
-                async for samples in self._device.record():
-                    self._carry_out(self.core.mic(samples, self._now()))
+                async for item in self._device.record():
+                    if isinstance(item, Button):
+                        self.push(item)
+                    else:
+                        self._carry_out(self.core.mic(item, self._now()))
             except DeviceError as error:
                 if error.final:
                     raise

@@ -37,6 +37,8 @@ class RobotSettings(Settings):
     """``wav``: where what the speaker plays is recorded."""
     patience_s: float = Field(default=30.0, gt=0, le=3600)
     """``wav``: how long an answer may take to end before the next utterance; short means barge-in."""
+    push_to_talk: bool = False
+    """``wav``: hold the button to talk while an utterance is spoken, for a persona whose VAD is manual."""
 
     @field_validator("gateway")
     @classmethod

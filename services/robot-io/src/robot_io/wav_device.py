@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from reachy_link.pcm import SAMPLE_BYTES, Format, Samples, from_pcm16, to_pcm16
-from robot_io.device import DeviceError, Moment
+from robot_io.device import Button, DeviceError, Moment
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,8 @@ RECORDING_MAX_S: Final = 3600
 """The speaker's recording stops growing here (115 MB)."""
 LEAD_IN_TICKS: Final = 30
 """Silence before each utterance: 300 ms."""
+LET_GO_TICKS: Final = 5
+"""How long after an utterance the button is held: people are no faster either, and no chunk is cut."""
 
 
 class WavDevice:
@@ -41,6 +43,7 @@ class WavDevice:
         mic: The microphone's format; a mono file fills both channels.
         speaker: The speaker's format.
         patience_s: How long an answer may take to end.
+        push_to_talk: Whether a button is held while an utterance is spoken.
     """
 
     lead_ms = 40
@@ -52,12 +55,15 @@ class WavDevice:
         mic: Format = STEREO_16K,
         speaker: Format = STEREO_16K,
         patience_s: float = 30.0,
+        *,
+        push_to_talk: bool = False,
     ) -> None:
         self.mic = mic
         self.speaker = speaker
         self._files = utterances
         self._speaker_wav = speaker_wav
         self._patience_s = patience_s
+        self._push_to_talk = push_to_talk
         self._utterances: list[Samples] = []
         self._queue: deque[Samples] = deque()
         self._queued = 0
@@ -78,19 +84,22 @@ class WavDevice:
             self._output.setsampwidth(2)
             self._output.setframerate(self.speaker.rate_hz)
 
-    async def record(self) -> AsyncIterator[Samples]:
-        """The microphone, in real time.
+    async def record(self) -> AsyncIterator[Samples | Button]:
+        """The microphone, in real time, and the button.
 
         Raises:
             DeviceError: At the end, if an utterance got no answer at all.
         """
         loop = asyncio.get_running_loop()
         due = loop.time()
-        for chunk in self._script():
+        for item in self._script():
+            if isinstance(item, Button):
+                yield item
+                continue
             due = max(due + TICK_MS / 1000, loop.time())
             await asyncio.sleep(due - loop.time())
             self._turn_sound_card()
-            yield chunk
+            yield item
         if self._unanswered:
             raise DeviceError(f"{self._unanswered} of {len(self._utterances)} utterances got no answer", final=True)
 
@@ -126,8 +135,8 @@ class WavDevice:
             self._file.close()
             self._file = None
 
-    def _script(self) -> Iterator[Samples]:
-        """What the microphone hears, a tick at a time."""
+    def _script(self) -> Iterator[Samples | Button]:
+        """What the microphone hears, a tick at a time, and when the button is pressed and released."""
         step = self.mic.rate_hz * TICK_MS // 1000
         silence = np.zeros((step, self.mic.channels), np.float32)
         while not self._ready:
@@ -135,9 +144,14 @@ class WavDevice:
         for utterance in self._utterances:
             yield from [silence] * LEAD_IN_TICKS
             self._answered = self._replied = False
+            if self._push_to_talk:
+                yield Button.PRESSED
             for start in range(0, len(utterance), step):
                 piece = utterance[start : start + step]
                 yield np.concatenate([piece, silence[len(piece) :]])
+            if self._push_to_talk:
+                yield from [silence] * LET_GO_TICKS
+                yield Button.RELEASED
             for _ in range(round(self._patience_s * 1000 / TICK_MS)):
                 if self._answered:
                     break

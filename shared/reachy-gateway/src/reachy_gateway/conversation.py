@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from reachy_gateway.audio import Uplink
+from reachy_gateway.latency import Latency, TurnTimes
 from reachy_gateway.pacer import Chunk, Ended, Pacer
 from reachy_gateway.speech_gate import SpeechEnded, SpeechGate, SpeechStarted
 from reachy_gateway.turns import Turns
@@ -46,7 +47,14 @@ class Log:
     words: str
 
 
-Out = Tell | Log
+@dataclass(frozen=True, slots=True)
+class TurnOver:
+    """A turn is over at the speaker."""
+
+    times: TurnTimes
+
+
+Out = Tell | Log | TurnOver
 
 
 class Conversation:
@@ -62,6 +70,7 @@ class Conversation:
         self.pacer = Pacer(hello.speaker, hello.lead_ms)
         self.turns = Turns(first_turn)
         self.gate = SpeechGate()
+        self.latency = Latency()
         self._standing: Standing | None = None
         """Unknown until the voice first tells, which is when it stands or its first dial failed."""
         self._told: tuple[Phase, str] | None = None
@@ -69,6 +78,11 @@ class Conversation:
         self._answered_us = 0
         """The end of the speech that was answered last, on the robot's clock."""
         self._cut_short = 0
+
+    @property
+    def phase(self) -> Phase | None:
+        """What the robot was told last of how things stand."""
+        return self._told[0] if self._told else None
 
     # --- inputs -------------------------------------------------------------------------------------------------------
 
@@ -83,6 +97,8 @@ class Conversation:
                 out.append(Log(f"heard {speech_ms / 1000:.1f} s of speech"))
                 if self.pacer.idle:
                     self._thinking_since = now
+        if self.gate.mark == message.t_us:
+            self.latency.spoke(message.t_us, now)
         return samples.astype("<i2", copy=False).tobytes(), out + self._phase(now)
 
     def voice(self, event: VoiceEvent, now: float) -> list[Out]:
@@ -90,8 +106,9 @@ class Conversation:
         out: list[Out] = []
         match event:
             case Audio(pcm, rate_hz):
-                if (turn := self.turns.audio()) is not None:
+                if (turn := self.turns.audio(now)) is not None:
                     self._thinking_since = None
+                    self.latency.voiced(turn, now)
                     if not self.pacer.push(turn, pcm, rate_hz) and turn != self._cut_short:
                         self._cut_short = turn
                         out.append(Log(f"turn {turn} is longer than the pacer holds: its end is dropped"))
@@ -101,10 +118,10 @@ class Conversation:
                 self._thinking_since = None
                 self._end(self.turns.complete())
             case Interrupted():
-                out += self._flush()
+                out += self._flush(now, by_voice=True)
             case SpeechNoticed():
                 if not self.pacer.idle or now < self.pacer.sent_until:
-                    out += self._flush()
+                    out += self._flush(now)
             case Said(who, text):
                 turn = self.turns.newest if who == "robot" else None
                 pieces = [text[start : start + WORDS_MAX] for start in range(0, len(text), WORDS_MAX)]
@@ -117,17 +134,11 @@ class Conversation:
 
     def activity(self, event: str, now: float) -> list[Out]:
         """Manual VAD: the person starts to talk, which cuts what is being said."""
-        return self._flush() + self.tick(now) if event == "start" and self._busy(now) else []
+        return self._flush(now) + self.tick(now) if event == "start" and self._busy(now) else []
 
-    def played(self, message: Played) -> list[Out]:
-        """What the robot tells of a turn that is over at its speaker."""
-        parts = [f"turn {message.turn} done" if message.complete else f"turn {message.turn} cut"]
-        if message.latency_ms is not None:
-            parts.append(f"answered after {message.latency_ms} ms")
-        parts.append(f"played {message.played_ms / 1000:.1f} s")
-        if message.underruns:
-            parts.append(f"{message.underruns} underruns")
-        return [Log(", ".join(parts))]
+    def played(self, message: Played, offset_us: int | None) -> list[Out]:
+        """What the robot tells of a turn that is over at its speaker; its clock minus ours, if that is known."""
+        return [TurnOver(self.latency.played(message, offset_us))]
 
     def tick(self, now: float) -> list[Out]:
         """What is due by now."""
@@ -160,8 +171,9 @@ class Conversation:
         if turn is not None:
             self.pacer.end(turn)
 
-    def _flush(self) -> list[Out]:
-        floor = self.turns.interrupted()
+    def _flush(self, now: float, *, by_voice: bool = False) -> list[Out]:
+        self.latency.interrupted(now)
+        floor = self.turns.interrupted(now, by_voice=by_voice)
         self.pacer.clear()
         return [Tell(Flush, {"turn": floor}), Log("interrupted")]
 

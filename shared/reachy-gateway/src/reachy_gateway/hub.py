@@ -5,18 +5,33 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from reachy_gateway.conversation import WORDS_MAX, Conversation, Log, Out, Tell
-from reachy_gateway.limits import Limits
+from reachy_gateway.conversation import WORDS_MAX, Conversation, Log, Out, Tell, TurnOver
+from reachy_gateway.limits import LINES, Limits
+from reachy_gateway.numbers import Ending
 from reachy_gateway.peer import AWAY_S, CLONE_REMEDY, GONE_S, Peer, Verdict
 from reachy_gateway.voice import Voice, VoiceEvent
-from reachy_link.bucket import Arrival
+from reachy_link.bucket import Arrival, TokenBucket
 from reachy_link.gateway_end import Bind, GatewayEnd
 from reachy_link.keys import KeyPair, Keyring
-from reachy_link.messages import Activity, Bye, Down, Flush, Hello, Leave, Mic, Played, Refuse, Stranger, Up, Welcome
+from reachy_link.messages import (
+    Activity,
+    Bye,
+    Down,
+    Flush,
+    Hello,
+    Leave,
+    Mic,
+    Played,
+    Refuse,
+    Speaker,
+    Stranger,
+    Up,
+    Welcome,
+)
 from reachy_link.tally import Tally
 from reachy_link.wire import WireError, check_payload
 
@@ -43,6 +58,7 @@ class Robot:
     def __init__(self, peer: Peer, hub: "Hub") -> None:
         self.peer = peer
         self.away = False
+        self.since = hub.now()
         self._asked_to_leave = False
         self._hub = hub
         self._loop = asyncio.get_running_loop()
@@ -53,8 +69,14 @@ class Robot:
         self._again: asyncio.TimerHandle | None = None
         self._flush: Tell | None = None
         """A flush that found the robot's queue full, to be sent again."""
+        self._lines = TokenBucket(LINES)
         self._faults = 0
         self._last_fault = float("-inf")
+
+    @property
+    def conversation(self) -> Conversation | None:
+        """Its conversation; None after a fault, until the next one begins."""
+        return self._conversation
 
     def start(self) -> None:
         """Begin a conversation."""
@@ -113,7 +135,7 @@ class Robot:
                 self._carry_out(conversation.activity(event, now))
                 voice.activity(event)
             case Played():
-                self._carry_out(conversation.played(message))
+                self._carry_out(conversation.played(message, self.peer.clock.offset_us))
 
     async def _run(self, voice: Voice) -> None:
         with self._boundary():
@@ -157,14 +179,20 @@ class Robot:
             match item:
                 case Tell():
                     self._tell(item, now)
-                case Log(words):
+                case Log(words) if self._lines.take(1, now):
                     log.info("%s: %s", self.peer.robot, words)
+                case TurnOver(times):
+                    self.peer.numbers.turn(times)
+                    log.info("%s: %s", self.peer.robot, times.line())
 
     def _tell(self, tell: Tell, now: float) -> None:
         if self._conversation:
             self.peer.floor = self._conversation.turns.floor
-        if not self._hub.publish(self.peer.make(tell.kind, now, **tell.fields), tell.payload) and tell.kind is Flush:
+        sent = self._hub.publish(self.peer.make(tell.kind, now, **tell.fields), tell.payload)
+        if not sent and tell.kind is Flush:
             self._flush = tell
+        if sent and tell.kind is Speaker and self._conversation and self._conversation.latency.unpublished(tell.fields["turn"]):
+            self._conversation.latency.published(tell.fields["turn"], self._hub.now())
 
     @contextmanager
     def _boundary(self) -> Iterator[None]:
@@ -174,6 +202,7 @@ class Robot:
         except Exception:
             log.exception("%s: a fault of ours ended its conversation; it begins anew", self.peer.robot)
             self._hub.tally.count("fault", self.peer.robot)
+            self.peer.numbers.endings["fault"] += 1
             self.stop()
             least_s, most_s = self.PAUSE_S
             now = self._loop.time()
@@ -210,7 +239,7 @@ class Hub:
         self.tally = Tally()
         self.now = time.monotonic
         self.robots: dict[str, Robot] = {}
-        self._max_robots = max_robots
+        self.max_robots = max_robots
         self._messages_per_s = messages_per_s
         self._bytes_per_s = bytes_per_s
         self._limits: dict[str, Limits] = {}
@@ -224,6 +253,11 @@ class Hub:
         self._stopping = asyncio.Event()
         self._end = GatewayEnd(keys, ring, bind, self)
         self.bound = self._end.bound
+
+    @property
+    def admitted(self) -> Collection[str]:
+        """The robots of which a key is admitted."""
+        return self._ring.names
 
     async def run(self) -> None:
         """Serve until cancelled, or until drained."""
@@ -239,10 +273,14 @@ class Hub:
                 self._look_around()
         finally:
             for robot in list(self.robots):
-                self._dismiss(robot, "the gateway stops")
+                self._dismiss(robot, "stopped", "the gateway stops")
             if self._leaving:
                 await asyncio.wait(self._leaving, timeout=1.0)
             self._end.close()
+
+    def connected(self) -> list[tuple[str, str, float]]:
+        """Robot, key, and since when (seconds since 1970) of every key that is connected; for any thread."""
+        return self._end.connected()
 
     def drain(self, for_s: float) -> None:
         """Stop: welcome nobody, tell robots to leave, and let turns in progress go on for so long at most."""
@@ -269,10 +307,7 @@ class Hub:
 
     def on_arrival(self, robot: str, size: int) -> Arrival:
         """Decide on a message of an admitted robot by its size alone; bounded by the keys that are admitted."""
-        limits = self._limits.get(robot)
-        if limits is None:
-            limits = self._limits[robot] = Limits(self._messages_per_s, self._bytes_per_s)
-        arrival = limits.weigh(size, self.now())
+        arrival = self._limits_of(robot).weigh(size, self.now())
         if arrival is not Arrival.TAKE:
             self.on_bad("flood", robot, f"sends beyond {self._messages_per_s} messages or {self._bytes_per_s} bytes a second")
         return arrival
@@ -306,7 +341,7 @@ class Hub:
             case Hello():
                 self._hello(peer, restarted=verdict is Verdict.RESTARTED)
             case Bye():
-                self._dismiss(peer.robot, "said goodbye")
+                self._dismiss(peer.robot, "bye", "said goodbye")
             case _ if robot := self.robots.get(peer.robot):
                 robot.on_up(message, payload)
 
@@ -316,6 +351,12 @@ class Hub:
             log.warning("%s: %s (%s; further ones are only counted)", peer or "link", detail, cause)
         if cause == "version" and peer:
             self._refuse(self._peer(peer), detail, None)
+
+    def _limits_of(self, robot: str) -> Limits:
+        limits = self._limits.get(robot)
+        if limits is None:
+            limits = self._limits[robot] = Limits(self._messages_per_s, self._bytes_per_s)
+        return limits
 
     def _peer(self, robot: str) -> Peer:
         """What is known of a robot; bounded by the keys that are admitted."""
@@ -329,11 +370,15 @@ class Hub:
         if self._stop_by is not None:
             self._refuse(peer, STOPPING, peer.boot)
             return
-        if robot is None and len(self.robots) >= self._max_robots:
-            self._refuse(peer, f"this gateway serves {self._max_robots} robots already (GATEWAY_MAX_ROBOTS)", peer.boot)
+        if robot is None and len(self.robots) >= self.max_robots:
+            self._refuse(peer, f"this gateway serves {self.max_robots} robots already (GATEWAY_MAX_ROBOTS)", peer.boot)
+            return
+        if (robot is None or restarted) and not self._limits_of(peer.robot).may_start(self.now()):
+            self._dismiss(peer.robot, "restarted", "starts anew again and again")
+            self._refuse(peer, "it starts anew again and again; once it stops that, it is served within seconds", peer.boot)
             return
         if robot and restarted:
-            self._dismiss(peer.robot, "started anew")
+            self._dismiss(peer.robot, "restarted", "started anew")
             robot = None
         if robot is None:
             robot = self.robots[peer.robot] = Robot(peer, self)
@@ -357,8 +402,9 @@ class Hub:
             log.warning("%s: refused: %s", peer.robot, reason)
         self.publish(peer.make(Refuse, now, reason=reason[:WORDS_MAX], to_boot=boot))
 
-    def _dismiss(self, name: str, why: str) -> None:
+    def _dismiss(self, name: str, cause: Ending, why: str) -> None:
         if robot := self.robots.pop(name, None):
+            robot.peer.numbers.endings[cause] += 1
             log.info("%s: %s", name, why)
             if task := robot.stop():
                 self._leaving.add(task)
@@ -373,9 +419,9 @@ class Hub:
         for name, robot in list(self.robots.items()):
             silent_s = robot.peer.silent_s(now)
             if name not in self._ring.robots:
-                self._dismiss(name, "is no longer admitted")
+                self._dismiss(name, "revoked", "is no longer admitted")
             elif silent_s > GONE_S:
-                self._dismiss(name, f"not heard for {silent_s:.0f} s: its conversation ends")
+                self._dismiss(name, "gone", f"not heard for {silent_s:.0f} s: its conversation ends")
             elif silent_s > AWAY_S and not robot.away:
                 robot.away = True
                 log.warning("%s: not heard for %.0f s", name, silent_s)

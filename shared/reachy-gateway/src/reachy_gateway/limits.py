@@ -8,6 +8,11 @@ BURST_S: Final = 2.0
 """So much may come at once: what a link held back."""
 BEARABLE: Final = Rate(3000, 6000)
 """Messages beyond the limit that are merely dropped, a second and at once; beyond these its connection is ended."""
+STARTS: Final = Rate(0.5, 20)
+"""Conversations that one robot may begin, a second and at once: each is a voice that dials its service. Two robots with one
+key take the place from each other a few times before they are told apart."""
+LINES: Final = Rate(2, 40)
+"""Lines in the log that one conversation may cause."""
 
 
 class Limits:
@@ -22,9 +27,14 @@ class Limits:
         self._messages = TokenBucket(Rate(messages_per_s, messages_per_s * BURST_S))
         self._bytes = TokenBucket(Rate(bytes_per_s, bytes_per_s * BURST_S))
         self._bearable = TokenBucket(BEARABLE)
+        self._starts = TokenBucket(STARTS)
 
     def weigh(self, size: int, now: float) -> Arrival:
         """What is to be done with a message of so many bytes."""
         if self._messages.take(1, now) and self._bytes.take(size, now):
             return Arrival.TAKE
         return Arrival.DROP if self._bearable.take(1, now) else Arrival.HANG_UP
+
+    def may_start(self, now: float) -> bool:
+        """Whether a conversation may begin."""
+        return self._starts.take(1, now)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeVar
 
+from reachy_gateway.numbers import RobotNumbers
 from reachy_link.clock import ClockSync, Lateness
 from reachy_link.messages import BeatDown, BeatUp, Down, Echo, Hello, Mic, Up
 from reachy_link.pcm import Format
@@ -68,6 +69,8 @@ class Peer:
         self.ack: int | None = None
         self.clock = ClockSync()
         self._lateness = Lateness()
+        self._latest_us = -1
+        self.numbers = RobotNumbers()
         self._echo: Echo | None = None
 
     @property
@@ -99,6 +102,7 @@ class Peer:
             self._beat(message, now_us)
         elif isinstance(message, Mic):
             self._last_mic = now
+            self._latest_us = max(self._latest_us, late_us)
             if late_us > Lateness.LIMIT_US:
                 return Verdict.DROPPED, [*notes, Note("late", f"a mic chunk {late_us // 1000} ms later than the fastest")]
         return Verdict.RESTARTED if restarted else Verdict.PASSED, notes
@@ -127,6 +131,11 @@ class Peer:
     def next_beat(self, now: float) -> float:
         """When the next beat is due, if nothing else is said before."""
         return self._last_told + (ACK_S if now - self._last_mic < MIC_ARRIVES_S else BEAT_S)
+
+    def take_latest_us(self) -> int | None:
+        """How late the latest mic chunk was since this was last asked; None if none came."""
+        latest_us, self._latest_us = self._latest_us, -1
+        return None if latest_us < 0 else latest_us
 
     def silent_s(self, now: float) -> float:
         """How long the robot has not been heard."""

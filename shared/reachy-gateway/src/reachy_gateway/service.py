@@ -10,6 +10,7 @@ from typing import Any
 import zmq
 
 from reachy_gateway.hub import Hub, MakeVoice
+from reachy_gateway.metrics import Metrics, Source
 from reachy_gateway.settings import GatewaySettings
 from reachy_link import logs
 from reachy_link.config import fail
@@ -26,6 +27,7 @@ def main(
     banner: str,
     secrets: Iterable[str] = (),
     *,
+    sources: Iterable[Source] = (),
     beside: Callable[[], Coroutine[None, None, None]] | None = None,
     on_hangup: Callable[[], None] | None = None,
 ) -> int:
@@ -37,6 +39,7 @@ def main(
         make_voice: Makes a voice for a robot.
         banner: What this gateway is, for the first line of its log.
         secrets: What must never show in a log.
+        sources: The voice's own metrics.
         beside: Run beside the gateway, until it stops.
         on_hangup: Called at SIGHUP.
     """
@@ -52,11 +55,12 @@ def main(
 
     async def run() -> int:
         loop = asyncio.get_running_loop()
+        logs.calm(loop)
         if on_hangup:
             loop.add_signal_handler(signal.SIGHUP, on_hangup)
         companion = loop.create_task(beside()) if beside else None
         try:
-            return await _serve(software, settings, make_voice, keys, ring)
+            return await _serve(software, settings, make_voice, keys, ring, sources)
         finally:
             if companion:
                 companion.cancel()
@@ -64,7 +68,9 @@ def main(
     return asyncio.run(run())
 
 
-async def _serve(software: str, settings: GatewaySettings, make_voice: MakeVoice, keys: KeyPair, ring: Keyring) -> int:
+async def _serve(
+    software: str, settings: GatewaySettings, make_voice: MakeVoice, keys: KeyPair, ring: Keyring, sources: Iterable[Source]
+) -> int:
     try:
         hub = Hub(
             keys,
@@ -79,7 +85,12 @@ async def _serve(software: str, settings: GatewaySettings, make_voice: MakeVoice
     except zmq.ZMQError as error:
         where = f"{settings.host}, ports {settings.up_port} and {settings.down_port}"
         fail([f"GATEWAY_HOST, GATEWAY_UP_PORT, GATEWAY_DOWN_PORT: cannot listen on {where}: {error}"])
-    health = HealthServer(settings.health_host, settings.health_port, lambda: _report(hub)) if settings.health_port else None
+    metrics = Metrics(hub, sources)
+    pages = {"/metrics": metrics.page}
+    health = (
+        HealthServer(settings.health_host, settings.health_port, lambda: _report(hub), pages) if settings.health_port else None
+    )
+    watch = asyncio.create_task(metrics.watch()) if health else None
     admitted = ", ".join(ring.robots) or "none yet (reachy-keys admit)"
     log.info("listening on ports %d and %d; public key %s; admitted: %s", *hub.bound[1:], keys.public.decode(), admitted)
     task = asyncio.current_task()
@@ -101,6 +112,8 @@ async def _serve(software: str, settings: GatewaySettings, make_voice: MakeVoice
     except asyncio.CancelledError:
         log.info("stopped at once by a second signal")
     finally:
+        if watch:
+            watch.cancel()
         if health:
             health.close()
     return 0
@@ -110,4 +123,5 @@ def _report(hub: Hub) -> dict[str, Any]:
     """How the gateway stands, for health."""
     ok = hub.now() - hub.looked_around < 3.0  # noqa: PLR2004
     counts = {f"{cause} {peer}".strip(): n for (cause, peer), n in dict(hub.tally.counts).items()}
-    return {"ok": ok, "robots": sorted(hub.robots), "counts": counts}
+    connections = [{"robot": robot, "key": key, "since": round(since)} for robot, key, since in hub.connected()]
+    return {"ok": ok, "robots": sorted(hub.robots), "connections": connections, "counts": counts}

@@ -30,6 +30,12 @@ class ClockSync:
             self._samples.append(_Sample(rtt_us, ((received_us - sent_us) + (returned_us - now_us)) // 2))
 
     @property
+    def best(self) -> "_Sample | None":
+        """The one that counts; may be asked from another thread."""
+        samples = tuple(self._samples)
+        return min(samples) if samples else None
+
+    @property
     def offset_us(self) -> int | None:
         """The other end's clock minus ours."""
         return min(self._samples).offset_us if self._samples else None

@@ -9,6 +9,8 @@ from typing import Any, Literal, NoReturn, TypeVar
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from reachy_link.logs import conceal, redacted
+
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
@@ -39,7 +41,7 @@ def load(model: type[S]) -> S:
 def fail(problems: "Any") -> NoReturn:
     """End the program: bad configuration, all problems at once."""
     for problem in problems:
-        sys.stderr.write(f"configuration: {problem}\n")
+        sys.stderr.write(redacted(f"configuration: {problem}\n"))
     sys.exit(2)
 
 
@@ -58,6 +60,7 @@ def from_file(values: Mapping[str, Any], name: str) -> str | None:
         raise ValueError(f"{name}_FILE={path} cannot be read: {error}") from None
     if not secret:
         raise ValueError(f"{name}_FILE={path} is empty")
+    conceal(secret)  # also one that a file holds from now on
     return secret
 
 

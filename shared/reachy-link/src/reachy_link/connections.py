@@ -2,11 +2,14 @@
 
 libzmq 4.3.5 cannot hang up on a peer, does not count what a message holds that never ends, and keeps about 10 KB for each
 subscription. So the connections are watched from outside: every message names the descriptor it came through, the kernel
-says how many bytes came, and ``shutdown`` ends a connection, upon which libzmq frees what it kept for it.
+says how many bytes came, and ``shutdown`` ends a connection, upon which libzmq frees what it kept for it. Connections cost
+descriptors and, where they were granted something, every message once more: so nobody holds many, nor one without a word.
 """
 
 import socket
 import struct
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +21,12 @@ from reachy_link.bucket import Rate, TokenBucket
 
 BYTES_RECEIVED: Final = struct.Struct("=128xQ")
 """``tcpi_bytes_received`` of Linux's ``struct tcp_info``."""
+
+
+PER_KEY: Final = 8
+"""Connections of one key to one port. An honest robot has one, and for a moment those that it hung up."""
+SPEECHLESS_S: Final = 8.0
+"""How long a connection may stand without ever having said anything: a robot subscribes at once, and says hello every 5 s."""
 
 
 class Ended(NamedTuple):
@@ -35,6 +44,8 @@ class _Connection:
     key: str
     flow: TokenBucket
     stuck: TokenBucket
+    since: float
+    first_audit: float | None = None
     received: int = 0
     messages: int = 0
     seen: int = 0
@@ -75,6 +86,14 @@ class Connections:
             connection.messages += 1
         return fd
 
+    def since(self) -> dict[str, float]:
+        """When the oldest connection of each key that said something was made, in seconds since 1970; for any thread."""
+        since: dict[str, float] = {}
+        for connection in list(self._by_fd.values()):
+            if connection.key:
+                since[connection.key] = min(connection.since, since.get(connection.key, connection.since))
+        return since
+
     def hang_up(self, fd: int) -> bool:
         """End a connection; false if it has ended already."""
         connection = self._by_fd.pop(fd, None)
@@ -97,6 +116,7 @@ class Connections:
     def audit(self, now: float) -> list[Ended]:
         """End the connections that send more than they may; to be called a few times a second."""
         ended = []
+        of_key: Counter[str] = Counter()
         for fd, connection in list(self._by_fd.items()):
             with _borrowed(fd) as tcp:
                 received = _received(tcp) if tcp and self._peer(tcp) == connection.peer else None
@@ -113,6 +133,14 @@ class Connections:
                 words = "sends a message that does not end"
             if not connection.flow.take(news, now):
                 words = f"sends more than {self._flow.per_s:.0f} bytes/s"
+            if connection.first_audit is None:
+                connection.first_audit = now
+            if connection.key:
+                of_key[connection.key] += 1
+                if of_key[connection.key] > PER_KEY:
+                    words = f"has more than {PER_KEY} connections to one port"
+            elif now - connection.first_audit > SPEECHLESS_S:
+                words = "connects and says nothing"
             if words and self.hang_up(fd):
                 ended.append(Ended(connection.key, words))
         return ended
@@ -127,7 +155,7 @@ class Connections:
         if known and known.peer == peer:
             known.key = key or known.key
             return known
-        self._by_fd[fd] = _Connection(peer, key, TokenBucket(self._flow), TokenBucket(self._stuck))
+        self._by_fd[fd] = _Connection(peer, key, TokenBucket(self._flow), TokenBucket(self._stuck), time.time())
         return self._by_fd[fd]
 
     def _peer(self, tcp: socket.socket) -> tuple[str, int] | None:

@@ -37,6 +37,8 @@ STUCK: Final = Rate(512, 65536)
 """Bytes through one connection without a message that is complete: heartbeats."""
 DENIALS: Final = Rate(1, 20)
 """Subscriptions of one key that are merely not granted; beyond, the connection is ended."""
+DIALS: Final = Rate(4, 40)
+"""Handshakes of one admitted key; what is more is put off. A robot makes two each time it dials, at most every 0.5 s."""
 AUDIT_S: Final = 0.25
 BAR_S: Final = 10.0
 """How long a key is kept out after the gateway hung up on it."""
@@ -78,6 +80,7 @@ class GatewayEnd:
         self._context = zmq.Context(io_threads=1)
         self._barred: dict[str, float] = {}
         self._denials: dict[str, TokenBucket] = {}
+        self._dials: dict[str, TokenBucket] = {}
         self._zap = Zap(self._context, ring, listener.on_bad, self._is_barred)
         self._up: SyncSocket = self._context.socket(zmq.SUB)
         self._down: SyncSocket = self._context.socket(zmq.XPUB)
@@ -102,6 +105,12 @@ class GatewayEnd:
         self._ring_seen = ring.changes
         self._drains = [Drain(self._up, self._up_ready, before=self._follow_ring), Drain(self._down, self._down_ready)]
         self._timer = asyncio.get_running_loop().call_later(AUDIT_S, self._audit)
+
+    def connected(self) -> list[tuple[str, str, float]]:
+        """Robot, key, and since when (seconds since 1970) of every key that is connected; for any thread."""
+        since = self._up_from.since()
+        named = ((self._ring.robot_of(key), key, at) for key, at in since.items())
+        return sorted((robot, key, at) for robot, key, at in named if robot)
 
     def publish(self, message: Down, payload: bytes = b"") -> bool:
         """Send to the robot that the header names; false if its queue is full and the message is gone.
@@ -213,7 +222,9 @@ class GatewayEnd:
         self._ring.refresh()
         if self._ring_seen != self._ring.changes:
             self._ring_seen = self._ring.changes
-            self._denials = {key: bucket for key, bucket in self._denials.items() if self._ring.robot_of(key)}
+            for buckets in (self._denials, self._dials):
+                for key in [key for key in buckets if self._ring.robot_of(key) is None]:
+                    del buckets[key]
             for connections in (self._up_from, self._down_to):
                 for ended in connections.hang_up_on(lambda key: self._ring.robot_of(key) is None):
                     self._listener.on_bad("revoked", "", f"{ended.key}: {ended.detail}: hung up")
@@ -239,7 +250,8 @@ class GatewayEnd:
         self._listener.on_bad("hung_up", robot or "", f"{ended.detail}: hung up")
 
     def _is_barred(self, key: str) -> bool:
-        return self._barred.get(key, 0.0) > time.monotonic()
+        now = time.monotonic()
+        return not self._dials.setdefault(key, TokenBucket(DIALS)).take(1, now) or self._barred.get(key, 0.0) > now
 
     def _watcher(self, connections: Connections) -> Callable[[int, int, str], None]:
         def monitored(event: int, value: int, _endpoint: str) -> None:

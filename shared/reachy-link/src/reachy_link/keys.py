@@ -83,7 +83,7 @@ def make_pair(directory: Path) -> KeyPair:
     path = directory / SECRET_NAME
     if path.exists():
         raise KeysError(f"{path} exists: to replace it, move it away first")
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     public, secret = zmq.curve_keypair()
     write(path, secret.decode() + "\n", mode=0o600)
     write(directory / PUBLIC_NAME, public.decode() + "\n")
@@ -94,13 +94,19 @@ def load_pair(directory: Path, command: str) -> KeyPair:
     """Our own key pair, with the ``command`` to name that makes one.
 
     Raises:
-        KeysError: If it is missing, damaged, or readable by others.
+        KeysError: If it is missing, damaged, readable by others, or where others could put another.
     """
     path = directory / SECRET_NAME
     text = _read(path, f"make one with: {command}")
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         raise KeysError(f"{path} has mode {mode:03o}, so others can read it: chmod 600 {path}")
+    for place in (directory, directory / ADMITTED_NAME):
+        mode = place.stat().st_mode if place.exists() else 0
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise KeysError(
+                f"{place} has mode {stat.S_IMODE(mode):03o}, so others can change the keys in it: chmod o-w {place}"
+            )
     try:
         public = zmq.curve_public(text.strip().encode())
     except (ValueError, zmq.ZMQError):
@@ -168,6 +174,11 @@ class Keyring:
     def admits(self, robot: str) -> bool:
         """Whether any key of that robot is admitted."""
         return robot in self._names
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The robots of which a key is admitted."""
+        return self._names
 
     @property
     def robots(self) -> dict[str, list[str]]:

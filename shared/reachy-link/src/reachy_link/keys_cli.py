@@ -1,12 +1,15 @@
 """``reachy-keys``: make, admit, list and revoke keys."""
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from reachy_link import keys
+from reachy_link.health import ask
 
 DEFAULT_DIR = "~/.config/reachy-link"
 
@@ -43,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     command("robot", _robot, "on a robot: make its key pair", "id")
     command("trust", _trust, "on a robot: trust a gateway's public key", "key")
     command("admit", _admit, "on a gateway: admit a robot's public key, beside those it has", "id", "key")
-    command("list", _list, "on a gateway: who is admitted")
+    command("list", _list, "on a gateway: who is admitted, and who is connected if its health (REACHY_HEALTH_PORT) answers")
     revoke = command("revoke", _revoke, "on a gateway: revoke a robot's key, or all its keys", "id")
     revoke.add_argument("key", nargs="?")
     demo = command("demo", _demo, "fill a gateway's (--dir) and a robot's directory; what is there already stays", "robot_dir")
@@ -80,11 +83,30 @@ def _admit(directory: Path, args: argparse.Namespace) -> None:
 
 def _list(directory: Path, _: argparse.Namespace) -> None:
     ring = keys.Keyring(directory)
+    port = os.environ.get("REACHY_HEALTH_PORT", "0")
+    asked = port.isdigit() and int(port) > 0
+    since = _connected(int(port)) if asked else None
     for robot, publics in ring.robots.items():
         for public in publics:
-            print(f"{robot}\t{public}")
+            print(f"{robot}\t{public}" + ("" if since is None else f"\t{since.get(public, 'not connected')}"))
     for problem in ring.problems:
         print(f"reachy-keys: {problem}", file=sys.stderr)
+    if asked and since is None:
+        print(
+            f"reachy-keys: who is connected is not known here: no gateway's health answers on port {port} of this host; "
+            "with Docker ask in the gateway's container: docker compose exec gemini-gateway reachy-keys list",
+            file=sys.stderr,
+        )
+
+
+def _connected(port: int) -> dict[str, str] | None:
+    """Since when each key is connected, in words, as the gateway on this host says; None if there is none."""
+    try:
+        connections = json.loads(ask(port)[1])["connections"]
+        times = {each["key"]: datetime.fromtimestamp(each["since"], UTC) for each in connections}
+    except (ValueError, LookupError, TypeError, OverflowError):
+        return None
+    return {key: f"connected since {at:%Y-%m-%d %H:%M:%S} UTC" for key, at in times.items()}
 
 
 def _revoke(directory: Path, args: argparse.Namespace) -> None:

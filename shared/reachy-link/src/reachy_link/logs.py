@@ -1,29 +1,80 @@
-"""Logging for people who watch: one line a moment, and never a secret in it."""
+"""Logging for people who watch: one line a moment, never a secret in it, and nothing that a terminal would obey."""
 
+import asyncio
 import logging
+import re
 import sys
+import threading
+import time
 from collections.abc import Iterable
+from typing import Any, Final
+
+LOOKS_SECRET: Final = re.compile(r"\b(?:AIza[\w-]{30,}|AQ\.[\w-]{30,})")
+"""Keys as Google makes them, wherever somebody has put one by mistake."""
+CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, and those that turn the direction of writing; a tab and a line's end are none."""
+FAULT_PAUSE_S: Final = 1.0
+
+log = logging.getLogger(__name__)
+_secrets: set[str] = set()
+
+
+def conceal(*secrets: str) -> None:
+    """Never show these again, from now on: the last resort, not the first. Also for a key that is read anew later."""
+    _secrets.update(secret for secret in secrets if secret)
+
+
+def redacted(text: str) -> str:
+    """The text without secrets."""
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, "[secret]")
+    return LOOKS_SECRET.sub("[secret]", text)
 
 
 class Redacted(logging.Formatter):
-    """Replaces secrets wherever they would show, tracebacks included: the last resort, not the first."""
+    """Replaces secrets wherever they would show, tracebacks included, and control characters, which a peer may have sent."""
 
-    def __init__(self, program: str, secrets: Iterable[str]) -> None:
+    def __init__(self, program: str) -> None:
         super().__init__(f"%(asctime)s.%(msecs)03d {program:14} %(levelname)-7s %(message)s", "%H:%M:%S")
-        self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without secrets."""
-        line = super().format(record)
-        for secret in self._secrets:
-            line = line.replace(secret, "[secret]")
-        return line
+        return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], redacted(super().format(record)))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """The line but for its traceback: a message is one line, whatever is quoted in it."""
+        record.message = record.message.replace("\n", "\\n")
+        return super().formatMessage(record)
 
 
 def set_up(program: str, level: str, secrets: Iterable[str] = ()) -> None:
-    """Log to standard error. Libraries speak up from WARNING on only: at DEBUG some print the headers that carry a key."""
+    """Log to standard error, and let nothing else write there: what ends the program, or a thread of it, is logged as well.
+
+    Libraries speak up from WARNING on only: at DEBUG some print the headers that carry a key.
+    """
+    conceal(*secrets)
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Redacted(program, secrets))
+    handler.setFormatter(Redacted(program))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for ours in ("reachy_link", "reachy_gateway", "robot_io", "gemini_gateway", "mock_gateway", "__main__"):
         logging.getLogger(ours).setLevel(level)
+    sys.excepthook = lambda kind, error, trace: log.critical("the program ends", exc_info=(kind, error, trace))
+    threading.excepthook = lambda args: log.critical("a thread ends", exc_info=args.exc_value)
+    sys.unraisablehook = lambda args: log.error("%s", args.err_msg or "ignored", exc_info=args.exc_value)
+
+
+def calm(loop: asyncio.AbstractEventLoop) -> None:
+    """What is raised in a loop's callbacks is logged at most once a second, however often somebody makes it happen."""
+    said_at, unsaid = float("-inf"), 0
+
+    def told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal said_at, unsaid
+        if time.monotonic() - said_at < FAULT_PAUSE_S:
+            unsaid += 1
+            return
+        if unsaid:
+            log.error("%d more faults like this in the last second or so", unsaid)
+        said_at, unsaid = time.monotonic(), 0
+        loop.default_exception_handler(context)
+
+    loop.set_exception_handler(told)

@@ -95,6 +95,12 @@ class Played(_Message):
     concealed_ms: int = Field(ge=0, default=0)
     latency_ms: int | None = Field(ge=0, default=None)
     """From the end of the person's speech to the first sample at the speaker, where the gateway told the former."""
+    arrived_us: Micros | None = None
+    """When the turn's first chunk came in, on the robot's clock, as the next two."""
+    started_us: Micros | None = None
+    """When its first sample was at the speaker."""
+    cut_us: Micros | None = None
+    """When a flush silenced it."""
 
 
 class BeatUp(_Message):

@@ -113,7 +113,7 @@ class RobotEnd:
             case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 admit = f"reachy-keys admit {robot} '{public}'"
                 return Trouble("key", f"the gateway at {endpoint} refused this robot's key; on the gateway: {admit}")
-            case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+            case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_DISCONNECTED:
                 return Trouble("protocol", f"what listens at {endpoint} is no gateway of Reachy Link: check ROBOT_GATEWAY")
             case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL if value == errno.EAGAIN:
                 return Trouble("mute", f"what listens at {endpoint} does not answer as a gateway: check ROBOT_GATEWAY")
@@ -139,8 +139,9 @@ class _Line:
     )
 
     EVENTS: Final = (
-        zmq.EVENT_DISCONNECTED
+        zmq.EVENT_CONNECTED
         | zmq.EVENT_CONNECT_RETRIED
+        | zmq.EVENT_DISCONNECTED
         | zmq.EVENT_HANDSHAKE_SUCCEEDED
         | zmq.EVENT_HANDSHAKE_FAILED_AUTH
         | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -155,6 +156,8 @@ class _Line:
         self._timer: asyncio.TimerHandle | None = None
         self._monitor = Monitor(socket, self._event, self.EVENTS)
         self._connected = False
+        self._shaking = False
+        """A connection was made, and its handshake is not over."""
         self._fell = False
         """The connection has just ended: that libzmq will dial again is no failed dial yet."""
         socket.ipv6 = end.address.host.startswith("[")
@@ -173,7 +176,7 @@ class _Line:
 
     def _dial(self) -> None:
         self._socket.connect(self._endpoint)
-        self._connected = True
+        self._connected, self._shaking = True, False
 
     def _hang_up(self) -> None:
         if self._timer:
@@ -186,14 +189,17 @@ class _Line:
     def _event(self, event: int, value: int, _endpoint: str) -> None:
         if not self._connected:
             return  # of a connection that was hung up
+        # What speaks, but not ZMTP, is hung up on without a word about its handshake, and not dialled again.
+        broken = event == zmq.EVENT_DISCONNECTED and self._shaking
+        self._shaking = event == zmq.EVENT_CONNECTED
+        fell, self._fell = self._fell, event == zmq.EVENT_DISCONNECTED
+        if (self._fell and not broken) or (fell and event == zmq.EVENT_CONNECT_RETRIED):
+            return
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._failures = 0
-        fell, self._fell = self._fell, event == zmq.EVENT_DISCONNECTED
-        if fell and event == zmq.EVENT_CONNECT_RETRIED:
-            return
         if trouble := self._end.explain(event, value, self._endpoint.removeprefix("tcp://")):
             self._end.failed(trouble)
-        if event in self.HANDSHAKE_FAILURES and self._connected:
+        if broken or (event in self.HANDSHAKE_FAILURES and self._connected):
             self._hang_up()
             delay_s = RobotEnd.REDIAL_S[min(self._failures, len(RobotEnd.REDIAL_S) - 1)]
             self._failures += 1

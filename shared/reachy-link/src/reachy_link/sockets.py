@@ -78,7 +78,8 @@ class Drain:
     """Hands a socket's messages to a callback from the event loop, for a bounded time per wake-up.
 
     A ZeroMQ socket's descriptor is edge-triggered: an edge is lost when the socket is used in between, so :meth:`poke`
-    is called after sends on the same socket and every 50 ms besides.
+    is called after sends on the same socket and every 50 ms besides. What a callback raises goes to the event loop, and the
+    messages behind it do not wait for that.
     """
 
     BUDGET_S: Final = 0.005
@@ -101,10 +102,13 @@ class Drain:
         if self._before and not self._closed:
             self._before()
         until = self._loop.time() + self.BUDGET_S
-        while self._loop.time() < until:
-            if self._closed or not self._on_ready():
-                return
-        self._again = self._loop.call_soon(self.poke)
+        more = True
+        try:
+            while more and self._loop.time() < until:
+                more = not self._closed and self._on_ready()
+        finally:
+            if more and not self._closed:
+                self._again = self._loop.call_soon(self.poke)
 
     def close(self) -> None:
         """Stop; the socket stays open."""

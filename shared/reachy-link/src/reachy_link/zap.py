@@ -16,7 +16,8 @@ KEY_BYTES: Final = 32
 class Zap:
     """Answers for each handshake whether its key is admitted; the User-Id of what it admits is that key, in Z85.
 
-    Never fails open, and never leaves a handshake unanswered: on a fault of its own the answer is 300, "try again later".
+    Never fails open, and never leaves a handshake unanswered: on a fault of its own the answer is 300, "try again later". The
+    socket is a ROUTER: unlike a REP it goes on even if an answer could not be sent.
 
     Args:
         on_bad: Told of every refusal.
@@ -33,7 +34,7 @@ class Zap:
         self._ring = ring
         self._barred = barred
         self._on_bad = on_bad
-        self._socket: SyncSocket = context.socket(zmq.REP)
+        self._socket: SyncSocket = context.socket(zmq.ROUTER)
         self._socket.linger = 0
         self._socket.bind("inproc://zeromq.zap.01")
         self._drain = Drain(self._socket, self._ready)
@@ -45,15 +46,15 @@ class Zap:
 
     def _ready(self) -> bool:
         try:
-            parts = self._socket.recv_multipart(zmq.NOBLOCK)
+            asker, _, *request = self._socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return False
         status, text, user_id = b"300", b"not ready", b""
         try:
-            status, text, user_id = self._decide(parts)
+            status, text, user_id = self._decide(request)
         finally:
-            request_id = parts[1] if len(parts) > 1 else b""
-            self._socket.send_multipart([VERSION, request_id, status, text, user_id, b""])
+            request_id = request[1] if len(request) > 1 else b""
+            self._socket.send_multipart([asker, b"", VERSION, request_id, status, text, user_id, b""], zmq.NOBLOCK)
         return True
 
     def _decide(self, parts: list[bytes]) -> tuple[bytes, bytes, bytes]:
@@ -65,7 +66,7 @@ class Zap:
                 self._ring.refresh()
                 robot = self._ring.robot_of(public.decode())
                 if robot is not None and self._barred(public.decode()):
-                    self._on_bad("barred", robot, "dials too soon after the gateway hung up on it")
+                    self._on_bad("barred", robot, "dials too often, or too soon after the gateway hung up on it")
                     return b"300", b"later", b""
                 if robot is not None:
                     return b"200", b"OK", public

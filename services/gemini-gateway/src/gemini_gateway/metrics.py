@@ -1,0 +1,61 @@
+"""The Gemini voices' part of a gateway's metrics; ``docs/operations.md`` lists them."""
+
+from collections.abc import Collection, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from gemini_gateway.session import Phase
+from gemini_gateway.voice import GeminiVoice
+from gemini_gateway.voices import Voices
+
+
+def metrics_of(voices: Voices, robots: Collection[str]) -> Iterator[Metric]:
+    """Those of these robots, and of all together. Called from another thread: reads only."""
+    made = dict(voices.voices)
+    talking = {robot: made[robot] for robot in robots if robot in made}
+    yield GaugeMetricFamily("reachylink_gemini_down", "1 while Gemini is known not to answer.", voices.down)
+    yield from _of_sessions(talking)
+    events = CounterMetricFamily("reachylink_gemini_events", "What befell sessions, by cause.", labels=["robot", "cause"])
+    for (cause, robot), count in dict(voices.tally.counts).items():
+        if robot in robots:
+            events.add_metric([robot, cause], count)
+    yield events
+    yield from _of_the_books(voices, robots)
+
+
+def _of_sessions(talking: dict[str, GeminiVoice]) -> Iterator[Metric]:
+    phase = GaugeMetricFamily("reachylink_gemini_session", "1 for the phase that the session is in.", labels=["robot", "phase"])
+    gaps = HistogramMetricFamily(
+        "reachylink_gemini_gap_seconds", "From the end of a connection to the next one.", labels=["robot", "cause"]
+    )
+    queue = GaugeMetricFamily("reachylink_mic_queue_seconds", "Mic audio that waits to be sent.", labels=["robot"])
+    dropped = CounterMetricFamily("reachylink_mic_dropped_seconds", "Mic audio that had waited too long.", labels=["robot"])
+    for robot, voice in talking.items():
+        for known in Phase:
+            phase.add_metric([robot, known.name.lower()], known is voice.session.phase)
+        for cause, seconds in voice.gaps.by_cause.items():
+            buckets = seconds.cumulative()
+            if buckets[-1][1]:  # seven causes that have not been seen would be as much as all the rest of a robot
+                gaps.add_metric([robot, cause], buckets, seconds.total)
+        queue.add_metric([robot], voice.session.waiting_ms / 1000)
+        dropped.add_metric([robot], voice.session.dropped_ms / 1000)
+    yield from (phase, gaps, queue, dropped)
+
+
+def _of_the_books(voices: Voices, robots: Collection[str]) -> Iterator[Metric]:
+    tokens = CounterMetricFamily("reachylink_tokens", "Tokens since midnight, by kind.", labels=["robot", "kind"])
+    cost = CounterMetricFamily("reachylink_cost_dollars", "Cost since midnight.", labels=["robot"])
+    budget = GaugeMetricFamily("reachylink_budget_dollars", "The budget for a day, where there is one.", labels=["robot"])
+    accounts = voices.accounts()
+    for robot in robots:
+        account = accounts.get(robot)
+        for kind, count in account.tokens.items() if account else ():
+            tokens.add_metric([robot, kind], count)
+        cost.add_metric([robot], float(account.cost) if account else 0.0)
+        if (dollars := voices.persona(robot).budget_usd_per_day) is not None:
+            budget.add_metric([robot], float(dollars))
+    yield from (tokens, cost, budget)
+    spent = float(sum(account.cost for account in accounts.values()))
+    yield CounterMetricFamily("reachylink_gateway_cost_dollars", "Cost since midnight, of all robots that talked.", spent)
+    if (dollars := voices.budget) is not None:
+        yield GaugeMetricFamily("reachylink_gateway_budget_dollars", "The gateway's budget for a day.", float(dollars))

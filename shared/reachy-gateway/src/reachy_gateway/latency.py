@@ -1,0 +1,155 @@
+"""Where the time of a turn goes, from the end of the person's speech to the first sample at the speaker. Pure."""
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from reachy_link.messages import Played
+
+Part = Literal["link_up", "voice", "gateway", "link_down", "playout"]
+PARTS: Final[tuple[Part, ...]] = get_args(Part)
+"""In the order of time: the last chunk with speech comes up; the voice hears the end and answers; the answer is converted
+and published; its first chunk goes down; it starts to play."""
+
+KEEP: Final = 8
+"""Turns on their way. Of a robot that reports none, the oldest are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTimes:
+    """A turn that is over at the speaker, in ms; None is what is not known.
+
+    The total, and what of it is the playout's, are on the robot's own clock. The two ways of the link need both clocks: by
+    as much as the gateway errs about the robot's, one comes out too long and the other too short, but never below 0.
+    """
+
+    turn: int
+    complete: bool
+    played_ms: int
+    underruns: int
+    concealed_ms: int
+    total_ms: float | None
+    """None for a turn that answers no speech."""
+    parts_ms: dict[Part, float]
+    """Those that are known."""
+    clock_error_ms: float = 0.0
+    """By how much a part came out below 0, where it is told as 0: the clocks are known no better."""
+    barge_in_ms: float | None = None
+    """From the interruption at the gateway to the silence of the speaker, if it was cut short by one."""
+
+    def line(self) -> str:
+        """One line for the log, in ``key=value``; what is not known is left out."""
+        told: dict[str, object] = {"turn": self.turn, "outcome": "done" if self.complete else "cut"}
+        told |= _rounded({"total_ms": self.total_ms, **{f"{part}_ms": self.parts_ms.get(part) for part in PARTS}})
+        told |= _rounded({"barge_in_ms": self.barge_in_ms, "clock_error_ms": self.clock_error_ms or None})
+        told |= {"played_ms": self.played_ms, "underruns": self.underruns, "concealed_ms": self.concealed_ms}
+        return " ".join(f"{key}={value}" for key, value in told.items())
+
+
+@dataclass(slots=True)
+class _Trace:
+    """A turn on its way; microseconds, on the gateway's clock but for the mark."""
+
+    voiced_us: int
+    mark_us: int | None = None
+    """The end of the speech that it answers, on the robot's clock."""
+    marked_us: int | None = None
+    """When that came in."""
+    published_us: int | None = None
+    interrupted_us: int | None = None
+
+
+class Latency:
+    """Follows the turns of one conversation through the gateway."""
+
+    def __init__(self) -> None:
+        self._traces: dict[int, _Trace] = {}
+        self._mark_us = 0
+        self._marked_us = 0
+        self._answered_us = 0
+        self._newest = -1
+
+    def spoke(self, mark_us: int, now: float) -> None:
+        """The newest chunk that holds speech has come, stamped by the robot."""
+        self._mark_us, self._marked_us = mark_us, _us(now)
+
+    def voiced(self, turn: int, now: float) -> None:
+        """The voice has given audio of a turn; the first of it counts."""
+        if turn <= self._newest:
+            return
+        self._newest = turn
+        trace = self._traces[turn] = _Trace(_us(now))
+        if self._mark_us > self._answered_us:
+            trace.mark_us, trace.marked_us = self._mark_us, self._marked_us
+            self._answered_us = self._mark_us  # what follows without another word answers nothing
+        if len(self._traces) > KEEP:
+            del self._traces[min(self._traces)]
+
+    def unpublished(self, turn: int) -> bool:
+        """Whether nothing of the turn has been published yet, as far as is known."""
+        trace = self._traces.get(turn)
+        return trace is not None and trace.published_us is None
+
+    def published(self, turn: int, now: float) -> None:
+        """The turn's first chunk is on its way to the robot."""
+        if trace := self._traces.get(turn):
+            trace.published_us = _us(now)
+
+    def interrupted(self, now: float) -> None:
+        """All turns so far are to be silent."""
+        for trace in self._traces.values():
+            if trace.interrupted_us is None:
+                trace.interrupted_us = _us(now)
+
+    def played(self, played: Played, offset_us: int | None) -> TurnTimes:
+        """The robot has told what became of a turn.
+
+        Args:
+            played: What it told.
+            offset_us: The robot's clock minus the gateway's, if it is known.
+        """
+        trace = self._traces.pop(played.turn, None)
+        for older in [turn for turn in self._traces if turn < played.turn]:
+            del self._traces[older]  # turns are over one after the other: its report was lost
+        total_ms: float | None = played.latency_ms  # all that an older robot tells
+        if trace and trace.mark_us is not None and played.started_us is not None and played.started_us >= trace.mark_us:
+            total_ms = (played.started_us - trace.mark_us) / 1000
+        parts = _parts(trace, played, offset_us) if trace else {}
+        barge_in_ms = None
+        if trace and trace.interrupted_us is not None and played.cut_us is not None and offset_us is not None:
+            barge_in_ms = (played.cut_us - offset_us - trace.interrupted_us) / 1000
+        below = [-ms for ms in (*parts.values(), barge_in_ms) if ms is not None and ms < 0]
+        return TurnTimes(
+            played.turn,
+            played.complete,
+            played.played_ms,
+            played.underruns,
+            played.concealed_ms,
+            total_ms,
+            {part: max(0.0, ms) for part, ms in parts.items()},
+            max(below, default=0.0),
+            None if barge_in_ms is None else max(0.0, barge_in_ms),
+        )
+
+
+def _parts(trace: _Trace, played: Played, offset_us: int | None) -> dict[Part, float]:
+    """What is between two moments that are both known; ``offset_us`` is the robot's clock minus ours."""
+
+    def ours(robot_us: int | None) -> int | None:
+        return None if robot_us is None or offset_us is None else robot_us - offset_us
+
+    spans: dict[Part, tuple[int | None, int | None]] = {
+        "link_up": (ours(trace.mark_us), trace.marked_us),
+        "voice": (trace.marked_us, trace.voiced_us),
+        "gateway": (trace.voiced_us, trace.published_us),
+        "link_down": (trace.published_us, ours(played.arrived_us)),
+        "playout": (played.arrived_us, played.started_us),
+    }
+    return {part: (end - start) / 1000 for part, (start, end) in spans.items() if start is not None and end is not None}
+
+
+def _rounded(values: dict[str, float | None]) -> dict[str, object]:
+    return {key: f"{value:.1f}" for key, value in values.items() if value is not None}
+
+
+def _us(now: float) -> int:
+    return int(now * 1e6)

@@ -1,0 +1,168 @@
+"""Metrics for Prometheus: what the hub and its robots are asked for when somebody asks; ``docs/operations.md`` lists them.
+
+Nothing is pushed: the robots' numbers are plain ones (:mod:`reachy_gateway.numbers`), and become metrics in the thread that
+answers. It reads what the event loop writes, each thing by one copy.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Final, get_args
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from reachy_gateway.hub import Hub, Robot
+from reachy_gateway.numbers import LAG_S, Buckets
+from reachy_link.health import Page
+from reachy_link.messages import Phase
+
+Source = Callable[[Collection[str]], Iterable[Metric]]
+"""A voice's own metrics of these robots, which are connected. Called from another thread: reads only."""
+
+LAG_EVERY_S: Final = 0.1
+LATE_EVERY: Final = 10
+"""Once in so many looks at the loop, the latest mic chunk since is counted."""
+STATES: Final = ("starting", *get_args(Phase), "away")
+"""``starting`` until the voice is known to stand or not; ``away`` when the robot has not been heard for 3 s."""
+
+
+class Metrics(Collector):
+    """The metrics of a gateway's process.
+
+    Args:
+        sources: The voice's.
+        registry: Where they are registered, with those of the process.
+    """
+
+    def __init__(self, hub: Hub, sources: Iterable[Source] = (), registry: CollectorRegistry | None = None) -> None:
+        self._hub = hub
+        self._sources = tuple(sources)
+        self._lag_s = Buckets(LAG_S)
+        self._registry = registry or CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def page(self) -> Page:
+        """What is answered to ``GET /metrics``."""
+        return Page(CONTENT_TYPE_LATEST, generate_latest(self._registry))
+
+    async def watch(self) -> None:
+        """Measure how late the event loop is, and once a second how late the microphones are, until cancelled."""
+        loop = asyncio.get_running_loop()
+        looks = 0
+        while True:
+            due = loop.time() + LAG_EVERY_S
+            await asyncio.sleep(LAG_EVERY_S)
+            self._lag_s.observe(max(0.0, loop.time() - due))
+            looks += 1
+            if looks % LATE_EVERY == 0:
+                self._count_lateness()
+
+    def _count_lateness(self) -> None:
+        for robot in self._hub.robots.values():
+            if (late_us := robot.peer.take_latest_us()) is not None:
+                robot.peer.numbers.late_s.observe(late_us / 1e6)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: what is collected is not asked for before the gateway runs."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything, as of now."""
+        admitted = self._hub.admitted
+        robots = {name: robot for name, robot in dict(self._hub.robots).items() if name in admitted}
+        yield from self._of_the_gateway(len(robots), admitted)
+        yield from self._of_connections(robots)
+        yield from _of_turns(robots)
+        yield from _of_links(robots)
+        for source in self._sources:
+            yield from source(robots.keys())
+
+    def _of_the_gateway(self, connected: int, admitted: Collection[str]) -> Iterator[Metric]:
+        software = GaugeMetricFamily("reachylink_gateway_info", "1, with what this gateway is.", labels=["software"])
+        software.add_metric([self._hub.software], 1)
+        yield software
+        yield GaugeMetricFamily("reachylink_robots_connected", "Robots that are served.", connected)
+        yield GaugeMetricFamily("reachylink_robots_admitted", "Robots of which a key is admitted.", len(admitted))
+        yield GaugeMetricFamily("reachylink_robots_max", "Robots that are served at most.", self._hub.max_robots)
+        lag = HistogramMetricFamily("reachylink_loop_lag_seconds", "How late the event loop ran a timer, ten times a second.")
+        lag.add_metric([], self._lag_s.cumulative(), self._lag_s.total)
+        yield lag
+        drops = CounterMetricFamily(
+            "reachylink_drops",
+            "What was dropped, refused or missed, by cause; robot is empty where none is known.",
+            labels=["robot", "cause"],
+        )
+        for (cause, robot), count in dict(self._hub.tally.counts).items():
+            if not robot or robot in admitted:
+                drops.add_metric([robot, cause], count)
+        yield drops
+
+    def _of_connections(self, robots: dict[str, Robot]) -> Iterator[Metric]:
+        state = GaugeMetricFamily("reachylink_robot_state", "1 for the state that the robot is in.", labels=["robot", "state"])
+        since = GaugeMetricFamily("reachylink_robot_connected_seconds", "For how long it is served.", labels=["robot"])
+        ended = CounterMetricFamily(
+            "reachylink_conversations_ended", "Conversations, by why they ended.", labels=["robot", "cause"]
+        )
+        for name, robot in robots.items():
+            conversation = robot.conversation
+            phase = "away" if robot.away else conversation.phase if conversation else None
+            for known in STATES:
+                state.add_metric([name, known], known == (phase or "starting"))
+            since.add_metric([name], self._hub.now() - robot.since)
+            for cause, count in robot.peer.numbers.endings.items():
+                ended.add_metric([name, cause], count)
+        yield from (state, since, ended)
+
+
+def _of_turns(robots: dict[str, Robot]) -> Iterator[Metric]:
+    turns = CounterMetricFamily(
+        "reachylink_turns", "Turns that are over, heard to their end or cut.", labels=["robot", "outcome"]
+    )
+    total = HistogramMetricFamily(
+        "reachylink_turn_latency_seconds", "From the end of speech to the first sample at the speaker.", labels=["robot"]
+    )
+    last = GaugeMetricFamily("reachylink_last_turn_latency_seconds", "The same, of the last turn.", labels=["robot"])
+    parts = HistogramMetricFamily("reachylink_turn_part_seconds", "Where the time of turns went.", labels=["robot", "part"])
+    barge_in = HistogramMetricFamily(
+        "reachylink_barge_in_seconds", "From an interruption at the gateway to the silence of the speaker.", labels=["robot"]
+    )
+    underruns = CounterMetricFamily("reachylink_underruns", "How often the speaker ran dry within a turn.", labels=["robot"])
+    concealed = CounterMetricFamily("reachylink_concealed_seconds", "Sound made up to hide that.", labels=["robot"])
+    for name, robot in robots.items():
+        numbers = robot.peer.numbers
+        for complete, outcome in ((True, "done"), (False, "cut")):
+            turns.add_metric([name, outcome], numbers.turns[complete])
+        total.add_metric([name], numbers.total_s.cumulative(), numbers.total_s.total)
+        if numbers.last_total_s is not None:
+            last.add_metric([name], numbers.last_total_s)
+        for part, seconds in numbers.parts_s.items():
+            parts.add_metric([name, part], seconds.cumulative(), seconds.total)
+        barge_in.add_metric([name], numbers.barge_in_s.cumulative(), numbers.barge_in_s.total)
+        underruns.add_metric([name], numbers.underruns)
+        concealed.add_metric([name], numbers.concealed_ms / 1000)
+    yield from (turns, total, last, parts, barge_in, underruns, concealed)
+
+
+def _of_links(robots: dict[str, Robot]) -> Iterator[Metric]:
+    queue = GaugeMetricFamily("reachylink_reply_queue_seconds", "Of replies that wait to be sent.", labels=["robot"])
+    dropped = CounterMetricFamily("reachylink_reply_dropped_seconds", "Of replies that found no room.", labels=["robot"])
+    late = HistogramMetricFamily(
+        "reachylink_mic_lateness_seconds",
+        "The latest mic chunk of each second: how much later than the fastest of the last minute.",
+        labels=["robot"],
+    )
+    rtt = GaugeMetricFamily("reachylink_link_rtt_seconds", "The shortest of the last 8 round trips.", labels=["robot"])
+    offset = GaugeMetricFamily("reachylink_clock_offset_seconds", "The robot's clock minus the gateway's.", labels=["robot"])
+    for name, robot in robots.items():
+        if conversation := robot.conversation:
+            queue.add_metric([name], conversation.pacer.queued_ms / 1000)
+            dropped.add_metric([name], conversation.pacer.dropped_ms / 1000)
+        late.add_metric([name], robot.peer.numbers.late_s.cumulative(), robot.peer.numbers.late_s.total)
+        sample = robot.peer.clock.best
+        if sample:
+            rtt.add_metric([name], sample.rtt_us / 1e6)
+            offset.add_metric([name], sample.offset_us / 1e6)
+    yield from (queue, dropped, late, rtt, offset)

@@ -1,0 +1,187 @@
+"""``reachy-top``: the robots on a gateway as a table in the terminal, from its metrics."""
+
+import argparse
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Final, NoReturn
+
+from prometheus_client.parser import text_string_to_metric_families
+
+DEFAULT_PORT: Final = 8080
+ANSWER_S: Final = 3.0
+HOME_AND_CLEAR: Final = "\x1b[H\x1b[J"
+HEADS: Final = (
+    "robot",
+    "state",
+    "since",
+    "turns",
+    "p50 ms",
+    "last ms",
+    "underruns",
+    "drops",
+    "reconnects",
+    "tokens",
+    "today $",
+    "rtt ms",
+)
+TEXTS: Final = 2
+"""So many columns are text, and begin on the left."""
+
+
+class TopError(Exception):
+    """There is nothing to show; the message says why, and what to do."""
+
+
+class Told:
+    """What a gateway told."""
+
+    def __init__(self, text: str) -> None:
+        self._samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
+        try:
+            for family in text_string_to_metric_families(text):
+                for sample in family.samples:
+                    self._samples.setdefault(sample.name, []).append((sample.labels, sample.value))
+        except ValueError as error:
+            raise TopError(f"what answers there is no gateway: {error}") from None
+        if "reachylink_gateway_info" not in self._samples:
+            raise TopError("what answers there is no gateway")
+
+    def of(self, name: str, **labels: str) -> list[tuple[Mapping[str, str], float]]:
+        """The samples of that name and with these labels."""
+        return [(has, value) for has, value in self._samples.get(name, ()) if labels.items() <= has.items()]
+
+    def sum(self, name: str, **labels: str) -> float | None:
+        """Their sum; None if there are none."""
+        found = self.of(name, **labels)
+        return sum(value for _, value in found) if found else None
+
+    def one(self, name: str, label: str, **labels: str) -> str:
+        """The value of a label where the sample is not 0."""
+        return next((has[label] for has, value in self.of(name, **labels) if value), "")
+
+    def median(self, name: str, **labels: str) -> float | None:
+        """The median of a histogram, as Prometheus reckons it: within a bucket, evenly."""
+        buckets = [(0.0, 0.0), *((float(has["le"]), value) for has, value in self.of(f"{name}_bucket", **labels))]
+        half = buckets[-1][1] / 2
+        for (low, below), (high, upto) in pairwise(buckets):
+            if half and upto >= half:
+                return low if high == float("inf") else low + (high - low) * (half - below) / (upto - below)
+        return None
+
+
+def table(told: Told) -> str:
+    """The table, a line of sums above it."""
+    rows = [HEADS, *(row(told, has["robot"]) for has, _ in told.of("reachylink_robot_connected_seconds"))]
+    widths = [max(len(line[column]) for line in rows) for column in range(len(HEADS))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if n < TEXTS else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in rows
+    ]
+    return "\n".join([head(told), "", *(line.rstrip() for line in lines)]) + "\n"
+
+
+def head(told: Told) -> str:
+    """The gateway at a glance."""
+    connected, admitted, most = (told.sum(f"reachylink_robots_{which}") or 0 for which in ("connected", "admitted", "max"))
+    words = [
+        told.one("reachylink_gateway_info", "software"),
+        f"{connected:.0f} robots connected, {admitted:.0f} admitted, at most {most:.0f}",
+    ]
+    if (spent := told.sum("reachylink_gateway_cost_dollars_total")) is not None:
+        budget = told.sum("reachylink_gateway_budget_dollars")
+        words.append(f"${spent:.2f} today" + (f" of ${budget:.2f}" if budget is not None else ""))
+    if told.sum("reachylink_gemini_down"):
+        words.append("Gemini does not answer")
+    return "; ".join(words)
+
+
+def row(told: Told, robot: str) -> tuple[str, ...]:
+    """One robot."""
+    losses = sum(
+        value for has, value in told.of("reachylink_gemini_gap_seconds_count", robot=robot) if has["cause"] != "renewal"
+    )
+    ends = sum(value for has, value in told.of("reachylink_conversations_ended_total", robot=robot) if has["cause"] != "bye")
+    return (
+        robot,
+        told.one("reachylink_robot_state", "state", robot=robot),
+        _span(told.sum("reachylink_robot_connected_seconds", robot=robot) or 0.0),
+        _number(told.sum("reachylink_turns_total", robot=robot)),
+        _number(told.median("reachylink_turn_latency_seconds", robot=robot), 1000),
+        _number(told.sum("reachylink_last_turn_latency_seconds", robot=robot), 1000),
+        _number(told.sum("reachylink_underruns_total", robot=robot)),
+        _number(told.sum("reachylink_drops_total", robot=robot) or 0.0),
+        _number(losses + ends),
+        _number(told.sum("reachylink_tokens_total", robot=robot)),
+        _number(told.sum("reachylink_cost_dollars_total", robot=robot), digits=4),
+        _number(told.sum("reachylink_link_rtt_seconds", robot=robot), 1000, digits=1),
+    )
+
+
+def _number(value: float | None, times: float = 1, digits: int = 0) -> str:
+    return "-" if value is None else f"{value * times:.{digits}f}"
+
+
+def _span(seconds: float) -> str:
+    minutes, hours = seconds // 60, seconds // 3600
+    return f"{seconds:.0f}s" if minutes < 1 else f"{minutes:.0f}m" if hours < 1 else f"{hours:.0f}h{minutes % 60:02.0f}m"
+
+
+def ask(url: str) -> Told:
+    """What the gateway tells now.
+
+    Raises:
+        TopError: If nobody answers, or somebody else.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=ANSWER_S) as response:  # noqa: S310 - the operator's own
+            return Told(response.read().decode(errors="replace"))
+    except urllib.error.HTTPError as error:
+        raise TopError(f"{url} answers {error.code}: is that a gateway's health port (REACHY_HEALTH_PORT)?") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise TopError(f"no answer from {url} ({reason}): does the gateway run, with REACHY_HEALTH_PORT set?") from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; exit status 0, or 1 with one line that says what is wrong."""
+    port = os.environ.get("REACHY_HEALTH_PORT") or DEFAULT_PORT
+    parser = argparse.ArgumentParser(prog="reachy-top", description="The robots on a gateway, from its metrics.")
+    parser.add_argument("--url", default=f"http://127.0.0.1:{port}/metrics", help="where they are told (%(default)s)")
+    parser.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between looks (%(default)s)")
+    parser.add_argument("--once", action="store_true", help="look once, for scripts")
+    args = parser.parse_args(argv)
+    try:
+        if not args.once:
+            _watch(args.url, max(0.1, args.every))
+        sys.stdout.write(table(ask(args.url)))
+    except TopError as error:
+        sys.stderr.write(f"reachy-top: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stdout.write("\n")
+    return 0
+
+
+def _watch(url: str, every_s: float) -> NoReturn:
+    """Redraw until interrupted; a gateway that does not answer for a while is waited for, once it has."""
+    shown = table(ask(url))
+    while True:
+        sys.stdout.write(HOME_AND_CLEAR + shown)
+        sys.stdout.flush()
+        time.sleep(every_s)
+        try:
+            shown = table(ask(url))
+        except TopError as error:
+            shown = f"{error}\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

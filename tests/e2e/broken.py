@@ -1,0 +1,57 @@
+"""``broken.py WHERE``: gemini-gateway with a fault that carries the secrets in its words: at its start, in a voice, in a
+callback of the event loop, in the thread that tells health."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from gemini_gateway.__main__ import main
+from gemini_gateway.live import Live
+from gemini_gateway.voice import GeminiVoice
+from reachy_gateway import service
+from reachy_gateway.hub import Hub
+
+
+def fault(*_args, **_fields):
+    key = os.environ.get("GEMINI_API_KEY") or Path(os.environ["GEMINI_API_KEY_FILE"]).read_text()
+    secret = (Path(os.environ["REACHY_KEYS_DIR"]) / "self.key").read_text().strip()
+    raise RuntimeError(f"on purpose: {key} {secret} {secret.encode()!r}")
+
+
+async def late_fault(*_args):
+    fault()
+
+
+def at_the_start():
+    def raises(*_):
+        raise RuntimeError(f"on purpose: {os.environ['GEMINI_API_KEY']}")
+
+    Live.__init__ = raises
+
+
+def in_a_voice():
+    GeminiVoice.run = late_fault
+
+
+def in_the_hub():
+    Hub.__init__ = fault
+
+
+def in_a_callback():
+    look = Hub._look_around
+
+    def looks(self):
+        asyncio.get_running_loop().call_soon(fault)
+        look(self)
+
+    Hub._look_around = looks
+
+
+def in_health():
+    service._report = fault
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()
+    sys.exit(main())

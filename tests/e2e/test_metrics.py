@@ -1,0 +1,200 @@
+"""What a gateway tells Prometheus: the real numbers of a conversation, in the form that Prometheus wants, of bounded size."""
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from itertools import pairwise
+
+import pytest
+from rig import Keys, running_hub, running_robot
+from scraping import NUMBER, Scrape, asked, talked
+
+from mock_gateway.voice import MockVoice
+from reachy_gateway.latency import PARTS
+from reachy_gateway.numbers import RobotNumbers
+from reachy_link.robot_end import Address, RobotEnd
+
+LABELS = {"robot", "state", "part", "cause", "outcome", "kind", "phase", "software", "le"}
+
+
+def problems(scrape: Scrape) -> Iterator[str]:
+    """What promtool would find, and a few things more."""
+    seen = set()
+    for family in scrape.families:
+        if not family.documentation:
+            yield f"{family.name} has no help"
+        if family.type == "unknown":
+            yield f"{family.name} has no type"
+        if re.search(r"_(ms|us|milliseconds|minutes|percent)(_|$)", family.name):
+            yield f"{family.name} is not in a base unit"
+        for sample in family.samples:
+            key = (sample.name, tuple(sorted(sample.labels.items())))
+            if key in seen:
+                yield f"{key} comes twice"
+            seen.add(key)
+            if family.type == "counter" and not sample.name.endswith(("_total", "_created")):
+                yield f"{sample.name} is a counter without _total"
+            if family.type == "counter" and sample.value < 0:
+                yield f"{sample.name} is a counter below 0"
+            if family.name.startswith("reachylink_") and not sample.labels.keys() <= LABELS:
+                yield f"{sample.name} has {sample.labels}"
+        if family.type == "histogram":
+            yield from histogram_problems(family)
+
+
+def histogram_problems(family) -> Iterator[str]:
+    series: dict[tuple, list[tuple[float, float]]] = {}
+    counts = {}
+    for sample in family.samples:
+        labels = tuple(sorted((name, value) for name, value in sample.labels.items() if name != "le"))
+        if sample.name.endswith("_bucket"):
+            series.setdefault(labels, []).append((float(sample.labels["le"]), sample.value))
+        elif sample.name.endswith("_count"):
+            counts[labels] = sample.value
+    for labels, buckets in series.items():
+        if any(a[0] >= b[0] or a[1] > b[1] for a, b in pairwise(buckets)):
+            yield f"{family.name} {labels}: buckets are not in order: {buckets}"
+        if buckets[-1] != (float("inf"), counts[labels]):
+            yield f"{family.name} {labels}: {buckets[-1]} is not its count, {counts[labels]}"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("# TYPE a gauge\na 1\n", "has no help"),
+        ("# HELP a A.\na 1\n", "has no type"),
+        ("# HELP a_ms A.\n# TYPE a_ms gauge\na_ms 1\n", "not in a base unit"),
+        ("# HELP a A.\n# TYPE a gauge\na 1\na 2\n", "comes twice"),
+        ("# HELP a_total A.\n# TYPE a_total counter\na_total -1\n", "below 0"),
+        ('# HELP reachylink_x X.\n# TYPE reachylink_x gauge\nreachylink_x{text="Hello!"} 1\n', "has {'text'"),
+        ('# HELP a A.\n# TYPE a histogram\na_bucket{le="1.0"} 3\na_bucket{le="+Inf"} 2\na_count 2\na_sum 1\n', "in order"),
+        (
+            '# HELP a A.\n# TYPE a histogram\na_bucket{le="1.0"} 3\na_bucket{le="+Inf"} 4\na_count 5\na_sum 1\n',
+            "is not its count",
+        ),
+    ],
+)
+def test_what_promtool_would_find_is_found(text, words):
+    assert words in "\n".join(problems(Scrape(text)))
+
+
+@pytest.mark.timeout(120)
+async def test_a_conversation_is_told_as_it_was(tmp_path, office):
+    scrapes = await talked(tmp_path, office)
+    for name, scrape in scrapes.items():
+        assert list(problems(scrape)) == [], name
+    answered, speaking, cut, lost, gone = (scrapes[name] for name in ("answered", "speaking", "cut", "lost", "gone"))
+
+    one = {"robot": "reachy-1"}
+    assert answered.value("reachylink_robots_connected") == 1
+    assert answered.value("reachylink_robots_admitted") == 2
+    assert answered.value("reachylink_robots_max") == 20
+    # VAD silence 500 ms and thinking 150 ms are the simulator's, whose reply comes in one burst.
+    assert answered.value("reachylink_turn_latency_seconds_count", **one) == 1
+    total_s = answered.value("reachylink_turn_latency_seconds_sum", **one)
+    assert 0.65 < total_s < 1.5
+    assert answered.value("reachylink_last_turn_latency_seconds", **one) == pytest.approx(total_s)
+    parts_s = {part: answered.value("reachylink_turn_part_seconds_sum", part=part, **one) for part in PARTS}
+    assert sum(parts_s.values()) == pytest.approx(total_s, abs=0.005), "the parts are the whole"
+    assert 0.6 < parts_s["voice"] < 1.4
+    assert answered.value("reachylink_barge_in_seconds_count", **one) == 0
+    assert answered.value("reachylink_tokens_total", kind="out_audio", **one) > 0
+    assert answered.value("reachylink_cost_dollars_total", **one) == answered.value("reachylink_gateway_cost_dollars_total") > 0
+    assert answered.value("reachylink_budget_dollars", **one) == 5
+    assert answered.value("reachylink_gateway_budget_dollars") == 10
+    assert answered.value("reachylink_link_rtt_seconds", **one) < 0.1
+    assert abs(answered.value("reachylink_clock_offset_seconds", **one)) < 0.1, "both are on this machine"
+    assert answered.value("reachylink_mic_lateness_seconds_count", **one) >= 1
+    assert answered.value("reachylink_loop_lag_seconds_count") >= 10
+    assert answered.value("process_resident_memory_bytes") > 1e7
+
+    assert speaking.value("reachylink_robot_state", state="speaking", **one) == 1
+    assert sum(sample.value for sample in speaking.samples("reachylink_robot_state")) == 1
+    assert speaking.value("reachylink_gemini_session", phase="live", **one) == 1
+    assert 10 < speaking.value("reachylink_reply_queue_seconds", **one) < 20
+
+    assert cut.value("reachylink_turns_total", outcome="cut", **one) == 1
+    assert cut.value("reachylink_barge_in_seconds_count", **one) == 1
+    assert 0 <= cut.value("reachylink_barge_in_seconds_sum", **one) < 0.5
+    assert cut.value("reachylink_turn_latency_seconds_count", **one) == 2, "the tone answered nobody"
+
+    assert lost.value("reachylink_gemini_gap_seconds_count", cause="renewal", **one) == 1
+    assert lost.value("reachylink_gemini_events_total", cause="go_away", **one) == 1
+    assert lost.value("reachylink_gemini_down") == 0
+
+    assert gone.labels("robot", besides="reachylink_drops") == set(), "the series of a robot that left have gone with it"
+    assert gone.value("reachylink_gateway_cost_dollars_total") == lost.value("reachylink_gateway_cost_dollars_total")
+
+
+async def test_a_robot_that_comes_back_counts_on_and_a_revoked_one_is_forgotten(tmp_path):
+    made = Keys(tmp_path, "reachy-1")
+    async with running_hub(made, lambda _: MockVoice()) as hub, asked(hub) as port:
+        for n in (1, 2):
+            async with running_robot(made.robot("reachy-1"), hub.bound) as robot:
+                await robot.welcomed()
+                robot.desk.say(NUMBER[:16000])
+                await robot.answered(1)
+                scrape = await port.until(lambda it, n=n: it.value("reachylink_turns_total", outcome="done") == n)
+                assert scrape.value("reachylink_conversations_ended_total", cause="bye") == n - 1
+                if n == 2:
+                    made.ring.revoke("reachy-1")
+                    scrape = await port.until(lambda it: it.value("reachylink_robots_admitted") == 0)
+                    assert "reachy-1" not in scrape.text
+            await port.until(lambda it: it.value("reachylink_robots_connected") == 0)
+
+
+@pytest.mark.timeout(120)
+async def test_a_hostile_robot_and_strangers_add_no_label(tmp_path):
+    """Whatever names, kinds and words come in, the label sets are those of the code and of the admitted robots."""
+    made = Keys(tmp_path, "reachy-1", "reachy-2")
+
+    def garbage(n: int) -> list[bytes]:
+        name, word = f"robot-{n}", secrets.token_hex(8)
+        fields = {"v": 1, "kind": "mic", "robot": "reachy-2", "boot": secrets.token_hex(8), "seq": n, "t_us": 1, "samples": 1}
+        kinds = [
+            {"kind": word},
+            {"robot": name},
+            {"v": n + 2},
+            {"t_us": word},
+            {"boot": secrets.token_hex(8)},
+            {"kind": "beat"},
+        ]
+        topic = (b"reachy-2/up", name.encode() + b"/up", word.encode())[n % 3]
+        return [topic, json.dumps(fields | kinds[n % len(kinds)]).encode(), word.encode() * (n % 4)]
+
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub(made, lambda _: MockVoice()))
+        port = await stack.enter_async_context(asked(hub))
+        victim = await stack.enter_async_context(running_robot(made.robot("reachy-1"), hub.bound))
+        await victim.welcomed()
+        hostile = RobotEnd(made.robot("reachy-2"), Address("127.0.0.1", *hub.bound[1:]), lambda _: None, lambda _: None)
+        stack.callback(hostile.close)
+        strangers = [made.robot(f"stranger-{n}") for n in range(5)]
+        for stranger in strangers:
+            end = RobotEnd(stranger, Address("127.0.0.1", *hub.bound[1:]), lambda _: None, lambda _: None)
+            stack.callback(end.close)
+
+        def count() -> int:
+            return sum(n for (_, peer), n in hub.tally.counts.items() if peer == "reachy-2")
+
+        await victim.desk.until(lambda: hostile._up.send_multipart(garbage(0)) or count())
+        for batch in range(3):
+            before = count()
+            for n in range(batch * 60, batch * 60 + 60):
+                hostile._up.send_multipart(garbage(n))
+            await victim.desk.until(lambda before=before: count() >= before + 60)
+            scrape = await port.scrape()
+            assert list(problems(scrape)) == []
+            assert "reachy-2" in {sample.labels["robot"] for sample in scrape.samples("reachylink_drops_total")}
+            assert scrape.labels("robot") <= {"", "reachy-1", "reachy-2"}
+            assert scrape.labels("cause") <= CAUSES
+            assert hub.tally.total("key") > 0, "the strangers have knocked"
+
+
+CAUSES = set(RobotNumbers().endings)
+CAUSES |= {"parts", "topic", "oversized", "version", "kind", "header", "payload", "format", "impostor", "revoked", "flood"}
+CAUSES |= {"hung_up", "barred", "crowded", "key", "mechanism", "handshake", "subscription", "upstream", "stranger", "repeat"}
+CAUSES |= {"gap", "late", "clone", "queue_full", "refused", "fault"}
+"""Of the table of errors in ``docs/protocol.md``."""

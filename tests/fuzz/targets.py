@@ -1,0 +1,216 @@
+"""What is fuzzed: for each reader of bytes from outside a function that gives it some, and raises only if it misbehaves.
+
+A reader may take the bytes or refuse them in its own words. Parts of a message are separated by a line ``--``, messages and
+files by a line ``==``.
+"""
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import websockets.exceptions
+from google.genai.live import AsyncSession
+from websockets.frames import Close
+
+from gemini_gateway import personas
+from gemini_gateway.events import LiveError
+from gemini_gateway.live import Connection
+from gemini_gateway.session import Emit, Limits, Session
+from gemini_gateway.settings import GeminiSettings
+from gemini_live_sim import wire as sim_wire
+from gemini_live_sim.setup import read_setup
+from reachy_gateway.conversation import Conversation
+from reachy_gateway.peer import Peer, Verdict
+from reachy_link.config import load
+from reachy_link.keys import Keyring, KeysError, checked_public, load_robot
+from reachy_link.messages import Activity, Hello, Mic, Played, Welcome
+from reachy_link.pcm import Format
+from reachy_link.tally import Tally
+from reachy_link.wire import WireError, check_payload, pack_down, pack_up, unpack_down, unpack_up
+from reachy_link.zap import Zap
+from robot_io.core import Profile, RobotCore
+from robot_io.settings import RobotSettings
+
+CAUSES = {"parts", "topic", "oversized", "version", "kind", "header", "payload", "format"}
+PART, MESSAGE = b"\n--\n", b"\n==\n"
+STEREO = Format(rate_hz=16000, channels=2)
+BOOTS = ("0" * 16, "1" * 16)
+WORK = Path(tempfile.mkdtemp(prefix="fuzz-"))
+
+
+def refused(error: WireError) -> None:
+    assert error.cause in CAUSES
+    assert len(error.detail) < 1000
+
+
+def link_up(data: bytes) -> None:
+    """Messages of one robot at the gateway: the codec, the peer, the conversation."""
+    peer, conversation, now = Peer("reachy-1", BOOTS[1], Tally()), None, 100.0
+    for raw in data.split(MESSAGE)[:20]:
+        now += 0.02
+        try:
+            message, payload = unpack_up(raw.split(PART)[:6])
+            assert unpack_up(pack_up(message, payload)) == (message, payload)
+            verdict, _ = peer.heard(message, now)
+            if verdict not in (Verdict.PASSED, Verdict.RESTARTED):
+                continue
+            check_payload(message, payload, peer.mic)
+        except WireError as error:
+            refused(error)
+            continue
+        match message:
+            case Hello():
+                conversation = Conversation(message, 1)
+            case Mic() if conversation:
+                conversation.mic(message, payload, now)
+            case Activity(event=event) if conversation:
+                conversation.activity(event, now)
+            case Played() if conversation:
+                conversation.played(message)
+        if conversation:
+            conversation.tick(now)
+
+
+def link_down(data: bytes) -> None:
+    """Messages of a gateway at a robot that was welcomed: the codec, the core, the playout."""
+    core = RobotCore(Profile("reachy-1", BOOTS[0], STEREO, STEREO, 40, "fuzz"), 100.0)
+    now = 100.0
+    core.down(Welcome(robot="reachy-1", boot=BOOTS[1], seq=0, t_us=0, to_boot=BOOTS[0]), b"", now, 0.0)
+    for raw in data.split(MESSAGE)[:20]:
+        now += 0.02
+        try:
+            message, payload = unpack_down(raw.split(PART)[:6])
+        except WireError as error:
+            refused(error)
+            core.bad(error)
+        else:
+            assert unpack_down(pack_down(message, payload)) == (message, payload)
+            core.down(message, payload, now, 0.0)
+        core.tick(now, 20.0)
+
+
+class _Nobody(Keyring):
+    """Admits nobody; not even a directory."""
+
+    def __init__(self) -> None:
+        super().__init__(WORK / "nowhere")
+
+
+def zap(data: bytes) -> None:
+    """A handshake's request: with no key admitted nothing gets in."""
+    handler = Zap.__new__(Zap)
+    handler._ring, handler._barred, handler._on_bad = _Nobody(), lambda _: False, lambda *_: None
+    status, text, user_id = handler._decide(data.split(PART)[:12])
+    assert (status, user_id) == (b"400", b"")
+    assert text
+
+
+def robots_file(data: bytes) -> None:
+    """Personas, budgets, prices."""
+    path = WORK / "robots.toml"
+    path.write_bytes(data)
+    _, problems = personas.read(path)
+    assert all(isinstance(problem, str) for problem in problems)
+
+
+def settings(data: bytes) -> None:
+    """The environment, a variable a line."""
+    lines = data.replace(b"\0", b"").decode(errors="replace").splitlines()
+    known = {line.partition("=")[0]: line.partition("=")[2] for line in lines if line.startswith(PREFIXES) and "=" in line}
+    for name in [name for name in os.environ if name.startswith(PREFIXES)]:
+        del os.environ[name]
+    os.environ.update(known)
+    for model in (GeminiSettings, RobotSettings):
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said):
+            try:
+                load(model)
+            except SystemExit as end:
+                assert end.code == 2  # noqa: PT017
+                assert said.getvalue().startswith("configuration: ")
+
+
+PREFIXES = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_")
+
+
+def key_files(data: bytes) -> None:
+    """A robot's directory (self.key, gateway.pub, robot-id), a file of admitted keys, and a key that somebody types."""
+    secret, gateway, name, admitted, typed, *_ = [*data.split(MESSAGE), b"", b"", b"", b"", b""]
+    for file, content, mode in (("self.key", secret, 0o600), ("gateway.pub", gateway, 0o644), ("robot-id", name, 0o644)):
+        (WORK / file).write_bytes(content)
+        (WORK / file).chmod(mode)
+    with contextlib.suppress(KeysError):
+        identity = load_robot(WORK)
+        assert len(identity.keys.public) == len(identity.gateway_public) == 40
+    with contextlib.suppress(KeysError):
+        assert len(checked_public(typed.decode(errors="replace"), "here")) == 40
+    (WORK / "admitted").mkdir(exist_ok=True)
+    (WORK / "admitted" / "reachy-1.pub").write_bytes(admitted)
+    ring = Keyring(WORK)
+    assert ring.problems or ring.robots or not admitted.decode(errors="replace").strip()
+
+
+def sim_message(data: bytes) -> None:
+    """What a client sends to the simulator, its setup included."""
+    for raw in data.split(MESSAGE)[:10]:
+        try:
+            for message in sim_wire.parse(raw):
+                if isinstance(message, sim_wire.Setup):
+                    read_setup(message.fields)
+        except sim_wire.WireError as error:
+            assert error.reason  # noqa: PT017
+
+
+class _Socket:
+    """The SDK's end of a connection to Gemini, which gives these messages and then closes."""
+
+    def __init__(self, messages: list[bytes]) -> None:
+        self._messages = messages
+
+    async def recv(self, *, decode: bool) -> bytes:
+        assert decode is False
+        if self._messages:
+            return self._messages.pop(0)
+        raise websockets.exceptions.ConnectionClosedError(Close(1011, "over"), None)
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run what never waits."""
+    with contextlib.suppress(StopIteration):
+        coroutine.send(None)
+        raise AssertionError("it waits")
+
+
+def gemini_message(data: bytes) -> None:
+    """What Gemini sends, through the SDK's own reader and types, our translation, the session's core and the conversation."""
+    connection = Connection(AsyncSession(SimpleNamespace(vertexai=False), _Socket(data.split(MESSAGE)[:10])))
+    session = Session(Limits(), 0.0, lambda: 0.5)
+    session.dial(0.0)
+    session.opened(0.0)
+    conversation = Conversation(Hello.model_validate_json(HELLO), 1)
+
+    async def receive() -> None:
+        now = 0.0
+        with contextlib.suppress(LiveError):
+            async for event in connection.receive():
+                now += 0.01
+                for out in session.server(event, now):
+                    if isinstance(out, Emit):
+                        conversation.voice(out.event, now)
+                conversation.tick(now)
+
+    run(receive())
+
+
+HELLO = (
+    '{"v":1,"kind":"hello","robot":"reachy-1","boot":"0000000000000000","seq":0,"t_us":0,"lead_ms":40,'
+    '"mic":{"rate_hz":16000,"channels":2},"speaker":{"rate_hz":16000,"channels":2}}'
+)
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    each.__name__: each for each in (link_up, link_down, zap, robots_file, settings, key_files, sim_message, gemini_message)
+}

@@ -1,0 +1,17 @@
+"""Every input that was worth keeping, once more: beginnings for the fuzzer, and what it once found."""
+
+from pathlib import Path
+
+import pytest
+from targets import TARGETS
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+@pytest.mark.parametrize("path", sorted(CORPUS.glob("*/*")), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_the_input_is_taken_or_refused_in_words(path):
+    TARGETS[path.parent.name](path.read_bytes())
+
+
+def test_every_target_has_a_corpus():
+    assert {path.name for path in CORPUS.iterdir()} == TARGETS.keys()

@@ -1,0 +1,39 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reachy_gateway.latency import TurnTimes
+from reachy_gateway.numbers import Buckets, RobotNumbers
+
+
+def test_a_value_counts_into_its_bucket_and_all_above():
+    buckets = Buckets((0.1, 0.5))
+    for value in (0.05, 0.1, 0.3, 9.0):
+        buckets.observe(value)
+    assert buckets.cumulative() == [("0.1", 2), ("0.5", 3), ("+Inf", 4)]
+    assert buckets.total == pytest.approx(9.45)
+
+
+@given(st.lists(st.floats(0, 1e9)))
+def test_every_value_is_counted_once(values):
+    buckets = Buckets((0.001, 1, 1000))
+    for value in values:
+        buckets.observe(value)
+    counts = dict(buckets.cumulative())
+    assert counts["+Inf"] == len(values)
+    assert counts["1"] == sum(value <= 1 for value in values)
+    assert buckets.total == pytest.approx(math.fsum(values))
+
+
+def test_a_turn_counts_with_what_is_known_of_it():
+    numbers = RobotNumbers()
+    numbers.turn(TurnTimes(1, True, 2000, 1, 5, 640.0, {"voice": 600.0}))  # noqa: FBT003 - as the robot tells it
+    numbers.turn(TurnTimes(2, False, 100, 2, 10, None, {}, barge_in_ms=8.0))  # noqa: FBT003
+    assert numbers.turns == {True: 1, False: 1}
+    assert (numbers.underruns, numbers.concealed_ms) == (3, 15)
+    assert (numbers.last_total_s, numbers.total_s.total) == (0.64, 0.64)
+    assert numbers.parts_s["voice"].total == 0.6
+    assert numbers.parts_s["link_up"].cumulative()[-1] == ("+Inf", 0)
+    assert numbers.barge_in_s.cumulative()[2:4] == [("0.01", 1), ("0.02", 1)]

@@ -1,0 +1,56 @@
+import pytest
+
+from gemini_gateway.gaps import CAUSES, Gaps
+
+
+def counts(gaps: Gaps) -> dict[str, float]:
+    totals = {cause: buckets.cumulative()[-1][1] for cause, buckets in gaps.by_cause.items()}
+    return {cause: count for cause, count in totals.items() if count}
+
+
+def test_the_first_connection_ends_no_gap():
+    gaps = Gaps()
+    gaps.counted("unreachable")
+    gaps.opened(5.0)
+    assert counts(gaps) == {}
+
+
+def test_a_gap_without_trouble_is_a_renewal():
+    gaps = Gaps()
+    gaps.opened(0.0)
+    gaps.counted("go_away")
+    gaps.closed(100.0, idle=False)
+    gaps.opened(100.2)
+    assert counts(gaps) == {"renewal": 1}
+    assert gaps.by_cause["renewal"].total == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("cause", CAUSES[1:])
+def test_a_gap_has_the_cause_of_its_first_trouble(cause):
+    gaps = Gaps()
+    gaps.opened(0.0)
+    gaps.counted(cause)
+    gaps.closed(100.0, idle=False)
+    gaps.counted("unreachable")
+    gaps.opened(103.0)
+    gaps.closed(110.0, idle=False)
+    gaps.opened(110.1)
+    assert counts(gaps) == {cause: 1, "renewal": 1}
+    assert gaps.by_cause[cause].total == pytest.approx(3.0)
+
+
+def test_a_renewal_whose_dial_fails_has_that_cause():
+    gaps = Gaps()
+    gaps.opened(0.0)
+    gaps.closed(1.0, idle=False)
+    gaps.counted("unreachable")
+    gaps.opened(4.0)
+    assert counts(gaps) == {"unreachable": 1}
+
+
+def test_while_none_is_wanted_there_is_no_gap():
+    gaps = Gaps()
+    gaps.opened(0.0)
+    gaps.closed(1.0, idle=True)
+    gaps.opened(500.0)
+    assert counts(gaps) == {}

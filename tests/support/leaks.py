@@ -1,0 +1,11 @@
+"""What is left behind, for tests that look for leaks."""
+
+import gc
+
+from websockets.asyncio.client import ClientConnection
+from websockets.protocol import State
+
+
+def sockets_of_ours() -> int:
+    """Connections of the SDK that are not closed."""
+    return sum(type(it) is ClientConnection and it.state is not State.CLOSED for it in gc.get_objects())

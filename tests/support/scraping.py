@@ -1,0 +1,111 @@
+"""A gateway that is asked for its metrics over HTTP, as Prometheus asks, and what it answers."""
+
+import asyncio
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+from rig import Keys, read_wav, running_hub, running_robot
+
+from gemini_gateway.metrics import metrics_of
+from gemini_gateway.personas import Gateway, Persona
+from gemini_gateway.voices import Voices
+from gemini_live_sim.behaviour import Behaviour
+from gemini_live_sim.server import serve
+from reachy_gateway.hub import Hub
+from reachy_gateway.metrics import Metrics, Source
+from reachy_link.health import HealthServer
+
+NUMBER = read_wav(Path(__file__).parent.parent / "e2e" / "data" / "number-1.wav")
+
+
+class Scrape:
+    """One answer."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.families = list(text_string_to_metric_families(text))
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """The one sample of that name and these labels, whatever others it has; None if there is none."""
+        found = [sample for sample in self.samples(name) if labels.items() <= sample.labels.items()]
+        assert len(found) <= 1, found
+        return found[0].value if found else None
+
+    def samples(self, name: str) -> list:
+        return [sample for family in self.families for sample in family.samples if sample.name == name]
+
+    def labels(self, label: str, besides: str = "") -> set[str]:
+        """Every value that a label has anywhere, or anywhere but in one family."""
+        families = [family for family in self.families if family.name != besides]
+        return {sample.labels[label] for family in families for sample in family.samples if label in sample.labels}
+
+
+class Asked:
+    """The port on which a hub's metrics are told."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}/metrics"
+
+    async def scrape(self) -> Scrape:
+        return await asyncio.to_thread(self._scrape)
+
+    async def until(self, condition: Callable[[Scrape], object], timeout_s: float = 10.0) -> Scrape:
+        """Ask until it holds."""
+        async with asyncio.timeout(timeout_s):
+            while not condition(scrape := await self.scrape()):
+                await asyncio.sleep(0.05)
+        return scrape
+
+    def _scrape(self) -> Scrape:
+        with urllib.request.urlopen(self.url, timeout=5) as response:  # noqa: S310 - loopback
+            assert response.headers["Content-Type"].startswith("text/plain; version=")
+            return Scrape(response.read().decode())
+
+
+@asynccontextmanager
+async def asked(hub: Hub, sources: Iterable[Source] = ()) -> AsyncIterator[Asked]:
+    """The metrics of a hub, on a port of their own."""
+    metrics = Metrics(hub, sources)
+    health = HealthServer("127.0.0.1", 0, lambda: {"ok": True}, {"/metrics": metrics.page})
+    watch = asyncio.create_task(metrics.watch())
+    try:
+        yield Asked(health.port)
+    finally:
+        watch.cancel()
+        health.close()
+
+
+async def talked(directory: Path, office: Callable[..., Voices]) -> dict[str, Scrape]:
+    """What a gateway tells of a conversation: an answer, an interruption, a renewal, a loss, a stranger, a goodbye."""
+    made = Keys(directory, "reachy-1", "reachy-2")
+    scrapes: dict[str, Scrape] = {}
+    async with serve() as sim:
+        sim.behaviour = Behaviour(mode="tone", tone_ms=1000, speed=0, thinking_ms=150)
+        voices = office(sim, Persona(budget_usd_per_day=5), Gateway(budget_usd_per_day=10))
+        async with running_hub(made, voices.make) as hub, asked(hub, [partial(metrics_of, voices)]) as port:
+            async with running_robot(made.robot("reachy-1"), hub.bound) as robot:
+                await robot.welcomed()
+                session = await sim.session(1)
+                robot.desk.say(NUMBER[:24000])
+                await robot.answered(1)
+                scrapes["answered"] = await port.until(lambda it: it.value("reachylink_turns_total", outcome="done") == 1)
+                session.say(20_000)  # ms of a tone
+                await robot.desk.until(lambda: len(robot.desk.played) > 32000)
+                scrapes["speaking"] = await port.until(lambda it: it.value("reachylink_reply_queue_seconds"))
+                robot.desk.say(NUMBER[:24000])
+                await robot.answered(3)
+                scrapes["cut"] = await port.until(lambda it: it.value("reachylink_turns_total", outcome="done") == 2)
+                session.go_away(10.0)
+                await sim.session(2)
+                sim.abort_all()
+                await sim.session(3)
+                async with running_robot(made.robot("stranger"), hub.bound) as stranger:
+                    await stranger.desk.until(lambda: hub.tally.total("key"))
+                counted = {"cause": "lost", "robot": "reachy-1"}
+                scrapes["lost"] = await port.until(lambda it: it.value("reachylink_gemini_gap_seconds_count", **counted) == 1)
+            scrapes["gone"] = await port.until(lambda it: it.value("reachylink_robots_connected") == 0)
+    return scrapes
