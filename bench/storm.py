@@ -32,7 +32,8 @@ from robot_io.device import Device, Moment
 from robot_io.runner import Runner
 
 BIN = Path(sys.executable).parent
-ONE, TWO = Address("127.0.0.1", 47561, 47562), Address("127.0.0.1", 47563, 47564)
+ONE, TWO = Address("127.0.0.1", 27561, 27562), Address("127.0.0.1", 27563, 27564)
+"""Below the ports that the system gives to dialers: fifty robots would take one of these."""
 TALK_S, START_S, FAIL_OVER_S = 2.0, 3.0, 3.0
 BUSY_MAX = 0.8
 """A run whose robots and simulator used more of their core than this is void."""
