@@ -1143,6 +1143,21 @@ def test_what_is_mended_is_tried_at_once():
     assert [standing.state for standing in rim.standings] == ["refused", "live"]
 
 
+@pytest.mark.parametrize("error", [REFUSED, QUOTA])
+def test_what_is_mended_while_a_dial_is_under_way_is_tried_when_that_has_failed(error):
+    """It was made with the key from before."""
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    rim.dial()
+    rim.do(rim.session.mended(rim.now))
+    rim.fail(error)
+    assert rim.dial().handle == "h1", "nor was that to blame"
+    rim.fail(QUOTA)
+    rim.wait(1)
+    assert not rim.session.wants_to_dial(rim.now), "but what fails then is believed"
+
+
 def test_a_refused_robot_keeps_no_more_than_the_pre_roll():
     rim = Rim()
     rim.dial()

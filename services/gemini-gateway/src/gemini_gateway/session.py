@@ -322,6 +322,8 @@ class Session:
         self._dialled_manual = False
         self._dialled_stale = False
         """Whether the persona has changed since the dial."""
+        self._dialled_unmended = False
+        """Whether a person has mended something since the dial."""
         self._suspect: str | None = None
         """A handle that was refused; perhaps it is not the handle that was."""
         self._said: deque[tuple[Literal["person", "robot"], str]] = deque(maxlen=SEED_TURNS)
@@ -406,7 +408,7 @@ class Session:
             self._handle = None
         self._dialled_with = self._handle
         self._dialled_manual = self.limits.manual_vad
-        self._dialled_stale = False
+        self._dialled_stale = self._dialled_unmended = False
         seed = () if self._handle else self._seed()
         self._dialled_seeded = bool(seed)
         return [Dial(self._handle, seed)]
@@ -429,6 +431,8 @@ class Session:
 
     def failed(self, error: LiveError, now: float) -> list[Out]:
         """The dial did not succeed."""
+        if self._dialled_unmended and error.kind in ("refused", "quota"):
+            error = LiveError("lost", error.words)  # it was tried with what has been mended since: the next dial tells
         if error.kind == "refused" and self._dialled_with:
             self._suspect = self._handle
             out = self._blame_handle(error.words, at_once=True)
@@ -513,6 +517,7 @@ class Session:
         """A person has changed the key or the configuration: what was refused may be tried again."""
         if self.phase is Phase.REFUSED:
             self.phase = Phase.WAITING
+        self._dialled_unmended = True
         self._not_before = min(self._not_before, now)
         return []
 
