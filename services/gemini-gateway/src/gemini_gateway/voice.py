@@ -108,7 +108,8 @@ class GeminiVoice:
                 if self._line and self._line.done():
                     self._line.result()  # a fault of ours ends this robot's conversation, and is logged there
                 self._more.set()
-                await asyncio.sleep(LIVE_TICK_S if self.session.phase is Phase.LIVE else TICK_S)
+                # Not in step with the others: of robots that ask together one would be let dial, at every tick again.
+                await asyncio.sleep(LIVE_TICK_S if self.session.phase is Phase.LIVE else TICK_S * random.uniform(0.2, 1.0))  # noqa: S311
         finally:
             self._outage.gave_up(self.robot)
             if self._line:
