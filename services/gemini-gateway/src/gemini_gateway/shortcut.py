@@ -59,7 +59,7 @@ def _piece(part: Any) -> Audio:
     match part:
         case {"inlineData": {"mimeType": str(mime_type), "data": str(data), **of_data}, **of_part} if not (of_data or of_part):
             rate_hz = reply_hz(mime_type)
-            if rate_hz in REPLY_HZ and data:
+            if rate_hz is not None and rate_hz in REPLY_HZ and data:
                 return Audio(binascii.a2b_base64(data.encode().translate(STANDARD)), rate_hz)
     raise ValueError("not audio alone")
 
