@@ -3,7 +3,7 @@
 # make sessions of these, only the session manager through every failure, in real time: five minutes
 # make attacks  what strangers and hostile robots do to a running gateway: minutes
 # make check    format, lint and types
-# make bench    the latency table
+# make bench    latency, and how many robots a core carries: twelve minutes
 # make hostile  a million malformed messages, and what a robot that talks notices of it: ten minutes
 # make fuzz     every reader of bytes from outside, coverage-guided, SECONDS=60 each
 # make scan     the locked packages and the images: what was withdrawn, what is out of date, what a file may do
@@ -36,6 +36,7 @@ check: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python bench/latency.py
+	$(BIN)/python bench/density.py --out out/bench
 
 hostile: $(VENV)/ready
 	$(BIN)/python bench/hostile.py
