@@ -4,6 +4,8 @@
 # make attacks  what strangers and hostile robots do to a running gateway: minutes
 # make check    format, lint and types
 # make bench    latency, and how many robots a core carries: twelve minutes
+# make storm    gateways that die: how long until every robot talks again
+# make soak     ten minutes of random faults: nothing grows, everybody talks; ARGS="--minutes 60" for longer
 # make hostile  a million malformed messages, and what a robot that talks notices of it: ten minutes
 # make fuzz     every reader of bytes from outside, coverage-guided, SECONDS=60 each
 # make scan     the locked packages and the images: what was withdrawn, what is out of date, what a file may do
@@ -14,7 +16,7 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard shared/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := $(wildcard shared/*/src services/*/src)
 
-.PHONY: demo test sessions attacks check bench hostile fuzz scan lock clean
+.PHONY: demo test sessions attacks check bench storm soak hostile fuzz scan lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
@@ -37,6 +39,12 @@ check: $(VENV)/ready
 bench: $(VENV)/ready
 	$(BIN)/python bench/latency.py
 	$(BIN)/python bench/density.py --out out/bench
+
+storm: $(VENV)/ready
+	$(BIN)/python bench/storm.py $(ARGS)
+
+soak: $(VENV)/ready
+	$(BIN)/python bench/soak.py $(ARGS)
 
 hostile: $(VENV)/ready
 	$(BIN)/python bench/hostile.py

@@ -120,7 +120,7 @@ class Row:
 class Gateway:
     """A gateway's process, as its log tells when it listens; its health stands by then."""
 
-    def __init__(self, sim: GeminiLiveSim, work: Path, address: Address) -> None:
+    def __init__(self, sim: GeminiLiveSim, work: Path, address: Address, **more: object) -> None:
         settings = {
             "REACHY_KEYS_DIR": work / "gateway",
             "GATEWAY_HOST": address.host,
@@ -133,7 +133,7 @@ class Gateway:
         }
         foreign = ("GEMINI", "GOOGLE", "GATEWAY", "REACHY")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-        self._env = clean | {name: str(value) for name, value in settings.items()}
+        self._env = clean | {name: str(value) for name, value in (settings | more).items()}
         self._process: asyncio.subprocess.Process | None = None
         self._log: asyncio.Task[None] | None = None
 
@@ -153,6 +153,12 @@ class Gateway:
                 self._log = asyncio.create_task(self._read(self._process.stderr))
                 return began, listened
         raise RuntimeError("the gateway does not start")
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process
+        return self._process.pid
 
     async def kill(self) -> float:
         """Kill it with -9; when that was."""

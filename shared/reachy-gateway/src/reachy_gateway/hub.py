@@ -253,6 +253,7 @@ class Hub:
         self.looked_around = self.now()
         self._stop_by: float | None = None
         self._stopping = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
         self._end = GatewayEnd(keys, ring, bind, self)
         self.bound = self._end.bound
 

@@ -130,4 +130,5 @@ def _report(hub: Hub) -> dict[str, Any]:
     ok = hub.now() - hub.looked_around < 3.0  # noqa: PLR2004
     counts = {f"{cause} {peer}".strip(): n for (cause, peer), n in dict(hub.tally.counts).items()}
     connections = [{"robot": robot, "key": key, "since": round(since)} for robot, key, since in hub.connected()]
-    return {"ok": ok, "robots": sorted(hub.robots), "connections": connections, "counts": counts}
+    told = {"ok": ok, "robots": sorted(hub.robots), "connections": connections, "counts": counts}
+    return told | {"tasks": len(asyncio.all_tasks(hub.loop))}

@@ -1,0 +1,427 @@
+"""A gateway for a long time, with everything going wrong around it: does it stay as it is, and does everybody talk?
+
+``python bench/soak.py [--minutes 10] [--robots 6] [--seed 1]``; ``make soak``. The gateway is the real process on the
+last core; robots, persons, simulator and gremlin share this process on the first. All robots but the last are struck at
+random: their sessions are closed, aborted, stalled, told to go away; their links are cut and frozen; they restart, send what
+is no message, and are revoked and admitted again. Now and then the simulator is gone for everybody. The last robot is the
+bystander: nothing of its own is struck, and it must not notice what happens to the others.
+
+The gateway's process is sampled every 10 s. Exit status 1 if it grew beyond the bounds, or somebody does not talk at the end.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import secrets
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from gemini_live_sim import GeminiLiveSim, SimSession, SimSettings, actions, serve
+from reachy_link import keys
+from reachy_link.address import Address
+from reachy_link.pcm import Samples
+from reachy_link.robot_end import RobotEnd
+from robot_io.core import Profile
+from robot_io.device import Device
+from robot_io.runner import Runner
+from storm import ONE, Gateway, Light, make_keys, until
+
+SAMPLE_S: Final = 10.0
+WARM_UP: Final = 0.2
+"""The share of the run that may still grow: pools, caches and the allocator fill up."""
+RSS_MIB, DESCRIPTORS, THREADS, TASKS = 6.0, 4.0, 0.0, 3.0
+"""What the median of the last third may be above that of the first third after the warm-up. A fault that lasts holds a few."""
+HEALTH_PORT: Final = 47569
+RELAY_PORT: Final = 47580
+LIVES: Final[tuple[actions.Action, ...]] = (
+    *(actions.Close(code=code, reason="The operation was aborted.") for code in (1000, 1007, 1008, 1011)),
+    actions.Abort(),
+    actions.GoAway(time_left_s=1.5),
+    actions.SendRaw(message={"nobodyKnows": {}}),
+    actions.SendRaw(message=b"\xff\x00"),
+    actions.SendError(),
+    actions.SendBig(n_bytes=1_000_000),
+    actions.SendBig(n_bytes=5_000_000),
+    actions.ToolCall(name="dance"),
+    actions.Interrupt(),
+    actions.Stall(for_s=1.0),
+    actions.Stall(),
+    actions.Silent(),
+)
+
+
+class Person(Light):
+    """A device at which somebody asks again and again, whether or not there was an answer."""
+
+    def __init__(self, draw: random.Random) -> None:
+        super().__init__()
+        self._draw = draw
+        self._noise = np.random.default_rng(draw.getrandbits(32)).normal(0, 0.1, (32000, 2)).astype(np.float32)
+
+    async def record(self) -> AsyncIterator[Samples]:
+        """0.8 s of noise that passes for speech every 3 to 6 s, and next to nothing in between."""
+        speech_left, due = 0, time.monotonic()
+        ask_at = due + self._draw.uniform(0.5, 2.0)
+        while True:
+            due = max(due + 0.02, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+            if time.monotonic() > ask_at:
+                speech_left, ask_at = 40, time.monotonic() + self._draw.uniform(3.0, 6.0)
+            speech_left = max(0, speech_left - 1)
+            at = self._draw.randrange(31_000)
+            yield self._noise[at : at + 320] * (1.0 if speech_left else 1e-3)
+
+
+class Relay:
+    """The network between one robot and the gateway: it can be cut, and frozen."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.open = asyncio.Event()
+        self.open.set()
+        self._servers: list[asyncio.Server] = []
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> None:
+        """Listen, on both ports."""
+        for port, to in zip(self.address[1:], ONE[1:], strict=True):
+
+            async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to: int = to) -> None:
+                with contextlib.suppress(OSError):
+                    there, back = await asyncio.open_connection(ONE.host, to)
+                    await asyncio.gather(self._pass_on(reader, back), self._pass_on(there, writer))
+
+            self._servers.append(await asyncio.start_server(joined, self.address.host, port))
+
+    def cut(self) -> None:
+        """End all connections."""
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def stop(self) -> None:
+        """Cut for good."""
+        for server in self._servers:
+            server.close()
+        self.cut()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                await self.open.wait()
+                writer.write(data)
+        self._writers.discard(writer)
+        writer.transport.abort()
+
+
+class Robot:
+    """A robot that can be started again, behind a network of its own."""
+
+    def __init__(self, identity: keys.RobotIdentity, relay: Relay, draw: random.Random) -> None:
+        self.identity = identity
+        self.name = identity.robot
+        self.relay = relay
+        self.lost = 0
+        """How often it was found without a welcome."""
+        self._draw = draw
+        self._task: asyncio.Task[None] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Run."""
+        self.person = Person(self._draw)
+
+        def profile(device: Device) -> Profile:
+            return Profile(self.name, secrets.token_hex(8), device.mic, device.speaker, device.lead_ms, "soak")
+
+        self.runner = Runner(lambda: self.person, self.identity, self.relay.address, profile)
+        self._task = asyncio.create_task(self.runner.run())
+
+    async def stop(self) -> None:
+        """End."""
+        assert self._task
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    def sessions(self, sim: GeminiLiveSim) -> list[SimSession]:
+        """Its connections at the simulator, which knows robots by their instructions."""
+        return [it for it in sim.sessions if it.setup and it.setup.instruction == f"You are {self.name}."]
+
+    async def answered(self) -> float:
+        """How long until the speaker has something to say."""
+        began = time.monotonic()
+        self.person.forget()
+        await until(lambda: self.person.played_at)
+        return time.monotonic() - began
+
+
+class Gremlin:
+    """Breaks something, now and then; what, is repeatable."""
+
+    def __init__(self, sim: GeminiLiveSim, robots: list[Robot], ring: keys.Keyring, draw: random.Random) -> None:
+        self.done: Counter[str] = Counter()
+        self.outages = 0
+        self._sim = sim
+        self._robots = robots
+        self._ring = ring
+        self._draw = draw
+        with tempfile.TemporaryDirectory() as directory:
+            self._guest = keys.make_pair(Path(directory) / "guest").public.decode()
+
+    async def run(self) -> None:
+        """Until cancelled; what was begun is brought to its end by :meth:`mend`."""
+        while True:
+            await asyncio.sleep(self._draw.uniform(0.3, 1.2))
+            robot = self._draw.choice(self._robots)
+            strikes = (self._session, self._session, self._session, self._cut, self._freeze, self._restart, self._talk_rubbish)
+            strike = self._draw.choice((*strikes, self._reload, self._revoke))
+            if self._draw.random() < 0.02:
+                strike = self._outage
+            await strike(robot)
+
+    async def mend(self) -> None:
+        """Whatever was broken is whole again, but for what the gateway has to mend."""
+        for robot in self._robots:
+            robot.relay.open.set()
+            self._ring.admit(robot.name, robot.identity.keys.public.decode())
+        for session in self._sim.open_sessions:
+            session.abort()
+
+    async def _session(self, robot: Robot) -> None:
+        session = next((it for it in reversed(robot.sessions(self._sim)) if it.open), None)
+        if session:
+            action = self._draw.choice(LIVES)
+            session.do(action)
+            self.done[action.do] += 1
+
+    async def _cut(self, robot: Robot) -> None:
+        robot.relay.cut()
+        self.done["link cut"] += 1
+
+    async def _freeze(self, robot: Robot) -> None:
+        robot.relay.open.clear()
+        asyncio.get_running_loop().call_later(self._draw.uniform(0.3, 4.0), robot.relay.open.set)
+        self.done["link frozen"] += 1
+
+    async def _restart(self, robot: Robot) -> None:
+        await robot.stop()
+        robot.start()
+        self.done["robot restarted"] += 1
+
+    async def _talk_rubbish(self, robot: Robot) -> None:
+        """A connection with the robot's key that sends what is no message."""
+        end = RobotEnd(robot.identity, ONE, lambda _: None, lambda _: None)
+        await asyncio.sleep(0.1)
+        topic = f"{robot.name}/up".encode()
+        for parts in (
+            (topic, b"{", b""),
+            (topic, os.urandom(200), b""),
+            (b"robot-0/up", b"{}", b""),
+            (topic, b"x" * 5000, b""),
+        ):
+            for _ in range(5):
+                end.send(parts)
+        await asyncio.sleep(0.05)
+        end.close()
+        self.done["rubbish"] += 1
+
+    async def _reload(self, _robot: Robot) -> None:
+        """Somebody else is admitted and revoked."""
+        self._ring.admit("guest", self._guest)
+        self._ring.revoke("guest")
+        self.done["keys reloaded"] += 1
+
+    async def _revoke(self, robot: Robot) -> None:
+        public = robot.identity.keys.public.decode()
+        self._ring.revoke(robot.name)
+        await asyncio.sleep(0.5)
+        self._ring.admit(robot.name, public)
+        self.done["revoked for a while"] += 1
+
+    async def _outage(self, _robot: Robot) -> None:
+        """Nobody can reach the simulator."""
+        swallow = self._draw.random() < 0.5
+        await (self._sim.swallow() if swallow else self._sim.go_dark())
+        self.outages += 1
+        try:
+            await asyncio.sleep(self._draw.uniform(1.0, 5.0))
+        finally:
+            await self._sim.come_back()
+        self.done["outage"] += 1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The gateway's process at a moment."""
+
+    at_s: float
+    rss_mib: float
+    descriptors: float
+    threads: float
+    tasks: float
+
+
+def sample(pid: int, at_s: float) -> Sample:
+    """What the system, and the gateway's health, say."""
+    process = Path(f"/proc/{pid}")
+    pages = int((process / "statm").read_text().split()[1])
+    descriptors = sum(1 for _ in (process / "fd").iterdir())
+    threads = sum(1 for _ in (process / "task").iterdir())
+    with urllib.request.urlopen(f"http://127.0.0.1:{HEALTH_PORT}/healthz", timeout=2) as answer:
+        tasks = json.load(answer)["tasks"]
+    return Sample(at_s, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, descriptors, threads, tasks)
+
+
+def growth(samples: list[Sample], name: str) -> float:
+    """From the first third after the warm-up to the last."""
+    values = [getattr(it, name) for it in samples[int(len(samples) * WARM_UP) :]]
+    third = max(1, len(values) // 3)
+    return float(statistics.median(values[-third:]) - statistics.median(values[:third]))
+
+
+@asynccontextmanager
+async def robots(work: Path, count: int, draw: random.Random) -> AsyncIterator[list[Robot]]:
+    """Each behind a relay."""
+    relays = [Relay(Address("127.0.0.1", RELAY_PORT + 2 * n, RELAY_PORT + 2 * n + 1)) for n in range(count)]
+    for relay in relays:
+        await relay.start()
+    made = [Robot(keys.load_robot(work / f"robot-{n}"), relay, draw) for n, relay in enumerate(relays)]
+    try:
+        yield made
+    finally:
+        for robot in made:
+            await robot.stop()
+        for relay in relays:
+            await relay.stop()
+
+
+class Soak:
+    """A run and its verdict."""
+
+    def __init__(self, minutes: float, count: int, seed: int) -> None:
+        self.samples: list[Sample] = []
+        self.healed_s: list[float] = []
+        self.wrong: list[str] = []
+        self.done: Counter[str] = Counter()
+        self._for_s = minutes * 60
+        self._count = count
+        self._draw = random.Random(seed)  # noqa: S311
+        self.turns = 0
+        self.busy = 0.0
+
+    async def run(self, work: Path) -> None:
+        """Soak, and judge."""
+        make_keys(work, self._count)
+        instructions = (f'[robots.robot-{n}]\ninstruction = "You are robot-{n}."' for n in range(self._count))
+        file = work / "robots.toml"
+        file.write_text("[defaults]\nvad = {silence_duration_ms = 300}\n" + "\n".join(instructions) + "\n")
+        settings = SimSettings(mode="tone", tone_ms=800, speed=2, max_age_s=None, record_bytes=0, keep_sessions=200)
+        async with AsyncExitStack() as stack:
+            sim = await stack.enter_async_context(serve(settings))
+            more = {"GATEWAY_ROBOTS_FILE": file, "REACHY_HEALTH_PORT": HEALTH_PORT}
+            gateway = Gateway(sim, work, ONE, **more)
+            await gateway.start()
+            try:
+                everybody = await stack.enter_async_context(robots(work, self._count, self._draw))
+                await self._soak(sim, gateway, everybody, keys.Keyring(work / "gateway"))
+            finally:
+                await gateway.kill()
+
+    async def _soak(self, sim: GeminiLiveSim, gateway: Gateway, everybody: list[Robot], ring: keys.Keyring) -> None:
+        *struck, bystander = everybody
+        for robot in everybody:
+            await robot.answered()
+        gremlin = Gremlin(sim, struck, ring, self._draw)
+        began, cpu = time.monotonic(), time.process_time()
+        breaking = asyncio.create_task(gremlin.run())
+        while (at_s := time.monotonic() - began) < self._for_s:
+            self.samples.append(await asyncio.to_thread(sample, gateway.pid, at_s))
+            next_s = min(self._for_s, len(self.samples) * min(SAMPLE_S, self._for_s / 12))
+            while time.monotonic() - began < next_s:
+                await asyncio.sleep(0.1)
+                bystander.lost += not bystander.runner.core.welcomed
+                if breaking.done():
+                    breaking.result()
+        self.busy = (time.process_time() - cpu) / (time.monotonic() - began)
+        breaking.cancel()
+        await asyncio.wait([breaking])
+        self._judge_bystander(sim, bystander, gremlin.outages)
+        await gremlin.mend()
+        self.done = gremlin.done
+        for robot in everybody:
+            try:
+                self.healed_s.append(await robot.answered())
+            except TimeoutError:
+                self.wrong.append(f"{robot.name} does not talk at the end")
+        for name, most in (("rss_mib", RSS_MIB), ("descriptors", DESCRIPTORS), ("threads", THREADS), ("tasks", TASKS)):
+            if (grew := growth(self.samples, name)) > most:
+                self.wrong.append(f"{name} grew by {grew:.1f}, at most {most:g}")
+
+    def _judge_bystander(self, sim: GeminiLiveSim, bystander: Robot, outages: int) -> None:
+        core = bystander.runner.core
+        self.turns = len(core.summary)
+        if bystander.lost:
+            self.wrong.append(f"the bystander's link was lost for {bystander.lost / 10:.1f} s")
+        if dropped := core.counts.get("window", 0):
+            self.wrong.append(f"{dropped} mic chunks of the bystander were dropped")
+        if (sessions := len(bystander.sessions(sim))) > 1 + outages:
+            self.wrong.append(f"the bystander had {sessions} sessions, with {outages} outages")
+        if dry := sum(turn.underruns for turn in core.summary):
+            self.wrong.append(f"the bystander's speaker ran dry {dry} times")
+
+    def markdown(self) -> str:
+        """The result."""
+        first, last = self.samples[int(len(self.samples) * WARM_UP)], self.samples[-1]
+        lines = ["| gateway's process | after the warm-up | at the end | least | most | grew, by medians of thirds | at most |"]
+        lines.append("|---|---|---|---|---|---|---|")
+        named = (("rss_mib", "RSS, MiB", RSS_MIB), ("descriptors", "descriptors", DESCRIPTORS))
+        for name, words, most in (*named, ("threads", "threads", THREADS), ("tasks", "tasks of the event loop", TASKS)):
+            values = [getattr(it, name) for it in self.samples]
+            ends = f"{getattr(first, name):.4g} | {getattr(last, name):.4g} | {min(values):.4g} | {max(values):.4g}"
+            lines.append(f"| {words} | {ends} | {growth(self.samples, name):+.1f} | {most:g} |")
+        strikes = ", ".join(f"{n} {what}" for what, n in sorted(self.done.items()))
+        lines.append(f"\n{self._count} robots, {self._for_s / 60:g} minutes, {self.done.total()} faults: {strikes}.")
+        lines.append(f"The bystander heard {self.turns} answers. Robots and simulator used {self.busy:.0%} of their core.")
+        if self.healed_s:
+            lines.append(f"At the end every robot that talks was heard within {max(self.healed_s):.1f} s.")
+        lines += [f"**{wrong}**" for wrong in self.wrong] or ["Held."]
+        return "\n".join(lines)
+
+
+async def soak(minutes: float, count: int, seed: int) -> Soak:
+    """A run."""
+    run = Soak(minutes, count, seed)
+    with tempfile.TemporaryDirectory(prefix="soak-") as directory:
+        await run.run(Path(directory))
+    return run
+
+
+def main() -> int:
+    """Print the result; exit status 1 if something did not hold."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--robots", type=int, default=6)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    os.sched_setaffinity(0, {0})
+    run = asyncio.run(soak(given.minutes, given.robots, given.seed))
+    print(f"`python bench/soak.py --minutes {given.minutes:g} --robots {given.robots} --seed {given.seed}`\n\n{run.markdown()}")
+    return 1 if run.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
