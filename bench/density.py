@@ -27,7 +27,7 @@ FLOOR_ROBOTS: Final = (20, 40, 100)
 P99_MS: Final = 50.0
 KEPT: Final = 0.995
 """What counts as nothing lost: chunks under way when the measurement begins and ends are counted at one end only."""
-SECONDS: Final = 12.0
+SECONDS: Final = 8.0
 PORTS: Final = (47555, 47556, 47557)
 BUSY_MAX: Final = 0.8
 TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -259,7 +259,7 @@ async def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--robots", type=int, nargs="+", default=ROBOTS)
     parser.add_argument("--what", nargs="+", default=["sdk", "raw", "gateway"], choices=["gateway", "sdk", "raw"])
-    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--out", type=Path, help="a folder for density.json and density.png")
     args = parser.parse_args(argv)
@@ -272,6 +272,10 @@ async def main(argv: list[str]) -> int:
             for robots in args.robots if what == "gateway" else [n for n in args.robots if n in FLOOR_ROBOTS]:
                 rows.append(Row([await run(work, what, robots, args.seconds) for _ in range(args.runs)]))
                 print(rows[-1].markdown(), flush=True)
+    if len(ours := [row for row in rows if row.runs[0].what == "gateway"]) > 1:
+        more = ours[-1].runs[0].robots - ours[0].runs[0].robots
+        cost, memory = (ours[-1].middle(NUMBERS[name]) - ours[0].middle(NUMBERS[name]) for name in ("CPU %", "MB"))
+        print(f"\nEach further robot: {cost / more:.2f} % of a core, {memory / more:.2f} MB.")
     print("\n" + ", ".join(f"{name} {value}" for name, value in about.items()))
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
