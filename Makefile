@@ -3,8 +3,8 @@
 # make sessions of these, only the session manager through every failure, in real time: five minutes
 # make attacks  what strangers and hostile robots do to a running gateway: minutes
 # make check    format, lint and types
-# make bench    the latency table
-# make storm    gateways that die: how long until every robot talks again
+# make bench    latency, how many robots a core carries, and gateways that die: a quarter of an hour
+# make storm    of these, only gateways that die: how long until every robot talks again
 # make soak     ten minutes of random faults: nothing grows, everybody talks; ARGS="--minutes 60" for longer
 # make hostile  a million malformed messages, and what a robot that talks notices of it: ten minutes
 # make fuzz     every reader of bytes from outside, coverage-guided, SECONDS=60 each
@@ -38,6 +38,8 @@ check: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python bench/latency.py
+	$(BIN)/python bench/density.py --out out/bench
+	$(BIN)/python bench/storm.py
 
 storm: $(VENV)/ready
 	$(BIN)/python bench/storm.py $(ARGS)

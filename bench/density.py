@@ -6,13 +6,16 @@
 import argparse
 import asyncio
 import json
+import math
 import os
+import platform
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +23,11 @@ from reachy_link import keys
 
 HERE: Final = Path(__file__).parent
 ROBOTS: Final = (1, 10, 20, 40, 60, 100)
-FLOOR_ROBOTS: Final = (1, 20, 40, 100)
-SECONDS: Final = 12.0
+FLOOR_ROBOTS: Final = (20, 40, 100)
+P99_MS: Final = 50.0
+KEPT: Final = 0.995
+"""What counts as nothing lost: chunks under way when the measurement begins and ends are counted at one end only."""
+SECONDS: Final = 8.0
 PORTS: Final = (47555, 47556, 47557)
 BUSY_MAX: Final = 0.8
 TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -147,56 +153,140 @@ def last_core() -> int:
     return (os.cpu_count() or 1) - 1
 
 
-def row(runs: list[Run]) -> str:
-    """Some runs of the same: medians, and the worst and best p99."""
+@dataclass(frozen=True)
+class Row:
+    """Some runs of the same."""
 
-    def over(value: Any) -> str:
-        values = sorted(value(run) for run in runs)
-        middle = statistics.median(values)
-        return f"{middle:.1f}" if len(values) == 1 else f"{middle:.1f} ({values[0]:.1f}..{values[-1]:.1f})"
+    runs: list[Run]
 
-    first = runs[0]
-    lost = max(1 - run.kept for run in runs)
-    cells = [
-        first.what,
-        str(first.robots),
-        over(lambda r: r.ms("up_ms", 50)),
-        over(lambda r: r.ms("up_ms", 99)),
-        over(lambda r: r.ms("down_ms", 50)),
-        over(lambda r: r.ms("down_ms", 99)),
-        over(lambda r: r.ms("content_ms", 99)),
-        over(lambda r: r.ms("cut_ms", 99)),
-        over(lambda r: r.cpu * 100),
-        over(lambda r: r.memory_mb),
-        f"{lost:.2%}",
-        str(max(run.told["underruns"] for run in runs)),
-        over(lambda r: r.told["up_heard"] / max(1, r.told["messages_up"])),
-        over(lambda r: r.told["busy"] * 100),
-    ]
-    return "| " + " | ".join(cells) + " |"
+    def over(self, value: Callable[[Run], float]) -> list[float]:
+        """A number of each run, in order of size."""
+        return sorted(value(run) for run in self.runs)
+
+    def middle(self, value: Callable[[Run], float]) -> float:
+        """The median."""
+        return statistics.median(self.over(value))
+
+    @property
+    def verdict(self) -> str:
+        """Whether both ways held, and nothing was lost; a run whose generator was too busy says nothing."""
+        if self.middle(lambda run: run.told["busy"]) > BUSY_MAX:
+            return "void"
+        ways = [way for way in ("up_ms", "down_ms") if self.runs[0].told[way]]  # of a floor only up is stamped
+        held = all(self.middle(lambda run, way=way: run.ms(way, 99)) <= P99_MS for way in ways)  # type: ignore[misc]
+        return "yes" if held and self.middle(lambda run: run.kept) > KEPT else "no"
+
+    def markdown(self) -> str:
+        """Medians, with the smallest and the largest."""
+
+        def cell(value: Callable[[Run], float]) -> str:
+            values = self.over(value)
+            if any(map(math.isnan, values)):
+                return "-"
+            shown = f"{statistics.median(values):.1f}"
+            return shown if len(values) == 1 else f"{shown} ({values[0]:.1f}..{values[-1]:.1f})"
+
+        first = self.runs[0]
+        cells = [first.what, str(first.robots), *(cell(value) for value in NUMBERS.values()), self.verdict]
+        return "| " + " | ".join(cells) + " |"
+
+    def told(self) -> dict[str, Any]:
+        """For a file."""
+        first = self.runs[0]
+        numbers = {name: self.over(value) for name, value in NUMBERS.items()}
+        return {"what": first.what, "robots": first.robots, "held": self.verdict, **numbers}
 
 
-WAYS: Final = ("up p50 ms", "up p99", "down p50", "down p99", "content p99", "cut p99")
-COLUMNS: Final = ("what", "robots", *WAYS, "CPU %", "MB", "lost", "underruns", "chunks/message", "load %")
-HEADER: Final = "| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|"
+NUMBERS: Final[dict[str, Callable[[Run], float]]] = {
+    "up p50 ms": lambda run: run.ms("up_ms", 50),
+    "up p99 ms": lambda run: run.ms("up_ms", 99),
+    "down p50 ms": lambda run: run.ms("down_ms", 50),
+    "down p99 ms": lambda run: run.ms("down_ms", 99),
+    "content p99 ms": lambda run: run.ms("content_ms", 99),
+    "cut p99 ms": lambda run: run.ms("cut_ms", 99),
+    "CPU %": lambda run: run.cpu * 100,
+    "MB": lambda run: run.memory_mb,
+    "lost %": lambda run: max(0.0, 1 - run.kept) * 100,
+    "underruns": lambda run: float(run.told["underruns"]),
+    "chunks/message": lambda run: float(run.told["up_heard"]) / max(1, run.told["messages_up"]),
+    "load %": lambda run: float(run.told["busy"]) * 100,
+}
+HEADER: Final = "| what | robots | " + " | ".join(NUMBERS) + " | held |\n" + "|---" * (len(NUMBERS) + 3) + "|"
+
+
+def machine() -> dict[str, str]:
+    """What it was measured on."""
+    cpu = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    versions = {name: version(name) for name in ("pyzmq", "google-genai", "websockets", "uvloop", "pydantic", "numpy", "soxr")}
+    load = " ".join(f"{part:.2f}" for part in os.getloadavg())
+    about = {"cpu": cpu, "cores": str(os.cpu_count()), "kernel": platform.release(), "python": platform.python_version()}
+    return about | {"load before": load} | versions
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    """How cost and latency grow with robots, as a PNG."""
+    import matplotlib as mpl  # noqa: PLC0415 - only here
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    figure, (cost, late) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    for what in dict.fromkeys(row.runs[0].what for row in rows):
+        mine = [row for row in rows if row.runs[0].what == what]
+        robots = [row.runs[0].robots for row in mine]
+        cost.plot(robots, [row.middle(NUMBERS["CPU %"]) for row in mine], marker="o", label=what)
+        late.plot(robots, [row.middle(NUMBERS["up p99 ms"]) for row in mine], marker="o", label=f"{what}: up")
+        if what == "gateway":
+            late.plot(robots, [row.middle(NUMBERS["down p99 ms"]) for row in mine], marker="s", label="gateway: down")
+    cost.set(xlabel="robots", ylabel="% of one core", ylim=(0, 105), title="Cost")
+    late.axhline(P99_MS, color="grey", linestyle=":")
+    late.set(xlabel="robots", ylabel="p99, ms", yscale="log", title="Latency")
+    for axes in (cost, late):
+        axes.legend()
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
 
 
 async def main(argv: list[str]) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--robots", type=int, nargs="+", default=ROBOTS)
-    parser.add_argument("--what", nargs="+", default=["gateway"], choices=["gateway", "sdk", "raw"])
-    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--what", nargs="+", default=["sdk", "raw", "gateway"], choices=["gateway", "sdk", "raw"])
+    parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--out", type=Path, help="a folder for density.json and density.png")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         work = Path(directory)
         make_keys(work, max(args.robots))
+        about, rows = machine(), []
         print(HEADER, flush=True)
         for what in args.what:
-            for robots in args.robots:
-                runs = [await run(work, what, robots, args.seconds) for _ in range(args.runs)]
-                print(row(runs), flush=True)
+            for robots in args.robots if what == "gateway" else [n for n in args.robots if n in FLOOR_ROBOTS]:
+                rows.append(Row([await run(work, what, robots, args.seconds) for _ in range(args.runs)]))
+                print(rows[-1].markdown(), flush=True)
+    if len(ours := [row for row in rows if row.runs[0].what == "gateway"]) > 1:
+        more = ours[-1].runs[0].robots - ours[0].runs[0].robots
+        cost, memory = (ours[-1].middle(NUMBERS[name]) - ours[0].middle(NUMBERS[name]) for name in ("CPU %", "MB"))
+        print(f"\nEach further robot: {cost / more:.2f} % of a core, {memory / more:.2f} MB.")
+    print("\n" + ", ".join(f"{name} {value}" for name, value in about.items()))
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "density.json").write_text(
+            json.dumps({"machine": about, "rows": [row.told() for row in rows]}, indent=1) + "\n"
+        )
+        plot(rows, args.out / "density.png")
+    small = [row for row in rows if row.runs[0].what == "sdk" and row.runs[0].robots <= FLOOR_ROBOTS[0]]
+    if any(row.verdict != "yes" for row in small):
+        print(f"VOID: the floor itself missed {P99_MS:g} ms with {FLOOR_ROBOTS[0]} robots: the machine was busy.")
+        return 1
     return 0
 
 

@@ -1,7 +1,7 @@
 """What the gateway is compared with: loops that send and receive for many robots, without a robot link or any conversion.
 
 ``floors.py sdk|raw URL ROOT ROBOTS``: a bare google-genai loop, or one of plain WebSockets with JSON by hand. Chunks of 20 ms
-in real time, each stamped when it is sent; what comes back is parsed and thrown away. Ends when the server hangs up.
+in real time, each stamped when it was due; what comes back is parsed and thrown away. Ends when the server hangs up.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ async def microphone(robot: int, robots: int, began: float, send: Callable[[byte
     for n in itertools.count():
         due = began + CHUNK_S * (n + robot / robots)
         await asyncio.sleep(max(0.0, due - time.monotonic()))
-        await send(stamped(robot, time.monotonic_ns() // 1000))
+        await send(stamped(robot, int(due * 1e6)))
 
 
 async def sdk(url: str, trust: ssl.SSLContext, robot: int, robots: int, began: float) -> None:

@@ -335,9 +335,7 @@ async def main() -> int:
             ]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         os.sched_setaffinity(0, {0})
-        behaviour = Behaviour(
-            mode="tone", speed=0, thinking_ms=0, hold_turn_complete=False, vad_threshold_dbfs=0, max_age_s=None
-        )
+        behaviour = Behaviour(mode="tone", speed=0, thinking_ms=0, vad_threshold_dbfs=0, max_age_s=None)
         async with serve(SimSettings(), on_event=stamps.note) as sim:
             sim.behaviour = behaviour
             began, cpu = time.monotonic(), time.process_time()

@@ -42,7 +42,7 @@ PURE = {
         "voice",
     },
     "robot_io": {"core", "device", "route", "sounds"},
-    "gemini_gateway": {"events", "gaps", "outage", "personas", "session", "usage"},
+    "gemini_gateway": {"events", "gaps", "outage", "personas", "session", "shortcut", "usage"},
 }
 IMPURE = {"zmq", "asyncio", "time", "socket", "threading", "os", "random", "secrets", "logging"}
 

@@ -227,13 +227,54 @@ def test_an_empty_chunk_is_not_sent():
 def test_an_item_that_could_not_be_sent_comes_first_on_the_next_connection():
     rim = Rim().open()
     rim.do(rim.session.hear(b"one!", rim.now, speaking=False))
-    rim.do(rim.session.hear(b"two!", rim.now, speaking=False))
     assert rim.session.take() == b"one!"
+    rim.do(rim.session.hear(b"two!", rim.now, speaking=False))
     rim.session.untaken(b"one!")
     rim.close(LOST)
     rim.wait(1)
     rim.open()
     assert rim.audio == b"one!two!"
+
+
+def test_audio_that_waits_goes_out_together_in_messages_of_at_most_100_ms():
+    rim = Rim().open()
+    said = [bytes([n, 0]) * 320 for n in range(12)]
+    for chunk in said:
+        rim.do(rim.session.hear(chunk, rim.now, speaking=False))
+    taken = [rim.session.take() for _ in range(4)]
+    assert taken == [b"".join(said[:5]), b"".join(said[5:10]), b"".join(said[10:]), None]
+
+
+def test_what_was_taken_together_and_could_not_be_sent_is_not_lost():
+    rim = Rim().open()
+    for chunk in (b"one!", b"two!"):
+        rim.do(rim.session.hear(chunk, rim.now, speaking=False))
+    rim.session.untaken(rim.session.take())
+    rim.close(LOST)
+    rim.wait(1)
+    rim.open()
+    assert rim.audio == b"one!two!"
+
+
+def test_audio_never_passes_a_mark():
+    rim = Rim(manual_vad=True).open()
+    rim.do(rim.session.activity("start", rim.now))
+    rim.do(rim.session.hear(b"one!", rim.now, speaking=True))
+    rim.do(rim.session.activity("end", rim.now))
+    rim.do(rim.session.hear(b"two!", rim.now, speaking=True))
+    assert [rim.session.take() for _ in range(5)] == ["start", b"one!", "end", b"two!", None]
+
+
+def test_a_larger_message_is_waited_for_until_it_is_full_or_the_stream_ends():
+    rim = Rim(batch_ms=40).open()
+    rim.do(rim.session.hear(bytes(640), rim.now, speaking=False))
+    assert rim.session.take() is None
+    rim.do(rim.session.hear(bytes(640), rim.now, speaking=False))
+    assert rim.session.take() == bytes(1280)
+    rim.do(rim.session.hear(bytes(640), rim.now, speaking=False))
+    assert rim.session.take() is None
+    rim.wait(STREAM_END_S + 0.5)
+    assert rim.sent[-1] == [bytes(640), "stream_end"]
 
 
 # --- planned renewal --------------------------------------------------------------------------------------------------
@@ -1100,6 +1141,21 @@ def test_what_is_mended_is_tried_at_once():
     rim.do(rim.session.mended(rim.now))
     rim.open()
     assert [standing.state for standing in rim.standings] == ["refused", "live"]
+
+
+@pytest.mark.parametrize("error", [REFUSED, QUOTA])
+def test_what_is_mended_while_a_dial_is_under_way_is_tried_when_that_has_failed(error):
+    """It was made with the key from before."""
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    rim.dial()
+    rim.do(rim.session.mended(rim.now))
+    rim.fail(error)
+    assert rim.dial().handle == "h1", "nor was that to blame"
+    rim.fail(QUOTA)
+    rim.wait(1)
+    assert not rim.session.wants_to_dial(rim.now), "but what fails then is believed"
 
 
 def test_a_refused_robot_keeps_no_more_than_the_pre_roll():

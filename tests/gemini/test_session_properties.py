@@ -14,6 +14,7 @@ from gemini_gateway.session import (
     BYTES_PER_S,
     HELD_MAX_S,
     LATE_S,
+    MESSAGE_BYTES,
     OUTAGE_MAX_S,
     PRE_ROLL_S,
     QUOTA_S,
@@ -132,10 +133,13 @@ class AnyTalk(RuleBasedStateMachine):
         assert self.line.open
         assert not self.line.hanging_up
         if isinstance(item, bytes):
-            number = int.from_bytes(item[:4], "little")
-            assert item == number.to_bytes(4, "little") * (CHUNK_BYTES // 4)
-            assert number > self.newest_taken, "in order, and once"
-            self.newest_taken = number
+            assert len(item) <= MESSAGE_BYTES
+            for start in range(0, len(item), CHUNK_BYTES):
+                chunk = item[start : start + CHUNK_BYTES]
+                number = int.from_bytes(chunk[:4], "little")
+                assert chunk == number.to_bytes(4, "little") * (CHUNK_BYTES // 4)
+                assert number > self.newest_taken, "in order, and once"
+                self.newest_taken = number
             self.taken += len(item)
         elif isinstance(item, Decline):
             assert {call for call, _ in item.calls} <= self.line.calls, "the call was another connection's"

@@ -1,6 +1,7 @@
 """gemini-gateway: robots on one side, Gemini Live on the other."""
 
 import sys
+from dataclasses import replace
 from functools import partial
 
 from gemini_gateway import personas
@@ -8,6 +9,7 @@ from gemini_gateway.ledger import Ledger, LedgerError
 from gemini_gateway.live import Endpoint
 from gemini_gateway.metrics import metrics_of
 from gemini_gateway.settings import GeminiSettings
+from gemini_gateway.voice import limits_of
 from gemini_gateway.voices import Voices
 from reachy_gateway import service
 from reachy_link import logs
@@ -38,6 +40,8 @@ def main() -> int:
         robots_file=settings.robots_file,
         model=settings.model,
         transcripts=settings.transcripts_dir,
+        limits=lambda persona: replace(limits_of(persona), batch_ms=settings.uplink_ms),
+        shortcut=settings.shortcut,
     )
     banner = f"talking to {settings.endpoint().name}, model {shared.default.model}"
     return service.main(

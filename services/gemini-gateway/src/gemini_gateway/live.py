@@ -4,7 +4,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from gemini_gateway.events import GoAway, LiveError, Modality, Resumable, ServerEvent, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.personas import Persona
+from gemini_gateway.shortcut import REPLY_HZ, Shortcut, reply_hz
 from reachy_gateway.voice import HEARS_HZ, Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 from reachy_link.logs import redacted
 
@@ -28,9 +29,6 @@ PING_S: Final = 20.0
 PONG_S: Final = 60.0
 """Gemini's pongs have been seen 8 to 30 s late."""
 AUDIO_TYPE: Final = f"audio/pcm;rate={HEARS_HZ}"
-DEFAULT_REPLY_HZ: Final = 24000
-REPLY_HZ: Final = range(8000, 48001)
-"""Rates that are believed."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +50,18 @@ class Endpoint:
 
 
 class Connection:
-    """An open session."""
+    """An open session.
 
-    def __init__(self, session: Any) -> None:
+    Args:
+        session: The SDK's.
+        shortcut: Whether audio goes past the SDK's layers; it does not if the SDK's socket is not where it was.
+    """
+
+    def __init__(self, session: Any, *, shortcut: bool = False) -> None:
         self._session = session
+        self._shortcut: Shortcut | None = None
+        if shortcut and all(callable(getattr(getattr(session, "_ws", None), name, None)) for name in ("send", "recv")):
+            self._shortcut = session._ws = Shortcut(session._ws)  # noqa: SLF001 - the SDK has no public way
 
     async def send_audio(self, pcm: bytes) -> None:
         """Send PCM16 mono at 16 kHz.
@@ -63,7 +69,11 @@ class Connection:
         Raises:
             LiveError: If the connection is lost.
         """
-        await self._send(audio=types.Blob(data=pcm, mime_type=AUDIO_TYPE))
+        if self._shortcut:
+            with _told():
+                await self._shortcut.send_audio(pcm)
+        else:
+            await self._send(audio=types.Blob(data=pcm, mime_type=AUDIO_TYPE))
 
     async def send_activity(self, event: Literal["start", "end"]) -> None:
         """Manual VAD: the person's turn starts or ends here.
@@ -113,10 +123,16 @@ class Connection:
             LiveError: When the connection is lost, or closed by us.
         """
         while True:
+            while self._shortcut and (pieces := await self._audio(self._shortcut)):
+                for piece in pieces:
+                    yield piece
             try:
-                async for message in self._session.receive():
-                    for event in translated(message):
-                        yield event
+                async with aclosing(self._session.receive()) as messages:
+                    async for message in messages:
+                        for event in translated(message):
+                            yield event
+                        if self._shortcut:
+                            break
             except errors.APIError as error:
                 if isinstance(error.details, str):  # a close's reason; a message of the same name comes as an object
                     raise explained(error) from error
@@ -128,6 +144,13 @@ class Connection:
     async def close(self) -> None:
         """Hang up."""
         await self._session.close()
+
+    @staticmethod
+    async def _audio(shortcut: Shortcut) -> list[Audio]:
+        try:
+            return await shortcut.audio()
+        except websockets.exceptions.ConnectionClosed:
+            return []  # the SDK finds the same, and says why
 
     async def _send(self, **what: Any) -> None:
         with _told():
@@ -144,9 +167,15 @@ def _told() -> Iterator[None]:
 
 
 class Live:
-    """Dials one endpoint. One for the whole process: making a client costs 90 ms."""
+    """Dials one endpoint. One for the whole process: making a client costs 90 ms.
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    Args:
+        endpoint: Where to.
+        shortcut: Whether audio goes past the SDK's layers.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, shortcut: bool = True) -> None:
+        self._shortcut = shortcut
         self._trust = ssl.create_default_context()
         self.retarget(endpoint)
 
@@ -194,7 +223,7 @@ class Live:
         except (websockets.exceptions.WebSocketException, OSError, errors.APIError, ValueError) as error:
             raise explained(error) from error  # OSError holds a dial's own timeout, too
         try:
-            yield Connection(session)
+            yield Connection(session, shortcut=self._shortcut)
         finally:
             try:
                 async with asyncio.timeout(HANG_UP_S):
@@ -244,9 +273,7 @@ def _audio(content: types.LiveServerContent) -> Iterator[Audio | Unknown]:
     turn = content.model_turn
     for part in (turn.parts if turn else None) or ():
         blob = part.inline_data
-        if blob and blob.data and (blob.mime_type or "").startswith("audio/pcm"):
-            rate = re.search(r"rate=(\d+)", blob.mime_type or "")
-            rate_hz = int(rate[1]) if rate else DEFAULT_REPLY_HZ
+        if blob and blob.data and (rate_hz := reply_hz(blob.mime_type or "")) is not None:
             if rate_hz in REPLY_HZ:
                 yield Audio(blob.data, rate_hz)
             else:

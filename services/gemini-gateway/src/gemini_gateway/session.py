@@ -29,6 +29,8 @@ from reachy_gateway.voice import (
 )
 
 BYTES_PER_S: Final = HEARS_HZ * 2
+MESSAGE_BYTES: Final = BYTES_PER_S // 10
+"""Of mic audio in one message, 100 ms, as Google advises at most: more than one chunk if several wait, as on a busy core."""
 HELD_MAX_S: Final = 10.0
 """Mic audio kept during a planned renewal; beyond it the oldest is dropped and counted."""
 OUTAGE_MAX_S: Final = 2.0
@@ -96,6 +98,8 @@ class Limits:
     park_after_s: float | None = None
     """Hang up after so long without speech."""
     manual_vad: bool = False
+    batch_ms: int = 0
+    """Mic audio waits until there is so much of it for a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,20 +186,31 @@ class _Outbox:
             self._items.append(item)
             self.bytes += len(item) if isinstance(item, bytes) else 0
 
-    def take(self, *, held: bool) -> Item | None:
-        """What to send next; no more than answers if the rest is held."""
+    def take(self, *, held: bool, least_bytes: int) -> Item | None:
+        """What to send next; no more than answers if the rest is held. Audio that waits is taken together, within bounds."""
         if self._answers:
             return self._answers.popleft()
+        if self.bytes < least_bytes and all(isinstance(item, bytes) for item in self._items):
+            return None
         while self._items and not held:
             item = self._items.popleft()
             if isinstance(item, bytes):
-                self.bytes -= len(item)
-                return item
+                return self._with_more(item)
             if item != "stream_end":
                 self._in_activity = item == "start"
             if self._manual is (item != "stream_end"):  # else it is for a persona that the connection does not know
                 return item
         return None
+
+    def _with_more(self, pcm: bytes) -> bytes:
+        """Audio, with what waits right behind it."""
+        pieces, size = [pcm], len(pcm)
+        while self._items and isinstance(more := self._items[0], bytes) and size + len(more) <= MESSAGE_BYTES:
+            pieces.append(more)
+            size += len(more)
+            self._items.popleft()
+        self.bytes -= size
+        return pcm if len(pieces) == 1 else b"".join(pieces)
 
     def untaken(self, item: Item) -> None:
         """Take back what could not be sent."""
@@ -307,6 +322,8 @@ class Session:
         self._dialled_manual = False
         self._dialled_stale = False
         """Whether the persona has changed since the dial."""
+        self._dialled_unmended = False
+        """Whether a person has mended something since the dial."""
         self._suspect: str | None = None
         """A handle that was refused; perhaps it is not the handle that was."""
         self._said: deque[tuple[Literal["person", "robot"], str]] = deque(maxlen=SEED_TURNS)
@@ -369,7 +386,8 @@ class Session:
 
     def take(self) -> Item | None:
         """What the rim should send next on the open connection; None if there is nothing, or it must not."""
-        return self._outbox.take(held=self._line.held) if self.phase is Phase.LIVE else None
+        least_bytes = self.limits.batch_ms * BYTES_PER_S // 1000
+        return self._outbox.take(held=self._line.held, least_bytes=least_bytes) if self.phase is Phase.LIVE else None
 
     def untaken(self, item: Item) -> None:
         """The item could not be sent: the connection is lost."""
@@ -390,7 +408,7 @@ class Session:
             self._handle = None
         self._dialled_with = self._handle
         self._dialled_manual = self.limits.manual_vad
-        self._dialled_stale = False
+        self._dialled_stale = self._dialled_unmended = False
         seed = () if self._handle else self._seed()
         self._dialled_seeded = bool(seed)
         return [Dial(self._handle, seed)]
@@ -413,6 +431,8 @@ class Session:
 
     def failed(self, error: LiveError, now: float) -> list[Out]:
         """The dial did not succeed."""
+        if self._dialled_unmended and error.kind in ("refused", "quota"):
+            error = LiveError("lost", error.words)  # it was tried with what has been mended since: the next dial tells
         if error.kind == "refused" and self._dialled_with:
             self._suspect = self._handle
             out = self._blame_handle(error.words, at_once=True)
@@ -497,6 +517,7 @@ class Session:
         """A person has changed the key or the configuration: what was refused may be tried again."""
         if self.phase is Phase.REFUSED:
             self.phase = Phase.WAITING
+        self._dialled_unmended = True
         self._not_before = min(self._not_before, now)
         return []
 

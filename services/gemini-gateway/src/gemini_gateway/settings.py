@@ -34,6 +34,10 @@ class GeminiSettings(GatewaySettings):
     """Where tokens and cost are booked."""
     transcripts_dir: Path | None = None
     """Where transcripts are kept for robots whose persona asks for that."""
+    uplink_ms: int = Field(default=20, ge=20, le=100)
+    """How much mic audio goes to Gemini in a message: more is cheaper, and comes later by as much."""
+    shortcut: bool = True
+    """Whether audio goes past google-genai's layers, which halves what a robot costs; all else goes through them."""
 
     @model_validator(mode="before")
     @classmethod

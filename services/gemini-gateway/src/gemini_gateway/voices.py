@@ -33,6 +33,8 @@ class Voices:
         endpoint: Reads anew which server to talk to and by which key, as the key's file may have been mended.
         transcripts: Where transcripts are kept, if a persona asks for that.
         today: The local date and time; budgets turn at its midnight.
+        limits: What a persona implies for its session.
+        shortcut: Whether audio goes past the SDK's layers.
     """
 
     def __init__(
@@ -46,10 +48,11 @@ class Voices:
         transcripts: Path | None = None,
         today: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
         limits: Callable[[Persona], Limits] | None = None,
+        shortcut: bool = True,
     ) -> None:
         self._read_endpoint = endpoint
         self._endpoint = endpoint()
-        self._live = Live(self._endpoint)
+        self._live = Live(self._endpoint, shortcut=shortcut)
         self._personas = shared
         self._ledger = ledger
         self._robots_file = robots_file

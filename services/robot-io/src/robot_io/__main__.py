@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 def main() -> int:
     """Run until the microphone ends or a signal comes; exit status 0, 1 for a useless device, 2 for bad configuration."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # a button that is pressed before there is one must not end the program
     settings = load(RobotSettings)
     logs.set_up("robot-io", settings.log_level)
     problems = []

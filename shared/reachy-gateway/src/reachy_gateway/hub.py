@@ -65,7 +65,8 @@ class Robot:
         self._conversation: Conversation | None = None
         self._voice: Voice | None = None
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_due = 0.0
         self._again: asyncio.TimerHandle | None = None
         self._flush: Tell | None = None
         """A flush that found the robot's queue full, to be sent again."""
@@ -166,12 +167,13 @@ class Robot:
         due = self.peer.next_beat(now)
         if self._conversation and (at := self._conversation.next_due()) is not None:
             due = min(due, at)
-        when = self._loop.time() + max(0.001, due - now)
-        if self._timer and not self._timer.cancelled() and self._loop.time() < self._timer.when() <= when:
+        due = max(due, now + 0.001)
+        if self._timer and not self._timer.cancelled() and now < self._timer_due <= due:
             return
         if self._timer:
             self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._tick)
+        self._timer_due = due
+        self._timer = self._loop.call_later(due - now, self._tick)
 
     def _carry_out(self, out: list[Out]) -> None:
         now = self._hub.now()

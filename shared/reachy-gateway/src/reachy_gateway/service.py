@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterable
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 import zmq
 
@@ -17,7 +18,15 @@ from reachy_link.config import fail
 from reachy_link.health import HealthServer
 from reachy_link.keys import KeyPair, Keyring, KeysError, load_pair
 
+if sys.platform == "win32":
+    from asyncio import run as run_loop
+else:
+    from uvloop import run as run_loop  # TLS and timers in C: a third less of a core for the same robots
+
 log = logging.getLogger(__name__)
+
+SWITCH_S: Final = 0.001
+"""For so long at a time the thread that tells metrics may hold up the event loop; Python's default of 5 ms would be heard."""
 
 
 def main(
@@ -65,7 +74,8 @@ def main(
             if companion:
                 companion.cancel()
 
-    return asyncio.run(run())
+    sys.setswitchinterval(SWITCH_S)
+    return run_loop(run())
 
 
 async def _serve(

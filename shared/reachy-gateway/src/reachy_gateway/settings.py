@@ -16,7 +16,7 @@ class GatewaySettings(Settings):
     """The address to listen on; ``*`` is all."""
     up_port: int = Field(default=5555, ge=0, le=65535)
     down_port: int = Field(default=5556, ge=0, le=65535)
-    max_robots: int = Field(default=20, ge=1, le=1000)
+    max_robots: int = Field(default=50, ge=1, le=1000)
     """How many robots are served at a time; the next is refused in words."""
 
     robot_messages_per_s: int = Field(default=200, ge=100, le=2000)

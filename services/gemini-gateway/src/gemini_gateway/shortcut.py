@@ -1,0 +1,106 @@
+"""Audio past the SDK's layers: the two messages of Live that come fifty times a second, written and read by hand.
+
+google-genai validates and converts every message several times over, which is most of what a robot costs a gateway. Only
+messages that hold audio and nothing else are taken here; whatever else there is goes through the SDK, and so does audio when
+the SDK keeps its socket elsewhere, or ``GATEWAY_SHORTCUT`` is off.
+"""
+
+import binascii
+import re
+from typing import Any, Final, Protocol
+
+from pydantic_core import from_json
+
+from reachy_gateway.voice import HEARS_HZ, Audio
+
+URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+HEAD: Final = b'{"realtime_input": {"audio": {"data": "'
+TAIL: Final = b'", "mime_type": "audio/pcm;rate=%d"}}}' % HEARS_HZ
+DEFAULT_REPLY_HZ: Final = 24000
+REPLY_HZ: Final = range(8000, 48001)
+"""Rates that are believed."""
+
+
+def mic_message(pcm: bytes) -> bytes:
+    """The message that google-genai makes of PCM16 mono at 16 kHz, to the letter."""
+    return HEAD + binascii.b2a_base64(pcm, newline=False).translate(URL_SAFE) + TAIL
+
+
+def reply_hz(mime_type: str) -> int | None:
+    """The sample rate that a MIME type of audio names; None if it is no PCM."""
+    if not mime_type.startswith("audio/pcm"):
+        return None
+    rate = re.search(r"rate=(\d+)", mime_type)
+    return int(rate[1]) if rate else DEFAULT_REPLY_HZ
+
+
+def audio_of(raw: bytes) -> list[Audio] | None:
+    """The audio of a message that holds nothing else; None for every other message, whatever it is."""
+    if b'"inlineData"' not in raw:
+        return None
+    try:
+        match from_json(raw):
+            case {"serverContent": {"modelTurn": {"parts": [*parts], **of_turn}, **of_content}, **of_message} if parts and not (
+                of_content or of_message or of_turn.keys() - {"role"}
+            ):
+                return [_piece(part) for part in parts]
+    except ValueError:
+        pass
+    return None
+
+
+def _piece(part: Any) -> Audio:
+    """A part's audio.
+
+    Raises:
+        ValueError: If it is anything else, or more.
+    """
+    match part:
+        case {"inlineData": {"mimeType": str(mime_type), "data": str(data), **of_data}, **of_part} if not (of_data or of_part):
+            rate_hz = reply_hz(mime_type)
+            if rate_hz is not None and rate_hz in REPLY_HZ and data:
+                return Audio(binascii.a2b_base64(data.encode().translate(STANDARD)), rate_hz)
+    raise ValueError("not audio alone")
+
+
+class Socket(Protocol):
+    """The SDK's."""
+
+    async def send(self, message: str | bytes, *, text: bool | None = None) -> None:
+        """Send a message, bytes as text if so told."""
+
+    async def recv(self, *, decode: bool | None = None) -> str | bytes:
+        """The next message."""
+
+
+class Shortcut:
+    """Stands in for the socket of an SDK's session: audio is read here first, and what else comes is kept for the SDK."""
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+        self._kept: str | bytes | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
+
+    async def send_audio(self, pcm: bytes) -> None:
+        """Send PCM16 mono at 16 kHz; raises what the socket raises."""
+        await self._socket.send(mic_message(pcm), text=True)
+
+    async def audio(self) -> list[Audio]:
+        """The audio of the next message; none if it holds anything else, which is then the SDK's to read.
+
+        Raises:
+            websockets.exceptions.ConnectionClosed: When the connection is lost; so will the SDK's next read.
+        """
+        raw = await self._socket.recv(decode=False)
+        pieces = audio_of(raw) if isinstance(raw, bytes) else None
+        if pieces is None:
+            self._kept = raw
+        return pieces or []
+
+    async def recv(self, *, decode: bool | None = None) -> str | bytes:
+        """For the SDK: the message that was kept, or the next one."""
+        kept, self._kept = self._kept, None
+        return kept if kept is not None else await self._socket.recv(decode=decode)
