@@ -10,7 +10,7 @@ SHORT_CAP_S: Final = 0.8
 SHORT_S: Final = 30.0
 LONG_CAP_S: Final = 30.0
 """From then on the cap doubles every 30 s, up to this."""
-RELEASE_PER_S: Final = 40.0
+RELEASE_PER_S: Final = 60.0
 """How many robots dial per second once the server answers."""
 DIAL_S: Final = 5.0
 """How long a dial may take at most, setup included."""
