@@ -31,7 +31,7 @@ from robot_io.runner import Runner
 CHUNKS = 1500
 TURNS = 60
 BURST_MS = 8000
-PORTS = (47555, 47556)
+PORTS = (27555, 27556)
 BUSY_MAX = 0.8
 """A run whose load generator used more of its core than this is void."""
 FLOOR_P99_MS = 10.0

@@ -438,7 +438,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("robots", type=int)
     parser.add_argument("seconds", type=float)
-    parser.add_argument("--ports", type=int, nargs=3, default=(47555, 47556, 47557))
+    parser.add_argument("--ports", type=int, nargs=3, default=(27555, 27556, 27557))
     parser.add_argument("--no-robots", action="store_true")
     args = parser.parse_args(argv)
     bench = Bench(args.directory, args.robots, tuple(args.ports))
