@@ -24,7 +24,7 @@ async def late_fault(*_args):
 
 
 def at_the_start():
-    def raises(*_):
+    def raises(*_, **__):
         raise RuntimeError(f"on purpose: {os.environ['GEMINI_API_KEY']}")
 
     Live.__init__ = raises

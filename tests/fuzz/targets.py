@@ -18,7 +18,7 @@ from google.genai.live import AsyncSession
 from websockets.frames import Close
 
 from gemini_gateway import personas
-from gemini_gateway.events import LiveError
+from gemini_gateway.events import LiveError, ServerEvent
 from gemini_gateway.live import Connection
 from gemini_gateway.session import Emit, Limits, Session
 from gemini_gateway.settings import GeminiSettings
@@ -26,6 +26,7 @@ from gemini_live_sim import wire as sim_wire
 from gemini_live_sim.setup import read_setup
 from reachy_gateway.conversation import Conversation
 from reachy_gateway.peer import Peer, Verdict
+from reachy_gateway.voice import Audio
 from reachy_link.config import load
 from reachy_link.keys import Keyring, KeysError, checked_public, load_robot
 from reachy_link.messages import Activity, Hello, Mic, Played, Welcome
@@ -71,7 +72,7 @@ def link_up(data: bytes) -> None:
             case Activity(event=event) if conversation:
                 conversation.activity(event, now)
             case Played() if conversation:
-                conversation.played(message)
+                conversation.played(message, peer.clock.offset_us)
         if conversation:
             conversation.tick(now)
 
@@ -172,6 +173,9 @@ class _Socket:
     def __init__(self, messages: list[bytes]) -> None:
         self._messages = messages
 
+    async def send(self, message: bytes, *, text: bool) -> None:
+        """Nothing is sent here."""
+
     async def recv(self, *, decode: bool) -> bytes:
         assert decode is False
         if self._messages:
@@ -187,24 +191,31 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
 
 
 def gemini_message(data: bytes) -> None:
-    """What Gemini sends, through the SDK's own reader and types, our translation, the session's core and the conversation."""
-    connection = Connection(AsyncSession(SimpleNamespace(vertexai=False), _Socket(data.split(MESSAGE)[:10])))
+    """What Gemini sends, through the SDK's own reader and types and past them, to the session's core and the conversation."""
+    by_sdk, by_hand = (_events(data.split(MESSAGE)[:10], shortcut=shortcut) for shortcut in (False, True))
+    assert [event for event in by_hand if isinstance(event, Audio)] == [event for event in by_sdk if isinstance(event, Audio)]
     session = Session(Limits(), 0.0, lambda: 0.5)
     session.dial(0.0)
     session.opened(0.0)
     conversation = Conversation(Hello.model_validate_json(HELLO), 1)
+    for n, event in enumerate(by_hand):
+        for out in session.server(event, n / 100):
+            if isinstance(out, Emit):
+                conversation.voice(out.event, n / 100)
+        conversation.tick(n / 100)
+
+
+def _events(messages: list[bytes], *, shortcut: bool) -> list[ServerEvent]:
+    connection = Connection(AsyncSession(SimpleNamespace(vertexai=False), _Socket(messages)), shortcut=shortcut)
+    events: list[ServerEvent] = []
 
     async def receive() -> None:
-        now = 0.0
         with contextlib.suppress(LiveError):
             async for event in connection.receive():
-                now += 0.01
-                for out in session.server(event, now):
-                    if isinstance(out, Emit):
-                        conversation.voice(out.event, now)
-                conversation.tick(now)
+                events.append(event)  # noqa: PERF401 - it ends with an error
 
     run(receive())
+    return events
 
 
 HELLO = (
