@@ -63,6 +63,7 @@ class Cut:
 
     def __init__(self, port, limit):
         self._port, self._limit, self.passed = port, limit, 0
+        self._serving = set()
 
     async def __aenter__(self):
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -71,8 +72,13 @@ class Cut:
 
     async def __aexit__(self, *_):
         self._server.close()
+        for task in self._serving:
+            task.cancel()
+        if self._serving:
+            await asyncio.wait(self._serving)
 
     async def _serve(self, reader, writer):
+        self._serving.add(asyncio.current_task())
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._port)
 
         async def back():
@@ -90,8 +96,10 @@ class Cut:
             pass
         finally:
             task.cancel()
-            up_writer.close()
-            writer.close()
+            for each in (up_writer, writer):
+                each.close()
+                with suppress(OSError):
+                    await each.wait_closed()
 
 
 class TestAMessageThatDoesNotEnd:

@@ -109,6 +109,8 @@ class TestAClientWithoutCurve:
             writer.write(client.message(*hello("reachy-1")))
         await gateway.until(until, 8)
         writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
     async def test_is_believed_if_curve_is_not_enforced(self, gateway, made):
         async with gateway("curve") as open_gateway:

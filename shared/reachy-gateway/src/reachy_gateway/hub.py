@@ -185,7 +185,8 @@ class Robot:
                     log.info("%s: %s", self.peer.robot, words)
                 case TurnOver(times):
                     self.peer.numbers.turn(times)
-                    log.info("%s: %s", self.peer.robot, times.line())
+                    if self._lines.take(1, now):
+                        log.info("%s: %s", self.peer.robot, times.line())
 
     def _tell(self, tell: Tell, now: float) -> None:
         if self._conversation:
