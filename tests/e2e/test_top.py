@@ -77,7 +77,7 @@ async def test_the_table_shows_the_robots_of_a_gateway(tmp_path):
     assert (status, err) == (0, "")
     first, empty, heads, line = out.splitlines()
     assert first.startswith("gemini-gateway ")
-    assert "1 robots connected, 2 admitted, at most 20; $" in first
+    assert "1 robots connected, 2 admitted, at most 50; $" in first
     assert empty == ""
     assert heads.split()[0] == "robot"
     cells = line.split()

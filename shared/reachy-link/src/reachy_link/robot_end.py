@@ -121,8 +121,9 @@ class RobotEnd:
                 key = self._identity.gateway_public.decode()
                 return Trouble(
                     "gateway-key",
-                    f"{endpoint} hung up during the handshake: either it is not ready, or its public key is not {key}; "
-                    "compare with the gateway's self.pub, and mend with: reachy-keys trust KEY",
+                    f"{endpoint} hung up during the handshake: it is not ready, or its public key is not {key} (compare with "
+                    "the gateway's self.pub, and mend with: reachy-keys trust KEY), or it is no gateway of Reachy Link: "
+                    "check ROBOT_GATEWAY",
                 )
             case zmq.EVENT_CONNECT_RETRIED:
                 return Trouble("unreachable", f"nobody listens at {endpoint}: is the gateway running, and is this its address?")
