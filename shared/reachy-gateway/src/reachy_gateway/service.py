@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import zmq
 
+from reachy_gateway import heap
 from reachy_gateway.hub import Hub, MakeVoice
 from reachy_gateway.metrics import Metrics, Source
 from reachy_gateway.settings import GatewaySettings
@@ -74,6 +75,7 @@ def main(
             if companion:
                 companion.cancel()
 
+    heap.keep_flat()
     sys.setswitchinterval(SWITCH_S)
     return run_loop(run())
 

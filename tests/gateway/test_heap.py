@@ -1,0 +1,42 @@
+"""Memory that was used once goes back to the system."""
+
+import subprocess
+import sys
+
+import pytest
+
+LARGE_MIB = 64
+PROGRAM = f"""
+import resource
+import sys
+from pathlib import Path
+from reachy_gateway import heap
+
+def rss_mib():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+if sys.argv[1] == "flat":
+    assert heap.keep_flat()
+before = rss_mib()
+first = b"x" * (8 << 20)
+del first  # glibc takes it for the size of things to come
+large, small = [], []
+for _ in range({LARGE_MIB}):
+    large.append(b"x" * (1 << 20))
+    small.append(b"x" * 50_000)  # what stays keeps the heap from shrinking
+large.clear()
+print(rss_mib() - before)
+"""
+
+
+def kept_mib(how: str) -> float:
+    """How much a process has more after it let go of 64 MiB."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True, timeout=60)
+    return float(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's heap")
+def test_large_blocks_go_back_to_the_system() -> None:
+    """And without the setting they do not: then this module could go."""
+    assert kept_mib("flat") < LARGE_MIB / 8
+    assert kept_mib("as it is") > LARGE_MIB / 2
