@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reachy_link import keys
+from reachy_link.health import ask
 
 HERE: Final = Path(__file__).parent
 ROBOTS: Final = (1, 10, 20, 40, 60, 100)
@@ -29,6 +30,7 @@ KEPT: Final = 0.995
 """What counts as nothing lost: chunks under way when the measurement begins and ends are counted at one end only."""
 SECONDS: Final = 6.0
 PORTS: Final = (27555, 27556, 27557)
+HEALTH_PORT: Final = 27558
 BUSY_MAX: Final = 0.8
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
@@ -109,6 +111,7 @@ def gateway_environment(work: Path, port: int) -> dict[str, str]:
     settings = {
         "REACHY_KEYS_DIR": work / "gateway",
         "REACHY_LOG_LEVEL": "WARNING",
+        "REACHY_HEALTH_PORT": HEALTH_PORT,
         "GATEWAY_HOST": "127.0.0.1",
         "GATEWAY_UP_PORT": PORTS[0],
         "GATEWAY_DOWN_PORT": PORTS[1],
@@ -142,6 +145,9 @@ async def run(work: Path, what: str, robots: int, seconds: float = SECONDS) -> R
             cpu = (cpu_s(process.pid) - before_s) / (loop.time() - since)
             memory = memory_mb(process.pid)
             result = await told(generator)
+            if not is_floor and result["up_heard"] < KEPT * result["up_sent"]:
+                _, counts = await asyncio.to_thread(ask, HEALTH_PORT)
+                print(f"the gateway's counts of this run, which lost something: {counts}", file=sys.stderr)
         finally:
             process.terminate()
             await process.wait()

@@ -5,8 +5,8 @@
 is not what is measured. One monotonic clock stamps both ends.
 
 A robot's microphone gives 20 ms every 20 ms; a chunk holds the time when it was sent in its first samples. The server sends
-4 s of speech in every 8 s, in messages of 40 ms, in real time, and every second turn is cut in its middle; the robots take
-turns, so that half of them hear something at any time.
+4 s of speech in every 8 s, in messages of 40 ms, in real time, and every second turn is cut in its middle, of half the robots
+the first; the robots take turns, so that half of them hear something at any time.
 """
 
 import argparse
@@ -366,7 +366,8 @@ class Bench:
         warm = began + WARM_UP_S
         await asyncio.sleep(1.0)
         servers = sorted(self.servers, key=lambda server: server.robot.number if server.robot else 0)
-        plans = [Plan(server, loop.time() + CYCLE_S * n / len(servers)) for n, server in enumerate(servers)]
+        began = loop.time()
+        plans = [Plan(server, began + CYCLE_S * n / len(servers), n) for n, server in enumerate(servers)]
         ticker = asyncio.create_task(self._tick(plans))
         await asyncio.sleep(warm - loop.time())
         cpu, since = time.process_time(), loop.time()
@@ -403,8 +404,9 @@ class Bench:
 class Plan:
     """When a server says what: speech for 4 s, silence for 4 s; every second turn is cut in its middle."""
 
-    def __init__(self, server: Server, due: float) -> None:
+    def __init__(self, server: Server, due: float, number: int) -> None:
         self._server = server
+        self._number = number
         self._steps = round(SPEECH_S / MESSAGE_S)
         self._turn = 0
         self._n = 0
@@ -412,7 +414,7 @@ class Plan:
 
     def step(self, bench: Bench) -> None:
         """Do what is due."""
-        cut = self._turn % 2 == 1
+        cut = (self._turn + self._number) % 2 == 1
         if cut and self._n == self._steps // 2:
             self._server.interrupt()
             self._next(CYCLE_S - SPEECH_S / 2)

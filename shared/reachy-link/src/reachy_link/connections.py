@@ -47,6 +47,9 @@ class _Connection:
     since: float
     first_audit: float | None = None
     received: int = 0
+    unjudged: int = 0
+    """Bytes that came before the last audit. They are judged at the next: what they complete may have waited behind the audit,
+    as it does when the event loop was held up, and its sender is honest."""
     messages: int = 0
     seen: int = 0
 
@@ -126,11 +129,14 @@ class Connections:
             news, connection.received = received - connection.received, received
             words = ""
             if connection.messages != connection.seen:
-                connection.seen = connection.messages
+                connection.seen, pending = connection.messages, 0
                 connection.stuck = TokenBucket(self._stuck)
                 connection.stuck.take(0, now)
-            elif not connection.stuck.take(news, now):
-                words = "sends a message that does not end"
+            elif connection.stuck.take(connection.unjudged, now):
+                pending = news
+            else:
+                words, pending = "sends a message that does not end", 0
+            connection.unjudged = pending
             if not connection.flow.take(news, now):
                 words = f"sends more than {self._flow.per_s:.0f} bytes/s"
             if connection.first_audit is None:
