@@ -3,7 +3,7 @@
 # make sessions of these, only the session manager through every failure, in real time: five minutes
 # make attacks  what strangers and hostile robots do to a running gateway: minutes
 # make check    format, lint and types
-# make bench    latency, how many robots a core carries, and gateways that die: a quarter of an hour
+# make bench    latency, how many robots a core carries, and gateways that die: twelve minutes
 # make storm    of these, only gateways that die: how long until every robot talks again
 # make soak     ten minutes of random faults: nothing grows, everybody talks; ARGS="--minutes 60" for longer
 # make hostile  a million malformed messages, and what a robot that talks notices of it: ten minutes
