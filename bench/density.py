@@ -146,7 +146,8 @@ async def run(work: Path, what: str, robots: int, seconds: float = SECONDS) -> R
             memory = memory_mb(process.pid)
             result = await told(generator)
             if not is_floor and result["up_heard"] < KEPT * result["up_sent"]:
-                _, counts = await asyncio.to_thread(ask, HEALTH_PORT)
+                is_well, page = await asyncio.to_thread(ask, HEALTH_PORT)
+                counts = json.loads(page)["counts"] if is_well else page
                 print(f"the gateway's counts of this run, which lost something: {counts}", file=sys.stderr)
         finally:
             process.terminate()
