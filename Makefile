@@ -37,15 +37,15 @@ check: $(VENV)/ready
 	$(BIN)/mypy $(SOURCES) tools bench
 
 bench: $(VENV)/ready
-	$(BIN)/python bench/latency.py
+	$(BIN)/python bench/latency.py --out out/bench
 	$(BIN)/python bench/density.py --out out/bench
-	$(BIN)/python bench/storm.py
+	$(BIN)/python bench/storm.py --out out/bench
 
 storm: $(VENV)/ready
 	$(BIN)/python bench/storm.py $(ARGS)
 
 soak: $(VENV)/ready
-	$(BIN)/python bench/soak.py $(ARGS)
+	$(BIN)/python bench/soak.py --out out/bench $(ARGS)
 
 hostile: $(VENV)/ready
 	$(BIN)/python bench/hostile.py

@@ -7,20 +7,29 @@ import argparse
 import asyncio
 import json
 import math
-import os
-import platform
 import statistics
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from reachy_link import keys
 from reachy_link.health import ask
+from stand import (
+    BUSY_MAX,
+    GATEWAY_CORE,
+    LOAD_CORE,
+    Gateway,
+    cpu_s,
+    keep,
+    machine,
+    make_keys,
+    memory_bytes,
+    percentile,
+    pinned,
+)
 
 HERE: Final = Path(__file__).parent
 ROBOTS: Final = (1, 10, 20, 40, 60, 100)
@@ -29,11 +38,7 @@ P99_MS: Final = 50.0
 KEPT: Final = 0.995
 """What counts as nothing lost: chunks under way when the measurement begins and ends are counted at one end only."""
 SECONDS: Final = 6.0
-PORTS: Final = (27555, 27556, 27557)
-HEALTH_PORT: Final = 27558
-BUSY_MAX: Final = 0.8
-TICKS: Final = os.sysconf("SC_CLK_TCK")
-PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+PORT: Final = 27555
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,7 @@ class Run:
 
     def ms(self, way: str, percent: float) -> float:
         """A percentile of one way."""
-        ordered: list[float] = sorted(self.told[way])
-        return float(ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]) if ordered else float("nan")
+        return percentile(self.told[way], percent)
 
     @property
     def kept(self) -> float:
@@ -59,38 +63,11 @@ class Run:
         return float(self.told["up_heard"] / max(1, self.told["up_sent"]))
 
 
-def make_keys(work: Path, robots: int) -> None:
-    """Make the gateway's and the robots' keys."""
-    gateway = keys.make_pair(work / "gateway")
-    ring = keys.Keyring(work / "gateway")
-    for n in range(robots):
-        directory = work / f"robot-{n}"
-        ring.admit(f"robot-{n}", keys.make_pair(directory).public.decode())
-        keys.write(directory / keys.ROBOT_ID_NAME, f"robot-{n}")
-        keys.write(directory / keys.GATEWAY_NAME, gateway.public.decode())
-
-
-def pinned(core: int, command: Iterable[object]) -> list[str]:
-    """The command with all its threads on one core."""
-    return ["taskset", "--cpu-list", str(core), *map(str, command)]
-
-
-def cpu_s(pid: int) -> float:
-    """Processor time that a process has used, all threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def memory_mb(pid: int) -> float:
-    """A process's resident set."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 1e6
-
-
 @asynccontextmanager
 async def load(work: Path, robots: int, seconds: float, *more: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """The load generator, on the first core."""
     command = [sys.executable, HERE / "load.py", work, str(robots), str(seconds), *more]
-    process = await asyncio.create_subprocess_exec(*pinned(0, command), stdout=asyncio.subprocess.PIPE, limit=2**28)
+    process = await asyncio.create_subprocess_exec(*pinned(LOAD_CORE, command), stdout=asyncio.subprocess.PIPE, limit=2**28)
     try:
         yield process
     finally:
@@ -106,58 +83,42 @@ async def told(process: asyncio.subprocess.Process) -> dict[str, Any]:
     return dict(json.loads(line))
 
 
-def gateway_environment(work: Path, port: int) -> dict[str, str]:
-    """What the gateway is told."""
-    settings = {
-        "REACHY_KEYS_DIR": work / "gateway",
-        "REACHY_LOG_LEVEL": "WARNING",
-        "REACHY_HEALTH_PORT": HEALTH_PORT,
-        "GATEWAY_HOST": "127.0.0.1",
-        "GATEWAY_UP_PORT": PORTS[0],
-        "GATEWAY_DOWN_PORT": PORTS[1],
-        "GATEWAY_MAX_ROBOTS": 500,
-        "GATEWAY_SIM_URL": f"https://127.0.0.1:{port}",
-        "GATEWAY_SIM_ROOT": work / "tls" / "root.pem",
-        "GATEWAY_LEDGER": work / "ledger.sqlite",
-    }
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("GEMINI", "GOOGLE", "GATEWAY"))}
-    return clean | {name: str(value) for name, value in settings.items()}
+@asynccontextmanager
+async def floor(what: str, url: str, root: Path, robots: int) -> AsyncIterator[int]:
+    """A floor's process, by its number."""
+    process = await asyncio.create_subprocess_exec(
+        *pinned(GATEWAY_CORE, [sys.executable, HERE / "floors.py", what, url, root, robots])
+    )
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 async def run(work: Path, what: str, robots: int, seconds: float = SECONDS) -> Run:
     """The gateway, or a floor, under so many robots."""
-    is_floor = what != "gateway"
-    async with load(work, robots, seconds, *(["--no-robots"] if is_floor else [])) as generator:
-        port = (await told(generator))["port"]
-        root = work / "tls" / "root.pem"
-        if is_floor:
-            command: list[object] = [sys.executable, HERE / "floors.py", what, f"https://127.0.0.1:{port}", root, str(robots)]
-            environment = dict(os.environ)
+    dials = ["--dial", str(PORT)] if what == "gateway" else []
+    async with AsyncExitStack() as stack:
+        generator = await stack.enter_async_context(load(work, robots, seconds, *dials))
+        url, root = f"https://127.0.0.1:{(await told(generator))['port']}", work / "tls" / "root.pem"
+        gateway = Gateway(work, url, root, PORT)
+        if what == "gateway":
+            pid = (await stack.enter_async_context(gateway)).pid
         else:
-            command = [Path(sys.executable).parent / "gemini-gateway"]
-            environment = gateway_environment(work, port)
-        process = await asyncio.create_subprocess_exec(*pinned(last_core(), command), env=environment)
-        try:
-            await told(generator)  # it measures from now on
-            before_s, loop = cpu_s(process.pid), asyncio.get_running_loop()
-            since = loop.time()
-            await asyncio.sleep(seconds - 0.5)
-            cpu = (cpu_s(process.pid) - before_s) / (loop.time() - since)
-            memory = memory_mb(process.pid)
-            result = await told(generator)
-            if not is_floor and result["up_heard"] < KEPT * result["up_sent"]:
-                is_well, page = await asyncio.to_thread(ask, HEALTH_PORT)
-                counts = json.loads(page)["counts"] if is_well else page
-                print(f"the gateway's counts of this run, which lost something: {counts}", file=sys.stderr)
-        finally:
-            process.terminate()
-            await process.wait()
-    return Run(what, robots, result, cpu, memory)
-
-
-def last_core() -> int:
-    """The core that is measured."""
-    return (os.cpu_count() or 1) - 1
+            pid = await stack.enter_async_context(floor(what, url, root, robots))
+        await told(generator)  # it measures from now on
+        before_s, loop = cpu_s(pid), asyncio.get_running_loop()
+        since = loop.time()
+        await asyncio.sleep(seconds - 0.5)
+        cpu = (cpu_s(pid) - before_s) / (loop.time() - since)
+        memory_mb = memory_bytes(pid) / 1e6
+        result = await told(generator)
+        if what == "gateway" and result["up_heard"] < KEPT * result["up_sent"]:
+            is_well, page = await asyncio.to_thread(ask, gateway.health_port)
+            counts = json.loads(page)["counts"] if is_well else page
+            print(f"the gateway's counts of this run, which lost something: {counts}", file=sys.stderr)
+    return Run(what, robots, result, cpu, memory_mb)
 
 
 @dataclass(frozen=True)
@@ -221,22 +182,6 @@ NUMBERS: Final[dict[str, Callable[[Run], float]]] = {
 HEADER: Final = "| what | robots | " + " | ".join(NUMBERS) + " | held |\n" + "|---" * (len(NUMBERS) + 3) + "|"
 
 
-def machine() -> dict[str, str]:
-    """What it was measured on."""
-    cpu = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    versions = {name: version(name) for name in ("pyzmq", "google-genai", "websockets", "uvloop", "pydantic", "numpy", "soxr")}
-    load = " ".join(f"{part:.2f}" for part in os.getloadavg())
-    about = {"cpu": cpu, "cores": str(os.cpu_count()), "kernel": platform.release(), "python": platform.python_version()}
-    return about | {"load before": load} | versions
-
-
 def plot(rows: list[Row], path: Path) -> None:
     """How cost and latency grow with robots, as a PNG."""
     import matplotlib as mpl  # noqa: PLC0415 - only here
@@ -284,11 +229,8 @@ async def main(argv: list[str]) -> int:
         cost, memory = (ours[-1].middle(NUMBERS[name]) - ours[0].middle(NUMBERS[name]) for name in ("CPU %", "MB"))
         print(f"\nEach further robot: {cost / more:.2f} % of a core, {memory / more:.2f} MB.")
     print("\n" + ", ".join(f"{name} {value}" for name, value in about.items()))
+    keep(args.out, "density", about, [row.told() for row in rows])
     if args.out:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "density.json").write_text(
-            json.dumps({"machine": about, "rows": [row.told() for row in rows]}, indent=1) + "\n"
-        )
         plot(rows, args.out / "density.png")
     small = [row for row in rows if row.runs[0].what == "sdk" and row.runs[0].robots <= FLOOR_ROBOTS[0]]
     if any(row.verdict != "yes" for row in small):

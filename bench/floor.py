@@ -1,11 +1,12 @@
 """A bare google-genai loop: what any gateway on the real SDK has to pay. Called by latency.py.
 
-``floor.py URL ROOT CHUNKS``: sends numbered chunks of 20 ms in real time and prints when, and when turns and interruptions
-were received.
+``floor.py URL ROOT CHUNKS``: sends numbered chunks of 20 ms in real time; prints, as JSON, when it did, and when turns and
+interruptions were received, in s.
 """
 
 import asyncio
 import contextlib
+import json
 import ssl
 import sys
 import time
@@ -22,22 +23,21 @@ async def main(url: str, root: str, chunks: int) -> None:
     options = types.HttpOptions(base_url=url, api_version="v1beta", async_client_args={"ssl": trust, "compression": None})
     client = genai.Client(api_key="floor", vertexai=False, http_options=options)
     config = types.LiveConnectConfig(response_modalities=[types.Modality.AUDIO])
-    told: list[tuple[str, int, int]] = []
+    told: dict[str, list[float]] = {"said": [], "turn": [], "cut": []}
     async with client.aio.live.connect(model="gemini-3.8-live", config=config) as session:
         receiver = asyncio.create_task(receive(session, told))
         due = time.monotonic()
         for number in range(1, chunks + 1):
             due += 0.02
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            told.append(("said", number, time.monotonic_ns()))
+            told["said"].append(time.monotonic())
             pcm = np.full(320, number, "<i2").tobytes()
             await session.send_realtime_input(audio=types.Blob(data=pcm, mime_type="audio/pcm;rate=16000"))
         receiver.cancel()
-    for kind, number, at in told:
-        print(kind, number, at)
+    print(json.dumps(told))
 
 
-async def receive(session: "genai.live.AsyncSession", told: list[tuple[str, int, int]]) -> None:
+async def receive(session: "genai.live.AsyncSession", told: dict[str, list[float]]) -> None:
     """Note the first audio of each turn, and interruptions."""
     first = True
     with contextlib.suppress(errors.APIError):
@@ -47,10 +47,10 @@ async def receive(session: "genai.live.AsyncSession", told: list[tuple[str, int,
                 if content is None:
                     continue
                 if content.interrupted:
-                    told.append(("cut", 0, time.monotonic_ns()))
+                    told["cut"].append(time.monotonic())
                 if content.model_turn and first:
                     first = False
-                    told.append(("turn", 0, time.monotonic_ns()))
+                    told["turn"].append(time.monotonic())
                 if content.turn_complete:
                     first = True
 

@@ -4,211 +4,216 @@ The gateway is a process of its own, with all its threads pinned to one core; ro
 another core, so that one monotonic clock stamps both ends. ``python bench/latency.py``; bench/README.md has the method.
 """
 
+import argparse
 import asyncio
+import json
 import os
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gemini_live_sim import Behaviour, GeminiLiveSim, SimSession, SimSettings, serve
-from reachy_link import keys
-from reachy_link.address import Address
-from reachy_link.pcm import Format, Samples
-from robot_io.core import Profile
-from robot_io.device import Device, Moment
-from robot_io.runner import Runner
+from reachy_link.pcm import Samples
+from stand import (
+    BUSY_MAX,
+    GATEWAY_CORE,
+    LOAD_CORE,
+    Gateway,
+    Light,
+    Numbered,
+    Timing,
+    chunk_numbers,
+    keep,
+    machine,
+    make_keys,
+    pinned,
+    robots,
+    table,
+    until,
+)
 
-CHUNKS = 1500
-TURNS = 60
+PORT = 27555
+WARM_UP = 100
+"""Chunks that are not measured."""
 BURST_MS = 8000
-PORTS = (27555, 27556)
-BUSY_MAX = 0.8
-"""A run whose load generator used more of its core than this is void."""
+OTHERS = 9
+CUT_MS = {"p99": 20.0}
 FLOOR_P99_MS = 10.0
 """A run whose floor, the bare SDK, was slower than this at p99 says more of the machine than of us, and is void."""
 
 
-class Probe:
-    """A device that stamps: each mic chunk holds its own number, each chunk for the speaker is noted when it is handed over."""
+class Probe(Numbered):
+    """A device that stamps what it is handed, too."""
 
-    lead_ms = 40
-    mic = Format(rate_hz=16000, channels=2)
-    speaker = Format(rate_hz=16000, channels=2)
-
-    def __init__(self, *, talks: bool) -> None:
-        self.talks = talks
-        self.said_ns: dict[int, int] = {}
-        self.played_ns: list[int] = []
-        self.hushed_ns: list[int] = []
-        self.ready = asyncio.Event()
-        self._until = 0.0
-
-    async def open(self) -> None:
-        """Nothing to open."""
-
-    async def record(self) -> AsyncIterator[Samples]:
-        """A chunk every 20 ms, on time or at once."""
-        due, number = time.monotonic(), 0
-        while True:
-            due += 0.02
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            number += 1
-            level = number if self.talks else 0
-            self.said_ns[number] = time.monotonic_ns()
-            yield np.full((320, 2), level / 32768, np.float32)
+    def __init__(self) -> None:
+        super().__init__()
+        self.played_s: list[float] = []
+        self.hushed_s: list[float] = []
 
     def play(self, samples: Samples) -> None:
         """Note when samples leave playout."""
-        now = time.monotonic()
-        self.played_ns.append(time.monotonic_ns())
-        self._until = max(self._until, now) + len(samples) / 16000
-
-    def queued_ms(self) -> float:
-        """What a sound card would have yet to play."""
-        return max(0.0, self._until - time.monotonic()) * 1000
+        self.played_s.append(time.monotonic())
+        super().play(samples)
 
     def hush(self) -> None:
         """Note when the old turn ends."""
-        self.hushed_ns.append(time.monotonic_ns())
-        self._until = 0.0
-
-    def notice(self, moment: Moment) -> None:
-        """Be told when the link stands."""
-        if moment is Moment.READY:
-            self.ready.set()
-
-    async def close(self) -> None:
-        """Nothing to close."""
+        self.hushed_s.append(time.monotonic())
+        super().hush()
 
 
 @dataclass
 class Stamps:
-    """When things were on Gemini's socket, by session number."""
+    """When things were on Gemini's socket, in s, by session number."""
 
-    heard: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    """(chunk number, ns)"""
-    sent: dict[int, list[int]] = field(default_factory=dict)
+    heard: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
+    """Chunk number and time."""
+    sent: dict[int, list[float]] = field(default_factory=dict)
     """First audio of each turn."""
-    cut: dict[int, list[int]] = field(default_factory=dict)
+    cut: dict[int, list[float]] = field(default_factory=dict)
 
     def note(self, session: SimSession, name: str, at_ns: int, detail: Any) -> None:
         """The simulator's event hook."""
+        at_s = at_ns / 1e9
         if name == "audio_in":
-            samples = np.frombuffer(detail, "<i2")
-            for start in range(0, len(samples), 320):
-                self.heard.setdefault(session.number, []).append((int(samples[start]), at_ns))
+            self.heard.setdefault(session.number, []).extend((number, at_s) for number in chunk_numbers(detail))
         elif name == "audio_out" and detail.first:
-            self.sent.setdefault(session.number, []).append(at_ns)
+            self.sent.setdefault(session.number, []).append(at_s)
         elif name == "interrupted":
-            self.cut.setdefault(session.number, []).append(at_ns)
+            self.cut.setdefault(session.number, []).append(at_s)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One measurement, in ms."""
+class Latency:
+    """A run.
 
-    name: str
-    ms: list[float]
-    budget: tuple[float | None, float | None] = (None, None)
+    Args:
+        work: Holds the keys of 1 + ``OTHERS`` robots.
+        chunks: How many of the microphone are measured.
+        turns: How many of each kind are measured.
+    """
 
-    @property
-    def p99(self) -> float:
-        """The value that 99 % stay below."""
-        ordered = sorted(self.ms)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    def __init__(self, sim: GeminiLiveSim, stamps: Stamps, work: Path, chunks: int, turns: int) -> None:
+        self._sim = sim
+        self._stamps = stamps
+        self._work = work
+        self._chunks = chunks
+        self._turns = turns
 
-    def markdown(self) -> str:
-        """The row: n, p50, p99, max, and what was allowed."""
-        ordered = sorted(self.ms)
-        p50, p99 = statistics.median(ordered), self.p99
-        allowed = " / ".join("-" if limit is None else f"{limit:g}" for limit in self.budget)
-        held = all(limit is None or value <= limit for value, limit in zip((p50, p99), self.budget, strict=True))
-        verdict = "" if self.budget == (None, None) else ("yes" if held else "**no**")
-        return f"| {self.name} | {len(ordered)} | {p50:.1f} | {p99:.1f} | {ordered[-1]:.1f} | {allowed} | {verdict} |"
+    async def run(self) -> tuple[list[Timing], list[Timing]]:
+        """The floor's timings, and the gateway's, in ms."""
+        floor = await self._floor()
+        probe = Probe()
+        async with Gateway(self._work, self._sim.url, self._sim.root_path, PORT) as gateway:
+            async with robots(self._work, [probe], gateway.address):
+                session = await self._session_of(probe)
+                mic, sound = await self._mic(session, probe), await self._first_audio(session, probe)
+                cut = await self._cut(session, probe)
+            probe = Probe()
+            async with robots(self._work, [probe, *(Light() for _ in range(OTHERS))], gateway.address):
+                session = await self._session_of(probe)
+                await until(lambda: len(self._sim.open_sessions) == 1 + OTHERS)
+                others = asyncio.create_task(bursts([it for it in self._sim.open_sessions if it is not session]))
+                cut_among_others = await self._cut(session, probe)
+                others.cancel()
+        return floor, [
+            Timing("mic chunk: robot's socket -> Gemini's socket", mic, {"p50": 2, "p99": 10}),
+            Timing("first audio: Gemini's socket -> leaves playout", sound, {"p50": 35, "p99": 60}),
+            Timing("`interrupted`: Gemini's socket -> last old sample", cut, CUT_MS),
+            Timing("the same, nine other robots receiving bursts", cut_among_others, CUT_MS),
+        ]
+
+    async def _session_of(self, probe: Probe) -> SimSession:
+        """The open session that hears this robot's numbers: the others say the same for ever."""
+
+        def found() -> list[SimSession]:
+            last = {it.number: self._stamps.heard.get(it.number, [(0, 0.0)])[-1][0] for it in self._sim.open_sessions}
+            return [it for it in self._sim.open_sessions if WARM_UP // 2 < last[it.number] <= len(probe.said_s)]
+
+        await until(found)
+        return found()[0]
+
+    async def _mic(self, session: SimSession, probe: Probe) -> list[float]:
+        """How long mic chunks took."""
+        heard = self._stamps.heard[session.number]
+        first = len(heard) + WARM_UP
+        await session.until(lambda _: len(heard) >= first + self._chunks, 120)
+        return [(at - probe.said_s[number - 1]) * 1000 for number, at in heard[first : first + self._chunks]]
+
+    async def _first_audio(self, session: SimSession, probe: Probe) -> list[float]:
+        """How long the first sound of a turn took."""
+        took, sent = [], self._stamps.sent.setdefault(session.number, [])
+        for _ in range(self._turns):
+            turns, before = len(sent), len(probe.played_s)
+            session.say(200)
+            await soon(more(sent, turns))
+            await soon(more(probe.played_s, before))
+            took.append((probe.played_s[before] - sent[-1]) * 1000)
+            await session.until(lambda s: s.answers[-1].complete)
+            await soon(lambda: probe.queued_ms() == 0)
+        return took
+
+    async def _cut(self, session: SimSession, probe: Probe) -> list[float]:
+        """How long old speech went on after an interruption."""
+        took = []
+        for _ in range(self._turns):
+            before, hushed = len(probe.played_s), len(probe.hushed_s)
+            session.say(BURST_MS)
+            await soon(more(probe.played_s, before + 10))
+            session.interrupt()
+            await soon(more(probe.hushed_s, hushed))
+            cut_s = self._stamps.cut[session.number][-1]
+            await session.until(lambda s: s.answers[-1].complete)
+            took.append((max(probe.hushed_s[-1], probe.played_s[-1]) - cut_s) * 1000)
+        return took
+
+    async def _floor(self) -> list[Timing]:
+        """The same three ways, with nothing but google-genai: a loop that sends, and one that receives."""
+        sim, stamps = self._sim, self._stamps
+        seconds = self._turns * 0.45 + 2.0
+        count = max(self._chunks + 2 * WARM_UP, int(seconds * 50))
+        command = [sys.executable, Path(__file__).with_name("floor.py"), sim.url, sim.root_path, count]
+        process = await asyncio.create_subprocess_exec(*pinned(GATEWAY_CORE, command), stdout=asyncio.subprocess.PIPE)
+        assert process.stdout
+        await until(lambda: sim.open_sessions)
+        session = sim.open_sessions[0]
+        for _ in range(self._turns):
+            session.say(200)
+            await asyncio.sleep(0.25)
+            session.say(BURST_MS)
+            await asyncio.sleep(0.1)
+            session.interrupt()
+            await asyncio.sleep(0.1)
+        told: dict[str, list[float]] = json.loads(await process.stdout.read())
+        await process.wait()
+        heard = [(at - told["said"][number - 1]) * 1000 for number, at in stamps.heard[session.number][WARM_UP:]]
+        return [
+            Timing("floor, bare google-genai: mic chunk -> Gemini's socket", heard),
+            Timing("floor: first audio: Gemini's socket -> our code", after(stamps.sent[session.number], told["turn"])),
+            Timing("floor: `interrupted`: Gemini's socket -> our code", after(stamps.cut[session.number], told["cut"])),
+        ]
 
 
-async def measure(sim: GeminiLiveSim, stamps: Stamps, work: Path) -> list[Row]:
-    """All rows, and the floor."""
-    rows = await floor(sim, stamps)
-    async with gateway(sim, work):
-        async with robots(work, 1) as [probe]:
-            session = sim.sessions[-1]
-            rows.append(Row("mic chunk: robot's socket -> Gemini's socket", await mic(stamps, session, probe.said_ns), (2, 10)))
-            rows.append(
-                Row("first audio: Gemini's socket -> leaves playout", await first_audio(stamps, session, probe), (35, 60))
-            )
-            rows.append(Row("`interrupted`: Gemini's socket -> last old sample", await cut(stamps, session, probe), (None, 20)))
-        async with robots(work, 10) as probes:
-            session = next(s for s in sim.open_sessions if stamps.heard.get(s.number, [(0, 0)])[-1][0])
-            talker = next(probe for probe in probes if probe.talks)
-            others = asyncio.create_task(bursts([s for s in sim.open_sessions if s is not session]))
-            name = "the same, nine other robots receiving bursts"
-            rows.append(Row(name, await cut(stamps, session, talker), (None, 20)))
-            others.cancel()
-    return rows
-
-
-async def mic(stamps: Stamps, session: SimSession, said_ns: dict[int, int]) -> list[float]:
-    """How long mic chunks took."""
-    heard = stamps.heard[session.number]
-    first = len(heard) + 100
-    await session.until(lambda _: len(heard) >= first + CHUNKS, 120)
-    return [(at - said_ns[number]) / 1e6 for number, at in heard[first : first + CHUNKS] if number in said_ns]
-
-
-async def first_audio(stamps: Stamps, session: SimSession, probe: Probe) -> list[float]:
-    """How long the first sound of a turn took."""
+def after(sent: list[float], received: list[float]) -> list[float]:
+    """From each stamp to the first one on the other side before the next, in ms."""
     took = []
-    for _ in range(TURNS):
-        turns = len(stamps.sent.get(session.number, []))
-        before = len(probe.played_ns)
-        session.say(200)
-        await settle(more(stamps.sent.setdefault(session.number, []), turns))
-        sent_ns = stamps.sent[session.number][-1]
-        await settle(more(probe.played_ns, before))
-        took.append((probe.played_ns[before] - sent_ns) / 1e6)
-        await session.until(lambda s: s.answers[-1].complete)
-        await settle(lambda: probe.queued_ms() == 0)
+    for then, following in pairwise([*sent, float("inf")]):
+        if (at := next((at for at in received if then <= at < following), None)) is not None:
+            took.append((at - then) * 1000)
     return took
 
 
-async def cut(stamps: Stamps, session: SimSession, probe: Probe) -> list[float]:
-    """How long old speech went on after an interruption."""
-    took = []
-    for _ in range(TURNS):
-        before, hushed = len(probe.played_ns), len(probe.hushed_ns)
-        session.say(BURST_MS)
-        await settle(more(probe.played_ns, before + 10))
-        session.interrupt()
-        await settle(more(probe.hushed_ns, hushed))
-        cut_ns = stamps.cut[session.number][-1]
-        await session.until(lambda s: s.answers[-1].complete)
-        took.append((max(probe.hushed_ns[-1], probe.played_ns[-1]) - cut_ns) / 1e6)
-    return took
-
-
-def more(stamps: list[int], than: int) -> Callable[[], bool]:
+def more(stamps: list[float], than: int) -> Callable[[], bool]:
     """Whether there are more stamps than so many."""
     return lambda: len(stamps) > than
 
 
-async def settle(condition: Callable[[], bool]) -> None:
-    """Wait for a condition of our own process, a look every ms."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError("nothing came")
-        await asyncio.sleep(0.001)
+async def soon(condition: Callable[[], object]) -> None:
+    """Wait for a condition, a look every ms."""
+    await until(condition, 10.0, 0.001)
 
 
 async def bursts(sessions: list[SimSession]) -> None:
@@ -221,138 +226,40 @@ async def bursts(sessions: list[SimSession]) -> None:
         await asyncio.sleep(2.0)
 
 
-async def floor(sim: GeminiLiveSim, stamps: Stamps) -> list[Row]:
-    """The same three ways, with nothing but google-genai: a loop that sends, and one that receives."""
-    process = await asyncio.create_subprocess_exec(
-        *pinned([sys.executable, str(Path(__file__).with_name("floor.py")), sim.url, str(sim.root_path), str(CHUNKS + 200)]),
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout
-    while not sim.open_sessions:
-        await asyncio.sleep(0.05)
-    session = sim.open_sessions[0]
-    for _ in range(TURNS):
-        session.say(200)
-        await asyncio.sleep(0.25)
-        session.say(BURST_MS)
-        await asyncio.sleep(0.1)
-        session.interrupt()
-        await asyncio.sleep(0.1)
-    told = [line.split() for line in (await process.stdout.read()).decode().splitlines()]
-    await process.wait()
-    said = {int(number): int(at) for kind, number, at in told if kind == "said"}
-    heard = [(at - said[number]) / 1e6 for number, at in stamps.heard[session.number][100:] if number in said]
-    sounds = [int(at) for kind, _, at in told if kind == "turn"]
-    cuts = [int(at) for kind, _, at in told if kind == "cut"]
-    return [
-        Row("floor, bare google-genai: mic chunk -> Gemini's socket", heard),
-        Row("floor: first audio: Gemini's socket -> our code", after(stamps.sent[session.number], sounds)),
-        Row("floor: `interrupted`: Gemini's socket -> our code", after(stamps.cut[session.number], cuts)),
-    ]
-
-
-def after(sent: list[int], received: list[int]) -> list[float]:
-    """From each stamp to the first one on the other side before the next, in ms."""
-    took = []
-    for then, following in pairwise([*sent, sys.maxsize]):
-        if (at := next((at for at in received if then <= at < following), None)) is not None:
-            took.append((at - then) / 1e6)
-    return took
-
-
-@asynccontextmanager
-async def gateway(sim: GeminiLiveSim, work: Path) -> AsyncIterator[None]:
-    """The real gateway process, pinned."""
-    settings = {
-        "REACHY_KEYS_DIR": work / "gateway",
-        "REACHY_LOG_LEVEL": "WARNING",
-        "GATEWAY_HOST": "127.0.0.1",
-        "GATEWAY_UP_PORT": PORTS[0],
-        "GATEWAY_DOWN_PORT": PORTS[1],
-        "GATEWAY_SIM_URL": sim.url,
-        "GATEWAY_SIM_ROOT": sim.root_path,
-        "GATEWAY_LEDGER": work / "ledger.sqlite",
-    }
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("GEMINI", "GOOGLE", "GATEWAY"))}
-    program = str(Path(sys.executable).parent / "gemini-gateway")
-    process = subprocess.Popen(pinned([program]), env=clean | {name: str(value) for name, value in settings.items()})
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@asynccontextmanager
-async def robots(work: Path, count: int) -> AsyncIterator[list[Probe]]:
-    """So many robots, connected; the first one's microphone is told apart."""
-    probes: list[Probe] = []
-    async with AsyncExitStack() as stack:
-        for n in range(count):
-            identity = keys.load_robot(work / f"robot-{n}")
-            probe = Probe(talks=n == 0)
-            probes.append(probe)
-
-            def profile(device: Device, robot: str = identity.robot) -> Profile:
-                return Profile(robot, os.urandom(8).hex(), device.mic, device.speaker, device.lead_ms, "bench")
-
-            runner = Runner(lambda probe=probe: probe, identity, Address("127.0.0.1", *PORTS), profile)  # type: ignore[misc]
-            stack.push_async_callback(cancelled(asyncio.create_task(runner.run())))
-        for probe in probes:
-            await probe.ready.wait()
-        await asyncio.sleep(1.0)
-        yield probes
-
-
-def cancelled(task: asyncio.Task[None]) -> Callable[[], Awaitable[None]]:
-    """Ends a task, when called."""
-
-    async def end() -> None:
-        task.cancel()
-        await asyncio.wait([task])
-
-    return end
-
-
-def pinned(command: list[str]) -> list[str]:
-    """The command with all its threads on the core that is measured."""
-    return ["taskset", "--cpu-list", str((os.cpu_count() or 1) - 1), *command]
-
-
-async def main() -> int:
-    """Print the table; exit status 1 if the run is void."""
+async def measure(chunks: int, turns: int) -> tuple[list[Timing], list[Timing], float]:
+    """The floor's timings, the gateway's, and the share of their core that robots and simulator used."""
     stamps = Stamps()
-    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+    with tempfile.TemporaryDirectory(prefix="latency-") as directory:
         work = Path(directory)
-        for n in range(10):
-            command: list[str | Path] = [
-                Path(sys.executable).parent / "reachy-keys",
-                "--dir",
-                work / "gateway",
-                "demo",
-                work / f"robot-{n}",
-                f"robot-{n}",
-            ]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        os.sched_setaffinity(0, {0})
-        behaviour = Behaviour(mode="tone", speed=0, thinking_ms=0, vad_threshold_dbfs=0, max_age_s=None)
+        make_keys(work, 1 + OTHERS)
         async with serve(SimSettings(), on_event=stamps.note) as sim:
-            sim.behaviour = behaviour
+            sim.behaviour = Behaviour(mode="tone", speed=0, thinking_ms=0, vad_threshold_dbfs=0, max_age_s=None)
             began, cpu = time.monotonic(), time.process_time()
-            rows = await measure(sim, stamps, work)
-            busy = (time.process_time() - cpu) / (time.monotonic() - began)
-    print("| what | n | p50 ms | p99 ms | max ms | budget p50 / p99 | held |\n|---|---|---|---|---|---|---|")
-    print("\n".join(row.markdown() for row in rows))
+            floor, ours = await Latency(sim, stamps, work, chunks, turns).run()
+            return floor, ours, (time.process_time() - cpu) / (time.monotonic() - began)
+
+
+def main() -> int:
+    """Print the table; exit status 1 if the run is void."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--chunks", type=int, default=1500)
+    parser.add_argument("--turns", type=int, default=60)
+    parser.add_argument("--out", type=Path, help="a folder for latency.json")
+    given = parser.parse_args()
+    os.sched_setaffinity(0, {LOAD_CORE})
+    about = machine()
+    floor, ours, busy = asyncio.run(measure(given.chunks, given.turns))
+    print(table([*floor, *ours], "ms", 1))
     print(f"\nThe load generator (robots and simulator) used {busy:.0%} of its core.")
+    keep(given.out, "latency", about, [timing.told() for timing in (*floor, *ours)])
     if busy > BUSY_MAX:
         print("VOID: the load generator was too busy to be believed.")
         return 1
-    if slow := [row for row in rows if row.name.startswith("floor") and row.p99 > FLOOR_P99_MS]:
-        print(f"VOID: the floor itself missed {FLOOR_P99_MS:g} ms at p99 in {len(slow)} of 3 rows: the machine was busy.")
+    if slow := sum(timing.numbers["p99"] > FLOOR_P99_MS for timing in floor):
+        print(f"VOID: the floor itself missed {FLOOR_P99_MS:g} ms at p99 in {slow} of {len(floor)} rows: the machine was busy.")
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    runnable: Coroutine[Any, Any, int] = main()
-    sys.exit(asyncio.run(runnable))
+    sys.exit(main())

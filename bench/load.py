@@ -1,6 +1,7 @@
 """The load generator of the density bench: many light robots, and a server in Gemini's place, in one process on one core.
 
-``load.py DIRECTORY ROBOTS SECONDS [--no-robots]`` prints one line of JSON with what it measured. The robots speak the real link
+``load.py DIRECTORY ROBOTS SECONDS [--dial PORT]`` prints one line of JSON with what it measured; without a gateway's first port
+there are no robots. The robots speak the real link
 (CURVE, every header), the server the real wire (TLS, WebSocket), both with as little code as will do, so that the generator
 is not what is measured. One monotonic clock stamps both ends.
 
@@ -200,15 +201,17 @@ def completing(speech: Pcm16) -> list[int]:
 class Robot:
     """A robot that moves samples and does nothing else."""
 
-    def __init__(self, number: int, identity: RobotIdentity, bench: "Bench", context: "zmq.Context[SyncSocket]") -> None:
+    def __init__(
+        self, number: int, identity: RobotIdentity, bench: "Bench", context: "zmq.Context[SyncSocket]", port: int
+    ) -> None:
         self.number = number
         self._bench = bench
         self._name = identity.robot
         self._boot = os.urandom(8).hex()
         self._up, self._down = context.socket(zmq.PUB), context.socket(zmq.SUB)
-        for socket, port in ((self._up, bench.ports[0]), (self._down, bench.ports[1])):
+        for socket, to in ((self._up, port), (self._down, port + 1)):
             set_dialer(socket, identity.keys, identity.gateway_public)
-            socket.connect(f"tcp://127.0.0.1:{port}")
+            socket.connect(f"tcp://127.0.0.1:{to}")
         self._down.subscribe(f"{self._name}/down".encode())
         self._topic = f"{self._name}/up".encode()
         self._header = b'{"v":1,"robot":"%s","boot":"%s",' % (self._name.encode(), self._boot.encode())
@@ -281,8 +284,7 @@ class Robot:
 class Bench:
     """A run."""
 
-    def __init__(self, directory: Path, robots: int, ports: tuple[int, int]) -> None:
-        self.ports = ports
+    def __init__(self, directory: Path, robots: int) -> None:
         self.servers: set[Server] = set()
         self.measured = Measured()
         self.measuring = False
@@ -327,7 +329,7 @@ class Bench:
         self.measured.cut_ms.append((time.monotonic_ns() - server.cut_ns) / 1e6)
         server.cut_ns = 0
 
-    async def run(self, seconds: float, *, dial: bool) -> None:
+    async def run(self, seconds: float, port: int | None) -> None:
         """Connect everybody, warm up, measure."""
         loop = asyncio.get_running_loop()
         tls = make_context(self._directory / "tls")
@@ -337,20 +339,20 @@ class Bench:
             self.servers.add(server)
             return server
 
-        listener = await loop.create_server(accept, "127.0.0.1", self.ports[2] if len(self.ports) > 2 else 0, ssl=tls)
+        listener = await loop.create_server(accept, "127.0.0.1", 0, ssl=tls)
         print(json.dumps({"port": listener.sockets[0].getsockname()[1]}), flush=True)
-        if dial:
-            await self._dial()
+        if port:
+            await self._dial(port)
         async with asyncio.timeout(60):
             while len(self.servers) < self._n:
                 await asyncio.sleep(0.05)
         await self._talk(seconds)
 
-    async def _dial(self) -> None:
+    async def _dial(self, port: int) -> None:
         context: zmq.Context[SyncSocket] = zmq.Context(io_threads=1)
         context.max_sockets = 4 * self._n + 50
         for n in range(self._n):
-            self.robots.append(Robot(n, load_robot(self._directory / f"robot-{n}"), self, context))
+            self.robots.append(Robot(n, load_robot(self._directory / f"robot-{n}"), self, context, port))
         async with asyncio.timeout(60):
             while not all(robot.welcomed for robot in self.robots):
                 for robot in self.robots:
@@ -440,11 +442,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("robots", type=int)
     parser.add_argument("seconds", type=float)
-    parser.add_argument("--ports", type=int, nargs=3, default=(27555, 27556, 27557))
-    parser.add_argument("--no-robots", action="store_true")
+    parser.add_argument("--dial", type=int, metavar="PORT", help="the gateway's first port")
     args = parser.parse_args(argv)
-    bench = Bench(args.directory, args.robots, tuple(args.ports))
-    uvloop.run(bench.run(args.seconds, dial=not args.no_robots))
+    bench = Bench(args.directory, args.robots)
+    uvloop.run(bench.run(args.seconds, args.dial))
 
 
 if __name__ == "__main__":

@@ -15,16 +15,14 @@ import contextlib
 import json
 import os
 import random
-import secrets
 import statistics
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -33,19 +31,17 @@ import numpy as np
 from gemini_live_sim import GeminiLiveSim, SimSession, SimSettings, actions, serve
 from reachy_link import keys
 from reachy_link.address import Address
+from reachy_link.health import ask
 from reachy_link.pcm import Samples
 from reachy_link.robot_end import RobotEnd
-from robot_io.core import Profile
-from robot_io.device import Device
-from robot_io.runner import Runner
-from storm import ONE, Gateway, Light, make_keys, until
+from stand import LOAD_CORE, Gateway, Light, keep, machine, make_keys, make_runner, memory_bytes, until
 
 SAMPLE_S: Final = 10.0
 WARM_UP: Final = 0.2
 """The share of the run that may still grow: pools, caches and the allocator fill up."""
 RSS_MIB, DESCRIPTORS, THREADS, TASKS = 6.0, 4.0, 0.0, 3.0
 """What the median of the last third may be above that of the first third after the warm-up. A fault that lasts holds a few."""
-HEALTH_PORT: Final = 27569
+PORT: Final = 27566
 RELAY_PORT: Final = 27580
 LIVES: Final[tuple[actions.Action, ...]] = (
     *(actions.Close(code=code, reason="The operation was aborted.") for code in (1000, 1007, 1008, 1011)),
@@ -89,8 +85,9 @@ class Person(Light):
 class Relay:
     """The network between one robot and the gateway: it can be cut, and frozen."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, gateway: Address) -> None:
         self.address = address
+        self.gateway = gateway
         self.open = asyncio.Event()
         self.open.set()
         self._servers: list[asyncio.Server] = []
@@ -98,11 +95,11 @@ class Relay:
 
     async def start(self) -> None:
         """Listen, on both ports."""
-        for port, to in zip(self.address[1:], ONE[1:], strict=True):
+        for port, to in zip(self.address[1:], self.gateway[1:], strict=True):
 
             async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to: int = to) -> None:
                 with contextlib.suppress(OSError):
-                    there, back = await asyncio.open_connection(ONE.host, to)
+                    there, back = await asyncio.open_connection(self.gateway.host, to)
                     await asyncio.gather(self._pass_on(reader, back), self._pass_on(there, writer))
 
             self._servers.append(await asyncio.start_server(joined, self.address.host, port))
@@ -131,12 +128,13 @@ class Relay:
 class Robot:
     """A robot that can be started again, behind a network of its own."""
 
-    def __init__(self, identity: keys.RobotIdentity, relay: Relay, draw: random.Random) -> None:
-        self.identity = identity
-        self.name = identity.robot
+    def __init__(self, work: Path, name: str, relay: Relay, draw: random.Random) -> None:
+        self.identity = keys.load_robot(work / name)
+        self.name = name
         self.relay = relay
         self.lost = 0
         """How often it was found without a welcome."""
+        self._work = work
         self._draw = draw
         self._task: asyncio.Task[None] | None = None
         self.start()
@@ -144,11 +142,7 @@ class Robot:
     def start(self) -> None:
         """Run."""
         self.person = Person(self._draw)
-
-        def profile(device: Device) -> Profile:
-            return Profile(self.name, secrets.token_hex(8), device.mic, device.speaker, device.lead_ms, "soak")
-
-        self.runner = Runner(lambda: self.person, self.identity, self.relay.address, profile)
+        self.runner = make_runner(self._work, self.name, lambda: self.person, self.relay.address)
         self._task = asyncio.create_task(self.runner.run())
 
     async def stop(self) -> None:
@@ -224,7 +218,7 @@ class Gremlin:
 
     async def _talk_rubbish(self, robot: Robot) -> None:
         """A connection with the robot's key that sends what is no message."""
-        end = RobotEnd(robot.identity, ONE, lambda _: None, lambda _: None)
+        end = RobotEnd(robot.identity, robot.relay.gateway, lambda _: None, lambda _: None)
         await asyncio.sleep(0.1)
         topic = f"{robot.name}/up".encode()
         for parts in (
@@ -275,15 +269,12 @@ class Sample:
     tasks: float
 
 
-def sample(pid: int, at_s: float) -> Sample:
+def sample(gateway: Gateway, at_s: float) -> Sample:
     """What the system, and the gateway's health, say."""
-    process = Path(f"/proc/{pid}")
-    pages = int((process / "statm").read_text().split()[1])
-    descriptors = sum(1 for _ in (process / "fd").iterdir())
-    threads = sum(1 for _ in (process / "task").iterdir())
-    with urllib.request.urlopen(f"http://127.0.0.1:{HEALTH_PORT}/healthz", timeout=2) as answer:
-        tasks = json.load(answer)["tasks"]
-    return Sample(at_s, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, descriptors, threads, tasks)
+    process = Path(f"/proc/{gateway.pid}")
+    descriptors, threads = (sum(1 for _ in (process / of).iterdir()) for of in ("fd", "task"))
+    tasks = json.loads(ask(gateway.health_port)[1])["tasks"]
+    return Sample(at_s, memory_bytes(gateway.pid) / 2**20, descriptors, threads, tasks)
 
 
 def growth(samples: list[Sample], name: str) -> float:
@@ -294,12 +285,12 @@ def growth(samples: list[Sample], name: str) -> float:
 
 
 @asynccontextmanager
-async def robots(work: Path, count: int, draw: random.Random) -> AsyncIterator[list[Robot]]:
+async def robots(work: Path, count: int, gateway: Address, draw: random.Random) -> AsyncIterator[list[Robot]]:
     """Each behind a relay."""
-    relays = [Relay(Address("127.0.0.1", RELAY_PORT + 2 * n, RELAY_PORT + 2 * n + 1)) for n in range(count)]
+    relays = [Relay(Address("127.0.0.1", port, port + 1), gateway) for port in range(RELAY_PORT, RELAY_PORT + 2 * count, 2)]
     for relay in relays:
         await relay.start()
-    made = [Robot(keys.load_robot(work / f"robot-{n}"), relay, draw) for n, relay in enumerate(relays)]
+    made = [Robot(work, f"robot-{n}", relay, draw) for n, relay in enumerate(relays)]
     try:
         yield made
     finally:
@@ -332,14 +323,10 @@ class Soak:
         settings = SimSettings(mode="tone", tone_ms=800, speed=2, max_age_s=None, record_bytes=0, keep_sessions=200)
         async with AsyncExitStack() as stack:
             sim = await stack.enter_async_context(serve(settings))
-            more = {"GATEWAY_ROBOTS_FILE": file, "REACHY_HEALTH_PORT": HEALTH_PORT}
-            gateway = Gateway(sim, work, ONE, **more)
-            await gateway.start()
-            try:
-                everybody = await stack.enter_async_context(robots(work, self._count, self._draw))
-                await self._soak(sim, gateway, everybody, keys.Keyring(work / "gateway"))
-            finally:
-                await gateway.kill()
+            made = Gateway(work, sim.url, sim.root_path, PORT, GATEWAY_ROBOTS_FILE=file)
+            gateway = await stack.enter_async_context(made)
+            everybody = await stack.enter_async_context(robots(work, self._count, gateway.address, self._draw))
+            await self._soak(sim, gateway, everybody, keys.Keyring(work / "gateway"))
 
     async def _soak(self, sim: GeminiLiveSim, gateway: Gateway, everybody: list[Robot], ring: keys.Keyring) -> None:
         *struck, bystander = everybody
@@ -349,7 +336,7 @@ class Soak:
         began, cpu = time.monotonic(), time.process_time()
         breaking = asyncio.create_task(gremlin.run())
         while (at_s := time.monotonic() - began) < self._for_s:
-            self.samples.append(await asyncio.to_thread(sample, gateway.pid, at_s))
+            self.samples.append(await asyncio.to_thread(sample, gateway, at_s))
             next_s = min(self._for_s, len(self.samples) * min(SAMPLE_S, self._for_s / 12))
             while time.monotonic() - began < next_s:
                 await asyncio.sleep(0.1)
@@ -416,10 +403,14 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--robots", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="a folder for soak.json, every sample in it")
     given = parser.parse_args()
-    os.sched_setaffinity(0, {0})
+    os.sched_setaffinity(0, {LOAD_CORE})
+    about = machine()
     run = asyncio.run(soak(given.minutes, given.robots, given.seed))
     print(f"`python bench/soak.py --minutes {given.minutes:g} --robots {given.robots} --seed {given.seed}`\n\n{run.markdown()}")
+    samples = [asdict(it) for it in run.samples]
+    keep(given.out, "soak", about, {"wrong": run.wrong, "faults": dict(run.done), "samples": samples})
     return 1 if run.wrong else 0
 
 

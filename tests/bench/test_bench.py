@@ -1,0 +1,58 @@
+"""Each bench runs whole, with small numbers: that it measures what it says it does. How fast, is the bench's own affair."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parent.parent.parent / "bench"
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def run(out: Path, name: str, *options: object) -> tuple[list[dict], "subprocess.CompletedProcess[str]"]:
+    """The result that was kept, and what was printed; a void run exits with 1, which a busy machine may well do."""
+    command = [sys.executable, BENCH / f"{name}.py", "--out", out, *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    file = out / f"{name}.json"
+    assert file.exists(), done.stderr
+    kept = json.loads(file.read_text())
+    assert kept["machine"]["python"]
+    return kept["result"], done
+
+
+def test_latency_measures_every_chunk_and_every_turn(tmp_path):
+    timings, done = run(tmp_path, "latency", "--chunks", 50, "--turns", 3)
+    assert [it["n"] for it in timings[3:]] == [50, 3, 3, 3], done.stderr
+    assert [timings[0]["n"] >= 50, timings[1]["n"], timings[2]["n"]] == [True, 6, 3]  # of the floor every burst is a turn, too
+    assert all(0 < it["min"] <= it["p50"] <= it["p99"] <= it["max"] for it in timings)
+    for it in timings:
+        assert it["what"] in done.stdout
+
+
+def test_density_hears_every_robot_beside_its_floors(tmp_path):
+    rows, done = run(tmp_path, "density", "--robots", 20, "--runs", 1, "--seconds", 2)
+    assert [(row["what"], row["robots"]) for row in rows] == [("sdk", 20), ("raw", 20), ("gateway", 20)]
+    for row in rows:
+        assert row["lost %"][0] < 0.5, done.stdout + done.stderr
+        assert row["CPU %"][0] > 0
+        assert row["MB"][0] > 10
+        assert row["up p50 ms"][0] > 0
+    assert rows[2]["down p50 ms"][0] > 0
+    assert rows[2]["cut p99 ms"][0] > 0, "nobody was interrupted"
+    assert (tmp_path / "density.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_storm_sees_every_robot_come_back(tmp_path):
+    timings, done = run(tmp_path, "storm", "--robots", 5, "--runs", 2, "--kills", 2)
+    assert [it["n"] for it in timings] == [2, 3, 2, 2, 2, 2], done.stderr
+    assert all(it["min"] > 0 for it in timings)
+
+
+def test_a_short_soak_holds(tmp_path):
+    result, done = run(tmp_path, "soak", "--minutes", 0.7)
+    assert (result["wrong"], done.returncode) == ([], 0), done.stdout
+    assert sum(result["faults"].values()) > 20
+    assert len(result["samples"]) == 12
