@@ -1,0 +1,108 @@
+"""The gateway's sockets, real ones, with robots that do not do their part."""
+
+import asyncio
+
+import pytest
+import zmq
+from rig import Keys
+
+from reachy_link import sockets
+from reachy_link.gateway_end import Arrival, Bind, GatewayEnd
+from reachy_link.messages import Speaker
+from reachy_link.wire import down_topic
+
+CHUNK = b"\1\0" * 640
+CHUNKS = 4000
+"""5 MB: more than TCP's buffers and both queues hold."""
+
+
+class Listener:
+    """Takes everything, and remembers what was wrong."""
+
+    def __init__(self):
+        self.bad = []
+
+    def on_arrival(self, *_):
+        return Arrival.TAKE
+
+    def on_up(self, *_):
+        pass
+
+    def on_bad(self, *what):
+        self.bad.append(what)
+
+
+@pytest.fixture
+def made(tmp_path):
+    return Keys(tmp_path, "reachy-1", "reachy-2")
+
+
+@pytest.fixture
+async def end(request, made, monkeypatch):
+    """The gateway's end, with a queue of so many messages for each robot, if a test says how many."""
+    monkeypatch.setattr(sockets, "SEND_QUEUE_MESSAGES", getattr(request, "param", sockets.SEND_QUEUE_MESSAGES))
+    end = GatewayEnd(made.pair, made.ring, Bind("127.0.0.1", 0, 0), Listener())
+    yield end
+    end.close()
+
+
+@pytest.fixture
+def hearing(made, end):
+    """A robot's down connection, as its gateway knows it."""
+    context, kept = zmq.Context(), []
+
+    async def subscribe(robot):
+        identity = made.robot(robot)
+        socket = context.socket(zmq.SUB)
+        kept.append(socket)
+        sockets.set_dialer(socket, identity.keys, identity.gateway_public)
+        socket.rcvhwm, socket.rcvbuf = 1, 4096
+        socket.subscribe(down_topic(robot))
+        socket.connect(f"tcp://127.0.0.1:{end.bound.down_port}")
+        async with asyncio.timeout(10):
+            while not socket.poll(0):
+                end.publish(speaker(robot, 0), CHUNK)
+                await asyncio.sleep(0.01)
+        return socket
+
+    yield subscribe
+    context.destroy(linger=0)
+
+
+def speaker(robot, seq):
+    return Speaker(robot=robot, boot="0123456789abcdef", seq=seq, t_us=1, turn=1, samples=320)
+
+
+def fill(end):
+    """How many chunks are taken for a robot that reads nothing."""
+    return sum(end.publish(speaker("reachy-2", seq), CHUNK) for seq in range(CHUNKS))
+
+
+async def test_what_a_robot_does_not_read_is_dropped_and_told(end, hearing):
+    await hearing("reachy-2")
+    taken = fill(end)
+    assert sockets.SEND_QUEUE_MESSAGES <= taken < CHUNKS / 2
+    assert not end.publish(speaker("reachy-2", CHUNKS), CHUNK)
+
+
+@pytest.mark.parametrize("end", [0], indirect=True)
+async def test_without_a_bound_all_of_it_would_be_kept(end, hearing):
+    await hearing("reachy-2")
+    assert fill(end) == CHUNKS
+
+
+async def test_another_robot_hears_everything_meanwhile(end, hearing):
+    await hearing("reachy-2")
+    other = await hearing("reachy-1")
+    while other.poll(50):
+        other.recv_multipart()
+    fill(end)
+    refused = 0
+    for seq in range(1000):
+        refused += not end.publish(speaker("reachy-2", seq), CHUNK)
+        assert end.publish(speaker("reachy-1", seq), CHUNK)
+        assert other.poll(2000)
+        topic, header, payload = other.recv_multipart()
+        assert (topic, payload) == (b"reachy-1/down", CHUNK)
+        assert b'"seq":%d,' % seq in header
+    assert refused > 500
