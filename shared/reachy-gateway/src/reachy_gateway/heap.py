@@ -1,7 +1,6 @@
-"""Memory of a process that talks for months: what nobody uses goes back, and what is for ever is not looked through."""
+"""The C library's heap, kept from holding what nobody uses: a gateway runs for months, and its memory is to stay flat."""
 
 import ctypes
-import gc
 import sys
 from typing import Final
 
@@ -21,13 +20,3 @@ def keep_flat() -> bool:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return mallopt is not None and bool(mallopt(M_MMAP_THRESHOLD, LARGE_BYTES) and mallopt(M_ARENA_MAX, 1))
-
-
-def settle() -> None:
-    """Tell the garbage collector that whatever exists by now stays: call it when all is imported and made.
-
-    Imports alone are 100,000 objects that live as long as the process. Each full collection would walk them all, and hold up
-    every robot's audio for the 24 ms that it takes.
-    """
-    gc.collect()
-    gc.freeze()

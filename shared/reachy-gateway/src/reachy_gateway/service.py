@@ -103,7 +103,6 @@ async def _serve(
         HealthServer(settings.health_host, settings.health_port, lambda: _report(hub), pages) if settings.health_port else None
     )
     watch = asyncio.create_task(metrics.watch()) if health else None
-    heap.settle()
     admitted = ", ".join(ring.robots) or "none yet (reachy-keys admit)"
     log.info("listening on ports %d and %d; public key %s; admitted: %s", *hub.bound[1:], keys.public.decode(), admitted)
     task = asyncio.current_task()
