@@ -223,6 +223,7 @@ class GeminiVoice:
     async def _receive(self, line: Connection) -> None:
         async for event in line.receive():
             self._carry_out(self.session.server(event, self._now()))
+            await asyncio.sleep(0)  # a burst for one robot is handled a message at a time: the others come in between
 
 
 def limits_of(persona: Persona) -> Limits:
