@@ -37,9 +37,7 @@ check: $(VENV)/ready
 	$(BIN)/mypy $(SOURCES) tools bench
 
 bench: $(VENV)/ready
-	$(BIN)/python bench/latency.py --out out/bench
-	$(BIN)/python bench/density.py --out out/bench
-	$(BIN)/python bench/storm.py --out out/bench
+	@status=0; for part in latency density storm; do $(BIN)/python bench/$$part.py --out out/bench || status=1; echo; done; exit $$status
 
 storm: $(VENV)/ready
 	$(BIN)/python bench/storm.py $(ARGS)

@@ -94,7 +94,9 @@ def keep(directory: Path | None, name: str, about: dict[str, str], result: objec
     """Write a result, with what it was measured on, as JSON; without a directory do nothing."""
     if directory:
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / f"{name}.json").write_text(json.dumps({"machine": about, "result": result}, indent=1) + "\n")
+        (directory / f"{name}.json").write_text(
+            json.dumps({"machine": about, "result": result}, indent=1, allow_nan=False) + "\n"
+        )
 
 
 def pinned(core: int, command: Iterable[object]) -> list[str]:

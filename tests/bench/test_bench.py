@@ -25,7 +25,7 @@ def run(out: Path, name: str, *options: object) -> tuple[list[dict], "subprocess
 
 def test_latency_measures_every_chunk_and_every_turn(tmp_path):
     timings, done = run(tmp_path, "latency", "--chunks", 50, "--turns", 3)
-    assert [it["n"] for it in timings[3:]] == [50, 3, 3, 3], done.stderr
+    assert [it["n"] for it in timings[3:]] == [50, 3, 3, 15], done.stderr
     assert [timings[0]["n"] >= 50, timings[1]["n"], timings[2]["n"]] == [True, 6, 3]  # of the floor every burst is a turn, too
     assert all(0 < it["min"] <= it["p50"] <= it["p99"] <= it["max"] for it in timings)
     for it in timings:

@@ -1,20 +1,24 @@
 """What a gateway tells Prometheus: the real numbers of a conversation, in the form that Prometheus wants, of bounded size."""
 
+import asyncio
 import json
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from itertools import pairwise
 
 import pytest
-from rig import Keys, running_hub, running_robot
+from rig import STEREO_16K, Keys, running_hub, running_robot
 from scraping import NUMBER, Scrape, asked, talked
 
 from mock_gateway.voice import MockVoice
 from reachy_gateway.latency import PARTS
 from reachy_gateway.numbers import RobotNumbers
+from reachy_link.messages import BeatUp, Bye, Hello
 from reachy_link.robot_end import Address, RobotEnd
+from reachy_link.wire import pack_up
 
 LABELS = {"robot", "state", "part", "cause", "outcome", "kind", "phase", "software", "le"}
 
@@ -111,7 +115,8 @@ async def test_a_conversation_is_told_as_it_was(tmp_path, office):
     assert answered.value("process_resident_memory_bytes") > 1e7
 
     assert speaking.value("reachylink_robot_state", state="speaking", **one) == 1
-    assert sum(sample.value for sample in speaking.samples("reachylink_robot_state")) == 1
+    assert speaking.value("reachylink_robot_state", state="absent", robot="reachy-2") == 1
+    assert sum(sample.value for sample in speaking.samples("reachylink_robot_state")) == 2, "one state each"
     assert speaking.value("reachylink_gemini_session", phase="live", **one) == 1
     assert 10 < speaking.value("reachylink_reply_queue_seconds", **one) < 20
 
@@ -121,10 +126,14 @@ async def test_a_conversation_is_told_as_it_was(tmp_path, office):
     assert cut.value("reachylink_turn_latency_seconds_count", **one) == 2, "the tone answered nobody"
 
     assert lost.value("reachylink_gemini_gap_seconds_count", cause="renewal", **one) == 1
+    assert lost.value("reachylink_gemini_reconnects_total", cause="renewal", **one) == 1
+    assert lost.value("reachylink_gemini_reconnects_total", cause="quota", **one) == 0, "told before it is first seen"
     assert lost.value("reachylink_gemini_events_total", cause="go_away", **one) == 1
     assert lost.value("reachylink_gemini_down") == 0
 
-    assert gone.labels("robot", besides="reachylink_drops") == set(), "the series of a robot that left have gone with it"
+    assert gone.value("reachylink_robot_state", state="absent", **one) == 1, "it said goodbye"
+    others = gone.labels("robot", "reachylink_drops", "reachylink_robot_state")
+    assert others == set(), "the series of a robot that left have gone with it"
     assert gone.value("reachylink_gateway_cost_dollars_total") == lost.value("reachylink_gateway_cost_dollars_total")
 
 
@@ -143,6 +152,51 @@ async def test_a_robot_that_comes_back_counts_on_and_a_revoked_one_is_forgotten(
                     scrape = await port.until(lambda it: it.value("reachylink_robots_admitted") == 0)
                     assert "reachy-1" not in scrape.text
             await port.until(lambda it: it.value("reachylink_robots_connected") == 0)
+
+
+async def test_a_robot_that_falls_silent_is_away_then_lost_and_is_heard_again_without_a_hello(tmp_path):
+    made = Keys(tmp_path, "reachy-1")
+    async with AsyncExitStack() as stack:
+        hub = await stack.enter_async_context(running_hub(made, lambda _: MockVoice()))
+        port = await stack.enter_async_context(asked(hub))
+        end = RobotEnd(made.robot("reachy-1"), Address("127.0.0.1", *hub.bound[1:]), lambda _: None, lambda _: None)
+        stack.callback(end.close)
+        fields = {"robot": "reachy-1", "boot": "a" * 16, "t_us": 1}
+        hello = Hello(**fields, seq=0, mic=STEREO_16K, speaker=STEREO_16K, lead_ms=40)
+
+        async def until(state: str, message=None) -> None:
+            """Say something again and again until the gateway tells so."""
+            async with asyncio.timeout(10):
+                while not (scrape := await port.scrape()).value("reachylink_robot_state", state=state):
+                    if message:
+                        end.send(pack_up(message))
+                        message = message.model_copy(update={"seq": message.seq + 1})
+                    await asyncio.sleep(0.05)
+            assert sum(sample.value for sample in scrape.samples("reachylink_robot_state")) == 1
+
+        def later(s: float) -> None:
+            hub.now = lambda: time.monotonic() + s
+
+        await until("absent")
+        await until("listening", hello)
+        later(5.0)
+        await until("away")
+        await until("listening", BeatUp(**fields, seq=1000))
+        later(70.0)
+        await until("lost")
+        await until("listening", hello.model_copy(update={"seq": 2000}))
+        later(75.0)
+        await until("away")
+        await until("absent", Bye(**fields, seq=3000))
+
+
+async def test_a_stall_of_the_event_loop_counts_for_every_look_that_it_held_up(tmp_path):
+    async with running_hub(Keys(tmp_path, "reachy-1"), lambda _: MockVoice()) as hub, asked(hub) as port:
+        await port.until(lambda it: it.value("reachylink_loop_lag_seconds_count"))
+        time.sleep(1.0)  # noqa: ASYNC251 - that is the stall
+        scrape = await port.until(lambda it: it.value("reachylink_loop_lag_seconds_bucket", le="+Inf") >= 10)
+        late = scrape.value("reachylink_loop_lag_seconds_count") - scrape.value("reachylink_loop_lag_seconds_bucket", le="0.2")
+        assert late >= 7
 
 
 @pytest.mark.timeout(120)
@@ -196,5 +250,5 @@ async def test_a_hostile_robot_and_strangers_add_no_label(tmp_path):
 CAUSES = set(RobotNumbers().endings)
 CAUSES |= {"parts", "topic", "oversized", "version", "kind", "header", "payload", "format", "impostor", "revoked", "flood"}
 CAUSES |= {"hung_up", "barred", "crowded", "key", "mechanism", "handshake", "subscription", "upstream", "stranger", "repeat"}
-CAUSES |= {"gap", "late", "clone", "queue_full", "refused", "fault"}
+CAUSES |= set(RobotNumbers().robot_drops) | {"gap", "late", "clone", "queue_full", "refused", "fault"}
 """Of the table of errors in ``docs/protocol.md``."""

@@ -5,22 +5,37 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
+import promql_parser
 import pytest
 import yaml
+from promql_parser import AggregateExpr, Expr, VectorSelector
 from scraping import Scrape, talked
+
+from reachy_gateway.metrics import STATES
+from reachy_gateway.numbers import ENDINGS
 
 ROOT = Path(__file__).parents[2]
 OBSERVABILITY = ROOT / "observability"
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+FLEET = yaml.safe_load((ROOT / "docker-compose.fleet.yml").read_text().replace("!override ", ""))
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 DASHBOARD = json.loads((OBSERVABILITY / "grafana" / "dashboards" / "reachy-link.json").read_text())
 ALERTS = [rule for group in yaml.safe_load((OBSERVABILITY / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
 PROFILE = ("prometheus", "grafana")
 
 OF_PROMETHEUS = {"job", "instance"}
 """Labels that Prometheus adds itself."""
-WORDS = {"by", "sum", "max", "rate", "increase", "histogram_quantile", "offset", "label_values", "le"}
+RANGES = {"$__rate_interval": "1m", "$__range": "1h"}
+"""What Grafana puts in."""
+VALUES = {
+    ("reachylink_robot_state", "state"): set(STATES),
+    ("reachylink_conversations_ended_total", "cause"): set(ENDINGS),
+    ("reachylink_drops_total", "cause"): set(re.findall(r"^\| `(\w+)` \| gateway", PROTOCOL, re.MULTILINE)),
+}
+"""All that a label may say; ``robot`` is chosen in Grafana."""
 
 
 def queries() -> Iterator[str]:
@@ -30,39 +45,61 @@ def queries() -> Iterator[str]:
     yield from (rule["expr"] for rule in ALERTS)
 
 
-def asked_for(query: str) -> Iterator[tuple[str, str, str]]:
-    """What of the metrics a query names: ``(metric, label, value)``, the latter two empty or a matcher's words."""
-    for metric, matchers in re.findall(r"\b((?:reachylink|process)_\w+|up)\b(?:\{(.*?)\})?", query):
-        yield metric, "", ""
-        for label, value in re.findall(r'(\w+)\s*=~?\s*"([^"]*)"', matchers):
-            yield metric, label, value
+def parsed(query: str) -> Expr:
+    """As Prometheus reads it; a query that it would not read is a ValueError."""
+    for variable, value in RANGES.items():
+        query = query.replace(variable, value)
+    return promql_parser.parse(query)
+
+
+def parts(node: Expr) -> Iterator[Expr]:
+    """Everything in a query."""
+    yield node
+    for name in ("lhs", "rhs", "expr", "vector_selector"):
+        if (part := getattr(node, name, None)) is not None:
+            yield from parts(part)
+    for part in getattr(node, "args", ()):
+        yield from parts(part)
+
+
+def selectors(query: str) -> list[VectorSelector]:
+    """What a query asks for; that of a dashboard's variable is no PromQL."""
+    if found := re.fullmatch(r"label_values\((\w+), (\w+)\)", query):
+        query = f"sum by ({found[2]}) ({found[1]})"
+    return [part for part in parts(parsed(query)) if isinstance(part, VectorSelector)]
 
 
 def grouped(query: str) -> set[str]:
     """Labels by which a query groups, that its legend or its variable shows."""
-    named = {label.strip() for group in re.findall(r"by \(([^)]*)\)", query) for label in group.split(",")}
-    return named | set(re.findall(r"label_values\(\w+, (\w+)\)", query))
+    if found := re.fullmatch(r"label_values\((\w+), (\w+)\)", query):
+        return {found[2]}
+    groups = [part.modifier for part in parts(parsed(query)) if isinstance(part, AggregateExpr)]
+    return {label for group in groups if group for label in group.labels}
 
 
 def missing(query: str, scrape: Scrape) -> Iterator[str]:
     """What a query asks for that the gateway does not tell."""
     metrics = dict(labels_of(scrape))
-    names = {metric for metric, _, _ in asked_for(query)}
-    for metric, label, value in asked_for(query):
-        if metric == "up":
+    asked = selectors(query)
+    for selector in asked:
+        if selector.name == "up":
             continue
-        if metric not in metrics:
-            yield f"{metric} is not told"
-        elif label and label not in metrics[metric].keys() | OF_PROMETHEUS:
-            yield f"{metric} has no label {label}"
-        elif label == "state" and value not in metrics[metric][label]:
-            yield f"{metric} has no state {value}"
+        if selector.name not in metrics:
+            yield f"{selector.name} is not told"
+            continue
+        for matcher in selector.matchers.matchers:
+            label, values = matcher.name, set(matcher.value.split("|"))
+            if label not in metrics[selector.name].keys() | OF_PROMETHEUS:
+                yield f"{selector.name} has no label {label}"
+            elif (
+                label not in OF_PROMETHEUS and values != {"$robot"} and not values <= VALUES.get((selector.name, label), set())
+            ):
+                yield f"{selector.name} has no {label} {matcher.value}"
     for label in grouped(query):
-        if not any(label in metrics.get(metric, {}) for metric in names):
-            yield f"none of {names} has a label {label}"
-    unknown = set(re.findall(r"\b[a-z_]+\b(?=\s*\()", query)) - WORDS
-    if unknown or not names:
-        yield f"{unknown or 'nothing'} is asked for"
+        if not any(label in metrics.get(selector.name, {}) for selector in asked):
+            yield f"none of these has a label {label}"
+    if not asked:
+        yield "nothing is asked for"
 
 
 def labels_of(scrape: Scrape) -> Iterator[tuple[str, dict[str, set[str]]]]:
@@ -79,7 +116,7 @@ async def test_every_query_asks_for_what_a_gateway_tells(tmp_path, office):
     told = (await talked(tmp_path, office))["lost"]
     for query in queries():
         assert list(missing(query, told)) == [], query
-    shown = {metric for query in queries() for metric, _, _ in asked_for(query)}
+    shown = {selector.name for query in queries() for selector in selectors(query)}
     ours = {sample.name for family in told.families for sample in family.samples if sample.name.startswith("reachylink_")}
     families = {re.sub(r"_(sum|count|bucket)$", "", name) for name in ours}
     unseen = families - {re.sub(r"_(sum|count|bucket)$", "", name) for name in shown}
@@ -95,7 +132,9 @@ async def test_every_query_asks_for_what_a_gateway_tells(tmp_path, office):
         ('reachylink_robot_state{color="red"}', "has no label color"),
         ('reachylink_robot_state{state="asleep"}', "has no state asleep"),
         ("sum by (room) (reachylink_robot_state)", "has a label room"),
-        ("avg_over_thyme(reachylink_robot_state[5m])", "avg_over_thyme"),
+        ('reachylink_robot_state{state=~"away|asleep"}', "has no state away|asleep"),
+        ('reachylink_robot_state{state!="asleep"}', "has no state asleep"),
+        ('reachylink_robot_state{robot="a"}', "has no robot a"),
         ("1 + 1", "nothing is asked for"),
     ],
 )
@@ -103,6 +142,15 @@ def test_a_query_for_what_is_not_told_is_found(query, words):
     text = "# HELP reachylink_robot_state X.\n# TYPE reachylink_robot_state gauge\n"
     text += 'reachylink_robot_state{robot="a",state="away"} 1\n'
     assert words in "\n".join(missing(query, Scrape(text)))
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["avg_over_thyme(a[5m])", "rate(a[5m]", "rate(a[5x])", "sum(a) >> 1", "rate(a)", 'a{b="c"', "sum by robot (a)"],
+)
+def test_what_prometheus_would_not_read_is_found(query):
+    with pytest.raises(ValueError, match=r"."):
+        parsed(query)
 
 
 def test_the_dashboard_has_the_rows_that_an_operator_wants_and_no_panel_hides_another():
@@ -117,6 +165,13 @@ def test_the_dashboard_has_the_rows_that_an_operator_wants_and_no_panel_hides_an
         assert not cells & taken, panel["title"]
         assert all(x < 24 for x, _ in cells)
         taken |= cells
+
+
+def scraped(pattern: str, compose: dict) -> dict[str, str]:
+    """Host and port of what a compose file lets Prometheus ask."""
+    volumes = [volume.split(":") for volume in compose["services"]["prometheus"]["volumes"]]
+    files = [ROOT / host for host, target, *_ in volumes if fnmatch(target, pattern)]
+    return dict(at.split(":") for file in files for group in yaml.safe_load(file.read_text()) for at in group["targets"])
 
 
 def test_the_provisioned_files_find_each_other():
@@ -135,9 +190,10 @@ def test_the_provisioned_files_find_each_other():
         assert (ROOT / host).exists(), host
     assert set(prometheus["rule_files"]) <= mounted.keys()
     (job,) = prometheus["scrape_configs"]
-    (target,) = job["static_configs"][0]["targets"]
-    host, port = target.split(":")
-    assert COMPOSE["services"][host]["environment"]["REACHY_HEALTH_PORT"] == port
+    (pattern,) = job["file_sd_configs"][0]["files"]
+    targets = scraped(pattern, COMPOSE)
+    assert targets == {"gemini-gateway": COMPOSE["services"]["gemini-gateway"]["environment"]["REACHY_HEALTH_PORT"]}
+    assert scraped(pattern, FLEET).keys() == {"gemini-gateway-2"} <= FLEET["services"].keys()
     assert {job["job_name"]} == set(re.findall(r'job="([^"]+)"', "\n".join(queries())))
 
 

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -6,6 +7,7 @@ from hypothesis import strategies as st
 
 from reachy_gateway.latency import TurnTimes
 from reachy_gateway.numbers import Buckets, RobotNumbers
+from reachy_link.messages import BeatUp
 
 
 def test_a_value_counts_into_its_bucket_and_all_above():
@@ -25,6 +27,25 @@ def test_every_value_is_counted_once(values):
     assert counts["+Inf"] == len(values)
     assert counts["1"] == sum(value <= 1 for value in values)
     assert buckets.total == pytest.approx(math.fsum(values))
+
+
+def beat(**told):
+    return BeatUp(robot="reachy-1", boot="aaaaaaaaaaaaaaaa", seq=0, t_us=0, **told)
+
+
+def test_what_a_robot_dropped_counts_from_its_first_beat_here():
+    numbers = RobotNumbers()
+    beats = [beat(window=7, overflow=2, losses=1), beat(window=7, overflow=2, losses=1), beat(window=9, overflow=5, losses=2)]
+    for before, now in pairwise([None, *beats]):
+        numbers.beat(before, now)
+    assert (numbers.robot_drops, numbers.link_losses) == ({"window": 2, "overflow": 3}, 1)
+
+
+def test_a_robot_that_tells_less_or_nothing_counts_nothing():
+    numbers = RobotNumbers()
+    for before, now in pairwise([None, beat(), beat(window=3), beat(window=1), beat()]):
+        numbers.beat(before, now)
+    assert numbers.robot_drops == {"window": 3, "overflow": 0}
 
 
 def test_a_turn_counts_with_what_is_known_of_it():

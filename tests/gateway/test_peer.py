@@ -33,8 +33,8 @@ class Bot:
     def mic(self, now: float) -> Mic:
         return Mic(**self._header(now), samples=320)
 
-    def beat(self, now: float, echo: Echo | None = None) -> BeatUp:
-        return BeatUp(**self._header(now), echo=echo)
+    def beat(self, now: float, echo: Echo | None = None, losses: int | None = None) -> BeatUp:
+        return BeatUp(**self._header(now), echo=echo, losses=losses)
 
     def bye(self, now: float) -> Bye:
         return Bye(**self._header(now))
@@ -330,3 +330,12 @@ def test_presence_is_how_long_ago_it_was_heard(peer):
     passes(peer, bot.hello(1.0), 1.0)
     passes(peer, bot.beat(3.0), 3.0)
     assert peer.silent_s(7.5) == 4.5
+
+
+def test_a_new_start_of_the_robot_counts_its_losses_from_its_first_beat(peer):
+    for boot, told in ((A, (2, 3)), (B, (5, 5, 6))):
+        bot = Bot(boot)
+        assert passes(peer, bot.hello(1.0), 1.0)
+        for losses in told:
+            assert passes(peer, bot.beat(1.0, losses=losses), 1.0)
+    assert peer.numbers.link_losses == 2

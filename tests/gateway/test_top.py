@@ -24,11 +24,14 @@ def test_the_median_is_reckoned_as_prometheus_does(buckets, median):
 
 
 def test_of_what_is_not_told_there_is_a_dash():
-    told = Told(INFO + 'reachylink_robot_connected_seconds{robot="reachy-1"} 75\n')
+    state = (
+        'reachylink_robot_state{robot="reachy-1",state="away"} 1\nreachylink_robot_state{robot="reachy-2",state="absent"} 1\n'
+    )
+    told = Told(INFO + state + 'reachylink_robot_connected_seconds{robot="reachy-1"} 75\n')
     first, _, heads, line = table(told).splitlines()
     assert first.startswith("gemini-gateway 0.1.0; 0 robots connected")
     assert heads.split()[:3] == ["robot", "state", "since"]
-    assert line.split() == ["reachy-1", "1m", "-", "-", "-", "-", "0", "0", "-", "-", "-"]
+    assert line.split() == ["reachy-1", "away", "1m", "-", "-", "-", "-", "0", "0", "-", "-", "-"]
 
 
 @pytest.mark.parametrize("text", ["", "<html></html>", "node_cpu_seconds_total 1\n"])

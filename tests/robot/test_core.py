@@ -376,6 +376,32 @@ def test_a_beat_echoes_the_gateways_newest_beat_as_it_came_in():
     assert {beat.echo for beat in rig.sent(BeatUp)} == {Echo(t_us=123_456, received_us=received_us)}
 
 
+def test_a_beat_tells_what_the_gateway_cannot_see():
+    rig = connected()
+    rig.run(1.0, beats=False, mic=True, acks=False)
+    dropped = rig.core.counts["window"]
+    assert dropped > 20
+    assert 0 < rig.sent(BeatUp)[-1].window <= dropped
+    assert rig.sent(BeatUp)[-1].losses == 0
+    rig.run(3.0, beats=False)
+    assert not rig.core.welcomed
+    rig.welcome()
+    rig.forget()
+    rig.run(1.0)
+    last = rig.sent(BeatUp)[-1]
+    assert (last.window, last.overflow, last.losses) == (dropped, 0, 1)
+
+
+def test_to_leave_when_asked_is_no_loss_of_the_link():
+    rig = connected()
+    rig.tell(Leave, reason="stopping")
+    rig.run(1.0)
+    rig.welcome()
+    rig.forget()
+    rig.run(1.0)
+    assert rig.sent(BeatUp)[-1].losses == 0
+
+
 # --- the microphone ---------------------------------------------------------------------------------------------------
 
 

@@ -38,9 +38,9 @@ class Scrape:
     def samples(self, name: str) -> list:
         return [sample for family in self.families for sample in family.samples if sample.name == name]
 
-    def labels(self, label: str, besides: str = "") -> set[str]:
-        """Every value that a label has anywhere, or anywhere but in one family."""
-        families = [family for family in self.families if family.name != besides]
+    def labels(self, label: str, *besides: str) -> set[str]:
+        """Every value that a label has anywhere, or anywhere but in some families."""
+        families = [family for family in self.families if family.name not in besides]
         return {sample.labels[label] for family in families for sample in family.samples if label in sample.labels}
 
 

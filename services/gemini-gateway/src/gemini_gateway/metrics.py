@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from gemini_gateway.session import Phase
+from gemini_gateway.usage import KINDS
 from gemini_gateway.voice import GeminiVoice
 from gemini_gateway.voices import Voices
 
@@ -28,6 +29,11 @@ def _of_sessions(talking: dict[str, GeminiVoice]) -> Iterator[Metric]:
     gaps = HistogramMetricFamily(
         "reachylink_gemini_gap_seconds", "From the end of a connection to the next one.", labels=["robot", "cause"]
     )
+    ended = CounterMetricFamily(
+        "reachylink_gemini_reconnects",
+        "Connections to Gemini that took the place of one, by why that ended.",
+        labels=["robot", "cause"],
+    )
     queue = GaugeMetricFamily("reachylink_mic_queue_seconds", "Mic audio that waits to be sent.", labels=["robot"])
     dropped = CounterMetricFamily("reachylink_mic_dropped_seconds", "Mic audio that had waited too long.", labels=["robot"])
     for robot, voice in talking.items():
@@ -35,11 +41,12 @@ def _of_sessions(talking: dict[str, GeminiVoice]) -> Iterator[Metric]:
             phase.add_metric([robot, known.name.lower()], known is voice.session.phase)
         for cause, seconds in voice.gaps.by_cause.items():
             buckets = seconds.cumulative()
+            ended.add_metric([robot, cause], buckets[-1][1])  # from 0 on: no increase is seen in a series that begins
             if buckets[-1][1]:  # seven causes that have not been seen would be as much as all the rest of a robot
                 gaps.add_metric([robot, cause], buckets, seconds.total)
         queue.add_metric([robot], voice.session.waiting_ms / 1000)
         dropped.add_metric([robot], voice.session.dropped_ms / 1000)
-    yield from (phase, gaps, queue, dropped)
+    yield from (phase, gaps, ended, queue, dropped)
 
 
 def _of_the_books(voices: Voices, robots: Collection[str]) -> Iterator[Metric]:
@@ -49,8 +56,8 @@ def _of_the_books(voices: Voices, robots: Collection[str]) -> Iterator[Metric]:
     accounts = voices.accounts()
     for robot in robots:
         account = accounts.get(robot)
-        for kind, count in account.tokens.items() if account else ():
-            tokens.add_metric([robot, kind], count)
+        for kind in KINDS:
+            tokens.add_metric([robot, kind], account.tokens[kind] if account else 0)
         cost.add_metric([robot], float(account.cost) if account else 0.0)
         if (dollars := voices.persona(robot).budget_usd_per_day) is not None:
             budget.add_metric([robot], float(dollars))

@@ -171,6 +171,7 @@ class RobotCore:
         self._complaints: dict[Address | None, str] = {}
         """What was said of gateways since the robot was last welcomed."""
         self._tally = Tally()
+        self._losses = 0
         self._seq = 0
         self._pending = np.zeros((0, profile.mic.channels), np.float32)
         self._playout = Playout(profile.speaker, profile.lead_ms)
@@ -324,6 +325,7 @@ class RobotCore:
 
     def _unwelcome(self, now: float) -> list[Out]:
         if self.welcomed:
+            self._losses += not self._leaving
             if now - self._since > ROUND_S:
                 self.route.served()
             self._since = now
@@ -481,7 +483,8 @@ class RobotCore:
                 out += self._sound("no-gateway", now)
         elif now - self._last_sent >= BEAT_S or now - self._last_echo >= ECHO_S:
             self._last_echo = now
-            out.append(self._send(BeatUp, now, echo=self._echo))
+            dropped = {"window": self._tally.total("window"), "overflow": self._playout.overflow_chunks}
+            out.append(self._send(BeatUp, now, echo=self._echo, **dropped, losses=self._losses))
         return out
 
     def _depart(self, now: float) -> list[Out]:

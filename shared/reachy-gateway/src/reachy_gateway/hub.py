@@ -105,7 +105,6 @@ class Robot:
     def welcome(self) -> None:
         """Answer the robot's hello."""
         now = self._hub.now()
-        self.away = False
         self._hub.publish(self.peer.make(Welcome, now, to_boot=self.peer.boot, software=self._hub.software))
         with self._boundary():
             if self._conversation:
@@ -242,6 +241,8 @@ class Hub:
         self.tally = Tally()
         self.now = time.monotonic
         self.robots: dict[str, Robot] = {}
+        self.lost: set[str] = set()
+        """Admitted robots that were served, fell silent and have not come back."""
         self.max_robots = max_robots
         self._messages_per_s = messages_per_s
         self._bytes_per_s = bytes_per_s
@@ -384,6 +385,7 @@ class Hub:
         if robot and restarted:
             self._dismiss(peer.robot, "restarted", "started anew")
             robot = None
+        self.lost.discard(peer.robot)
         if robot is None:
             robot = self.robots[peer.robot] = Robot(peer, self)
             log.info("%s: connected (%s)", peer.robot, peer.hello.software if peer.hello else "")
@@ -420,12 +422,14 @@ class Hub:
         for known in (self._limits, self._peers, self._answered):
             for name in [name for name in known if not self._ring.admits(name) and name not in self.robots]:
                 del known[name]
+        self.lost &= set(self._ring.robots)
         for name, robot in list(self.robots.items()):
             silent_s = robot.peer.silent_s(now)
             if name not in self._ring.robots:
                 self._dismiss(name, "revoked", "is no longer admitted")
             elif silent_s > GONE_S:
                 self._dismiss(name, "gone", f"not heard for {silent_s:.0f} s: its conversation ends")
-            elif silent_s > AWAY_S and not robot.away:
-                robot.away = True
-                log.warning("%s: not heard for %.0f s", name, silent_s)
+                self.lost.add(name)
+            elif robot.away != (silent_s > AWAY_S):
+                robot.away = not robot.away
+                log.warning("%s: %s", name, f"not heard for {silent_s:.0f} s" if robot.away else "is heard again")

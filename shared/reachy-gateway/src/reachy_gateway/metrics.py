@@ -24,8 +24,11 @@ Source = Callable[[Collection[str]], Iterable[Metric]]
 LAG_EVERY_S: Final = 0.1
 LATE_EVERY: Final = 10
 """Once in so many looks at the loop, the latest mic chunk since is counted."""
-STATES: Final = ("starting", *get_args(Phase), "away")
-"""``starting`` until the voice is known to stand or not; ``away`` when the robot has not been heard for 3 s."""
+STATES: Final = ("starting", *get_args(Phase), "away", "lost", "absent")
+"""``starting`` until the voice is known to stand or not; ``away`` when the robot has not been heard for 3 s, ``lost`` when
+for 60 s; ``absent`` if it was never here or said goodbye."""
+ALARMING: Final = ("impostor", "clone", "subscription", "upstream", "flood")
+"""Told as 0 before they are first seen: Prometheus sees no increase in a series that begins."""
 
 
 class Metrics(Collector):
@@ -51,10 +54,10 @@ class Metrics(Collector):
     async def watch(self) -> None:
         """Measure how late the event loop is, and once a second how late the microphones are, until cancelled."""
         loop = asyncio.get_running_loop()
-        looks = 0
+        looks, due = 0, loop.time()
         while True:
-            due = loop.time() + LAG_EVERY_S
-            await asyncio.sleep(LAG_EVERY_S)
+            due += LAG_EVERY_S
+            await asyncio.sleep(due - loop.time())  # not at all after a stall, until each look that it held up was counted
             self._lag_s.observe(max(0.0, loop.time() - due))
             looks += 1
             if looks % LATE_EVERY == 0:
@@ -74,7 +77,7 @@ class Metrics(Collector):
         admitted = self._hub.admitted
         robots = {name: robot for name, robot in dict(self._hub.robots).items() if name in admitted}
         yield from self._of_the_gateway(len(robots), admitted)
-        yield from self._of_connections(robots)
+        yield from self._of_connections(robots, admitted)
         yield from _of_turns(robots)
         yield from _of_links(robots)
         for source in self._sources:
@@ -95,26 +98,32 @@ class Metrics(Collector):
             "What was dropped, refused or missed, by cause; robot is empty where none is known.",
             labels=["robot", "cause"],
         )
-        for (cause, robot), count in dict(self._hub.tally.counts).items():
+        counts = {(cause, robot): 0 for robot in admitted for cause in ALARMING} | dict(self._hub.tally.counts)
+        for (cause, robot), count in counts.items():
             if not robot or robot in admitted:
                 drops.add_metric([robot, cause], count)
         yield drops
 
-    def _of_connections(self, robots: dict[str, Robot]) -> Iterator[Metric]:
+    def _of_connections(self, robots: dict[str, Robot], admitted: Collection[str]) -> Iterator[Metric]:
         state = GaugeMetricFamily("reachylink_robot_state", "1 for the state that the robot is in.", labels=["robot", "state"])
         since = GaugeMetricFamily("reachylink_robot_connected_seconds", "For how long it is served.", labels=["robot"])
         ended = CounterMetricFamily(
             "reachylink_conversations_ended", "Conversations, by why they ended.", labels=["robot", "cause"]
         )
-        for name, robot in robots.items():
-            conversation = robot.conversation
-            phase = "away" if robot.away else conversation.phase if conversation else None
+        for name in admitted:
+            phase = _state(robots[name]) if name in robots else "lost" if name in self._hub.lost else "absent"
             for known in STATES:
-                state.add_metric([name, known], known == (phase or "starting"))
+                state.add_metric([name, known], known == phase)
+        for name, robot in robots.items():
             since.add_metric([name], self._hub.now() - robot.since)
             for cause, count in robot.peer.numbers.endings.items():
                 ended.add_metric([name, cause], count)
         yield from (state, since, ended)
+
+
+def _state(robot: Robot) -> str:
+    conversation = robot.conversation
+    return "away" if robot.away else (conversation.phase if conversation else None) or "starting"
 
 
 def _of_turns(robots: dict[str, Robot]) -> Iterator[Metric]:
@@ -156,7 +165,14 @@ def _of_links(robots: dict[str, Robot]) -> Iterator[Metric]:
     )
     rtt = GaugeMetricFamily("reachylink_link_rtt_seconds", "The shortest of the last 8 round trips.", labels=["robot"])
     offset = GaugeMetricFamily("reachylink_clock_offset_seconds", "The robot's clock minus the gateway's.", labels=["robot"])
+    drops = CounterMetricFamily(
+        "reachylink_robot_drops", "Chunks that the robot itself dropped, by cause.", labels=["robot", "cause"]
+    )
+    losses = CounterMetricFamily("reachylink_link_losses", "How often the robot lost the link.", labels=["robot"])
     for name, robot in robots.items():
+        for cause, count in robot.peer.numbers.robot_drops.items():
+            drops.add_metric([name, cause], count)
+        losses.add_metric([name], robot.peer.numbers.link_losses)
         if conversation := robot.conversation:
             queue.add_metric([name], conversation.pacer.queued_ms / 1000)
             dropped.add_metric([name], conversation.pacer.dropped_ms / 1000)
@@ -165,4 +181,4 @@ def _of_links(robots: dict[str, Robot]) -> Iterator[Metric]:
         if sample:
             rtt.add_metric([name], sample.rtt_us / 1e6)
             offset.add_metric([name], sample.offset_us / 1e6)
-    yield from (queue, dropped, late, rtt, offset)
+    yield from (queue, dropped, late, rtt, offset, drops, losses)

@@ -6,14 +6,16 @@ from itertools import accumulate
 from typing import Final, Literal, get_args
 
 from reachy_gateway.latency import PARTS, TurnTimes
+from reachy_link.messages import BeatUp
 
 Ending = Literal["bye", "restarted", "gone", "revoked", "stopped", "fault"]
 """Why a conversation ended: the robot said so; it started anew; it was not heard; its key is no longer admitted; the gateway
 stops; a bug of ours."""
 ENDINGS: Final[tuple[Ending, ...]] = get_args(Ending)
 
-TURN_S: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
-PART_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.7, 1.0, 2.0, 5.0)
+TURN_S: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+PART_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""But for the voice's part, which is most of the turn."""
 BARGE_IN_S: Final = (0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5)
 LATE_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 LAG_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -48,13 +50,23 @@ class RobotNumbers:
         """Heard to their end, and cut."""
         self.total_s = Buckets(TURN_S)
         self.last_total_s: float | None = None
-        self.parts_s = {part: Buckets(PART_S) for part in PARTS}
+        self.parts_s = {part: Buckets(TURN_S if part == "voice" else PART_S) for part in PARTS}
         self.barge_in_s = Buckets(BARGE_IN_S)
         self.underruns = 0
         self.concealed_ms = 0
         self.late_s = Buckets(LATE_S)
         """The latest mic chunk of each second: how much later than the fastest of the last minute."""
         self.endings = dict.fromkeys(ENDINGS, 0)
+        self.robot_drops = {"window": 0, "overflow": 0}
+        """What the robot dropped while it was served here, in chunks: mic, and speaker."""
+        self.link_losses = 0
+
+    def beat(self, before: BeatUp | None, beat: BeatUp) -> None:
+        """The robot told its counts anew; ``before`` is its last beat, None for the first of its start."""
+        if before:
+            self.robot_drops["window"] += max(0, (beat.window or 0) - (before.window or 0))
+            self.robot_drops["overflow"] += max(0, (beat.overflow or 0) - (before.overflow or 0))
+            self.link_losses += max(0, (beat.losses or 0) - (before.losses or 0))
 
     def turn(self, times: TurnTimes) -> None:
         """A turn is over."""

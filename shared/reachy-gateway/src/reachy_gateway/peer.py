@@ -72,6 +72,8 @@ class Peer:
         self._latest_us = -1
         self.numbers = RobotNumbers()
         self._echo: Echo | None = None
+        self._beaten: BeatUp | None = None
+        """The boot's newest beat."""
 
     @property
     def mic(self) -> Format | None:
@@ -148,6 +150,8 @@ class Peer:
 
     def _beat(self, beat: BeatUp, now_us: int) -> None:
         self._echo = Echo(t_us=beat.t_us, received_us=now_us)
+        self.numbers.beat(self._beaten, beat)
+        self._beaten = beat
         if beat.echo:
             self.clock.add(beat.echo.t_us, beat.echo.received_us, beat.t_us, now_us)
 
@@ -166,6 +170,6 @@ class Peer:
     def _fresh(self, boot: str) -> None:
         """What counts within the robot's boot starts anew."""
         self.boot = boot
-        self.ack = self._echo = None
+        self.ack = self._echo = self._beaten = None
         self.clock = ClockSync()
         self._lateness = Lateness()

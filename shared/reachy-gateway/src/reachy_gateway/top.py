@@ -76,7 +76,8 @@ class Told:
 
 def table(told: Told) -> str:
     """The table, a line of sums above it."""
-    rows = [HEADS, *(row(told, has["robot"]) for has, _ in told.of("reachylink_robot_connected_seconds"))]
+    here = [has["robot"] for has, value in told.of("reachylink_robot_state") if value and has["state"] != "absent"]
+    rows = [HEADS, *(row(told, robot) for robot in here)]
     widths = [max(len(line[column]) for line in rows) for column in range(len(HEADS))]
     lines = [
         "  ".join(
@@ -106,18 +107,21 @@ def head(told: Told) -> str:
 def row(told: Told, robot: str) -> tuple[str, ...]:
     """One robot."""
     losses = sum(
-        value for has, value in told.of("reachylink_gemini_gap_seconds_count", robot=robot) if has["cause"] != "renewal"
+        value for has, value in told.of("reachylink_gemini_reconnects_total", robot=robot) if has["cause"] != "renewal"
     )
     ends = sum(value for has, value in told.of("reachylink_conversations_ended_total", robot=robot) if has["cause"] != "bye")
     return (
         robot,
         told.one("reachylink_robot_state", "state", robot=robot),
-        _span(told.sum("reachylink_robot_connected_seconds", robot=robot) or 0.0),
+        _span(told.sum("reachylink_robot_connected_seconds", robot=robot)),
         _number(told.sum("reachylink_turns_total", robot=robot)),
         _number(told.median("reachylink_turn_latency_seconds", robot=robot), 1000),
         _number(told.sum("reachylink_last_turn_latency_seconds", robot=robot), 1000),
         _number(told.sum("reachylink_underruns_total", robot=robot)),
-        _number(told.sum("reachylink_drops_total", robot=robot) or 0.0),
+        _number(
+            (told.sum("reachylink_drops_total", robot=robot) or 0)
+            + (told.sum("reachylink_robot_drops_total", robot=robot) or 0)
+        ),
         _number(losses + ends),
         _number(told.sum("reachylink_tokens_total", robot=robot)),
         _number(told.sum("reachylink_cost_dollars_total", robot=robot), digits=4),
@@ -129,7 +133,9 @@ def _number(value: float | None, times: float = 1, digits: int = 0) -> str:
     return "-" if value is None else f"{value * times:.{digits}f}"
 
 
-def _span(seconds: float) -> str:
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
     minutes, hours = seconds // 60, seconds // 3600
     return f"{seconds:.0f}s" if minutes < 1 else f"{minutes:.0f}m" if hours < 1 else f"{hours:.0f}h{minutes % 60:02.0f}m"
 

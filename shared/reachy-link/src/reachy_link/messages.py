@@ -17,6 +17,7 @@ Boot = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 """Drawn at random at each start of a sender: sequences, turns and delays count within it."""
 
 Seq = Annotated[int, Field(ge=0, lt=2**53)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
 Micros = Annotated[int, Field(ge=0, lt=2**53)]
 Turn = Annotated[int, Field(ge=0, lt=2**31)]
 Words = Annotated[str, StringConstraints(max_length=500)]
@@ -108,6 +109,12 @@ class BeatUp(_Message):
 
     kind: Literal["beat"] = "beat"
     echo: Echo | None = None
+    window: Count | None = None
+    """Mic chunks that the uplink window dropped since this start of the robot, as the next two."""
+    overflow: Count | None = None
+    """Speaker chunks that found no room in the playout."""
+    losses: Count | None = None
+    """How often the link was lost."""
 
 
 class Bye(_Message):
