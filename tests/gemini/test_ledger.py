@@ -3,6 +3,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from datetime import date, timedelta
 
 import pytest
@@ -154,3 +155,26 @@ def test_two_processes_may_have_it_open(tmp_path):
     first.close()
     second.close()
     assert os.access(path, os.R_OK)
+
+
+def test_a_turn_that_finds_the_file_locked_is_written_later_and_keeps_nobody_waiting(tmp_path):
+    ledger, other = Ledger(tmp_path / "ledger.sqlite"), sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+    tokens = Tokens({"audio": 10}, {"audio": 5})
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    with pytest.raises(LedgerError, match="locked"):
+        ledger.add(MONDAY, "reachy-1", "s", "m", tokens, Money("0.5"))
+    assert time.monotonic() - began < 2.0, "sqlite3 waits for 5 s by itself"
+    other.execute("ROLLBACK")
+    ledger.add(MONDAY, "reachy-1", "s", "m", tokens, Money("0.25"))
+    account = ledger.accounts(MONDAY)[MONDAY, "reachy-1"]
+    assert (account.turns, account.cost) == (2, Money("0.75"))
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LedgerError):
+        ledger.add(MONDAY, "reachy-2", "s", "m", tokens, Money("0.5"))
+    other.execute("ROLLBACK")
+    ledger.close()
+    other.close()
+    again = Ledger(tmp_path / "ledger.sqlite")
+    assert again.accounts(MONDAY).keys() == {(MONDAY, "reachy-1"), (MONDAY, "reachy-2")}
+    again.close()

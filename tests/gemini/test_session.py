@@ -8,6 +8,7 @@ import sessions_doc
 from gemini_gateway.events import GoAway, LiveError, Resumable, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.session import (
     AGE_WINDOW_S,
+    BARGE_IN_S,
     BYTES_PER_S,
     GAP_TELL_S,
     GRACE_S,
@@ -2170,3 +2171,98 @@ def test_what_was_used_is_billed_when_the_session_is_renewed():
     rim.server(GoAway(50), A_REPLY, used(1))
     rim.close()
     assert rim.bills == [used(1)]
+
+
+# --- an answer that still sounds ----------------------------------------------------------------------------------------
+
+
+def long_answer(seconds: float = 40.0, **limits) -> Rim:
+    """All of a long answer has come within a moment; its turn's end is held back until it was heard, as Gemini does."""
+    rim = Rim(**limits).open("handle")
+    rim.speak()
+    rim.server(*[Audio(b"\1\0" * 24000, 24000)] * int(seconds), ReplyGenerated())
+    rim.mic(1.0)
+    return rim
+
+
+def test_an_answer_whose_connection_is_gone_is_cut_by_speech_for_no_other_connection_knows_of_it():
+    rim = long_answer()
+    rim.close(LOST)
+    rim.open()
+    rim.mic(BARGE_IN_S - 2 * CHUNK_S, speaking=True)
+    assert SpeechNoticed() not in rim.events
+    rim.mic(3 * CHUNK_S, speaking=True)
+    rim.mic(1.0, speaking=True)
+    assert rim.events.count(SpeechNoticed()) == 1
+
+
+def test_it_is_cut_while_there_is_no_connection_too():
+    rim = long_answer()
+    rim.close(LOST)
+    rim.mic(1.0, speaking=True)
+    assert rim.events.count(SpeechNoticed()) == 1
+
+
+@pytest.mark.parametrize("limits", [{"interrupts": False}, {"manual_vad": True}])
+def test_it_is_not_cut_where_speech_is_not_to_cut(limits):
+    rim = long_answer(**limits)
+    rim.close(LOST)
+    rim.open()
+    rim.mic(2.0, speaking=True)
+    assert SpeechNoticed() not in rim.events
+
+
+def test_an_answer_that_the_new_connection_began_is_its_servers_to_cut():
+    rim = long_answer()
+    rim.close(LOST)
+    rim.open()
+    rim.server(A_REPLY)
+    rim.mic(2.0, speaking=True)
+    assert SpeechNoticed() not in rim.events
+
+
+def test_a_connection_that_was_lost_between_answers_leaves_none_to_cut():
+    rim = long_answer()
+    rim.server(TurnComplete())
+    rim.close(LOST)
+    rim.open()
+    rim.mic(2.0, speaking=True)
+    assert SpeechNoticed() not in rim.events
+
+
+def test_a_question_into_a_long_answer_waits_for_its_end_and_not_longer():
+    rim = long_answer(40.0)
+    rim.speak()
+    rim.mic(37.0)
+    assert not rim.hanging_up
+    rim.mic(SILENCE_S + 2.0)
+    assert rim.hanging_up
+    assert rim.counts == ["silent"]
+
+
+def test_a_question_into_an_answer_that_was_interrupted_does_not_wait_for_what_is_not_heard():
+    rim = long_answer(40.0)
+    rim.server(Interrupted(), TurnComplete())
+    rim.speak()
+    rim.mic(SILENCE_S + 1.0)
+    assert rim.hanging_up
+
+
+def test_a_model_that_says_that_it_works_is_waited_for_before_its_first_sound_too():
+    rim = Rim().open()
+    rim.speak()
+    rim.server(Working(on=True))
+    rim.mic(SILENCE_MAX_S - 1.0)
+    assert not rim.hanging_up
+    rim.mic(2.0)
+    assert rim.hanging_up
+
+
+def test_who_leaves_in_mid_answer_is_billed_for_it_once():
+    rim = Rim().open()
+    rim.speak()
+    tokens = Tokens({"audio": 100}, {"audio": 50})
+    rim.server(A_REPLY, tokens)
+    rim.do(rim.session.left())
+    rim.do(rim.session.left())
+    assert rim.bills == [tokens]

@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from reachy_link import messages as m
 from reachy_link.pcm import Format
@@ -355,3 +356,16 @@ def test_a_robot_id_is_the_same_everywhere(text):
     else:
         valid = True
     assert m.is_robot_id(text) is valid
+
+
+@pytest.mark.parametrize("kind", get_args(m.Up))
+def test_no_number_of_a_robot_is_too_large_to_reckon_with(kind):
+    """Sums of them become floats: one robot's must not keep everybody's metrics from being told."""
+    integers = {name for name, field in kind.model_fields.items() if field.annotation in (int, int | None)}
+    for name in integers - {"v"}:
+        fields = {"robot": "reachy-1", "boot": BOOT, "seq": 0, "t_us": 0, "kind": kind.model_fields["kind"].default}
+        fields |= {"turn": 1, "played_ms": 1, "complete": True, "samples": 1, "event": "start", "lead_ms": 40}
+        fields |= {"mic": {"rate_hz": 16000, "channels": 1}, "speaker": {"rate_hz": 16000, "channels": 1}}
+        assert isinstance(m.UP.validate_python(fields), kind)
+        with pytest.raises(ValidationError, match="less than"):
+            m.UP.validate_python(fields | {name: 10**400})

@@ -195,3 +195,16 @@ async def test_another_way_of_taking_turns_holds_from_the_next_renewal(talking, 
                 talk.voice.activity("end")
             await talk.until(lambda: talk.turns == 1)
             assert len(talk.sessions) == 2
+
+
+async def test_speech_that_is_not_to_interrupt_does_not_whatever_the_server_tells_of_it(tmp_path, open_office, question):
+    settings = SimSettings(mode="tone", tone_ms=4000, speed=0, thinking_ms=100, voice_activity=True)
+    async with serve(settings) as sim:
+        office = open_office(sim, settings={"vad": {"interrupts": False}})
+        async with a_robot(tmp_path, office) as robot:
+            robot.desk.say(stereo(question))
+            await robot.desk.until(lambda: len(robot.desk.handed) > 10)
+            robot.desk.say(stereo(question))
+            await robot.answered(2)
+            assert [turn.complete for turn in robot.core.summary] == [True, True]
+            assert robot.desk.hushed == []

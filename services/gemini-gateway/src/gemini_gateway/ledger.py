@@ -2,8 +2,11 @@
 
 import json
 import sqlite3
+from collections import deque
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 from gemini_gateway.events import Tokens
 from gemini_gateway.usage import Account, Money
@@ -15,6 +18,11 @@ CREATE TABLE IF NOT EXISTS turns (
 );
 CREATE INDEX IF NOT EXISTS turns_by_day ON turns (day, robot);
 """
+
+
+LOCK_S: Final = 0.05
+"""How long a write may wait for another process that holds the file: everybody's audio waits with it."""
+UNWRITTEN_MAX: Final = 1000
 
 
 class LedgerError(Exception):
@@ -29,9 +37,10 @@ class Ledger:
     """
 
     def __init__(self, path: Path) -> None:
+        self._unwritten: deque[tuple[str, ...]] = deque(maxlen=UNWRITTEN_MAX)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=LOCK_S)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.executescript(SCHEMA)
             if "session" not in {row[1] for row in self._db.execute("PRAGMA table_info(turns)")}:
@@ -43,13 +52,18 @@ class Ledger:
         """Book a turn.
 
         Raises:
-            LedgerError: If it cannot be written.
+            LedgerError: If it cannot be written now; it will be with the next one that can, the newest 1000 of them.
         """
         counts = (json.dumps(dict(tokens.prompt)), json.dumps(dict(tokens.reply)))
-        row = (day.isoformat(), robot, session, model, *counts, str(cost))
+        self._unwritten.append((day.isoformat(), robot, session, model, *counts, str(cost)))
+        self._write()
+
+    def _write(self) -> None:
         query = "INSERT INTO turns (day, robot, session, model, prompt, reply, cost) VALUES (?, ?, ?, ?, ?, ?, ?)"
         try:
-            self._db.execute(query, row)
+            while self._unwritten:
+                self._db.execute(query, self._unwritten[0])
+                self._unwritten.popleft()
         except sqlite3.Error as error:
             raise LedgerError(f"the ledger cannot be written: {error}") from None
 
@@ -63,5 +77,7 @@ class Ledger:
         return out
 
     def close(self) -> None:
-        """Finish."""
+        """Finish; what still cannot be written is forgotten."""
+        with suppress(LedgerError):
+            self._write()
         self._db.close()

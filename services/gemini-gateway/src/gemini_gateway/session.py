@@ -54,6 +54,8 @@ SILENCE_S: Final = 10.0
 """Speech that gets no message of any kind for so long means that the server hangs; so does an answer that stops in mid-way."""
 SILENCE_MAX_S: Final = 30.0
 """The same if the person keeps on talking, as people do who are not answered."""
+BARGE_IN_S: Final = 0.6
+"""So much speech cuts an answer whose connection is gone; a knock holds the speech gate open for half of that."""
 SPEECH_MIN_S: Final = 0.4
 """Shorter sounds may well be left unanswered."""
 SEND_STALL_S: Final = 3.0
@@ -98,6 +100,8 @@ class Limits:
     park_after_s: float | None = None
     """Hang up after so long without speech."""
     manual_vad: bool = False
+    interrupts: bool = True
+    """Whether speech cuts an answer."""
     batch_ms: int = 0
     """Mic audio waits until there is so much of it for a message."""
 
@@ -293,6 +297,8 @@ class _Line:
     in_turn: bool = False
     generated: bool = False
     """Whether all of the reply has come; the end of its turn may be long in coming."""
+    sounds_until: float = float("-inf")
+    """When a speaker that began at once would be through with what has come of the reply; the turn's end comes no sooner."""
     working: bool = False
     """Whether another turn of the same answer is to come."""
     last_word: bool = False
@@ -316,6 +322,8 @@ class Session:
         self._handle: str | None = None
         self._handle_at = now
         self._handle_failures = 0
+        self._orphaned = False
+        """Whether a reply may still sound whose connection is gone."""
         self._dialled_with: str | None = None
         self._dialled_seeded = False
         """Whether the newest session was told what was said before."""
@@ -369,7 +377,7 @@ class Session:
             self._silence(now)
         self._outbox.append(pcm)
         self._trim()
-        return self._wake(now) if speaking else []
+        return self._interrupt_orphan() + self._wake(now) if speaking else []
 
     def activity(self, event: Literal["start", "end"], now: float) -> list[Out]:
         """Manual VAD: the person's turn starts or ends. A start after a start is ignored, and so is an end after an end."""
@@ -541,6 +549,8 @@ class Session:
         out: list[Out] = [Emit(event)]
         match event:
             case Audio() | ReplyGenerated() | Interrupted():
+                self._orphaned = False
+                self._sounds(event, now)
                 self._awaiting_since = None
                 self._line.in_turn = True
                 self._line.working = self._line.last_word = False
@@ -558,6 +568,21 @@ class Session:
             case Said(who, text):
                 self._remember(who, text)
         return out
+
+    def _sounds(self, event: Audio | ReplyGenerated | Interrupted, now: float) -> None:
+        match event:
+            case Audio(pcm, rate_hz):
+                self._line.sounds_until = max(self._line.sounds_until, now) + len(pcm) / 2 / rate_hz
+            case Interrupted():
+                self._line.sounds_until = now
+
+    def _interrupt_orphan(self) -> list[Out]:
+        """The connection that made the answer is gone, and no other one knows that it still sounds: only we can notice."""
+        enough = self._speech_bytes >= BARGE_IN_S * BYTES_PER_S
+        if not (self._orphaned and enough and self.limits.interrupts and not self.limits.manual_vad):
+            return []
+        self._orphaned = False
+        return [Emit(SpeechNoticed())]
 
     def _tick_offline(self, now: float) -> list[Out]:
         if self._offline_since is None:
@@ -597,9 +622,11 @@ class Session:
         """For how long the server has owed an answer, or the rest of one, if that is too long; else 0."""
         heard = self._line.last_server
         if self._awaiting_since is not None:
+            heard = max(heard, self._line.sounds_until)  # what was asked into an answer waits for its end
             waited_s = now - max(self._awaiting_since, heard)
             quiet_s = now - max(self._last_speech, heard)
-            return waited_s if waited_s > SILENCE_MAX_S or min(waited_s, quiet_s) > SILENCE_S else 0.0
+            soon = not self._line.working and min(waited_s, quiet_s) > SILENCE_S
+            return waited_s if waited_s > SILENCE_MAX_S or soon else 0.0
         waited_s = now - max(self._last_speech, heard)
         if self._line.working:
             return waited_s if waited_s > SILENCE_MAX_S else 0.0
@@ -697,6 +724,10 @@ class Session:
         self._trim()
         return out if self._allowed else out + self.budget(allowed=False, words=self._allowed_words)
 
+    def left(self) -> list[Out]:
+        """The robot has left: what is left to do."""
+        return self._meter.bill()
+
     def _settle(self) -> list[Out]:
         """A phase that was gone into on purpose."""
         self._trim()
@@ -711,6 +742,7 @@ class Session:
     def _end_turn(self) -> list[Out]:
         """A connection is gone: what it was saying ends here, cleanly."""
         out: list[Out] = [Emit(TurnComplete())] if self._line.in_turn else []
+        self._orphaned = self._orphaned or self._line.in_turn
         self._line.in_turn = False
         return out + self._meter.bill()
 

@@ -15,7 +15,7 @@ from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona
 from gemini_gateway.session import Bill, Count, Decline, Dial, Emit, HangUp, Limits, Out, Phase, Session
 from gemini_gateway.usage import Verdict
-from reachy_gateway.voice import Said, VoiceEvent
+from reachy_gateway.voice import Said, SpeechNoticed, VoiceEvent
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class GeminiVoice:
         self._limits = limits or limits_of
         self._persona = office.persona(robot)
         self._model = self._persona.model
+        self._interrupts = True
         self._name = ""
         """Of the session in the books, over all connections by which it is resumed."""
         self._now = time.monotonic
@@ -115,10 +116,13 @@ class GeminiVoice:
             if self._line:
                 self._line.cancel()
                 await asyncio.wait([self._line])
+            self._carry_out(self.session.left())
 
     def _carry_out(self, out: list[Out]) -> None:
         for item in out:
             match item:
+                case Emit(SpeechNoticed()) if not self._interrupts:
+                    pass  # the server tells of speech whatever it is to do
                 case Emit(event):
                     if isinstance(event, Said):
                         self._office.said(self.robot, event)
@@ -126,6 +130,7 @@ class GeminiVoice:
                 case Dial():
                     self._hang_up.clear()
                     self._model = self._persona.model
+                    self._interrupts = self._persona.vad.interrupts
                     self._name = self._name if item.handle else secrets.token_hex(4)
                     self._line = asyncio.get_running_loop().create_task(self._connect(item), name=f"line of {self.robot}")
                 case HangUp():
@@ -228,4 +233,4 @@ class GeminiVoice:
 
 def limits_of(persona: Persona) -> Limits:
     """What a persona implies for its session."""
-    return Limits(park_after_s=persona.park_after_s, manual_vad=persona.vad.mode == "manual")
+    return Limits(park_after_s=persona.park_after_s, manual_vad=persona.vad.mode == "manual", interrupts=persona.vad.interrupts)

@@ -131,7 +131,7 @@ class Voices:
         try:
             self._ledger.add(day, robot, session, model, tokens, cost)
         except LedgerError as error:
-            self.count(robot, "ledger", f"{error}; a restart would forget this turn")
+            self.count(robot, "ledger", f"{error}; a restart before it can be would forget this turn")
         whole, account = self.books.session(robot), self.books.account(day, robot)
         words = "%s: the turn cost $%.4f; its session %s $%.4f in %d turns, today $%.4f in %d"
         log.info(words, robot, cost, session, whole.cost, whole.turns, account.cost, account.turns)

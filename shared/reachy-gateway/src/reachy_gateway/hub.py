@@ -149,6 +149,7 @@ class Robot:
                 self._schedule()
 
     def _tick(self) -> None:
+        self._timer = None  # uvloop's fire up to a millisecond early: then what is due has to be waited for once more
         with self._boundary():
             now = self._hub.now()
             if self._flush:

@@ -19,6 +19,7 @@ Boot = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Seq = Annotated[int, Field(ge=0, lt=2**53)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Micros = Annotated[int, Field(ge=0, lt=2**53)]
+Amount = Annotated[int, Field(ge=0, lt=2**31)]
 Turn = Annotated[int, Field(ge=0, lt=2**31)]
 Words = Annotated[str, StringConstraints(max_length=500)]
 """For people. So short that a header stays below its limit, whatever JSON makes of the characters."""
@@ -89,12 +90,12 @@ class Played(_Message):
 
     kind: Literal["played"] = "played"
     turn: Turn
-    played_ms: int = Field(ge=0)
+    played_ms: Amount
     complete: bool
     """False if it was cut by a flush or by the loss of the link."""
-    underruns: int = Field(ge=0, default=0)
-    concealed_ms: int = Field(ge=0, default=0)
-    latency_ms: int | None = Field(ge=0, default=None)
+    underruns: Amount = 0
+    concealed_ms: Amount = 0
+    latency_ms: Amount | None = None
     """From the end of the person's speech to the first sample at the speaker, where the gateway told the former."""
     arrived_us: Micros | None = None
     """When the turn's first chunk came in, on the robot's clock, as the next two."""

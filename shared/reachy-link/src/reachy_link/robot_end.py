@@ -200,7 +200,7 @@ class _Line:
             self._failures = 0
         if trouble := self._end.explain(event, value, self._endpoint.removeprefix("tcp://")):
             self._end.failed(trouble)
-        if broken or (event in self.HANDSHAKE_FAILURES and self._connected):
+        if self._connected and (broken or event in self.HANDSHAKE_FAILURES):  # who was told may have gone elsewhere
             self._hang_up()
             delay_s = RobotEnd.REDIAL_S[min(self._failures, len(RobotEnd.REDIAL_S) - 1)]
             self._failures += 1
