@@ -59,7 +59,7 @@ class Run:
 
     @property
     def kept(self) -> float:
-        """How much of the microphone's chunks arrived, or of the speech, whichever is less; of a floor only the former is told."""
+        """How much of the microphone's chunks arrived, or of the speech, whichever is less; of a floor only the former."""
         up = float(self.told["up_heard"] / max(1, self.told["up_sent"]))
         return min(up, self.told["down_heard"] / max(1, self.told["down_sent"])) if self.told["down_ms"] else up
 

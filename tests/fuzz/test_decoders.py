@@ -71,7 +71,9 @@ GOOD = st.fixed_dictionaries(
         "samples": st.integers(1, 2048),
         "event": st.sampled_from(["start", "end"]),
         "turn": st.integers(0, 2**31 - 1),
-        "played_ms": st.integers(0, 2**70),
+        "played_ms": st.integers(0, 2**31 - 1),
+        "concealed_ms": st.integers(0, 2**31 - 1),
+        "window": st.integers(0, 2**53 - 1),
         "complete": st.booleans(),
     }
 ).map(lambda fields: UP.validate_json(json.dumps(fields)))
