@@ -16,6 +16,7 @@ from gemini_gateway.session import (
     HELD_MAX_S,
     LATE_S,
     OUTAGE_MAX_S,
+    OWED_MIN_S,
     PRE_ROLL_S,
     QUIET_S,
     QUOTA_S,
@@ -2266,3 +2267,33 @@ def test_who_leaves_in_mid_answer_is_billed_for_it_once():
     rim.do(rim.session.left())
     rim.do(rim.session.left())
     assert rim.bills == [tokens]
+
+
+@pytest.mark.parametrize("handle", [None, "handle"])
+def test_a_knock_that_nobody_answers_is_no_sign_of_a_server_that_hangs(handle):
+    rim = Rim().open(handle)
+    for _ in range(4):
+        rim.speak(OWED_MIN_S - 0.1)
+        rim.mic(30.0)
+    assert (rim.counts, len(rim.dials), rim.hanging_up) == ([], 1, False)
+
+
+def test_a_knock_is_forgotten_in_time_for_a_renewal():
+    rim = Rim(max_age_s=60.0).open("handle")
+    rim.mic(55.0)
+    rim.speak(OWED_MIN_S - 0.1)
+    rim.mic(6.0)
+    assert not rim.hanging_up, "it may be a short word, whose answer is still to come"
+    rim.mic(SILENCE_S)
+    assert rim.hanging_up
+    assert rim.counts == []
+
+
+def test_a_question_after_a_knock_is_owed_an_answer():
+    rim = Rim().open()
+    rim.speak(OWED_MIN_S - 0.1)
+    rim.mic(5.0)
+    rim.speak()
+    rim.mic(SILENCE_S + 1.0)
+    assert rim.hanging_up
+    assert rim.counts == ["silent"]

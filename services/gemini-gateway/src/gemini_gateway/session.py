@@ -57,7 +57,10 @@ SILENCE_MAX_S: Final = 30.0
 BARGE_IN_S: Final = 0.6
 """So much speech cuts an answer whose connection is gone; a knock holds the speech gate open for half of that."""
 SPEECH_MIN_S: Final = 0.4
-"""Shorter sounds may well be left unanswered."""
+"""Shorter sounds may well be left unanswered, and are not waited for."""
+OWED_MIN_S: Final = 0.7
+"""From this length on, the speech gate's 0.3 s at the end included, a server that says nothing of it is taken to hang. Knocks
+are shorter, and Gemini does not tell of them."""
 SEND_STALL_S: Final = 3.0
 STREAM_END_S: Final = 1.0
 """After so long without mic audio the server is told that the stream has paused."""
@@ -322,6 +325,7 @@ class Session:
         self._handle: str | None = None
         self._handle_at = now
         self._handle_failures = 0
+        self._owed = False
         self._orphaned = False
         """Whether a reply may still sound whose connection is gone."""
         self._dialled_with: str | None = None
@@ -389,7 +393,7 @@ class Session:
         self._last_speech = now
         self._outbox.append(event)
         if not self._pressed:
-            self._await(now)
+            self._await(now, owed=True)
         return self._wake(now)
 
     def take(self) -> Item | None:
@@ -598,11 +602,8 @@ class Session:
     def _tick_live(self, now: float) -> list[Out]:
         if self._line.sending_since is not None and now - self._line.sending_since > SEND_STALL_S:
             return self._abandon("stalled", f"Gemini took nothing for {SEND_STALL_S:.0f} s")
-        if waited_s := self._hangs(now):
-            self._awaiting_since = None
-            words = f"Gemini said nothing for {waited_s:.0f} s " + ("in mid-answer" if self._answers() else "after speech")
-            out = self._blame_handle(words) if self._line.last_server == self._line.opened_at else []
-            return out + self._abandon("silent", words)
+        if out := self._give_up_waiting(now):
+            return out
         if not self._allowed and (self._line.last_word or self._between_turns(now)):
             return self._close(Phase.SPENT)
         if self._parks(now):
@@ -617,6 +618,16 @@ class Session:
             self._silence(now)
             self._outbox.append("stream_end")
         return []
+
+    def _give_up_waiting(self, now: float) -> list[Out]:
+        if not (waited_s := self._hangs(now)):
+            return []
+        self._awaiting_since = None
+        if not (self._owed or self._answers()):
+            return []
+        words = f"Gemini said nothing for {waited_s:.0f} s " + ("in mid-answer" if self._answers() else "after speech")
+        out = self._blame_handle(words) if self._line.last_server == self._line.opened_at else []
+        return out + self._abandon("silent", words)
 
     def _hangs(self, now: float) -> float:
         """For how long the server has owed an answer, or the rest of one, if that is too long; else 0."""
@@ -670,12 +681,14 @@ class Session:
     def _silence(self, now: float) -> None:
         """The person does not speak, or no longer."""
         if self._speaking and self._speech_bytes >= SPEECH_MIN_S * BYTES_PER_S and not self.limits.manual_vad:
-            self._await(now)
+            self._await(now, owed=self._speech_bytes >= OWED_MIN_S * BYTES_PER_S)
         self._speaking = False
 
-    def _await(self, now: float) -> None:
+    def _await(self, now: float, *, owed: bool) -> None:
+        """From now on an answer may come; ``owed`` if one, or any other word, has to."""
         if self._awaiting_since is None:
-            self._awaiting_since = now
+            self._awaiting_since, self._owed = now, False
+        self._owed = self._owed or owed
 
     def _holds_question(self, now: float) -> bool:
         """Whether the end of what the person last said is still to be sent."""
