@@ -173,4 +173,12 @@ class Voices:
     def _signature(self) -> tuple[object, ...]:
         """What changes when a file that matters does."""
         files = [path for path in (self._robots_file, self._endpoint.key_file) if path]
-        return tuple((path, path.stat().st_mtime_ns if path.exists() else None) for path in files)
+        return tuple((path, _changed_ns(path)) for path in files)
+
+
+def _changed_ns(path: Path) -> int | None:
+    """When a file was changed last; None if it is not there, or not for us to see."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
