@@ -23,6 +23,13 @@ def run(out: Path, name: str, *options: object) -> tuple[list[dict], "subprocess
     return kept["result"], done
 
 
+def test_a_short_soak_holds(tmp_path):
+    result, done = run(tmp_path, "soak", "--minutes", 0.7)
+    assert (result["wrong"], done.returncode) == ([], 0), done.stdout
+    assert sum(result["faults"].values()) > 20
+    assert len(result["samples"]) == 12
+
+
 def test_latency_measures_every_chunk_and_every_turn(tmp_path):
     timings, done = run(tmp_path, "latency", "--chunks", 50, "--turns", 3)
     assert [it["n"] for it in timings[3:]] == [50, 3, 3, 15], done.stderr
@@ -49,10 +56,3 @@ def test_storm_sees_every_robot_come_back(tmp_path):
     timings, done = run(tmp_path, "storm", "--robots", 5, "--runs", 2, "--kills", 2)
     assert [it["n"] for it in timings] == [2, 3, 2, 2, 2, 2], done.stderr
     assert all(it["min"] > 0 for it in timings)
-
-
-def test_a_short_soak_holds(tmp_path):
-    result, done = run(tmp_path, "soak", "--minutes", 0.7)
-    assert (result["wrong"], done.returncode) == ([], 0), done.stdout
-    assert sum(result["faults"].values()) > 20
-    assert len(result["samples"]) == 12
