@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import platform
 import statistics
@@ -36,6 +37,8 @@ NUMBERS: Final = 30_000
 """Chunks are numbered modulo this, 600 s: what a sample can hold."""
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+logging.getLogger("robot_io").setLevel(logging.ERROR)  # what robots say of gateways that die would bury the tables
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
