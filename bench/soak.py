@@ -41,7 +41,7 @@ WARM_UP: Final = 0.2
 """The share of the run that may still grow: pools, caches and the allocator fill up."""
 RSS_MIB, DESCRIPTORS, THREADS, TASKS = 6.0, 4.0, 0.0, 3.0
 """What the median of the last third may be above that of the first third after the warm-up. A fault that lasts holds a few."""
-PORT: Final = 27566
+PORT: Final = 27570
 RELAY_PORT: Final = 27580
 LIVES: Final[tuple[actions.Action, ...]] = (
     *(actions.Close(code=code, reason="The operation was aborted.") for code in (1000, 1007, 1008, 1011)),
