@@ -37,7 +37,7 @@ from stand import (
     until,
 )
 
-PORT = 27555
+PORT = 27550
 WARM_UP = 100
 """Chunks that are not measured."""
 BURST_MS = 8000
