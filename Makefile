@@ -1,4 +1,5 @@
 # make demo     a whole conversation on this machine, without Docker, robot, key or cloud
+# make quick    the tests of the pure parts: half a minute
 # make test     everything that this machine can test; its last lines say what did not run and how to make it run
 # make sessions of these, only the session manager through every failure, in real time: five minutes
 # make attacks  what strangers and hostile robots do to a running gateway: minutes
@@ -16,11 +17,14 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard shared/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := $(wildcard shared/*/src services/*/src)
 
-.PHONY: demo test sessions attacks check bench storm soak hostile fuzz scan lock clean
+.PHONY: demo quick test sessions attacks check bench storm soak hostile fuzz scan lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
 	$(BIN)/python tools/demo.py
+
+quick: $(VENV)/ready
+	$(BIN)/pytest --numprocesses auto tests/robot tests/gateway tests/link tests/gemini tests/sim tests/test_rules.py
 
 test: $(VENV)/ready
 	tests/run

@@ -4,14 +4,18 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
-from gemini_gateway.personas import Persona, read
+from gemini_gateway.personas import Gateway, Persona, Vad, read
 from gemini_gateway.settings import GeminiSettings
+from gemini_gateway.usage import PRICES
 from reachy_gateway.settings import GatewaySettings
 from robot_io.settings import RobotSettings
 
 ROOT = Path(__file__).parent.parent
 MODELS = (GeminiSettings, GatewaySettings, RobotSettings)
+OF_COMPOSE = {"TZ", "COMPOSE_FILE", "SIM_SCENARIO"}
+"""What Docker Compose reads from the file itself, or hands on to another service."""
 
 
 def variables(model) -> dict[str, object]:
@@ -27,7 +31,16 @@ def example() -> dict[str, str]:
 
 def test_every_setting_is_in_the_example_and_nothing_else_is():
     known = {name for model in MODELS for name in variables(model)}
-    assert example().keys() == known
+    assert example().keys() == known | OF_COMPOSE
+
+
+def test_what_compose_sets_itself_is_said_to_count_only_without_docker():
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    text = (ROOT / ".env.example").read_text()
+    without = re.search(r"# --- the gateway without Docker;.*?# --- ", text, re.DOTALL)
+    assert without
+    said = set(re.findall(r"^#([A-Z_]+)=", without[0], re.MULTILINE))
+    assert said == compose["services"]["gemini-gateway"]["environment"].keys()
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -48,14 +61,27 @@ def test_the_example_as_it_is_changes_nothing(monkeypatch):
 
 
 def test_the_example_of_a_robots_file_is_a_good_one_and_shows_the_defaults():
-    personas, problems = read(ROOT / "config" / "robots.example.toml")
+    personas, problems = read(ROOT / "config" / "robots.example.toml", "a-model")
     assert problems == []
-    changed = {"budget_usd_per_day": personas.default.budget_usd_per_day}
-    changed["instruction"] = personas.default.instruction
-    assert personas.default == Persona(**changed)
+    assert personas.default == Persona(model="a-model", instruction=personas.default.instruction)
     assert " ".join(personas.default.instruction.split()) == Persona().instruction
+    assert (personas.robots, personas.gateway) == ({}, Gateway())
+    assert personas.prices == PRICES
+
+
+def test_all_that_can_be_set_is_in_the_example_of_a_robots_file_and_is_good(tmp_path):
+    text = (ROOT / "config" / "robots.example.toml").read_text()
+    file = tmp_path / "robots.toml"
+    file.write_text(
+        re.sub(r"^# (?=\w+(\.\w+)? = |\[)", "", text, flags=re.MULTILINE).replace("gemini-3.8-live", "another-model")
+    )
+    personas, problems = read(file)
+    assert problems == []
+    assert personas.default.model_fields_set == Persona.model_fields.keys()
+    assert personas.default.vad.model_fields_set == Vad.model_fields.keys()
     assert personas.of("reachy-1").voice == "Puck"
     assert personas.of("reachy-1").vad.silence_duration_ms == 300
+    assert personas.gateway.budget_usd_per_day == 20
 
 
 def test_compose_waits_for_longer_than_a_gateway_takes_to_stop():

@@ -25,11 +25,14 @@ def main() -> int:
 def converse(work: Path) -> int:
     """Start the three, wait for the robot, stop the rest."""
     sim, up, down, health = free_ports(4)
-    subprocess.run([BIN / "reachy-keys", "--dir", work / "gateway", "demo", work / "robot", "reachy-1"], check=True)
+    scenario = os.environ.get("SIM_SCENARIO", "steady")
+    subprocess.run([BIN / "reachy-keys", "--dir", work / "gateway", "demo", work / "robot", "virtual-1"], check=True)
     running: list[subprocess.Popen[bytes]] = []
     try:
         # A demo never talks to Google, whatever the environment or .env would have it do.
-        running.append(start("gemini-live-sim", SIM_HOST="127.0.0.1", SIM_PORT=sim, SIM_TLS_DIR=work / "tls"))
+        running.append(
+            start("gemini-live-sim", SIM_HOST="127.0.0.1", SIM_PORT=sim, SIM_TLS_DIR=work / "tls", SIM_SCENARIO=scenario)
+        )
         wait_for("the simulator's certificate", (work / "tls" / "root.pem").exists, running)
         running.append(
             start(

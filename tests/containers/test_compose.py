@@ -24,9 +24,13 @@ class Project:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def compose(self, *args: str, timeout_s: float = 120, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def compose(
+        self, *args: str, timeout_s: float = 120, check: bool = True, given: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         command = ["docker", "compose", "--project-name", "reachy-link-test", *args]
-        done = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            command, cwd=self.directory, capture_output=True, text=True, timeout=timeout_s, check=False, input=given
+        )
         assert not check or done.returncode == 0, f"{command}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
@@ -86,6 +90,9 @@ def test_up_runs_a_whole_conversation_and_down_ends_it_at_once(project):
     with wave.open(str(project.directory / "out" / "speaker.wav")) as recording:
         assert recording.getnframes() / recording.getframerate() > 10
     assert project.state("gemini-gateway")["Health"] == "healthy"
+    query = ("python", "-m", "sqlite3", "/data/ledger.sqlite", "SELECT robot, COUNT(*) FROM turns GROUP BY robot")
+    booked = project.compose("exec", "gemini-gateway", *query).stdout  # as docs/operations.md has it
+    assert re.search(r"virtual-1\W+3\b", booked)
     started = time.monotonic()
     project.compose("stop")
     assert time.monotonic() - started < 3.0
@@ -113,8 +120,8 @@ def test_a_second_robot_is_one_more_service(project):
         assert "turn 3 done" in project.logs(robot)
     assert (project.directory / "out" / "speaker-2.wav").exists()
     listed = project.compose("run", "--rm", "keys", "list").stdout
-    assert "reachy-1" in listed
-    assert "reachy-2" in listed
+    assert "virtual-1" in listed
+    assert "virtual-2" in listed
 
 
 @pytest.mark.timeout(180)
@@ -136,9 +143,9 @@ def test_the_list_tells_who_is_connected_and_says_so_where_it_cannot(project):
     project.compose("up", "--detach")
     project.until(lambda: "connected to the gateway" in project.logs("robot-io"))
     listed = project.compose("exec", "gemini-gateway", "reachy-keys", "list").stdout
-    assert re.fullmatch(r"reachy-1\t\S{40}\tconnected since [-0-9]{10} [:0-9]{8} UTC\n", listed)
+    assert re.fullmatch(r"virtual-1\t\S{40}\tconnected since [-0-9]{10} [:0-9]{8} UTC\n", listed)
     elsewhere = project.compose("run", "--rm", "keys", "list")
-    assert re.search(r"^reachy-1\t\S{40}$", elsewhere.stdout, re.MULTILINE)
+    assert re.search(r"^virtual-1\t\S{40}$", elsewhere.stdout, re.MULTILINE)
     assert "who is connected is not known here" in elsewhere.stderr + elsewhere.stdout
 
 
@@ -188,7 +195,7 @@ def test_a_private_key_in_the_volume_that_others_can_read_is_refused_until_it_is
     assert project.compose("up", "--detach", "gemini-gateway", check=False).returncode
     assert "chmod 600 /keys/gateway/self.key" in project.logs("keys"), "who fills the volumes looks first"
     project.compose("up", "--detach", "--no-deps", "gemini-gateway", check=False)
-    project.until(lambda: project.state("gemini-gateway").get("State") == "exited")
+    project.until(lambda: project.state("gemini-gateway").get("State") == "restarting")
     assert project.state("gemini-gateway")["ExitCode"] == 2
     assert "chmod 600 /keys/self.key" in project.logs("gemini-gateway")
     change("600")
@@ -201,6 +208,51 @@ def test_a_robot_can_be_admitted_and_revoked_while_the_gateway_runs(project):
     project.compose("up", "--detach", "gemini-gateway")
     assert "takes effect at once" in project.compose("run", "--rm", "keys", "admit", "reachy-9", key).stdout
     assert "revoked 1 key" in project.compose("run", "--rm", "keys", "revoke", "reachy-9").stdout
+
+
+@pytest.mark.timeout(120)
+def test_a_gateways_keys_are_saved_and_restored(project):
+    tar = ("run", "--rm", "-T", "--entrypoint", "tar", "keys", "-C", "/keys/gateway")  # as docs/fleet.md has it
+    project.compose("run", "--rm", "keys")
+    shown = project.compose("run", "--rm", "keys", "show").stdout
+    assert re.search(r"^reachy-keys trust '\S{40}'$", shown, re.MULTILINE)
+    listed = project.compose("run", "--rm", "keys", "list").stdout
+    saved = project.compose(*tar, "-cf", "-", ".").stdout
+    project.compose("down", "--volumes")
+    project.compose(*tar, "-xf", "-", given=saved)
+    assert project.compose("run", "--rm", "keys", "show").stdout == shown
+    assert project.compose("run", "--rm", "keys", "list").stdout == listed
+    project.compose("up", "--detach", "--wait", "gemini-gateway")
+
+
+@pytest.mark.timeout(120)
+def test_a_gateway_that_crashes_starts_again(project):
+    project.compose("up", "--detach", "--wait", "gemini-gateway")
+    name = project.state("gemini-gateway")["Name"]
+
+    def told(what: str) -> str:
+        command = ["docker", "inspect", "--format", f"{{{{{what}}}}}", name]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    # From outside: in its own container nothing can kill it, and an engine that is asked to would not start it again.
+    kill = ["docker", "run", "--rm", "--pid", "host", "--user", "0", "--entrypoint", "python", "reachy-link/robot-io", "-c"]
+    subprocess.run([*kill, f"import os; os.kill({told('.State.Pid')}, 9)"], check=True)
+    project.until(lambda: told(".RestartCount") != "0")
+    project.compose("up", "--detach", "--wait", "gemini-gateway")
+
+
+def test_the_key_as_a_secret_reaches_every_gateway_of_a_fleet(project):
+    files = [f"docker-compose{name}.yml" for name in ("", ".secret", ".fleet", ".fleet-secret")]
+    text = (project.directory / "docs" / "security.md").read_text()
+    assert f"COMPOSE_FILE={':'.join(files)}" in text
+    (project.directory / "config" / "gemini-api-key").write_text("x")
+    config = project.compose(*(part for file in files for part in ("-f", file)), "config", "--format", "json").stdout
+    (project.directory / "config" / "gemini-api-key").unlink()
+    services = json.loads(config)["services"]
+    for name in ("gemini-gateway", "gemini-gateway-2"):
+        assert services[name]["environment"]["GEMINI_API_KEY_FILE"] == "/run/secrets/gemini-api-key"
+        assert services[name]["secrets"] == [{"source": "gemini-api-key", "target": "/run/secrets/gemini-api-key"}]
+    assert services["gemini-gateway-2"]["environment"]["GATEWAY_UP_PORT"] == "5557"
 
 
 def test_containers_run_unprivileged_read_only_and_without_capabilities(project):

@@ -20,7 +20,7 @@ from reachy_link.messages import BeatUp, Bye, Hello
 from reachy_link.robot_end import Address, RobotEnd
 from reachy_link.wire import pack_up
 
-LABELS = {"robot", "state", "part", "cause", "outcome", "kind", "phase", "software", "le"}
+LABELS = {"robot", "state", "part", "cause", "outcome", "kind", "phase", "planned", "software", "le"}
 
 
 def problems(scrape: Scrape) -> Iterator[str]:
@@ -125,7 +125,8 @@ async def test_a_conversation_is_told_as_it_was(tmp_path, office):
     assert 0 <= cut.value("reachylink_barge_in_seconds_sum", **one) < 0.5
     assert cut.value("reachylink_turn_latency_seconds_count", **one) == 2, "the tone answered nobody"
 
-    assert lost.value("reachylink_gemini_gap_seconds_count", cause="renewal", **one) == 1
+    assert lost.value("reachylink_gemini_gap_seconds_count", planned="yes", **one) == 1
+    assert lost.value("reachylink_gemini_gap_seconds_count", planned="no", **one) == 1
     assert lost.value("reachylink_gemini_reconnects_total", cause="renewal", **one) == 1
     assert lost.value("reachylink_gemini_reconnects_total", cause="quota", **one) == 0, "told before it is first seen"
     assert lost.value("reachylink_gemini_events_total", cause="go_away", **one) == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 import promql_parser
 import pytest
 import yaml
+from dashboard import ALERTS, DASHBOARD, OBSERVABILITY, asked_by_panels, filled
 from promql_parser import AggregateExpr, Expr, VectorSelector
 from scraping import Scrape, talked
 
@@ -18,18 +19,13 @@ from reachy_gateway.metrics import STATES
 from reachy_gateway.numbers import ENDINGS
 
 ROOT = Path(__file__).parents[2]
-OBSERVABILITY = ROOT / "observability"
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 FLEET = yaml.safe_load((ROOT / "docker-compose.fleet.yml").read_text().replace("!override ", ""))
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
-DASHBOARD = json.loads((OBSERVABILITY / "grafana" / "dashboards" / "reachy-link.json").read_text())
-ALERTS = [rule for group in yaml.safe_load((OBSERVABILITY / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
 PROFILE = ("prometheus", "grafana")
 
 OF_PROMETHEUS = {"job", "instance"}
 """Labels that Prometheus adds itself."""
-RANGES = {"$__rate_interval": "1m", "$__range": "1h"}
-"""What Grafana puts in."""
 VALUES = {
     ("reachylink_robot_state", "state"): set(STATES),
     ("reachylink_conversations_ended_total", "cause"): set(ENDINGS),
@@ -39,17 +35,14 @@ VALUES = {
 
 
 def queries() -> Iterator[str]:
-    for panel in DASHBOARD["panels"]:
-        yield from (target["expr"] for target in panel.get("targets", ()))
+    yield from (query for _, query in asked_by_panels())
     yield from (variable["query"]["query"] for variable in DASHBOARD["templating"]["list"])
     yield from (rule["expr"] for rule in ALERTS)
 
 
 def parsed(query: str) -> Expr:
     """As Prometheus reads it; a query that it would not read is a ValueError."""
-    for variable, value in RANGES.items():
-        query = query.replace(variable, value)
-    return promql_parser.parse(query)
+    return promql_parser.parse(filled(query))
 
 
 def parts(node: Expr) -> Iterator[Expr]:
@@ -91,9 +84,7 @@ def missing(query: str, scrape: Scrape) -> Iterator[str]:
             label, values = matcher.name, set(matcher.value.split("|"))
             if label not in metrics[selector.name].keys() | OF_PROMETHEUS:
                 yield f"{selector.name} has no label {label}"
-            elif (
-                label not in OF_PROMETHEUS and values != {"$robot"} and not values <= VALUES.get((selector.name, label), set())
-            ):
+            elif label not in OF_PROMETHEUS and values != {".*"} and not values <= VALUES.get((selector.name, label), set()):
                 yield f"{selector.name} has no {label} {matcher.value}"
     for label in grouped(query):
         if not any(label in metrics.get(selector.name, {}) for selector in asked):

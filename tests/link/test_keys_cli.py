@@ -33,10 +33,11 @@ def test_from_nothing_to_an_admitted_robot_by_what_the_command_prints(run, tmp_p
     robot = tmp_path / "robot"
     status, told, _ = run("gateway")
     assert status == 0
-    gateway_public = told.splitlines()[-1]
+    gateway_public = told.splitlines()[-1].removeprefix("reachy-keys trust ").strip("'")
     status, told, _ = run("robot", "reachy-1", directory=robot)
     assert status == 0
-    command, words = told.splitlines()[-1].split(" ", 1)
+    command, words = told.splitlines()[-1].split(" (with Docker: ")
+    command, words = command.split(" ", 1)
     assert command == "reachy-keys"
     assert run("trust", gateway_public, directory=robot)[0] == 0
     name, robot_id, quoted = words.split(" ")
@@ -46,6 +47,24 @@ def test_from_nothing_to_an_admitted_robot_by_what_the_command_prints(run, tmp_p
     assert identity.robot == "reachy-1"
     assert identity.gateway_public == load_pair(tmp_path / "gateway", "").public
     assert Keyring(tmp_path / "gateway").robot_of(identity.keys.public.decode()) == "reachy-1"
+
+
+def test_the_public_key_is_shown_again_with_what_to_do_with_it(run, tmp_path):
+    for command, directory in ((["gateway"], tmp_path / "gateway"), (["robot", "reachy-1"], tmp_path / "robot")):
+        made = run(*command, directory=directory)[1]
+        assert run("show", directory=directory)[1].splitlines() == made.splitlines()[1:]
+    status, told, complaint = run("show", directory=tmp_path / "elsewhere")
+    assert (status, told) == (1, "")
+    assert "gateway, or robot ID" in complaint
+
+
+@pytest.mark.parametrize("command", [("admit", "reachy-1", new_public()), ("revoke", "reachy-1")])
+def test_robots_are_not_admitted_or_revoked_at_a_robot(run, tmp_path, command):
+    run("robot", "reachy-1", directory=tmp_path / "robot")
+    status, told, complaint = run(*command, directory=tmp_path / "robot")
+    assert (status, told) == (1, "")
+    assert "holds the keys of the robot reachy-1: robots are admitted and revoked at the gateway" in complaint
+    assert not (tmp_path / "robot" / "admitted").exists()
 
 
 def test_secrets_are_never_printed(run, tmp_path):

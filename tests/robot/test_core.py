@@ -738,6 +738,13 @@ def test_without_a_gateway_the_robot_says_so_after_5_s_and_at_most_once_a_minute
     assert rig.of(Say)[-1] == Say("connected")
 
 
+def test_a_gateway_that_does_not_admit_the_robot_has_said_no():
+    rig = Rig()
+    rig.take(rig.core.trouble(Trouble("key", "refused this robot's key"), rig.now))
+    rig.run(6, beats=False)
+    assert rig.of(Say) == [Say("refused")]
+
+
 def test_a_gateway_that_comes_in_time_needs_no_sound():
     rig = Rig()
     rig.run(4.5, beats=False)

@@ -48,6 +48,7 @@ class Asked:
     """The port on which a hub's metrics are told."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self.url = f"http://127.0.0.1:{port}/metrics"
 
     async def scrape(self) -> Scrape:
@@ -106,6 +107,6 @@ async def talked(directory: Path, office: Callable[..., Voices]) -> dict[str, Sc
                 async with running_robot(made.robot("stranger"), hub.bound) as stranger:
                     await stranger.desk.until(lambda: hub.tally.total("key"))
                 counted = {"cause": "lost", "robot": "reachy-1"}
-                scrapes["lost"] = await port.until(lambda it: it.value("reachylink_gemini_gap_seconds_count", **counted) == 1)
+                scrapes["lost"] = await port.until(lambda it: it.value("reachylink_gemini_reconnects_total", **counted) == 1)
             scrapes["gone"] = await port.until(lambda it: it.value("reachylink_robots_connected") == 0)
     return scrapes

@@ -14,7 +14,9 @@ class Gaps:
     """Of one robot. A gap has the cause of the first trouble in it; without any it is a renewal."""
 
     def __init__(self) -> None:
-        self.by_cause = {cause: Buckets(GAP_S) for cause in CAUSES}
+        self.counts = dict.fromkeys(CAUSES, 0)
+        self.seconds = {"yes": Buckets(GAP_S), "no": Buckets(GAP_S)}
+        """By whether it was planned: of each cause would be as much as all the rest that is told of a robot."""
         self._since: float | None = None
         self._trouble: str | None = None
 
@@ -30,5 +32,6 @@ class Gaps:
     def opened(self, now: float) -> None:
         """A connection is there."""
         if self._since is not None:
-            self.by_cause[self._trouble or "renewal"].observe(now - self._since)
+            self.counts[self._trouble or "renewal"] += 1
+            self.seconds["no" if self._trouble else "yes"].observe(now - self._since)
         self._since = self._trouble = None

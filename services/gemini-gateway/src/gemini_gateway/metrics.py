@@ -27,7 +27,7 @@ def metrics_of(voices: Voices, robots: Collection[str]) -> Iterator[Metric]:
 def _of_sessions(talking: dict[str, GeminiVoice]) -> Iterator[Metric]:
     phase = GaugeMetricFamily("reachylink_gemini_session", "1 for the phase that the session is in.", labels=["robot", "phase"])
     gaps = HistogramMetricFamily(
-        "reachylink_gemini_gap_seconds", "From the end of a connection to the next one.", labels=["robot", "cause"]
+        "reachylink_gemini_gap_seconds", "From the end of a connection to the next one.", labels=["robot", "planned"]
     )
     ended = CounterMetricFamily(
         "reachylink_gemini_reconnects",
@@ -39,11 +39,10 @@ def _of_sessions(talking: dict[str, GeminiVoice]) -> Iterator[Metric]:
     for robot, voice in talking.items():
         for known in Phase:
             phase.add_metric([robot, known.name.lower()], known is voice.session.phase)
-        for cause, seconds in voice.gaps.by_cause.items():
-            buckets = seconds.cumulative()
-            ended.add_metric([robot, cause], buckets[-1][1])  # from 0 on: no increase is seen in a series that begins
-            if buckets[-1][1]:  # seven causes that have not been seen would be as much as all the rest of a robot
-                gaps.add_metric([robot, cause], buckets, seconds.total)
+        for cause, count in voice.gaps.counts.items():
+            ended.add_metric([robot, cause], count)
+        for planned, seconds in voice.gaps.seconds.items():
+            gaps.add_metric([robot, planned], seconds.cumulative(), seconds.total)
         queue.add_metric([robot], voice.session.waiting_ms / 1000)
         dropped.add_metric([robot], voice.session.dropped_ms / 1000)
     yield from (phase, gaps, ended, queue, dropped)

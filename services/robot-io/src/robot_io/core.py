@@ -480,7 +480,8 @@ class RobotCore:
                 self._last_hello = now
                 out.append(self._hello(now))
             if not self.refused and now - self._since > SOUND_AFTER_S:
-                out += self._sound("no-gateway", now)
+                unknown = self._complaints.get(self.route.here) == "key"
+                out += self._sound("refused" if unknown else "no-gateway", now)
         elif now - self._last_sent >= BEAT_S or now - self._last_echo >= ECHO_S:
             self._last_echo = now
             dropped = {"window": self._tally.total("window"), "overflow": self._playout.overflow_chunks}

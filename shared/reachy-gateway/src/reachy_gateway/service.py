@@ -103,7 +103,7 @@ async def _serve(
         HealthServer(settings.health_host, settings.health_port, lambda: _report(hub), pages) if settings.health_port else None
     )
     watch = asyncio.create_task(metrics.watch()) if health else None
-    admitted = ", ".join(ring.robots) or "none yet (reachy-keys admit)"
+    admitted = ", ".join(ring.robots) or "none yet (a robot that makes its key prints the command)"
     log.info("listening on ports %d and %d; public key %s; admitted: %s", *hub.bound[1:], keys.public.decode(), admitted)
     task = asyncio.current_task()
     asked = False

@@ -128,6 +128,22 @@ def load_robot(directory: Path) -> RobotIdentity:
     return RobotIdentity(robot, keys, checked_public(_read(gateway_path, f"make it with: {trust}"), str(gateway_path)))
 
 
+def robot_id(directory: Path) -> str | None:
+    """The robot whose directory this is; None if it is a gateway's.
+
+    Raises:
+        KeysError: If the file that names it is damaged.
+    """
+    path = directory / ROBOT_ID_NAME
+    return checked_robot_id(_read(path, "make it anew"), str(path)) if path.exists() else None
+
+
+def admitting(robot: str, public: str) -> str:
+    """What to do at the gateway to admit a robot's key, in words."""
+    command = f"admit {robot} '{public}'"
+    return f"reachy-keys {command} (with Docker: docker compose run --rm keys {command})"
+
+
 def write(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a file whole or not at all."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command("gateway", _gateway, "on a gateway: make its key pair")
     command("robot", _robot, "on a robot: make its key pair", "id")
+    command("show", _show, "its public key once more")
     command("trust", _trust, "on a robot: trust a gateway's public key", "key")
     command("admit", _admit, "on a gateway: admit a robot's public key, beside those it has", "id", "key")
     command("list", _list, "on a gateway: who is admitted, and who is connected if its health (REACHY_HEALTH_PORT) answers")
@@ -55,18 +56,30 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _gateway(directory: Path, _: argparse.Namespace) -> None:
-    pair = keys.make_pair(directory)
-    print(
-        f"made the gateway's key in {directory}\nits public key, for `reachy-keys trust` on each robot:\n{pair.public.decode()}"
-    )
+    keys.make_pair(directory)
+    print(f"made the gateway's key in {directory}")
+    _show(directory, _)
 
 
 def _robot(directory: Path, args: argparse.Namespace) -> None:
     robot = keys.checked_robot_id(args.id, "robot id")
-    pair = keys.make_pair(directory)
+    keys.make_pair(directory)
     keys.write(directory / keys.ROBOT_ID_NAME, robot + "\n")
     print(f"made the key of {robot} in {directory}")
-    print(f"admit it at the gateway with:\nreachy-keys admit {robot} '{pair.public.decode()}'")
+    _show(directory, args)
+
+
+def _show(directory: Path, _: argparse.Namespace) -> None:
+    public = keys.load_pair(directory, f"reachy-keys --dir {directory} gateway, or robot ID").public.decode()
+    if robot := keys.robot_id(directory):
+        print(f"{robot}'s public key; to admit it at the gateway:\n{keys.admitting(robot, public)}")
+    else:
+        print(f"the gateway's public key; on each robot:\nreachy-keys trust '{public}'")
+
+
+def _at_the_gateway(directory: Path) -> None:
+    if robot := keys.robot_id(directory):
+        raise keys.KeysError(f"{directory} holds the keys of the robot {robot}: robots are admitted and revoked at the gateway")
 
 
 def _trust(directory: Path, args: argparse.Namespace) -> None:
@@ -77,6 +90,7 @@ def _trust(directory: Path, args: argparse.Namespace) -> None:
 
 
 def _admit(directory: Path, args: argparse.Namespace) -> None:
+    _at_the_gateway(directory)
     added = keys.Keyring(directory).admit(args.id, args.key)
     print(f"admitted {args.id}; takes effect at once" if added else f"{args.id} was admitted with this key already")
 
@@ -110,6 +124,7 @@ def _connected(port: int) -> dict[str, str] | None:
 
 
 def _revoke(directory: Path, args: argparse.Namespace) -> None:
+    _at_the_gateway(directory)
     count = keys.Keyring(directory).revoke(args.id, args.key)
     print(f"revoked {count} key{'s' if count != 1 else ''} of {args.id}; takes effect at once")
 

@@ -8,7 +8,7 @@ from typing import Final
 import zmq
 
 from reachy_link.address import Address
-from reachy_link.keys import RobotIdentity
+from reachy_link.keys import RobotIdentity, admitting
 from reachy_link.sockets import Drain, Inbox, Monitor, SyncSocket, set_dialer
 from reachy_link.trouble import Trouble
 from reachy_link.wire import Parts, down_topic
@@ -111,7 +111,7 @@ class RobotEnd:
         robot, public = self._identity.robot, self._identity.keys.public.decode()
         match event:
             case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                admit = f"reachy-keys admit {robot} '{public}'"
+                admit = admitting(robot, public)
                 return Trouble("key", f"the gateway at {endpoint} refused this robot's key; on the gateway: {admit}")
             case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_DISCONNECTED:
                 return Trouble("protocol", f"what listens at {endpoint} is no gateway of Reachy Link: check ROBOT_GATEWAY")
