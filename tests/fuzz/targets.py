@@ -26,7 +26,7 @@ from gemini_live_sim import wire as sim_wire
 from gemini_live_sim.setup import read_setup
 from reachy_gateway.conversation import Conversation
 from reachy_gateway.peer import Peer, Verdict
-from reachy_gateway.voice import Audio
+from reachy_gateway.voice import Audio, SpeechNoticed
 from reachy_link.config import load
 from reachy_link.keys import Keyring, KeysError, checked_public, load_robot
 from reachy_link.messages import Activity, Hello, Mic, Played, Welcome
@@ -69,8 +69,8 @@ def link_up(data: bytes) -> None:
                 conversation = Conversation(message, 1)
             case Mic() if conversation:
                 conversation.mic(message, payload, now)
-            case Activity(event=event) if conversation:
-                conversation.activity(event, now)
+            case Activity(event="start") if conversation:
+                conversation.voice(SpeechNoticed(), now)
             case Played() if conversation:
                 conversation.played(message, peer.clock.offset_us)
         if conversation:

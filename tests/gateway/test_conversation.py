@@ -72,9 +72,6 @@ class Chat:
         for event in events:
             self._take(self.conversation.voice(event, self.now))
 
-    def activity(self, event: str) -> None:
-        self._take(self.conversation.activity(event, self.now))
-
     def hear(self, samples: Pcm16) -> bytes:
         """A chunk of the microphone, the same in both channels; what the voice hears of it."""
         message = Mic(robot="reachy-1", boot=BOOT, seq=1, t_us=int(self.now * 1e6), samples=len(samples))
@@ -310,7 +307,7 @@ def test_a_manual_start_cuts_what_is_being_said():
     chat.voice(Audio(reply(5000), 24000))
     chat.wait(0.5)
     before = len(chat.told)
-    chat.activity("start")
+    chat.voice(SpeechNoticed())
     assert isinstance(chat.told[before][1], Flush)
     chat.voice(Audio(reply(500), 24000), Interrupted(), Audio(reply(500), 24000), TurnComplete())
     chat.wait(3.0)
@@ -327,9 +324,8 @@ def test_after_a_manual_start_into_a_reply_that_had_come_whole_the_answer_is_hea
     chat = Chat()
     chat.voice(Audio(reply(5000), 24000), *told)
     chat.wait(1.0)
-    chat.activity("start")
+    chat.voice(SpeechNoticed())
     chat.speak(1000)
-    chat.activity("end")
     new = reply(300, seed=2)
     chat.voice(Audio(new, 24000), ReplyGenerated(), TurnComplete())
     chat.wait(3.0)
@@ -337,11 +333,10 @@ def test_after_a_manual_start_into_a_reply_that_had_come_whole_the_answer_is_hea
     assert chat.heard(2) == new
 
 
-def test_a_manual_start_while_nothing_is_said_cuts_nothing_and_neither_does_an_end():
+def test_a_manual_start_while_nothing_is_said_cuts_nothing():
     chat = Chat()
-    chat.activity("start")
+    chat.voice(SpeechNoticed())
     chat.voice(Audio(reply(300), 24000))
-    chat.activity("end")
     assert chat.of(Flush) == []
 
 
@@ -579,7 +574,7 @@ STEPS = st.lists(
         EVENTS,
         EVENTS,
         st.sampled_from([0.0, 0.01, 0.2, 3.0]),
-        st.sampled_from(["speak", "quiet", "start", "end"]),
+        st.sampled_from(["speak", "quiet", "start"]),
     ),
     max_size=40,
 )
@@ -596,8 +591,8 @@ def test_whatever_happens_turns_are_told_in_order_end_once_and_stay_below_a_flus
                 chat.speak(100)
             case "quiet":
                 chat.quiet(400)
-            case "start" | "end":
-                chat.activity(step)
+            case "start":
+                chat.voice(SpeechNoticed())
             case _:
                 chat.voice(step)
     chat.voice(Standing("reconnecting", "the end"))

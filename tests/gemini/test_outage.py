@@ -332,8 +332,19 @@ def test_a_server_that_is_slow_after_an_outage_is_reached(draws, took_s, down_s)
     assert back_after(drawn(draws), down_s=down_s, swallows=True, took_s=took_s) <= limit_s + took_s + LONG_CAP_S / 10
 
 
+def test_a_robot_whose_dials_alone_fail_holds_up_nobody_while_one_of_them_hangs():
+    outage = down(draw=1.0)
+    assert outage.may_dial("first", 0.2)
+    assert outage.may_dial("second", 0.25), "the fault may be the first one's own"
+    assert not outage.may_dial("third", 0.3)
+    outage.failed("second", 0.3)
+    outage.failed("first", 5.0)
+    assert outage.may_dial("third", 60.0)
+    assert not outage.may_dial("first", 60.0), "by now it is the server that is taken to be down"
+
+
 @given(DRAWS, st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from(["dial", "fail", "leave", "wait"])), max_size=200))
-def test_never_more_than_one_robot_probes(draws, steps):
+def test_never_more_than_one_robot_probes_beside_one_that_is_doubted(draws, steps):
     outage = drawn(draws)
     outage.failed("a", 0.0)
     now, probing = 0.0, set()
@@ -348,7 +359,7 @@ def test_never_more_than_one_robot_probes(draws, steps):
             case "leave":
                 outage.gave_up(robot)
                 probing.discard(robot)
-        assert len(probing) <= 1
+        assert len(probing) <= 2
     for robot in probing:
         outage.gave_up(robot)
     assert outage.may_dial("z", now + LONG_CAP_S), "the role is never lost"

@@ -5,14 +5,17 @@ from itertools import pairwise
 import pytest
 import sessions_doc
 
-from gemini_gateway.events import GoAway, LiveError, Resumable, Tokens, ToolCall, Unknown, Working
+from gemini_gateway.events import Alive, GoAway, LiveError, Resumable, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.session import (
     AGE_WINDOW_S,
     BARGE_IN_S,
+    BEHIND_S,
+    BLAMED_MIN_S,
     BYTES_PER_S,
     GAP_TELL_S,
     GRACE_S,
     HANDLE_MAX_S,
+    HANDLE_PAUSE_S,
     HELD_MAX_S,
     LATE_S,
     OUTAGE_MAX_S,
@@ -848,12 +851,58 @@ def test_a_handle_that_fails_twice_is_dropped_and_the_new_session_is_told_what_w
     said = spoken(rim)
     rim.wait(10)
     rim.close(LOST)
-    assert rim.dial() == Dial("h1", ())
-    rim.fail(LOST)
-    assert rim.dial() == Dial("h1", ())
-    rim.fail(LOST)
+    for draw in (0.0, 1.0):
+        rim.draw = draw
+        assert rim.dial() == Dial("h1", ())
+        rim.fail(LOST)
+        rim.wait(HANDLE_PAUSE_S[round(draw)] - TICK_S)
+        assert not rim.session.wants_to_dial(rim.now), "the old connection may still be open to Google"
+        rim.wait(2 * TICK_S)
     assert rim.counts[-2:] == ["handle_dropped", "lost"]
     assert rim.dial() == Dial(None, said)
+
+
+@pytest.mark.parametrize("error", [LOST, REFUSED, UNREACHABLE])
+def test_a_handle_that_was_dropped_comes_back_if_a_dial_without_it_fails_as_well(error):
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    for _ in range(2):
+        rim.dial()
+        rim.fail(LOST)
+        rim.wait(1)
+    assert rim.dial().handle is None
+    rim.fail(error)
+    rim.do(rim.session.mended(rim.now))
+    assert rim.dial().handle == "h1", "it is the server that is in trouble, or the key"
+
+
+def test_a_handle_whose_session_is_refused_as_it_opens_is_dropped():
+    rim = Rim().open("h1")
+    said = spoken(rim)
+    rim.wait(10)
+    rim.close(LOST)
+    rim.open("h2")
+    rim.close(REFUSED)
+    assert rim.phase is Phase.WAITING
+    rim.wait(1)
+    assert rim.dial() == Dial(None, said)
+    rim.sent.append([])
+    rim.do(rim.session.opened(rim.now))
+    assert rim.standings == [Standing("live")]
+
+
+def test_a_handle_outlives_a_key_that_is_refused_only_after_the_setup():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    for _ in range(2):
+        rim.open()
+        rim.close(REFUSED)
+        rim.wait(1)
+    assert rim.phase is Phase.REFUSED
+    rim.do(rim.session.mended(rim.now))
+    assert rim.dial().handle == "h1"
 
 
 def test_the_next_handle_is_not_blamed_for_what_the_last_one_did():
@@ -863,11 +912,13 @@ def test_the_next_handle_is_not_blamed_for_what_the_last_one_did():
     for _ in range(2):
         rim.dial()
         rim.fail(LOST)
+        rim.wait(1)
     rim.open("h2")
     rim.close(LOST)
     rim.wait(1)
     assert rim.dial().handle == "h2"
     rim.fail(LOST)
+    rim.wait(1)
     assert rim.dial().handle == "h2"
 
 
@@ -925,20 +976,34 @@ def test_a_connection_that_lived_clears_the_handle_of_blame():
         rim.close(LOST)
         rim.dial()
         rim.fail(LOST)
+        rim.wait(1)
         rim.open()
     assert "handle_dropped" not in rim.counts
 
 
-def test_a_resumed_session_that_never_says_anything_twice_is_dropped():
+@pytest.mark.parametrize("handle", [None, "h2"], ids=["", "but for a new handle"])
+def test_a_resumed_session_that_never_says_anything_twice_is_dropped(handle):
     rim = Rim().open("h1")
     rim.wait(10)
     rim.close(LOST)
     for _ in range(2):
-        assert rim.open().dials[-1].handle == "h1"
+        assert rim.open(handle).dials[-1].handle
         rim.speak()
         rim.mic(SILENCE_S + 1)
         rim.close()
     assert rim.dial().handle is None
+
+
+def test_a_noise_that_is_not_answered_is_not_the_handles_fault():
+    rim = Rim().open("h1")
+    rim.wait(10)
+    rim.close(LOST)
+    for _ in range(4):
+        rim.open()
+        rim.speak(BLAMED_MIN_S - 0.1)
+        rim.mic(10 * SILENCE_S)
+        rim.close()
+    assert rim.dial().handle == "h1"
 
 
 def test_a_resumed_session_that_said_something_before_it_fell_silent_is_not_the_handles_fault():
@@ -1264,6 +1329,26 @@ def test_a_server_that_is_silent_after_speech_is_left():
     assert rim.dial().handle == "h1", "at once"
 
 
+def test_where_another_connection_does_not_help_either_the_next_are_given_ever_more_time():
+    """People who talk to each other, or a television: gemini-3.8 says nothing to that, by choice."""
+    rim = Rim().open("h1")
+    waits = []
+    for _ in range(7):
+        rim.speak()
+        rim.server(Said("person", "Tonight, the weather."))
+        began = rim.now
+        while not rim.hanging_up:
+            rim.mic(0.2)
+        waits.append(round((rim.now - began) / SILENCE_S))
+        rim.close()
+        rim.open()
+    assert waits == [1, 1, 2, 4, 8, 8, 8]
+    rim.answer()
+    rim.speak()
+    rim.mic(SILENCE_S + 0.5)
+    assert rim.hanging_up, "whoever is answered again is helped as soon as ever"
+
+
 @pytest.mark.parametrize("event", [A_REPLY, SpeechNoticed(), Interrupted(), TurnComplete(), ReplyGenerated()])
 def test_a_server_that_answers_is_not(event):
     rim = Rim().open("h1")
@@ -1285,7 +1370,7 @@ def test_a_server_that_heard_the_person_go_on_owes_no_answer_before_they_have_fi
     assert rim.counts == ["silent"]
 
 
-@pytest.mark.parametrize("event", [Said("person", "hello"), Resumable("h2"), used(1), Unknown("?")])
+@pytest.mark.parametrize("event", [Said("person", "hello"), Resumable("h2"), used(1), Unknown("?"), Alive()])
 def test_any_message_shows_that_the_server_lives(event):
     rim = Rim().open("h1")
     rim.speak()
@@ -1405,6 +1490,53 @@ def test_while_a_send_stalls_the_microphone_is_bounded():
     assert rim.session.dropped_ms == pytest.approx(1000)
 
 
+def test_a_connection_that_takes_less_than_the_microphone_gives_is_not_heard_ever_later():
+    rim = Rim().open("h1")
+    rim.mic(1)
+    behind_s = []
+    for n in range(round(60 / CHUNK_S)):
+        rim.now += CHUNK_S
+        rim.do(rim.session.hear(bytes(CHUNK_BYTES), rim.now, speaking=False))
+        if n % 10 == 0:  # half of what comes: 100 ms in 200
+            rim.session.take()
+        behind_s.append(rim.session.waiting_ms / 1000)
+    assert max(behind_s) < OUTAGE_MAX_S + BEHIND_S / 2 + 0.2
+    assert max(behind_s[-500:]) <= OUTAGE_MAX_S + CHUNK_S
+    assert rim.session.dropped_ms > 20_000
+    assert set(rim.counts) == {"uplink"}
+    while rim.session.take():
+        pass
+    rim.mic(20)
+    assert rim.session.waiting_ms == 0
+
+
+def test_a_connection_that_catches_up_loses_nothing():
+    rim = Rim().open("h1")
+    rim.mic(1)
+    for _ in range(5):
+        for _ in range(round((OUTAGE_MAX_S + BEHIND_S - 0.5) / CHUNK_S)):
+            rim.now += CHUNK_S
+            rim.do(rim.session.hear(bytes(CHUNK_BYTES), rim.now, speaking=False))
+        rim.mic(1)
+    assert (rim.session.dropped_ms, rim.counts) == (0, [])
+
+
+def test_what_waited_for_a_renewal_is_not_dropped_by_a_connection_that_is_still_at_it():
+    rim = Rim().open("h1")
+    rim.close(LOST)
+    rim.mic(1)
+    rim.dial()
+    rim.mic(8)
+    rim.sent.append([])
+    rim.do(rim.session.opened(rim.now))
+    before_ms = rim.session.dropped_ms
+    for _ in range(round(2 * BEHIND_S / CHUNK_S)):
+        rim.now += CHUNK_S
+        rim.do(rim.session.hear(bytes(CHUNK_BYTES), rim.now, speaking=False))
+        rim.session.take()
+    assert rim.session.dropped_ms == before_ms
+
+
 # --- the end of the stream --------------------------------------------------------------------------------------------
 
 
@@ -1489,6 +1621,27 @@ def test_marks_are_counted_and_not_sent_if_the_persona_has_automatic_vad():
     pressed(rim, 1)
     assert rim.marks == [[]]
     assert rim.counts == ["activity_ignored"] * 2
+
+
+def test_a_press_of_the_button_cuts_an_answer_once_and_not_where_it_means_nothing():
+    rim = Rim(manual_vad=True).open()
+    rim.server(A_REPLY)
+    for event in ("start", "start", "end"):
+        rim.press(event)
+    assert rim.events.count(SpeechNoticed()) == 1
+    rim = Rim().open()
+    rim.server(A_REPLY)
+    rim.press("start")
+    assert SpeechNoticed() not in rim.events, "the server goes on, and would not be heard"
+
+
+def test_a_press_in_which_nothing_is_said_demands_no_answer():
+    rim = Rim(manual_vad=True).open()
+    rim.press("start")
+    rim.mic(2)
+    rim.press("end")
+    rim.mic(SILENCE_S + 1)
+    assert rim.counts == []
 
 
 def test_speech_alone_does_not_demand_an_answer_but_the_end_of_the_persons_turn_does():
@@ -2223,12 +2376,40 @@ def test_an_answer_that_the_new_connection_began_is_its_servers_to_cut():
 
 
 def test_a_connection_that_was_lost_between_answers_leaves_none_to_cut():
-    rim = long_answer()
+    rim = long_answer(5.0)
+    rim.mic(5.0)
     rim.server(TurnComplete())
     rim.close(LOST)
     rim.open()
     rim.mic(2.0, speaking=True)
     assert SpeechNoticed() not in rim.events
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_answer_that_its_server_takes_for_over_is_cut_by_speech_as_long_as_it_sounds(lost):
+    rim = long_answer()
+    rim.server(TurnComplete())
+    if lost:
+        rim.close(LOST)
+        rim.open()
+    rim.mic(BARGE_IN_S + CHUNK_S, speaking=True)
+    rim.mic(1.0, speaking=True)
+    assert rim.events.count(SpeechNoticed()) == 1
+
+
+def test_an_answer_that_goes_on_when_its_renewal_is_overdue_is_cut_and_the_renewal_made():
+    """The microphone is kept for the next connection, so this one cannot know that somebody speaks."""
+    rim = Rim().open("h1")
+    rim.server(A_REPLY, GoAway(0))
+    rim.mic(0.5)
+    assert not rim.hanging_up
+    rim.mic(BARGE_IN_S + CHUNK_S, speaking=True)
+    assert rim.events.count(SpeechNoticed()) == 1
+    assert rim.hanging_up
+    rim.close()
+    assert rim.events.count(SpeechNoticed()) == 1
+    rim.open()
+    assert rim.audio == b"".join(rim.heard), "and the next one hears all that was said"
 
 
 def test_a_question_into_a_long_answer_waits_for_its_end_and_not_longer():

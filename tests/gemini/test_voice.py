@@ -1,11 +1,12 @@
 """The rim of a Gemini voice, with a connection that says what a test tells it to."""
 
 import asyncio
+from collections import defaultdict
 from contextlib import asynccontextmanager
 
 import pytest
 
-from gemini_gateway.events import Tokens
+from gemini_gateway.events import LiveError, Tokens
 from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona
 from gemini_gateway.usage import Verdict
@@ -21,9 +22,14 @@ class Office:
 
     def __init__(self):
         self.bills = []
+        self.outages = defaultdict(lambda: Outage(lambda: 0.5))
+        self.models = {}
 
-    def persona(self, _robot):
-        return Persona()
+    def persona(self, robot):
+        return Persona(model=self.models.get(robot, "a-model"))
+
+    def outage(self, model):
+        return self.outages[model]
 
     def verdict(self, _robot):
         return Verdict(allowed=True)
@@ -43,7 +49,9 @@ class Gemini:
         self.told = asyncio.Event()
 
     @asynccontextmanager
-    async def connect(self, *_, **__):
+    async def connect(self, persona, *_, **__):
+        if persona.model == "in trouble":
+            raise LiveError("unreachable", "nobody answers")
         yield self
 
     async def receive(self):
@@ -60,8 +68,24 @@ class Gemini:
 )
 async def test_a_turn_is_billed_once_when_its_robot_leaves(events):
     office, gemini = Office(), Gemini(*events)
-    voice = asyncio.create_task(GeminiVoice("reachy-1", gemini, Outage(lambda: 0.5), office).run(lambda _: None))
+    voice = asyncio.create_task(GeminiVoice("reachy-1", gemini, office).run(lambda _: None))
     await asyncio.wait_for(gemini.told.wait(), 10)
     voice.cancel()
     await asyncio.wait([voice])
     assert office.bills == [TOKENS]
+
+
+async def test_a_model_that_is_in_trouble_keeps_no_robot_with_another_from_dialling():
+    office, gemini = Office(), Gemini()
+    office.models = {"first": "in trouble", "second": "in trouble", "third": "well"}
+    voices = [asyncio.create_task(GeminiVoice(robot, gemini, office).run(lambda _: None)) for robot in ("first", "second")]
+    async with asyncio.timeout(10):
+        while not (office.outages["in trouble"].down and office.outages["in trouble"]._only is None):
+            await asyncio.sleep(0.01)
+    voices.append(asyncio.create_task(GeminiVoice("third", gemini, office).run(lambda _: None)))
+    await asyncio.wait_for(gemini.told.wait(), 10)
+    assert office.outages["in trouble"].down, "which nobody's success ends"
+    assert not office.outages["well"].down
+    for voice in voices:
+        voice.cancel()
+    await asyncio.wait(voices)

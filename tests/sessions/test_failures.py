@@ -365,6 +365,21 @@ async def test_a_handle_that_is_refused_is_dropped_and_the_new_session_is_told_w
     assert watchman.doubles == []
 
 
+async def test_a_handle_to_which_gemini_says_nothing_is_dropped_too_and_is_nobody_elses_outage(measured, talking, question):
+    async with serve(QUICK) as sim, talking(sim) as talk:
+        first = await talk.live()
+        await talk.ask(question)
+        sim.script([Behaviour(setup_reply=False)] * 2)
+        first.abort()
+        took_s = await talk.until(lambda: len(sim.sessions) == 4 and sim.sessions[-1].setup, 20)
+        measured(f"a session that Gemini does not find, without a word: {took_s:.1f} s until there is a new one")
+        newest = await talk.live()
+        assert not newest.resumed
+        assert list(newest.history) == list(first.history)
+        assert talk.office.tally.total("handle_dropped") == 1
+        assert talk.office.tally.total("unreachable") == 0
+
+
 @pytest.mark.parametrize("model", MODELS)
 async def test_every_model_takes_what_a_new_session_is_told(talking, question, model):
     """Older ones close with 1007 unless it is announced; then the person's next question is answered, and not before."""

@@ -95,7 +95,7 @@ async def test_one_voice_of_twenty_asks_whether_gemini_is_back_and_then_all_talk
         for talk in talks:
             await talk.live()
         async with pit.instead_of(sim):
-            outage = talks[0].office._outage
+            outage = talks[0].office.outage(talks[0].voice._model)
             await talks[0].until(lambda: outage.down)
             await talks[0].until(lambda: pit.there == 0)
             pit.most, known = 0, len(pit.came)

@@ -267,11 +267,11 @@ async def test_one_robot_that_gemini_always_hangs_up_on_holds_up_no_renewal_of_a
     async with serve(SimSettings(**QUICK)) as sim, talking(sim, *TWO) as (talk, neighbour):
         first = await talk.live()
         second = await neighbour.live()
-        talk.office._outage._draw = lambda: 1.0
+        talk.office.outage(talk.voice._model)._draw = lambda: 1.0
         sim.handles.is_poisoned = lambda handle: handle in first.handles
         sim.behaviour = Behaviour(script=(Step(on="setup", action=Close()),))
         first.abort()
-        await talk.until(lambda: talk.office._outage.down)
+        await talk.until(lambda: talk.office.outage(talk.voice._model).down)
         sim.behaviour = Behaviour(**QUICK)
         second.go_away(5.0)
         took_s = await neighbour.until(lambda: len(neighbour.sessions) == 2 and neighbour.sessions[1].heard_bytes, 30)

@@ -64,6 +64,11 @@ class Unknown:
 
 
 @dataclass(frozen=True, slots=True)
+class Alive:
+    """A message that has nothing for us: the server lives."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tokens:
     """What a turn used so far: the whole context, which is billed anew each turn, and the reply."""
 
@@ -71,4 +76,4 @@ class Tokens:
     reply: Mapping[Modality, int] = field(default_factory=dict)
 
 
-ServerEvent = VoiceEvent | GoAway | Resumable | ToolCall | Unknown | Tokens | Working
+ServerEvent = VoiceEvent | GoAway | Resumable | ToolCall | Unknown | Alive | Tokens | Working

@@ -3,8 +3,9 @@
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -13,8 +14,9 @@ import websockets.exceptions
 from google import genai
 from google.genai import errors, types
 from pydantic import SecretStr
+from websockets.asyncio.client import ClientConnection
 
-from gemini_gateway.events import GoAway, LiveError, Modality, Resumable, ServerEvent, Tokens, ToolCall, Unknown, Working
+from gemini_gateway.events import Alive, GoAway, LiveError, Modality, Resumable, ServerEvent, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.personas import Persona
 from gemini_gateway.shortcut import REPLY_HZ, Shortcut, reply_hz
 from reachy_gateway.voice import HEARS_HZ, Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
@@ -29,6 +31,16 @@ PING_S: Final = 20.0
 PONG_S: Final = 60.0
 """Gemini's pongs have been seen 8 to 30 s late."""
 AUDIO_TYPE: Final = f"audio/pcm;rate={HEARS_HZ}"
+
+
+_TAKEN: Final[ContextVar[Callable[[], None]]] = ContextVar("taken")
+"""What the task that dials is to be told when the server takes its socket; the SDK tells nobody."""
+
+
+class _Socket(ClientConnection):
+    async def handshake(self, *args: Any, **kwargs: Any) -> None:
+        await super().handshake(*args, **kwargs)
+        _TAKEN.get()()
 
 
 @dataclass(frozen=True)
@@ -129,8 +141,11 @@ class Connection:
             try:
                 async with aclosing(self._session.receive()) as messages:
                     async for message in messages:
+                        event: ServerEvent | None = None
                         for event in translated(message):
                             yield event
+                        if event is None:
+                            yield Alive()
                         if self._shortcut:
                             break
             except errors.APIError as error:
@@ -198,22 +213,27 @@ class Live:
                     "max_size": MESSAGE_MAX_BYTES,
                     "max_queue": 64,
                     "compression": None,
+                    "create_connection": _Socket,
                 },
             ),
         )
 
     @asynccontextmanager
-    async def connect(self, persona: Persona, handle: str | None = None, *, seeded: bool = False) -> AsyncIterator[Connection]:
+    async def connect(
+        self, persona: Persona, handle: str | None = None, *, seeded: bool = False, taken: Callable[[], None] = lambda: None
+    ) -> AsyncIterator[Connection]:
         """An open session, resumed by the handle if there is one; closed with the block.
 
         Args:
             persona: How the robot talks.
             handle: Of the session to resume.
             seeded: Whether :meth:`Connection.remind` comes first; the server waits for it.
+            taken: Called when there is a socket, before the server has answered the setup.
 
         Raises:
             LiveError: If it cannot be opened; also whatever the block raises.
         """
+        _TAKEN.set(taken)
         connecting = self._client.aio.live.connect(model=persona.model, config=config_of(persona, handle, seeded=seeded))
         try:
             session = await connecting.__aenter__()

@@ -1,4 +1,4 @@
-"""When may a robot dial? One prober while the server is down, and no stampede when it is back. Pure; one per endpoint."""
+"""When may a robot dial? One prober while the server is down, and no stampede when it is back. Pure; one per model."""
 
 from collections.abc import Callable
 from typing import Final
@@ -70,6 +70,8 @@ class Outage:
             self._next_release = max(now, self._next_release) + 1 / RELEASE_PER_S
             return True
         doubted = self._only not in (None, robot)
+        if doubted and self._prober == self._only:
+            self._prober = None  # its dial may hang for seconds; what comes of it is told, and ignored
         if self._prober not in (None, robot) or (now < self._next_probe and not doubted):
             return False
         self._prober = robot

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
 
-from gemini_gateway.events import GoAway, LiveError, Resumable, ServerEvent, Tokens, ToolCall, Unknown, Working
+from gemini_gateway.events import Alive, GoAway, LiveError, Resumable, ServerEvent, Tokens, ToolCall, Unknown, Working
 from reachy_gateway.voice import (
     HEARS_HZ,
     Audio,
@@ -43,6 +43,8 @@ SEED_CHARS: Final = 4000
 HANDLE_MAX_S: Final = 7200.0
 """How long Google keeps a session to be resumed."""
 HANDLE_FAILURES: Final = 2
+HANDLE_PAUSE_S: Final = (0.5, 1.0)
+"""Between dials that are to resume a session, drawn: Google answers 1011 for as long as it takes the old socket for open."""
 QUIET_S: Final = 0.5
 """Nobody spoke and nothing came for so long: a good moment to renew."""
 DEADLINE_MARGIN_S: Final = 0.3
@@ -51,7 +53,10 @@ GRACE_S: Final = 5.0
 AGE_WINDOW_S: Final = 45.0
 """From the age at which a connection should be renewed to that at which it must be."""
 SILENCE_S: Final = 10.0
-"""Speech that gets no message of any kind for so long means that the server hangs; so does an answer that stops in mid-way."""
+"""Speech that gets no message of any kind for so long means that the server hangs; so does an answer that stops in mid-way.
+Where another connection does not help either, the next ones are given twice as long each: there may be nothing to answer, as
+gemini-3.8 is silent by choice where people talk to each other."""
+UNHEEDED_DOUBLINGS: Final = 3
 SILENCE_MAX_S: Final = 30.0
 """The same if the person keeps on talking, as people do who are not answered."""
 BARGE_IN_S: Final = 0.6
@@ -61,7 +66,11 @@ SPEECH_MIN_S: Final = 0.4
 OWED_MIN_S: Final = 0.7
 """From this length on, the speech gate's 0.3 s at the end included, a server that says nothing of it is taken to hang. Knocks
 are shorter, and Gemini does not tell of them."""
+BLAMED_MIN_S: Final = 1.0
+"""And from this length on it is held against the handle, if the server has not said a word since it resumed the session."""
 SEND_STALL_S: Final = 3.0
+BEHIND_S: Final = 5.0
+"""A connection that has been behind with the microphone by ``OUTAGE_MAX_S`` for so long does not catch up by itself."""
 STREAM_END_S: Final = 1.0
 """After so long without mic audio the server is told that the stream has paused."""
 TELL_S: Final = 1.0
@@ -297,6 +306,12 @@ class _Line:
     """Whether it is to be renewed at the next quiet moment."""
     held: bool = False
     """Whether mic audio is kept for the next connection."""
+    caught_up: bool = False
+    """Whether all that had waited for the connection was sent."""
+    behind_since: float | None = None
+    """Since when too much waits all the same."""
+    spoke: bool = False
+    """Whether it has said anything of the conversation."""
     in_turn: bool = False
     generated: bool = False
     """Whether all of the reply has come; the end of its turn may be long in coming."""
@@ -325,7 +340,10 @@ class Session:
         self._handle: str | None = None
         self._handle_at = now
         self._handle_failures = 0
-        self._owed = False
+        self._owed_s = 0.0
+        """How long the longest utterance is that an answer is awaited to."""
+        self._unheeded = 0
+        """Connections in a row that were given up as nothing came to what was said."""
         self._orphaned = False
         """Whether a reply may still sound whose connection is gone."""
         self._dialled_with: str | None = None
@@ -352,7 +370,8 @@ class Session:
         self._last_mic = now
         self._last_speech = now
         self._last_reply = now
-        self._speech_bytes = 0
+        self._speech_bytes = self._turn_bytes = 0
+        """Of speech: in the utterance, and between the marks of manual VAD."""
         self._stream_ended = True
         self._speaking = False
         self._pressed = False
@@ -375,16 +394,18 @@ class Session:
         self._stream_ended = False
         if speaking:
             self._speech_bytes = self._speech_bytes + len(pcm) if self._speaking else len(pcm)
+            self._turn_bytes += len(pcm)
             self._last_speech = now
             self._speaking = True
         else:
             self._silence(now)
         self._outbox.append(pcm)
+        out = self._keep_up(now)
         self._trim()
-        return self._interrupt_orphan() + self._wake(now) if speaking else []
+        return out + self._interrupt_unheard(now) + self._wake(now) if speaking else out
 
     def activity(self, event: Literal["start", "end"], now: float) -> list[Out]:
-        """Manual VAD: the person's turn starts or ends. A start after a start is ignored, and so is an end after an end."""
+        """Manual VAD: the person's turn starts, which cuts an answer, or ends. What was told already is ignored."""
         if not self.limits.manual_vad:
             return [Count("activity_ignored", "the robot marks the person's turns, but its persona's VAD is automatic")]
         if self._pressed is (event == "start"):
@@ -392,14 +413,20 @@ class Session:
         self._pressed = event == "start"
         self._last_speech = now
         self._outbox.append(event)
-        if not self._pressed:
-            self._await(now, owed=True)
+        if self._pressed:
+            self._turn_bytes = 0
+            return [Emit(SpeechNoticed()), *self._wake(now)]
+        self._await(now, self._turn_bytes / BYTES_PER_S)
         return self._wake(now)
 
     def take(self) -> Item | None:
         """What the rim should send next on the open connection; None if there is nothing, or it must not."""
-        least_bytes = self.limits.batch_ms * BYTES_PER_S // 1000
-        return self._outbox.take(held=self._line.held, least_bytes=least_bytes) if self.phase is Phase.LIVE else None
+        if self.phase is not Phase.LIVE:
+            return None
+        item = self._outbox.take(held=self._line.held, least_bytes=self.limits.batch_ms * BYTES_PER_S // 1000)
+        if item is None and not self._line.held:
+            self._line.caught_up, self._line.behind_since = True, None
+        return item
 
     def untaken(self, item: Item) -> None:
         """The item could not be sent: the connection is lost."""
@@ -435,7 +462,7 @@ class Session:
         self._line = _Line(now, now, now, wanted=self._dialled_stale)
         self._outbox.connect(manual=self._dialled_manual)
         self._pressed = self._pressed and self._dialled_manual
-        self._suspect = self._trouble_since = None
+        self._trouble_since = None
         self._trouble_standing = NOT_YET
         if self._awaiting_since is not None:  # the answer to what the old one was sent will not come
             self._awaiting_since = now if self._holds_question(now) else None
@@ -445,27 +472,33 @@ class Session:
         """The dial did not succeed."""
         if self._dialled_unmended and error.kind in ("refused", "quota"):
             error = LiveError("lost", error.words)  # it was tried with what has been mended since: the next dial tells
-        if error.kind == "refused" and self._dialled_with:
-            self._suspect = self._handle
-            out = self._blame_handle(error.words, at_once=True)
-            return out + self._trouble(LiveError("lost", error.words), now)
-        if error.kind == "refused" and self._suspect:
-            self._handle, self._suspect = self._suspect, None  # without it the same: once that is mended, it may do
-        out = self._blame_handle(error.words) if error.kind == "lost" else []
-        return out + self._trouble(error, now)
+        if self._dialled_with and error.kind in ("refused", "lost"):
+            out = self._blame_handle(error.words, at_once=error.kind == "refused")
+            out += self._trouble(LiveError("lost", error.words), now)
+            if error.kind == "lost":
+                least_s, most_s = HANDLE_PAUSE_S
+                self._not_before = now + least_s + self._draw() * (most_s - least_s)
+            return out
+        self._acquit()
+        return self._trouble(error, now)
 
     def closed(self, error: LiveError | None, now: float) -> list[Out]:
         """The open connection has ended: by us, or by this error."""
         talked = self._line.in_turn or self._line.last_turn > self._line.opened_at
-        out = self._end_turn()
+        out = self._end_turn(now)
         self._offline_since = now
         if self.phase is Phase.CLOSING:
             self.phase = self._after_closing
             return out + self._settle()
         error = error or LiveError("lost", "the connection ended")
         long = now - self._line.opened_at >= SHORT_LIFE_S
+        at_once = False
+        if long or talked:
+            self._suspect = None
         if error.kind == "refused" and (long or talked):
             error = LiveError("lost", error.words)  # the setup was taken once: the next dial tells
+        elif error.kind == "refused" and self._dialled_with:
+            error, at_once = LiveError("lost", error.words), True  # if it was not the handle, the next dial tells
         elif error.kind == "refused" and self._dialled_seeded:
             self._said.clear()
             out.append(Count("seed_dropped", f"the new session will not be told what was said before: {error.words}"))
@@ -475,7 +508,9 @@ class Session:
             return out + self._trouble(error, now)
         self._short_lives += 1
         if error.kind == "lost":
-            out += self._blame_handle(error.words)
+            out += self._blame_handle(error.words, at_once=at_once)
+        else:
+            self._acquit()
         out += self._trouble(error, now)
         if self.phase is Phase.WAITING:
             pause_s = self._draw() * min(SHORT_CAP_S, SHORT_FIRST_S * 2 ** min(self._short_lives, 20))
@@ -501,6 +536,8 @@ class Session:
                 return [Count("unknown_message", f"a message that nobody understands: {detail}")]
             case Tokens():
                 return self._meter.used(event, now)
+            case Alive():
+                pass
             case Working(on):
                 self._line.working = on
                 self._line.last_word = self._line.last_word and not on
@@ -551,9 +588,11 @@ class Session:
 
     def _conversation(self, event: VoiceEvent, now: float) -> list[Out]:
         out: list[Out] = [Emit(event)]
+        self._line.spoke = True
         match event:
             case Audio() | ReplyGenerated() | Interrupted():
                 self._orphaned = False
+                self._unheeded = 0
                 self._sounds(event, now)
                 self._awaiting_since = None
                 self._line.in_turn = True
@@ -566,7 +605,8 @@ class Session:
                 self._awaiting_since = None
                 self._line.in_turn = self._line.generated = self._line.working = False
                 self._line.last_turn = self._last_reply = now
-                self._handle_failures = self._quota_attempts = 0
+                self._handle_failures = self._quota_attempts = self._unheeded = 0
+                self._suspect = None
                 self._line.last_word = not self._allowed
                 out += self._meter.turn_over(now)
             case Said(who, text):
@@ -580,13 +620,20 @@ class Session:
             case Interrupted():
                 self._line.sounds_until = now
 
-    def _interrupt_orphan(self) -> list[Out]:
-        """The connection that made the answer is gone, and no other one knows that it still sounds: only we can notice."""
-        enough = self._speech_bytes >= BARGE_IN_S * BYTES_PER_S
-        if not (self._orphaned and enough and self.limits.interrupts and not self.limits.manual_vad):
+    def _interrupt_unheard(self, now: float) -> list[Out]:
+        """Cut an answer of which no server knows that it sounds, or that hears the person: only we can notice.
+
+        Its connection is gone, or is sent nothing any more as its renewal is overdue, or the server takes its turn for over.
+        """
+        live, line = self.phase is Phase.LIVE, self._line
+        overdue = live and line.held and line.in_turn
+        over = live and not line.in_turn and now < line.sounds_until
+        enough = self._speech_bytes >= BARGE_IN_S * BYTES_PER_S and self.limits.interrupts and not self.limits.manual_vad
+        if not (enough and (self._orphaned or overdue or over)):
             return []
         self._orphaned = False
-        return [Emit(SpeechNoticed())]
+        line.sounds_until = min(line.sounds_until, now)
+        return [Emit(SpeechNoticed()), *(self._close(Phase.WAITING) if overdue else [])]  # the rest of it is not wanted
 
     def _tick_offline(self, now: float) -> list[Out]:
         if self._offline_since is None:
@@ -623,11 +670,12 @@ class Session:
         if not (waited_s := self._hangs(now)):
             return []
         self._awaiting_since = None
-        if not (self._owed or self._answers()):
+        if not (self._owed_s >= OWED_MIN_S or self._answers()):
             return []
         words = f"Gemini said nothing for {waited_s:.0f} s " + ("in mid-answer" if self._answers() else "after speech")
-        out = self._blame_handle(words) if self._line.last_server == self._line.opened_at else []
-        return out + self._abandon("silent", words)
+        self._unheeded += not self._answers()
+        blamed = not self._line.spoke and self._owed_s >= BLAMED_MIN_S
+        return (self._blame_handle(words) if blamed else []) + self._abandon("silent", words)
 
     def _hangs(self, now: float) -> float:
         """For how long the server has owed an answer, or the rest of one, if that is too long; else 0."""
@@ -636,8 +684,9 @@ class Session:
             heard = max(heard, self._line.sounds_until)  # what was asked into an answer waits for its end
             waited_s = now - max(self._awaiting_since, heard)
             quiet_s = now - max(self._last_speech, heard)
-            soon = not self._line.working and min(waited_s, quiet_s) > SILENCE_S
-            return waited_s if waited_s > SILENCE_MAX_S or soon else 0.0
+            patience_s = SILENCE_S * 2 ** min(max(self._unheeded - 1, 0), UNHEEDED_DOUBLINGS)
+            soon = not self._line.working and min(waited_s, quiet_s) > patience_s
+            return waited_s if waited_s > max(SILENCE_MAX_S, patience_s) or soon else 0.0
         waited_s = now - max(self._last_speech, heard)
         if self._line.working:
             return waited_s if waited_s > SILENCE_MAX_S else 0.0
@@ -681,14 +730,14 @@ class Session:
     def _silence(self, now: float) -> None:
         """The person does not speak, or no longer."""
         if self._speaking and self._speech_bytes >= SPEECH_MIN_S * BYTES_PER_S and not self.limits.manual_vad:
-            self._await(now, owed=self._speech_bytes >= OWED_MIN_S * BYTES_PER_S)
+            self._await(now, self._speech_bytes / BYTES_PER_S)
         self._speaking = False
 
-    def _await(self, now: float, *, owed: bool) -> None:
-        """From now on an answer may come; ``owed`` if one, or any other word, has to."""
+    def _await(self, now: float, speech_s: float) -> None:
+        """From now on an answer may come; if there was enough of speech one, or any other word, has to."""
         if self._awaiting_since is None:
-            self._awaiting_since, self._owed = now, False
-        self._owed = self._owed or owed
+            self._awaiting_since, self._owed_s = now, 0.0
+        self._owed_s = max(self._owed_s, speech_s)
 
     def _holds_question(self, now: float) -> bool:
         """Whether the end of what the person last said is still to be sent."""
@@ -700,11 +749,17 @@ class Session:
         """A connection that was to resume the session has failed. One that does so again and again does not help."""
         if self._dialled_with is None:
             return []
+        self._suspect = self._dialled_with
         self._handle_failures += 1
         if self._handle_failures < HANDLE_FAILURES and not at_once:
             return []
         self._handle, self._handle_failures = None, 0
         return [Count("handle_dropped", f"the session cannot be resumed, a new one begins: {words}")]
+
+    def _acquit(self) -> None:
+        """Without the handle it is the same: once that is mended, the session may yet be resumed."""
+        if self._suspect and self._dialled_with is None:
+            self._handle, self._suspect = self._suspect, None
 
     def _close(self, then: Phase) -> list[Out]:
         self.phase = Phase.CLOSING
@@ -752,10 +807,10 @@ class Session:
         self._told = standing
         return [Emit(standing)]
 
-    def _end_turn(self) -> list[Out]:
+    def _end_turn(self, now: float) -> list[Out]:
         """A connection is gone: what it was saying ends here, cleanly."""
         out: list[Out] = [Emit(TurnComplete())] if self._line.in_turn else []
-        self._orphaned = self._orphaned or self._line.in_turn
+        self._orphaned = self._orphaned or self._line.in_turn or now < self._line.sounds_until
         self._line.in_turn = False
         return out + self._meter.bill()
 
@@ -774,6 +829,20 @@ class Session:
             seed.append((who, text))
         return tuple(reversed(seed))
 
+    def _keep_up(self, now: float) -> list[Out]:
+        """A connection that takes less than the microphone gives would stay behind for good: what waits too long is dropped."""
+        line = self._line
+        behind = self.phase is Phase.LIVE and line.caught_up and not line.held
+        if not (behind and self._outbox.bytes > OUTAGE_MAX_S * BYTES_PER_S):
+            return []
+        if line.behind_since is None:
+            line.behind_since = now
+        if now - line.behind_since < BEHIND_S:
+            return []
+        self._drop_beyond(OUTAGE_MAX_S - 1.0)
+        words = f"Gemini takes less audio than the microphone gives, for {BEHIND_S:.0f} s: is the gateway's uplink too slow?"
+        return [Count("uplink", words)]
+
     def _trim(self) -> None:
         """Drop the oldest mic audio beyond what this phase keeps."""
         if self.phase is Phase.PARKED or self.phase is Phase.SPENT or self.phase is Phase.REFUSED:
@@ -782,6 +851,9 @@ class Session:
             keep_s = OUTAGE_MAX_S
         else:
             keep_s = HELD_MAX_S
+        self._drop_beyond(keep_s)
+
+    def _drop_beyond(self, keep_s: float) -> None:
         dropped = self._outbox.trim(keep_s)
         if self.phase is not Phase.PARKED:  # where nobody had spoken
             self.dropped_ms += dropped * 1000 / BYTES_PER_S

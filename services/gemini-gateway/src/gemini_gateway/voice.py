@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
-from gemini_gateway.events import LiveError, Tokens
+from gemini_gateway.events import LiveError, Tokens, Trouble
 from gemini_gateway.gaps import Gaps
 from gemini_gateway.live import Connection, Live
 from gemini_gateway.outage import Outage
@@ -33,6 +33,9 @@ class Office(Protocol):
     def persona(self, robot: str) -> Persona:
         """How the robot is to talk."""
 
+    def outage(self, model: str) -> Outage:
+        """Of the server, as the robots with this model know it."""
+
     def bill(self, robot: str, session: str, model: str, tokens: Tokens) -> None:
         """Book a turn."""
 
@@ -53,16 +56,14 @@ class GeminiVoice:
         limits: Overrides what the persona implies; for tests with time made short.
     """
 
-    def __init__(
-        self, robot: str, live: Live, outage: Outage, office: Office, limits: Callable[[Persona], Limits] | None = None
-    ) -> None:
+    def __init__(self, robot: str, live: Live, office: Office, limits: Callable[[Persona], Limits] | None = None) -> None:
         self.robot = robot
         self._live = live
-        self._outage = outage
         self._office = office
         self._limits = limits or limits_of
         self._persona = office.persona(robot)
         self._model = self._persona.model
+        self._outage = office.outage(self._model)
         self._interrupts = True
         self._name = ""
         """Of the session in the books, over all connections by which it is resumed."""
@@ -104,8 +105,8 @@ class GeminiVoice:
                 verdict = self._office.verdict(self.robot)
                 self._carry_out(self.session.budget(allowed=verdict.allowed, words=verdict.words))
                 self._carry_out(self.session.tick(now))
-                if self.session.wants_to_dial(now) and self._outage.may_dial(self.robot, now):
-                    self._carry_out(self.session.dial(now))
+                if self.session.wants_to_dial(now):
+                    self._dial(now)
                 if self._line and self._line.done():
                     self._line.result()  # a fault of ours ends this robot's conversation, and is logged there
                 self._more.set()
@@ -117,6 +118,12 @@ class GeminiVoice:
                 self._line.cancel()
                 await asyncio.wait([self._line])
             self._carry_out(self.session.left())
+
+    def _dial(self, now: float) -> None:
+        """Dial, if the model's outage permits."""
+        self._outage = self._office.outage(self._persona.model)
+        if self._outage.may_dial(self.robot, now):
+            self._carry_out(self.session.dial(now))
 
     def _carry_out(self, out: list[Out]) -> None:
         for item in out:
@@ -146,11 +153,12 @@ class GeminiVoice:
         """One connection, from the dial to its end."""
         started = self._now()
         opened = False
+        taken = asyncio.Event()
         error: LiveError | None = None
         try:
             async with (
                 asyncio.timeout(self._outage.dial_s) as patience,
-                self._live.connect(self._persona, dial.handle, seeded=bool(dial.seed)) as line,
+                self._live.connect(self._persona, dial.handle, seeded=bool(dial.seed), taken=taken.set) as line,
             ):
                 if dial.seed:
                     await line.remind(dial.seed)
@@ -161,7 +169,9 @@ class GeminiVoice:
                 self._carry_out(self.session.opened(self._now()))
                 await self._talk(line)
         except TimeoutError:
-            error = LiveError("unreachable", f"Gemini did not answer within {self._now() - started:.1f} s")
+            # Of a server that takes the socket and does not answer the setup it may be the session that it cannot find.
+            kind: Trouble = "lost" if taken.is_set() and dial.handle else "unreachable"
+            error = LiveError(kind, f"Gemini did not answer within {self._now() - started:.1f} s")
         except LiveError as raised:
             error = raised
         self._ended(dial, error, opened=opened)

@@ -60,7 +60,7 @@ class Voices:
         self._transcripts = transcripts
         self._today = today
         self._limits = limits
-        self._outage = Outage(random.random)
+        self._outages: dict[str, Outage] = {}
         self.books = Books(ledger.accounts(today().date()))
         self.tally = Tally()
         self.voices: dict[str, GeminiVoice] = {}
@@ -69,7 +69,7 @@ class Voices:
 
     def make(self, robot: str) -> GeminiVoice:
         """A voice for a robot."""
-        voice = self.voices[robot] = GeminiVoice(robot, self._live, self._outage, self, self._limits)
+        voice = self.voices[robot] = GeminiVoice(robot, self._live, self, self._limits)
         return voice
 
     async def watch(self) -> None:
@@ -103,8 +103,8 @@ class Voices:
 
     @property
     def down(self) -> bool:
-        """Whether Gemini is known not to answer."""
-        return self._outage.down
+        """Whether Gemini is known not to answer, for any model."""
+        return any(outage.down for outage in tuple(self._outages.values()))
 
     @property
     def budget(self) -> Money | None:
@@ -120,6 +120,10 @@ class Voices:
     def persona(self, robot: str) -> Persona:
         """How the robot is to talk."""
         return self._personas.of(robot)
+
+    def outage(self, model: str) -> Outage:
+        """Of a model: one that is in trouble, or is none, keeps no robot with another from dialling."""
+        return self._outages.setdefault(model, Outage(random.random))
 
     def bill(self, robot: str, session: str, model: str, tokens: Tokens) -> None:
         """Book a turn."""

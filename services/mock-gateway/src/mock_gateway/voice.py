@@ -14,6 +14,7 @@ from reachy_gateway.voice import (
     Interrupted,
     ReplyGenerated,
     Said,
+    SpeechNoticed,
     Standing,
     TurnComplete,
     VoiceEvent,
@@ -29,14 +30,13 @@ MIC_BUFFER_CHUNKS: Final = 100
 
 
 class MockVoice:
-    """Hears by the speech gate, or by manual activity; answers at once, much faster than real time."""
+    """Hears by the speech gate; answers at once, much faster than real time."""
 
     def __init__(self) -> None:
         self._gate = SpeechGate()
         self._mic: deque[bytes] = deque(maxlen=MIC_BUFFER_CHUNKS)
         self._more = asyncio.Event()
-        self._heard_samples = 0
-        self._manual_start: int | None = None
+        self._emit: Callable[[VoiceEvent], None] = lambda _: None
         self._speaks_until = float("-inf")
         self._clock_ms = 0.0
 
@@ -47,12 +47,14 @@ class MockVoice:
         self._more.set()
 
     def activity(self, event: Literal["start", "end"]) -> None:
-        """Manual VAD: the utterance is what was heard in between."""
+        """Manual VAD: a start cuts the answer; what is said is found by the gate all the same."""
         if event == "start":
-            self._manual_start = self._heard_samples
+            self._speaks_until = self._clock_ms
+            self._emit(SpeechNoticed())
 
     async def run(self, emit: Callable[[VoiceEvent], None]) -> None:
         """Talk until cancelled."""
+        self._emit = emit
         emit(Standing("live"))
         while True:
             await self._more.wait()

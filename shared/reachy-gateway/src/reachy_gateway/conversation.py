@@ -132,10 +132,6 @@ class Conversation:
                 self._standing = event
         return out + self.tick(now)
 
-    def activity(self, event: str, now: float) -> list[Out]:
-        """Manual VAD: the person starts to talk, which cuts what is being said."""
-        return self._flush(now) + self.tick(now) if event == "start" and self._busy(now) else []
-
     def played(self, message: Played, offset_us: int | None) -> list[Out]:
         """What the robot tells of a turn that is over at its speaker; its clock minus ours, if that is known."""
         return [TurnOver(self.latency.played(message, offset_us))]

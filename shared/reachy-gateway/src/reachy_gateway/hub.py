@@ -132,7 +132,6 @@ class Robot:
                 voice.hear(pcm, speaking=conversation.gate.speaking)
                 self._carry_out(out)
             case Activity(event=event):
-                self._carry_out(conversation.activity(event, now))
                 voice.activity(event)
             case Played():
                 self._carry_out(conversation.played(message, self.peer.clock.offset_us))

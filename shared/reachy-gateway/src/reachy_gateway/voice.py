@@ -73,4 +73,4 @@ class Voice(Protocol):
         """
 
     def activity(self, event: Literal["start", "end"]) -> None:
-        """Manual VAD: the person's turn starts or ends here."""
+        """Manual VAD: the person's turn starts or ends here. A start that is to cut an answer is told by ``SpeechNoticed``."""
