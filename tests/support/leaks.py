@@ -8,4 +8,4 @@ from websockets.protocol import State
 
 def sockets_of_ours() -> int:
     """Connections of the SDK that are not closed."""
-    return sum(type(it) is ClientConnection and it.state is not State.CLOSED for it in gc.get_objects())
+    return sum(issubclass(type(it), ClientConnection) and it.state is not State.CLOSED for it in gc.get_objects())

@@ -470,12 +470,13 @@ class Session:
 
     def failed(self, error: LiveError, now: float) -> list[Out]:
         """The dial did not succeed."""
-        if self._dialled_unmended and error.kind in ("refused", "quota"):
+        mended = self._dialled_unmended and error.kind in ("refused", "quota")
+        if mended:
             error = LiveError("lost", error.words)  # it was tried with what has been mended since: the next dial tells
         if self._dialled_with and error.kind in ("refused", "lost"):
             out = self._blame_handle(error.words, at_once=error.kind == "refused")
             out += self._trouble(LiveError("lost", error.words), now)
-            if error.kind == "lost":
+            if error.kind == "lost" and not mended:
                 least_s, most_s = HANDLE_PAUSE_S
                 self._not_before = now + least_s + self._draw() * (most_s - least_s)
             return out
