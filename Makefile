@@ -1,5 +1,5 @@
 # make demo     a whole conversation on this machine, without Docker, robot, key or cloud
-# make quick    the tests of the pure parts: half a minute
+# make quick    the tests of the parts, without whole conversations: a minute
 # make test     everything that this machine can test; its last lines say what did not run and how to make it run
 # make sessions of these, only the session manager through every failure, in real time: five minutes
 # make attacks  what strangers and hostile robots do to a running gateway: minutes

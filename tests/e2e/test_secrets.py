@@ -264,6 +264,7 @@ def variables(model):
     return [str(field.validation_alias or f"{prefix}{name}".upper()) for name, field in model.model_fields.items()]
 
 
+@pytest.mark.timeout(180)  # forty starts
 @pytest.mark.parametrize("program", ["gemini-gateway", "robot-io"])
 async def test_a_key_of_googles_in_the_wrong_variable(bench, program):
     """In each of them in turn; where that is no mistake that shows at the start, the program runs until it has told."""
