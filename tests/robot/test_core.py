@@ -55,6 +55,7 @@ class Rig:
         tail_ms: int | None = None,
         show_transcripts: bool = False,
         addresses: Sequence[Address] = (),
+        device: bool = True,
     ) -> None:
         self.now = 50.0
         profile = Profile("reachy-1", BOOT, STEREO, STEREO, lead_ms, "test", tail_ms, show_transcripts)
@@ -62,10 +63,20 @@ class Rig:
         self.queued_ms = 0.0
         self.out: list[tuple[float, Out]] = []
         self._told = 0
+        if device:
+            self.open_device()
+
+    def open_device(self) -> None:
+        self.take(self.core.device(self.now, there=True))
+
+    def lose_device(self) -> None:
+        self.queued_ms = 0.0
+        self.take(self.core.device(self.now, there=False))
 
     def take(self, out: Sequence[Out]) -> list[Out]:
         for item in out:
             self.out.append((self.now, item))
+            assert self.core.has_device or not isinstance(item, Play | Hush | Say), "there is nothing to play it on"
             match item:
                 case Play(samples):
                     self.queued_ms += STEREO.ms(len(samples))
@@ -725,6 +736,94 @@ def test_a_flush_while_the_robot_is_silent_needs_no_hush():
     assert rig.of(Hush) == []
 
 
+# --- a device that is lost --------------------------------------------------------------------------------------------
+
+
+def reports(rig: Rig) -> list[tuple[int, int, bool, int]]:
+    return [(report.turn, report.played_ms, report.complete, report.underruns) for report in rig.sent(Played)]
+
+
+def test_a_device_that_is_lost_in_mid_answer_cuts_it_for_good_and_the_next_answer_is_heard():
+    rig = connected()
+    rig.speaker(1, 0.1, count=20)
+    rig.run(0.1)
+    rig.speaker(2, 0.2, count=3)
+    rig.lose_device()
+    assert [turn for turn, _, complete, _ in reports(rig) if not complete] == [1, 2], "at once"
+    rig.forget()
+    for _ in range(50):
+        rig.speaker(2, 0.2)
+        rig.run(0.02)
+    rig.tell(TurnEnd, turn=2)
+    rig.speaker(3, 0.3, count=3)
+    rig.run(1.0)
+    assert (rig.of(Play), reports(rig)) == ([], [(3, 0, False, 0)])
+    assert rig.core.counts["no_device"] == 53
+    rig.forget()
+    rig.open_device()
+    rig.speaker(3, 0.3, count=10)
+    rig.tell(TurnEnd, turn=3)
+    rig.speaker(4, 0.4, count=10)
+    rig.tell(TurnEnd, turn=4)
+    rig.run(1.0)
+    assert rig.levels() == [0.4] * 10
+    assert reports(rig) == [(4, 200, True, 0)]
+
+
+def test_an_answer_whose_last_words_only_the_device_held_when_it_was_lost_is_cut_too():
+    rig = connected(lead_ms=300)
+    rig.speaker(1, count=10)
+    rig.tell(TurnEnd, turn=1)
+    rig.run(0.05)
+    assert rig.sent(Played) == []
+    rig.lose_device()
+    assert [(report.turn, report.complete) for report in rig.sent(Played)] == [(1, False)]
+
+
+def test_without_a_device_the_link_stands_and_after_a_loss_of_it_the_robot_says_hello():
+    rig = connected()
+    rig.lose_device()
+    rig.run(5.0)
+    assert rig.core.welcomed
+    assert len(rig.sent(BeatUp)) >= 19
+    rig.run(2.5, beats=False)
+    assert rig.sent(Hello) != []
+
+
+def test_before_its_device_is_open_a_robot_is_welcomed_plays_nothing_and_sounds_wait():
+    rig = Rig(device=False)
+    rig.run(6.0, beats=False)
+    rig.open_device()
+    rig.run(0.01, beats=False)
+    assert rig.of(Say) == [Say("no-gateway")]
+    rig = Rig(device=False)
+    rig.welcome()
+    rig.speaker(1, 0.1, count=5)
+    rig.run(0.2)
+    assert reports(rig) == [(1, 0, False, 0)]
+    rig.open_device()
+    rig.tell(TurnEnd, turn=1)
+    rig.speaker(2, 0.2, count=5)
+    rig.run(0.2)
+    assert rig.levels() == [0.2] * 5
+
+
+def test_what_a_lost_microphone_gave_last_is_not_joined_to_what_the_next_one_gives():
+    rig = connected()
+    rig.hear(noise(300))
+    rig.lose_device()
+    rig.open_device()
+    rig.hear(noise(320, seed=2))
+    assert rig.mic_pcm() == [to_pcm16(noise(320, seed=2))]
+    zeros = np.zeros((160, 2), np.float32)
+    rig.hear(zeros)
+    rig.lose_device()
+    rig.run(20.0)
+    rig.open_device()
+    rig.hear(zeros)
+    assert rig.words(warning=True) == []
+
+
 # --- what is wrong is said --------------------------------------------------------------------------------------------
 
 
@@ -851,6 +950,7 @@ STEPS = st.lists(
         st.tuples(st.just("refuse")),
         st.tuples(st.just("welcome")),
         st.tuples(st.just("foreign")),
+        st.tuples(st.just("device"), st.booleans()),
     ),
     max_size=30,
 )
@@ -886,6 +986,8 @@ def test_whatever_a_gateway_does_no_turn_below_the_floor_is_played_and_the_uplin
                 rig.welcome(**fields)
             case ("foreign",):
                 rig.tell(Flush, turn=99, floor=99, to_boot=OTHER_BOOT, boot=NEW_GATEWAY)
+            case "device", there:
+                (rig.open_device if there else rig.lose_device)()
         played = [round(float(item.samples[-1, 0]) * 10) for _, item in rig.out[before:] if isinstance(item, Play)]
         assert all(turn >= floor for turn in played if turn), "the concealment's last sample is nearly silent"
     rig.run(5.0, beats=False)

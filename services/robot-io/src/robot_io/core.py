@@ -180,6 +180,8 @@ class RobotCore:
         self._echo: Echo | None = None
         self._gateway_boot: str | None = None
         self.welcomed = False
+        self.has_device = False
+        """Whether there is a microphone and a speaker."""
         self.refused = ""
         """Why the gateway will not serve this robot, if it said so."""
         self._phase: Phase | None = None
@@ -220,6 +222,16 @@ class RobotCore:
             if self.welcomed:
                 out += self._mic_chunk(chunk, now)
         return out
+
+    def device(self, now: float, *, there: bool) -> list[Out]:
+        """The device is open, or it is lost: then nothing is played, and what was being played is not resumed."""
+        self.has_device = there
+        if there:
+            return []
+        self._pending = self._pending[:0]
+        self._zeros_since = None
+        self._playout.cut()
+        return self._cut(now)
 
     def activity(self, event: str, now: float) -> list[Out]:
         """Manual VAD: the person's turn starts or ends. A gateway that does not know it yet is told once it listens."""
@@ -334,13 +346,14 @@ class RobotCore:
         self._window.reset()
         self._clock = ClockSync()
         self._echo = None
-        return [Hush()] if self._playout.reset() else []
+        hush: list[Out] = [Hush()] if self._playout.reset() else []
+        return hush + self._cut(now)
 
     def _welcome(self, message: Welcome, now: float) -> list[Out]:
         out: list[Out] = []
         if not self.welcomed:
             out += [Log(f"connected to the gateway{self._at()} ({message.software})"), Notice(Moment.READY)]
-            if self._sounded:
+            if self._sounded and self.has_device:
                 out.append(Say("connected"))
             if self._activity:
                 out.append(self._send(Activity, now, event=self._activity))  # twice is no harm
@@ -364,6 +377,9 @@ class RobotCore:
 
     def _heard(self, message: Down, payload: bytes, now: float) -> list[Out]:
         match message:
+            case Speaker(turn=turn) if not self.has_device:
+                self._tally.count("no_device")
+                self._playout.cut(turn)
             case Speaker(turn=turn):
                 if self._playout.push(turn, from_pcm16(payload, self._profile.speaker.channels)):
                     self._arrived_us.setdefault(turn, int(now * 1e6))
@@ -410,6 +426,12 @@ class RobotCore:
             for report in reports:
                 out += self._ended(report, now)
         return out
+
+    def _cut(self, now: float) -> list[Out]:
+        """Every turn is over: the rest of what the device still holds is not heard either."""
+        for report in self._ending:
+            report.complete = False
+        return self._play(now, 0.0)
 
     def _hushed(self, now: float, queued_ms: float) -> None:
         """The device is silenced: what it still held was not heard, and belongs to the turns that were handed over last."""
@@ -527,7 +549,7 @@ class RobotCore:
 
     def _sound(self, name: str, now: float) -> list[Out]:
         """A local sound, at most once a minute, and never into a reply."""
-        if now - self._last_sound < SOUND_AGAIN_S or self._playout.active:
+        if now - self._last_sound < SOUND_AGAIN_S or self._playout.active or not self.has_device:
             return []
         self._last_sound, self._sounded = now, True
         return [Say(name)]
