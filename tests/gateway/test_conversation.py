@@ -641,7 +641,7 @@ def test_whatever_happens_turns_are_told_in_order_end_once_and_stay_below_a_flus
                 chat.voice(step)
     chat.voice(Standing("reconnecting", "the end"))
     chat.wait(200)
-    floor, ended, states = 0, [], []
+    floor, begun, ended, states = 0, set(), [], []
     spoken = [message.turn for message in chat.of(Speaker)]
     assert spoken == sorted(spoken)
     for _, message, _ in chat.told:
@@ -651,12 +651,15 @@ def test_whatever_happens_turns_are_told_in_order_end_once_and_stay_below_a_flus
             case Speaker(turn=turn):
                 assert turn >= floor
                 assert turn not in ended
+                begun.add(turn)
             case TurnEnd(turn=turn):
                 assert turn >= floor
                 assert turn not in ended
                 ended.append(turn)
             case State():
                 states.append((message.state, message.reason))
+                playing = {turn for turn in begun if turn >= floor} - set(ended)
+                assert message.state == "speaking" or not playing, "any other state ends what the robot was to play"
     assert set(spoken) - set(ended) == {turn for turn in spoken if turn < floor and turn not in ended}, "cut or ended"
     assert all(a != b for a, b in pairwise(states)), "a state is told when it changes"
     assert states[-1] == ("reconnecting", "the end")

@@ -207,6 +207,17 @@ def test_the_next_turn_ends_one_whose_end_was_lost():
     assert p.finished == [TurnReport(1, played_ms=60, complete=True)]
 
 
+def test_all_turns_can_be_ended_at_once():
+    p = started(0.1)
+    p.push(2, chunk(0.2))
+    p.end_all()
+    assert levels(run_out(p)) == [0.2]
+    assert [(report.turn, report.underruns, report.complete) for report in p.finished] == [(1, 0, True), (2, 0, True)]
+    p.end_all()
+    p.push(3, chunk(0.3))
+    assert p.active, "one that begins later goes on"
+
+
 def test_a_chunk_that_comes_after_its_turn_has_ended_is_late():
     p = started()
     p.end(1)

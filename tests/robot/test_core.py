@@ -615,6 +615,25 @@ def test_a_gap_on_the_link_is_reported_as_an_underrun():
     assert (report.played_ms, report.underruns, report.concealed_ms, report.complete) == (200, 1, 5, True)
 
 
+@pytest.mark.parametrize("state", ["listening", "thinking", "reconnecting", "refused"])
+def test_a_turn_whose_end_was_lost_ends_when_the_gateway_does_not_speak_any_more(state):
+    rig = connected()
+    rig.speaker(1, 0.1, count=5)
+    rig.run(0.2)
+    rig.tell(State, state="speaking")
+    rig.speaker(1, 0.1, count=2)
+    rig.run(1.0)
+    assert rig.levels() == [0.1] * 5, "after a gap the rest waits for the jitter target"
+    rig.tell(State, state=state)
+    rig.run(0.1)
+    assert rig.levels() == [0.1] * 7, "before the next answer, not with it"
+    assert [(report.turn, report.complete) for report in rig.sent(Played)] == [(1, True)]
+    rig.speaker(2, 0.2, count=5)
+    rig.tell(TurnEnd, turn=2)
+    rig.run(0.5)
+    assert rig.levels() == [0.1] * 7 + [0.2] * 5
+
+
 def test_two_replies_in_a_row_are_one_answer_for_the_device():
     rig = connected()
     for turn in (1, 2):
@@ -950,6 +969,7 @@ STEPS = st.lists(
         st.tuples(st.just("refuse")),
         st.tuples(st.just("welcome")),
         st.tuples(st.just("foreign")),
+        st.tuples(st.just("state"), st.sampled_from(["listening", "speaking"])),
         st.tuples(st.just("device"), st.booleans()),
     ),
     max_size=30,
@@ -986,6 +1006,8 @@ def test_whatever_a_gateway_does_no_turn_below_the_floor_is_played_and_the_uplin
                 rig.welcome(**fields)
             case ("foreign",):
                 rig.tell(Flush, turn=99, floor=99, to_boot=OTHER_BOOT, boot=NEW_GATEWAY)
+            case "state", state:
+                rig.tell(State, state=state, **fields)
             case "device", there:
                 (rig.open_device if there else rig.lose_device)()
         played = [round(float(item.samples[-1, 0]) * 10) for _, item in rig.out[before:] if isinstance(item, Play)]

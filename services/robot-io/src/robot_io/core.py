@@ -386,6 +386,8 @@ class RobotCore:
             case TurnEnd(turn=turn):
                 self._playout.end(turn)
             case State(state=state, reason=reason):
+                if state != "speaking":
+                    self._playout.end_all()
                 self._heard_us = message.heard_us or self._heard_us
                 return self._state(state, reason, now)
             case Leave(reason=reason) if not self._leaving:

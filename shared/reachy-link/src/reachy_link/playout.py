@@ -107,6 +107,11 @@ class Playout:
         if (queue := self._queue(turn)) is not None:
             queue.ended = True
 
+    def end_all(self) -> None:
+        """No more chunks will come of any turn so far."""
+        for queue in self._turns:
+            queue.ended = True
+
     def flush(self, floor: int) -> bool:
         """Drop all turns below the floor, however late they arrive; true if the device must be silenced."""
         if floor <= self._floor:
