@@ -1129,6 +1129,34 @@ def test_a_gateway_that_started_anew_is_not_left():
     assert rig.of(Redial) == []
 
 
+def test_nothing_of_the_conversation_with_one_gateway_counts_at_the_next():
+    rig = served()
+    rig.tell(State, state="listening")
+    rig.tell(State, state="speaking", heard_us=int(rig.now * 1e6) - 500_000)
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    rig.welcome(boot=NEW_GATEWAY)
+    rig.speaker(1, count=5, boot=NEW_GATEWAY)
+    rig.tell(TurnEnd, turn=1, boot=NEW_GATEWAY)
+    rig.run(0.5, beats=False)
+    assert [report.latency_ms for report in rig.sent(Played)] == [None], "the question was the other's"
+    rig.forget()
+    rig.tell(Leave, to_boot=BOOT, reason="being stopped", boot=NEW_GATEWAY)
+    assert len(rig.sent(Bye)) == 1, "it is not the one that was to be heard to the end"
+
+
+def test_a_gateway_that_started_anew_is_heard_from_its_first_state_on():
+    rig = connected()
+    rig.run(0.64)
+    rig.tell(State, state="listening", heard_us=int(rig.now * 1e6) - 640_000)
+    rig.speaker(1, count=20)
+    rig.run(0.1)
+    rig.tell(BeatDown, boot=NEW_GATEWAY)
+    rig.welcome(boot=NEW_GATEWAY)
+    rig.tell(State, state="listening", boot=NEW_GATEWAY)
+    assert rig.words().count("listening") == 2
+    assert [(turn.turn, turn.latency_ms) for turn in rig.core.summary] == [(1, 640)], "the answer that was cut had answered"
+
+
 def test_two_gateways_that_serve_for_a_moment_only_are_not_hammered():
     rig = Rig(addresses=[ONE, TWO])
     for n in range(1000):

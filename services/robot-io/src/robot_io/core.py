@@ -333,7 +333,9 @@ class RobotCore:
         self._gateway_boot = boot
         self._left = False
         out: list[Out] = [Log("the gateway has started anew")] if known else []
-        return out + self._unwelcome(now)
+        out += self._unwelcome(now)
+        self._phase = self._heard_us = None
+        return out
 
     def _unwelcome(self, now: float) -> list[Out]:
         if self.welcomed:
