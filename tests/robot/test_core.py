@@ -273,6 +273,24 @@ def test_a_refusal_is_said_in_words_once_and_asked_again_at_a_slow_pace():
     assert "the gateway refused this robot: another reason" in rig.words(warning=True)
 
 
+def test_a_gateway_that_comes_in_place_of_one_that_refused_is_asked_at_the_usual_pace():
+    rig = Rig()
+    rig.tell(Refuse, reason="no room")
+    rig.run(57.0, beats=False)
+    rig.tell(Refuse, reason="no room")
+    rig.run(4.0, beats=False)
+    rig.forget()
+    rig.take(rig.core.trouble(Trouble("unreachable", "nobody listens"), rig.now))
+    rig.run(1.0, beats=False)
+    assert len(rig.sent(Hello)) >= 4
+    assert rig.of(Say) == [], "it may be back at once"
+    for _ in range(3):
+        rig.tell(Refuse, reason="no room", boot=NEW_GATEWAY)
+        rig.run(5.0, beats=False)
+    assert pauses(rig.sent_at(Hello)[-3:]) == [5.0] * 2
+    assert rig.words(warning=True) == ["nobody listens", "the gateway refused this robot: no room"]
+
+
 def test_a_robot_that_was_refused_is_welcomed_as_any_other():
     rig = Rig()
     rig.tell(Refuse, reason="not now")

@@ -273,6 +273,8 @@ class RobotCore:
     def trouble(self, trouble: Trouble, now: float) -> list[Out]:
         """The link could not be made."""
         self._last_trouble = now
+        if self.refused:
+            self.refused, self._since = "", now  # the link stood until now, and whoever listens next may think better of it
         out = [Log(trouble.words, warning=True)] if self._news(trouble.cause) else []
         return [*out, *self._elsewhere(now)]
 
