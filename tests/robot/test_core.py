@@ -1111,6 +1111,33 @@ def test_a_gateway_that_hears_no_audio_is_left_for_the_next():
     assert rig.of(Redial) == [Redial(TWO)]
 
 
+@pytest.mark.parametrize("how", ["a failed dial", "silence", "no acks"])
+def test_a_gateway_that_is_left_is_told_goodbye_after_the_last_report_as_it_may_be_alive(how):
+    rig = served()
+    rig.speaker(1, count=5)
+    rig.run(0.02)
+    match how:
+        case "a failed dial":
+            rig.take(rig.core.trouble(NOBODY, rig.now))
+        case "silence":
+            rig.run(2.1, beats=False)
+        case "no acks":
+            rig.run(3.2, mic=True, acks=False)
+    told = [item.message if isinstance(item, Send) else item for _, item in rig.out]
+    assert [type(item) for item in told if isinstance(item, Played | Bye | Redial)] == [Played, Bye, Redial]
+    rig.run(20.0, beats=False)
+    assert len(rig.sent(Bye)) == 1, "the others have nothing of this robot"
+
+
+@pytest.mark.parametrize("told", [Refuse, Stranger])
+def test_a_gateway_that_does_not_serve_the_robot_any_more_is_told_no_goodbye(told):
+    rig = served()
+    rig.tell(told, to_boot=BOOT, **({"reason": "another robot has its place"} if told is Refuse else {}))
+    rig.run(3.0, beats=False)
+    assert Redial(TWO) in rig.of(Redial)
+    assert rig.sent(Bye) == []
+
+
 def test_a_gateway_that_is_full_is_left_at_once_and_the_sound_waits_until_all_are():
     rig = Rig(addresses=[ONE, TWO])
     rig.tell(Refuse, reason="12 robots are served already")

@@ -182,6 +182,8 @@ class RobotCore:
         self.welcomed = False
         self.has_device = False
         """Whether there is a microphone and a speaker."""
+        self._kept = False
+        """The gateway here keeps a conversation with this robot, as far as is known: to be told goodbye."""
         self.refused = ""
         """Why the gateway will not serve this robot, if it said so."""
         self._phase: Phase | None = None
@@ -339,12 +341,14 @@ class RobotCore:
         self._phase = self._heard_us = None
         return out
 
-    def _unwelcome(self, now: float) -> list[Out]:
+    def _unwelcome(self, now: float, *, kept: bool = False) -> list[Out]:
+        """This robot is not served any more; ``kept`` if the gateway may keep the conversation all the same."""
         if self.welcomed:
             self._losses += not self._leaving
             if now - self._since > ROUND_S:
                 self.route.served()
             self._since = now
+        self._kept = self._kept and kept
         self.welcomed = self._leaving = False
         self._last_hello = float("-inf")
         self._window.reset()
@@ -361,7 +365,7 @@ class RobotCore:
                 out.append(Say("connected"))
             if self._activity:
                 out.append(self._send(Activity, now, event=self._activity))  # twice is no harm
-        self.welcomed, self.refused, self._sounded = True, "", False
+        self.welcomed, self._kept, self.refused, self._sounded = True, True, "", False
         self._astray = self._left = False
         self._complaints.clear()
         self._since = now
@@ -489,11 +493,12 @@ class RobotCore:
         silent_s = now - self._last_down - (HELLO_REFUSED_S if self.refused else 0.0)
         if self.welcomed and silent_s > LOST_S:
             words = f"nothing from the gateway{self._at()} for {silent_s:.1f} s"
-            out += [Log(words, warning=True), *self._unwelcome(now), *self._elsewhere(now)]
+            out += [Log(words, warning=True), *self._unwelcome(now, kept=True), *self._elsewhere(now)]
         if self.welcomed and (stalled_s := self._window.stalled_s(now)) > REDIAL_S:
             self._last_redial = now
             words = f"the gateway{self._at()} has confirmed no audio for {stalled_s:.1f} s: dialling anew"
-            out += [Log(words, warning=True), *self._unwelcome(now), *(self._elsewhere(now) or [Redial()])]
+            out += [Log(words, warning=True), *self._unwelcome(now, kept=True)]
+            out += self._elsewhere(now) or [Redial()]
         if silent_s > RESUBSCRIBE_S and now - self._last_resubscribe > RESUBSCRIBE_S:
             self._last_resubscribe = now
             out.append(Resubscribe())
@@ -528,10 +533,13 @@ class RobotCore:
         """This gateway has failed: go on to the next, at once or as soon as it may be. Where there is no other: nothing."""
         if not self.route.several:
             return []
-        out = self._unwelcome(now) if self.welcomed else []
+        out = self._unwelcome(now, kept=True) if self.welcomed else []
         self._astray = not self.route.onward(now)
         if self._astray:
             return out
+        if self._kept:
+            self._kept = False
+            out.append(self._send(Bye, now))
         self.refused, self._gateway_boot, self._left = "", None, False
         self._last_hello = float("-inf")
         self._last_down = self._last_resubscribe = self._last_redial = self._last_trouble = now
