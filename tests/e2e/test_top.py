@@ -71,6 +71,7 @@ async def test_the_table_shows_the_robots_of_a_gateway(tmp_path):
                 lambda it: (
                     it.value("reachylink_turns_total", outcome="done") == 1
                     and it.value("reachylink_robot_state", robot="reachy-1", state="listening") == 1
+                    and sum(sample.value for sample in it.samples("reachylink_tokens_total"))
                 )
             )
             status, out, err = await run_top("--url", asked.url, "--once")

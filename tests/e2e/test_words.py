@@ -123,10 +123,18 @@ async def test_nobody_listens(made, caplog):
         carry = robot.runner._on_trouble
         robot.runner._end._on_trouble = lambda trouble: dials.append(trouble) or carry(trouble)
         await told(robot, caplog, "nobody listens at 127.0.0.1")
+        assert "getent" not in caplog.text, "it is not a name"
         assert "is the gateway running, and is this its address?" in caplog.text
         await paced(robot, lambda: len(dials))
         async with hub_at(made, bound):
             await talks(robot)
+
+
+async def test_nobody_listens_at_a_name(made, caplog):
+    bound = free()._replace(host="localhost")
+    async with running_robot(made.robot("reachy-1"), bound) as robot:
+        await told(robot, caplog, "nobody listens at localhost:")
+        assert "Is the name known here (getent hosts localhost)?" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reachy_gateway.audio import Pcm16
-from reachy_gateway.conversation import THINKING_MAX_S, Conversation, Log, Out, Tell, TurnOver
+from reachy_gateway.conversation import BEHIND_MAX_S, THINKING_MAX_S, Conversation, Log, Out, Tell, TurnOver
 from reachy_gateway.peer import Peer
 from reachy_gateway.voice import (
     Audio,
@@ -38,6 +38,12 @@ M = TypeVar("M", bound=Down)
 def reply(ms: float, seed: int = 1) -> bytes:
     """Some audio of a voice, at 24 kHz."""
     return np.random.default_rng(seed).integers(-9000, 9000, round(24 * ms), np.int16).tobytes()
+
+
+def report(turn: int, **fields: object) -> Played:
+    """What the robot tells at last of a turn."""
+    header = {"robot": "reachy-1", "boot": BOOT, "seq": 9, "t_us": 0}
+    return Played(**header | {"turn": turn, "played_ms": 100, "complete": True} | fields)
 
 
 class Chat:
@@ -71,6 +77,10 @@ class Chat:
     def voice(self, *events: VoiceEvent) -> None:
         for event in events:
             self._take(self.conversation.voice(event, self.now))
+
+    def played(self, turn: int, **fields: object) -> None:
+        """The robot reports a turn."""
+        self._take(self.conversation.played(report(turn, **fields), offset_us=0))
 
     def hear(self, samples: Pcm16) -> bytes:
         """A chunk of the microphone, the same in both channels; what the voice hears of it."""
@@ -282,6 +292,32 @@ def test_speech_noticed_while_nothing_plays_cuts_nothing():
     chat.voice(SpeechNoticed())
     chat.voice(Audio(reply(100), 24000), TurnComplete())
     chat.wait(1.0)
+    chat.played(1)
+    chat.voice(SpeechNoticed())
+    assert chat.of(Flush) == []
+
+
+def test_a_robot_that_is_behind_after_a_stall_of_the_link_is_cut_too_and_its_answer_is_heard():
+    chat = Chat()
+    chat.voice(Audio(reply(500), 24000), TurnComplete())
+    chat.wait(1.0)
+    chat.played(1)
+    chat.voice(Audio(reply(1000), 24000), TurnComplete())
+    chat.wait(1.0 + BEHIND_MAX_S - 0.1)
+    assert chat.states()[-1] == "listening", "by the gateway's reckoning it has said all"
+    chat.voice(SpeechNoticed())
+    chat.voice(SpeechNoticed())
+    assert cut(chat) == 3
+    new = reply(300, seed=2)
+    chat.voice(Audio(new, 24000), TurnComplete())
+    chat.wait(1.0)
+    assert chat.heard(3) == new
+
+
+def test_a_robot_that_reports_no_turns_is_silent_after_a_while():
+    chat = Chat()
+    chat.voice(Audio(reply(1000), 24000), TurnComplete())
+    chat.wait(1.0 + BEHIND_MAX_S + 0.1)
     chat.voice(SpeechNoticed())
     assert chat.of(Flush) == []
 
@@ -532,19 +568,13 @@ def test_what_the_robot_says_carries_its_turn():
     assert [(message.who, message.turn) for message in chat.of(Transcript)] == [("robot", 1), ("person", None)]
 
 
-def report(turn: int, **fields: object) -> Played:
-    """What the robot tells at last of a turn."""
-    header = {"robot": "reachy-1", "boot": BOOT, "seq": 9, "t_us": 0}
-    return Played(**header | {"turn": turn, "played_ms": 100, "complete": True} | fields)
-
-
 def test_the_time_of_a_turn_is_followed_from_the_end_of_speech():
     chat = Chat()
     mark = chat.speak(600)
     chat.quiet(400)
     chat.voice(Audio(reply(100), 24000), Audio(reply(100), 24000), ReplyGenerated(), TurnComplete())
     chat.conversation.latency.published(1, chat.now + 0.001)
-    chat._take(chat.conversation.played(report(1, arrived_us=mark + 410_000, started_us=mark + 470_000), 0))
+    chat.played(1, arrived_us=mark + 410_000, started_us=mark + 470_000)
     times = chat.over[0].times
     assert times.total_ms == 470
     assert times.parts_ms["voice"] == pytest.approx(420, abs=0.01), "from the last chunk with speech to the first audio"
@@ -556,7 +586,7 @@ def test_an_interruption_is_timed_from_when_the_gateway_knew_of_it(event):
     chat.voice(Audio(reply(1000), 24000))
     chat.wait(0.3)
     chat.voice(event)
-    chat._take(chat.conversation.played(report(1, complete=False, cut_us=int(chat.now * 1e6) + 4000), 0))
+    chat.played(1, complete=False, cut_us=int(chat.now * 1e6) + 4000)
     times = chat.over[0].times
     assert times.barge_in_ms == pytest.approx(4, abs=0.01)
     assert times.total_ms is None, "nobody had spoken"
@@ -574,7 +604,7 @@ STEPS = st.lists(
         EVENTS,
         EVENTS,
         st.sampled_from([0.0, 0.01, 0.2, 3.0]),
-        st.sampled_from(["speak", "quiet", "start"]),
+        st.sampled_from(["speak", "quiet", "start", "played"]),
     ),
     max_size=40,
 )
@@ -591,13 +621,15 @@ def test_whatever_happens_turns_are_told_in_order_end_once_and_stay_below_a_flus
                 chat.speak(100)
             case "quiet":
                 chat.quiet(400)
+            case "played":
+                chat.played(chat.conversation.turns.newest)
             case "start":
                 chat.voice(SpeechNoticed())
             case _:
                 chat.voice(step)
     chat.voice(Standing("reconnecting", "the end"))
     chat.wait(200)
-    floor, ended, states = 0, [], []
+    floor, begun, ended, states = 0, set(), [], []
     spoken = [message.turn for message in chat.of(Speaker)]
     assert spoken == sorted(spoken)
     for _, message, _ in chat.told:
@@ -607,12 +639,15 @@ def test_whatever_happens_turns_are_told_in_order_end_once_and_stay_below_a_flus
             case Speaker(turn=turn):
                 assert turn >= floor
                 assert turn not in ended
+                begun.add(turn)
             case TurnEnd(turn=turn):
                 assert turn >= floor
                 assert turn not in ended
                 ended.append(turn)
             case State():
                 states.append((message.state, message.reason))
+                playing = {turn for turn in begun if turn >= floor} - set(ended)
+                assert message.state == "speaking" or not playing, "any other state ends what the robot was to play"
     assert set(spoken) - set(ended) == {turn for turn in spoken if turn < floor and turn not in ended}, "cut or ended"
     assert all(a != b for a, b in pairwise(states)), "a state is told when it changes"
     assert states[-1] == ("reconnecting", "the end")

@@ -230,6 +230,30 @@ def test_a_path_that_stays_longer_is_accepted_after_2_seconds(peer):
     assert all(ok for i, ok in passed.items() if i * 0.02 > 2.05)
 
 
+@pytest.mark.parametrize("slept_s", [600, -600], ids=["robot", "gateway"])
+def test_after_an_end_slept_while_its_clock_stood_still_the_robot_is_heard_and_measured_anew(peer, slept_s):
+    """It takes the link for lost, and says hello in the same boot."""
+    bot = Bot(A)
+    passes(peer, bot.hello(0.0), 0.0)
+    passes(peer, bot.beat(1.0, Echo(t_us=0, received_us=AHEAD_US)), 1.0)
+    bot.ahead_us -= slept_s * 1_000_000
+    assert peer.heard(bot.hello(1000.0), 1000.0) == (Verdict.PASSED, [])
+    assert passes(peer, bot.mic(1000.02), 1000.02)
+    assert peer.clock.best is None
+    assert peer.beat(1000.5).echo is None
+
+
+def test_a_hello_that_comes_twice_changes_nothing(peer):
+    bot = Bot(A)
+    first = bot.hello(0.0)
+    passes(peer, first, 0.0)
+    passes(peer, bot.mic(1.0), 1.0)
+    other = first.model_copy(update={"mic": Format(rate_hz=16000, channels=1)})
+    assert refused(peer, other, 2.0) == (Verdict.DROPPED, ["repeat"])
+    assert peer.mic == STEREO
+    assert refused(peer, bot.mic(2.0), 2.6) == (Verdict.DROPPED, ["late"])
+
+
 # --- what is told -----------------------------------------------------------------------------------------------------
 
 

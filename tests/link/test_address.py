@@ -21,6 +21,14 @@ def test_addresses_are_read_in_every_form(text, addresses):
     assert parse(text) == addresses
 
 
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [("127.0.0.1", False), ("[fe80::1%eth0]", False), ("localhost", True), ("box-1.lab", True), ("1and1.lab", True)],
+)
+def test_a_host_is_a_name_or_an_ip_address(host, named):
+    assert Address(host).named == named
+
+
 def test_ports_that_are_not_given_are_those_of_the_settings():
     assert parse("one,two:1,three:1+2", 8000, 8001) == [
         Address("one", 8000, 8001),

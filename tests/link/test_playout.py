@@ -207,6 +207,17 @@ def test_the_next_turn_ends_one_whose_end_was_lost():
     assert p.finished == [TurnReport(1, played_ms=60, complete=True)]
 
 
+def test_all_turns_can_be_ended_at_once():
+    p = started(0.1)
+    p.push(2, chunk(0.2))
+    p.end_all()
+    assert levels(run_out(p)) == [0.2]
+    assert [(report.turn, report.underruns, report.complete) for report in p.finished] == [(1, 0, True), (2, 0, True)]
+    p.end_all()
+    p.push(3, chunk(0.3))
+    assert p.active, "one that begins later goes on"
+
+
 def test_a_chunk_that_comes_after_its_turn_has_ended_is_late():
     p = started()
     p.end(1)
@@ -320,6 +331,33 @@ def test_the_last_of_a_turn_that_only_the_device_still_holds_is_silenced_as_well
     assert not p.active
     assert p.flush(2)
     assert not p.flush(3), "which has been done"
+
+
+# --- without a device -------------------------------------------------------------------------------------------------
+
+
+def test_what_a_lost_device_was_to_play_is_over_and_stays_so():
+    p = started(0.1)
+    p.push(2, chunk(0.2))
+    p.cut()
+    assert p.finished == [TurnReport(1, played_ms=60), TurnReport(2)]
+    assert not p.active
+    assert not p.push(1, chunk())
+    assert not p.push(2, chunk())
+    assert not p.flush(2), "there is nothing to silence"
+    assert not p.reset()
+
+
+def test_a_turn_of_which_something_came_while_there_was_no_device_is_reported_once_and_never_heard():
+    p = playout()
+    for turn in (1, 1, 2, 1):
+        p.cut(turn)
+    p.end(2)
+    assert p.finished == [TurnReport(1), TurnReport(2)]
+    assert not p.push(2, chunk())
+    assert p.push(3, chunk(0.3))
+    p.end(3)
+    assert levels(run_out(p)) == [0.3]
 
 
 # --- whatever happens -------------------------------------------------------------------------------------------------

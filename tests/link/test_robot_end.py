@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 import zmq
 
 from reachy_link.address import Address
@@ -42,3 +43,27 @@ async def test_who_goes_elsewhere_when_something_else_answers_leaves_nothing_beh
     end.close()
     server.close()
     assert problems == []
+
+
+async def test_what_hangs_up_at_once_may_be_a_gateway_that_starts_and_is_dialled_every_second():
+    """As Docker's proxy hangs up, until the container behind it listens."""
+    loop = asyncio.get_running_loop()
+    dialled_s, often, troubles = [], asyncio.Event(), []
+
+    def hang_up(_reader, writer):
+        writer.transport.abort()
+        dialled_s.append(loop.time())
+        if len(dialled_s) == 5:
+            often.set()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    public, secret = zmq.curve_keypair()
+    identity = RobotIdentity("reachy-1", KeyPair(public, secret), zmq.curve_keypair()[0])
+    end = RobotEnd(identity, Address("127.0.0.1", port, 1), lambda _: None, troubles.append)
+    await asyncio.wait_for(often.wait(), 15)
+    end.close()
+    server.close()
+    assert dialled_s[4] - dialled_s[0] == pytest.approx(0.5 + 3 * 1.0, abs=0.5), "0.5, 1, 1, 1"
+    [words] = {trouble.words for trouble in troubles if str(port) in trouble.words}
+    assert "hung up during the handshake: it is still starting, or its public key is not" in words

@@ -185,6 +185,16 @@ def test_another_version_is_seen_even_if_nothing_else_of_the_header_is_known():
     assert refusal((up_topic("reachy-1"), b'{"v": 7, "type": "whatever"}', b"")).cause == "version"
 
 
+@pytest.mark.parametrize("version", ["true", "1.0", '"1"', '"2"', "2.0", "null", None])
+def test_a_version_is_an_integer_and_has_to_be_there(version):
+    said = json.loads(header())
+    del said["v"]
+    text = json.dumps(said)
+    if version:
+        text = text[:-1] + f', "v": {version}}}'
+    assert refusal((up_topic("reachy-1"), text.encode(), b"")).cause == "header"
+
+
 @example(theirs=10**1500)
 @given(theirs=st.integers())
 def test_whatever_version_a_peer_claims_its_refusal_can_be_sent_back(theirs):

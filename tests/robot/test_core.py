@@ -55,6 +55,7 @@ class Rig:
         tail_ms: int | None = None,
         show_transcripts: bool = False,
         addresses: Sequence[Address] = (),
+        device: bool = True,
     ) -> None:
         self.now = 50.0
         profile = Profile("reachy-1", BOOT, STEREO, STEREO, lead_ms, "test", tail_ms, show_transcripts)
@@ -62,10 +63,20 @@ class Rig:
         self.queued_ms = 0.0
         self.out: list[tuple[float, Out]] = []
         self._told = 0
+        if device:
+            self.open_device()
+
+    def open_device(self) -> None:
+        self.take(self.core.device(self.now, there=True))
+
+    def lose_device(self) -> None:
+        self.queued_ms = 0.0
+        self.take(self.core.device(self.now, there=False))
 
     def take(self, out: Sequence[Out]) -> list[Out]:
         for item in out:
             self.out.append((self.now, item))
+            assert self.core.has_device or not isinstance(item, Play | Hush | Say), "there is nothing to play it on"
             match item:
                 case Play(samples):
                     self.queued_ms += STEREO.ms(len(samples))
@@ -262,6 +273,24 @@ def test_a_refusal_is_said_in_words_once_and_asked_again_at_a_slow_pace():
     assert "the gateway refused this robot: another reason" in rig.words(warning=True)
 
 
+def test_a_gateway_that_comes_in_place_of_one_that_refused_is_asked_at_the_usual_pace():
+    rig = Rig()
+    rig.tell(Refuse, reason="no room")
+    rig.run(57.0, beats=False)
+    rig.tell(Refuse, reason="no room")
+    rig.run(4.0, beats=False)
+    rig.forget()
+    rig.take(rig.core.trouble(Trouble("unreachable", "nobody listens"), rig.now))
+    rig.run(1.0, beats=False)
+    assert len(rig.sent(Hello)) >= 4
+    assert rig.of(Say) == [], "it may be back at once"
+    for _ in range(3):
+        rig.tell(Refuse, reason="no room", boot=NEW_GATEWAY)
+        rig.run(5.0, beats=False)
+    assert pauses(rig.sent_at(Hello)[-3:]) == [5.0] * 2
+    assert rig.words(warning=True) == ["nobody listens", "the gateway refused this robot: no room"]
+
+
 def test_a_robot_that_was_refused_is_welcomed_as_any_other():
     rig = Rig()
     rig.tell(Refuse, reason="not now")
@@ -390,6 +419,20 @@ def test_a_beat_tells_what_the_gateway_cannot_see():
     rig.run(1.0)
     last = rig.sent(BeatUp)[-1]
     assert (last.window, last.overflow, last.losses) == (dropped, 0, 1)
+
+
+def test_a_turn_that_a_loss_of_the_link_cut_is_not_complete_though_its_end_comes():
+    rig = connected()
+    rig.speaker(1, count=10)
+    rig.run(0.1, beats=False)
+    rig.run(3.0, beats=False)
+    rig.welcome()
+    rig.speaker(1, count=10)
+    rig.tell(TurnEnd, turn=1)
+    rig.speaker(2, count=5)
+    rig.tell(TurnEnd, turn=2)
+    rig.run(2.0)
+    assert [(m.turn, m.complete) for m in rig.sent(Played)] == [(1, False), (1, False), (2, True)]
 
 
 def test_to_leave_when_asked_is_no_loss_of_the_link():
@@ -604,6 +647,25 @@ def test_a_gap_on_the_link_is_reported_as_an_underrun():
     assert (report.played_ms, report.underruns, report.concealed_ms, report.complete) == (200, 1, 5, True)
 
 
+@pytest.mark.parametrize("state", ["listening", "thinking", "reconnecting", "refused"])
+def test_a_turn_whose_end_was_lost_ends_when_the_gateway_does_not_speak_any_more(state):
+    rig = connected()
+    rig.speaker(1, 0.1, count=5)
+    rig.run(0.2)
+    rig.tell(State, state="speaking")
+    rig.speaker(1, 0.1, count=2)
+    rig.run(1.0)
+    assert rig.levels() == [0.1] * 5, "after a gap the rest waits for the jitter target"
+    rig.tell(State, state=state)
+    rig.run(0.1)
+    assert rig.levels() == [0.1] * 7, "before the next answer, not with it"
+    assert [(report.turn, report.complete) for report in rig.sent(Played)] == [(1, True)]
+    rig.speaker(2, 0.2, count=5)
+    rig.tell(TurnEnd, turn=2)
+    rig.run(0.5)
+    assert rig.levels() == [0.1] * 7 + [0.2] * 5
+
+
 def test_two_replies_in_a_row_are_one_answer_for_the_device():
     rig = connected()
     for turn in (1, 2):
@@ -723,6 +785,94 @@ def test_a_flush_while_the_robot_is_silent_needs_no_hush():
     rig = connected()
     rig.tell(Flush, turn=2, floor=2)
     assert rig.of(Hush) == []
+
+
+# --- a device that is lost --------------------------------------------------------------------------------------------
+
+
+def reports(rig: Rig) -> list[tuple[int, int, bool, int]]:
+    return [(report.turn, report.played_ms, report.complete, report.underruns) for report in rig.sent(Played)]
+
+
+def test_a_device_that_is_lost_in_mid_answer_cuts_it_for_good_and_the_next_answer_is_heard():
+    rig = connected()
+    rig.speaker(1, 0.1, count=20)
+    rig.run(0.1)
+    rig.speaker(2, 0.2, count=3)
+    rig.lose_device()
+    assert [turn for turn, _, complete, _ in reports(rig) if not complete] == [1, 2], "at once"
+    rig.forget()
+    for _ in range(50):
+        rig.speaker(2, 0.2)
+        rig.run(0.02)
+    rig.tell(TurnEnd, turn=2)
+    rig.speaker(3, 0.3, count=3)
+    rig.run(1.0)
+    assert (rig.of(Play), reports(rig)) == ([], [(3, 0, False, 0)])
+    assert rig.core.counts["no_device"] == 53
+    rig.forget()
+    rig.open_device()
+    rig.speaker(3, 0.3, count=10)
+    rig.tell(TurnEnd, turn=3)
+    rig.speaker(4, 0.4, count=10)
+    rig.tell(TurnEnd, turn=4)
+    rig.run(1.0)
+    assert rig.levels() == [0.4] * 10
+    assert reports(rig) == [(4, 200, True, 0)]
+
+
+def test_an_answer_whose_last_words_only_the_device_held_when_it_was_lost_is_cut_too():
+    rig = connected(lead_ms=300)
+    rig.speaker(1, count=10)
+    rig.tell(TurnEnd, turn=1)
+    rig.run(0.05)
+    assert rig.sent(Played) == []
+    rig.lose_device()
+    assert [(report.turn, report.complete) for report in rig.sent(Played)] == [(1, False)]
+
+
+def test_without_a_device_the_link_stands_and_after_a_loss_of_it_the_robot_says_hello():
+    rig = connected()
+    rig.lose_device()
+    rig.run(5.0)
+    assert rig.core.welcomed
+    assert len(rig.sent(BeatUp)) >= 19
+    rig.run(2.5, beats=False)
+    assert rig.sent(Hello) != []
+
+
+def test_before_its_device_is_open_a_robot_is_welcomed_plays_nothing_and_sounds_wait():
+    rig = Rig(device=False)
+    rig.run(6.0, beats=False)
+    rig.open_device()
+    rig.run(0.01, beats=False)
+    assert rig.of(Say) == [Say("no-gateway")]
+    rig = Rig(device=False)
+    rig.welcome()
+    rig.speaker(1, 0.1, count=5)
+    rig.run(0.2)
+    assert reports(rig) == [(1, 0, False, 0)]
+    rig.open_device()
+    rig.tell(TurnEnd, turn=1)
+    rig.speaker(2, 0.2, count=5)
+    rig.run(0.2)
+    assert rig.levels() == [0.2] * 5
+
+
+def test_what_a_lost_microphone_gave_last_is_not_joined_to_what_the_next_one_gives():
+    rig = connected()
+    rig.hear(noise(300))
+    rig.lose_device()
+    rig.open_device()
+    rig.hear(noise(320, seed=2))
+    assert rig.mic_pcm() == [to_pcm16(noise(320, seed=2))]
+    zeros = np.zeros((160, 2), np.float32)
+    rig.hear(zeros)
+    rig.lose_device()
+    rig.run(20.0)
+    rig.open_device()
+    rig.hear(zeros)
+    assert rig.words(warning=True) == []
 
 
 # --- what is wrong is said --------------------------------------------------------------------------------------------
@@ -851,6 +1001,8 @@ STEPS = st.lists(
         st.tuples(st.just("refuse")),
         st.tuples(st.just("welcome")),
         st.tuples(st.just("foreign")),
+        st.tuples(st.just("state"), st.sampled_from(["listening", "speaking"])),
+        st.tuples(st.just("device"), st.booleans()),
     ),
     max_size=30,
 )
@@ -886,6 +1038,10 @@ def test_whatever_a_gateway_does_no_turn_below_the_floor_is_played_and_the_uplin
                 rig.welcome(**fields)
             case ("foreign",):
                 rig.tell(Flush, turn=99, floor=99, to_boot=OTHER_BOOT, boot=NEW_GATEWAY)
+            case "state", state:
+                rig.tell(State, state=state, **fields)
+            case "device", there:
+                (rig.open_device if there else rig.lose_device)()
         played = [round(float(item.samples[-1, 0]) * 10) for _, item in rig.out[before:] if isinstance(item, Play)]
         assert all(turn >= floor for turn in played if turn), "the concealment's last sample is nearly silent"
     rig.run(5.0, beats=False)
@@ -969,6 +1125,33 @@ def test_a_gateway_that_hears_no_audio_is_left_for_the_next():
     assert rig.of(Redial) == [Redial(TWO)]
 
 
+@pytest.mark.parametrize("how", ["a failed dial", "silence", "no acks"])
+def test_a_gateway_that_is_left_is_told_goodbye_after_the_last_report_as_it_may_be_alive(how):
+    rig = served()
+    rig.speaker(1, count=5)
+    rig.run(0.02)
+    match how:
+        case "a failed dial":
+            rig.take(rig.core.trouble(NOBODY, rig.now))
+        case "silence":
+            rig.run(2.1, beats=False)
+        case "no acks":
+            rig.run(3.2, mic=True, acks=False)
+    told = [item.message if isinstance(item, Send) else item for _, item in rig.out]
+    assert [type(item) for item in told if isinstance(item, Played | Bye | Redial)] == [Played, Bye, Redial]
+    rig.run(20.0, beats=False)
+    assert len(rig.sent(Bye)) == 1, "the others have nothing of this robot"
+
+
+@pytest.mark.parametrize("told", [Refuse, Stranger])
+def test_a_gateway_that_does_not_serve_the_robot_any_more_is_told_no_goodbye(told):
+    rig = served()
+    rig.tell(told, to_boot=BOOT, **({"reason": "another robot has its place"} if told is Refuse else {}))
+    rig.run(3.0, beats=False)
+    assert Redial(TWO) in rig.of(Redial)
+    assert rig.sent(Bye) == []
+
+
 def test_a_gateway_that_is_full_is_left_at_once_and_the_sound_waits_until_all_are():
     rig = Rig(addresses=[ONE, TWO])
     rig.tell(Refuse, reason="12 robots are served already")
@@ -1003,6 +1186,34 @@ def test_a_gateway_that_started_anew_is_not_left():
     rig.run(1.0, beats=False)
     assert rig.core.welcomed
     assert rig.of(Redial) == []
+
+
+def test_nothing_of_the_conversation_with_one_gateway_counts_at_the_next():
+    rig = served()
+    rig.tell(State, state="listening")
+    rig.tell(State, state="speaking", heard_us=int(rig.now * 1e6) - 500_000)
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    rig.welcome(boot=NEW_GATEWAY)
+    rig.speaker(1, count=5, boot=NEW_GATEWAY)
+    rig.tell(TurnEnd, turn=1, boot=NEW_GATEWAY)
+    rig.run(0.5, beats=False)
+    assert [report.latency_ms for report in rig.sent(Played)] == [None], "the question was the other's"
+    rig.forget()
+    rig.tell(Leave, to_boot=BOOT, reason="being stopped", boot=NEW_GATEWAY)
+    assert len(rig.sent(Bye)) == 1, "it is not the one that was to be heard to the end"
+
+
+def test_a_gateway_that_started_anew_is_heard_from_its_first_state_on():
+    rig = connected()
+    rig.run(0.64)
+    rig.tell(State, state="listening", heard_us=int(rig.now * 1e6) - 640_000)
+    rig.speaker(1, count=20)
+    rig.run(0.1)
+    rig.tell(BeatDown, boot=NEW_GATEWAY)
+    rig.welcome(boot=NEW_GATEWAY)
+    rig.tell(State, state="listening", boot=NEW_GATEWAY)
+    assert rig.words().count("listening") == 2
+    assert [(turn.turn, turn.latency_ms) for turn in rig.core.summary] == [(1, 640)], "the answer that was cut had answered"
 
 
 def test_two_gateways_that_serve_for_a_moment_only_are_not_hammered():

@@ -16,7 +16,7 @@ from reachy_link.address import Address
 from reachy_link.gateway_end import Bind
 from reachy_link.pcm import Format, Samples, from_pcm16
 from robot_io.core import Profile
-from robot_io.device import Moment
+from robot_io.device import DeviceError, Moment
 from robot_io.runner import Runner
 
 STEREO_16K = Format(rate_hz=16000, channels=2)
@@ -87,6 +87,7 @@ class Desk:
         self._queued = 0
         self._changed = asyncio.Event()
         self._off = False
+        self._lost = False
 
     def say(self, samples: Samples) -> None:
         """Speak into the microphone, after what is being said already."""
@@ -96,6 +97,10 @@ class Desk:
     def switch_off(self) -> None:
         """End the recording, and with it the robot."""
         self._off = True
+
+    def be_lost(self) -> None:
+        """Fail, as when it is unplugged; it can be opened again."""
+        self._lost = True
 
     @property
     def saying(self) -> bool:
@@ -114,7 +119,8 @@ class Desk:
                 await self._changed.wait()
 
     async def open(self) -> None:
-        pass
+        self._lost = False
+        self._queued = 0
 
     async def record(self) -> AsyncIterator[Samples]:
         loop = asyncio.get_running_loop()
@@ -122,6 +128,8 @@ class Desk:
         while not self._off:
             due = max(due + TICK_MS / 1000, loop.time())
             await asyncio.sleep(due - loop.time())
+            if self._lost:
+                raise DeviceError("the desk was unplugged")
             self._queued = max(0, self._queued - self.speaker.rate_hz * TICK_MS // 1000)
             silence = np.zeros((self.mic.rate_hz * TICK_MS // 1000, self.mic.channels), np.float32)
             chunk = self._speech.popleft() if self._speech else silence
@@ -145,6 +153,7 @@ class Desk:
 
     async def close(self) -> None:
         self.closed = True
+        self._changed.set()
 
 
 class RunningRobot:

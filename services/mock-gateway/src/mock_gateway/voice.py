@@ -36,6 +36,7 @@ class MockVoice:
         self._gate = SpeechGate()
         self._mic: deque[bytes] = deque(maxlen=MIC_BUFFER_CHUNKS)
         self._more = asyncio.Event()
+        self._pressed = False
         self._emit: Callable[[VoiceEvent], None] = lambda _: None
         self._speaks_until = float("-inf")
         self._clock_ms = 0.0
@@ -48,9 +49,10 @@ class MockVoice:
 
     def activity(self, event: Literal["start", "end"]) -> None:
         """Manual VAD: a start cuts the answer; what is said is found by the gate all the same."""
-        if event == "start":
+        if event == "start" and not self._pressed:
             self._speaks_until = self._clock_ms
             self._emit(SpeechNoticed())
+        self._pressed = event == "start"
 
     async def run(self, emit: Callable[[VoiceEvent], None]) -> None:
         """Talk until cancelled."""

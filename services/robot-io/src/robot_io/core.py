@@ -180,6 +180,10 @@ class RobotCore:
         self._echo: Echo | None = None
         self._gateway_boot: str | None = None
         self.welcomed = False
+        self.has_device = False
+        """Whether there is a microphone and a speaker."""
+        self._kept = False
+        """The gateway here keeps a conversation with this robot, as far as is known: to be told goodbye."""
         self.refused = ""
         """Why the gateway will not serve this robot, if it said so."""
         self._phase: Phase | None = None
@@ -199,6 +203,8 @@ class RobotCore:
         self._arrived_us: dict[int, int] = {}
         self._started_us: dict[int, int] = {}
         self._cut_us: dict[int, int] = {}
+        self._torn = 0
+        """The turn that a loss of the link cut; its rest may come once the link has healed."""
         self._ending: list[TurnReport] = []
         self.summary: deque[TurnSummary] = deque(maxlen=SUMMARY_MAX)
 
@@ -220,6 +226,16 @@ class RobotCore:
             if self.welcomed:
                 out += self._mic_chunk(chunk, now)
         return out
+
+    def device(self, now: float, *, there: bool) -> list[Out]:
+        """The device is open, or it is lost: then nothing is played, and what was being played is not resumed."""
+        self.has_device = there
+        if there:
+            return []
+        self._pending = self._pending[:0]
+        self._zeros_since = None
+        self._playout.cut()
+        return self._cut(now)
 
     def activity(self, event: str, now: float) -> list[Out]:
         """Manual VAD: the person's turn starts or ends. A gateway that does not know it yet is told once it listens."""
@@ -261,6 +277,8 @@ class RobotCore:
     def trouble(self, trouble: Trouble, now: float) -> list[Out]:
         """The link could not be made."""
         self._last_trouble = now
+        if self.refused:
+            self.refused, self._since = "", now  # the link stood until now, and whoever listens next may think better of it
         out = [Log(trouble.words, warning=True)] if self._news(trouble.cause) else []
         return [*out, *self._elsewhere(now)]
 
@@ -321,30 +339,37 @@ class RobotCore:
         self._gateway_boot = boot
         self._left = False
         out: list[Out] = [Log("the gateway has started anew")] if known else []
-        return out + self._unwelcome(now)
+        out += self._unwelcome(now)
+        self._phase = self._heard_us = None
+        self._torn = 0
+        return out
 
-    def _unwelcome(self, now: float) -> list[Out]:
+    def _unwelcome(self, now: float, *, kept: bool = False) -> list[Out]:
+        """This robot is not served any more; ``kept`` if the gateway may keep the conversation all the same."""
         if self.welcomed:
             self._losses += not self._leaving
             if now - self._since > ROUND_S:
                 self.route.served()
             self._since = now
+        self._kept = self._kept and kept
         self.welcomed = self._leaving = False
         self._last_hello = float("-inf")
         self._window.reset()
         self._clock = ClockSync()
         self._echo = None
-        return [Hush()] if self._playout.reset() else []
+        hush: list[Out] = [Hush()] if self._playout.reset() else []
+        self._torn = max((report.turn for report in self._playout.finished), default=self._torn)
+        return hush + self._cut(now)
 
     def _welcome(self, message: Welcome, now: float) -> list[Out]:
         out: list[Out] = []
         if not self.welcomed:
             out += [Log(f"connected to the gateway{self._at()} ({message.software})"), Notice(Moment.READY)]
-            if self._sounded:
+            if self._sounded and self.has_device:
                 out.append(Say("connected"))
             if self._activity:
                 out.append(self._send(Activity, now, event=self._activity))  # twice is no harm
-        self.welcomed, self.refused, self._sounded = True, "", False
+        self.welcomed, self._kept, self.refused, self._sounded = True, True, "", False
         self._astray = self._left = False
         self._complaints.clear()
         self._since = now
@@ -364,12 +389,17 @@ class RobotCore:
 
     def _heard(self, message: Down, payload: bytes, now: float) -> list[Out]:
         match message:
+            case Speaker(turn=turn) if not self.has_device:
+                self._tally.count("no_device")
+                self._playout.cut(turn)
             case Speaker(turn=turn):
                 if self._playout.push(turn, from_pcm16(payload, self._profile.speaker.channels)):
                     self._arrived_us.setdefault(turn, int(now * 1e6))
             case TurnEnd(turn=turn):
                 self._playout.end(turn)
             case State(state=state, reason=reason):
+                if state != "speaking":
+                    self._playout.end_all()
                 self._heard_us = message.heard_us or self._heard_us
                 return self._state(state, reason, now)
             case Leave(reason=reason) if not self._leaving:
@@ -411,6 +441,12 @@ class RobotCore:
                 out += self._ended(report, now)
         return out
 
+    def _cut(self, now: float) -> list[Out]:
+        """Every turn is over: the rest of what the device still holds is not heard either."""
+        for report in self._ending:
+            report.complete = False
+        return self._play(now, 0.0)
+
     def _hushed(self, now: float, queued_ms: float) -> None:
         """The device is silenced: what it still held was not heard, and belongs to the turns that were handed over last."""
         flushed, self._playout.finished = self._playout.finished, []
@@ -438,7 +474,7 @@ class RobotCore:
             round(report.played_ms),
             report.underruns,
             round(report.concealed_ms),
-            report.complete,
+            report.complete and report.turn != self._torn,
             arrived_us,
             started_us,
             cut_us,
@@ -461,11 +497,12 @@ class RobotCore:
         silent_s = now - self._last_down - (HELLO_REFUSED_S if self.refused else 0.0)
         if self.welcomed and silent_s > LOST_S:
             words = f"nothing from the gateway{self._at()} for {silent_s:.1f} s"
-            out += [Log(words, warning=True), *self._unwelcome(now), *self._elsewhere(now)]
+            out += [Log(words, warning=True), *self._unwelcome(now, kept=True), *self._elsewhere(now)]
         if self.welcomed and (stalled_s := self._window.stalled_s(now)) > REDIAL_S:
             self._last_redial = now
             words = f"the gateway{self._at()} has confirmed no audio for {stalled_s:.1f} s: dialling anew"
-            out += [Log(words, warning=True), *self._unwelcome(now), *(self._elsewhere(now) or [Redial()])]
+            out += [Log(words, warning=True), *self._unwelcome(now, kept=True)]
+            out += self._elsewhere(now) or [Redial()]
         if silent_s > RESUBSCRIBE_S and now - self._last_resubscribe > RESUBSCRIBE_S:
             self._last_resubscribe = now
             out.append(Resubscribe())
@@ -500,10 +537,13 @@ class RobotCore:
         """This gateway has failed: go on to the next, at once or as soon as it may be. Where there is no other: nothing."""
         if not self.route.several:
             return []
-        out = self._unwelcome(now) if self.welcomed else []
+        out = self._unwelcome(now, kept=True) if self.welcomed else []
         self._astray = not self.route.onward(now)
         if self._astray:
             return out
+        if self._kept:
+            self._kept = False
+            out.append(self._send(Bye, now))
         self.refused, self._gateway_boot, self._left = "", None, False
         self._last_hello = float("-inf")
         self._last_down = self._last_resubscribe = self._last_redial = self._last_trouble = now
@@ -527,7 +567,7 @@ class RobotCore:
 
     def _sound(self, name: str, now: float) -> list[Out]:
         """A local sound, at most once a minute, and never into a reply."""
-        if now - self._last_sound < SOUND_AGAIN_S or self._playout.active:
+        if now - self._last_sound < SOUND_AGAIN_S or self._playout.active or not self.has_device:
             return []
         self._last_sound, self._sounded = now, True
         return [Say(name)]

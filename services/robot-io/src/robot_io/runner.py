@@ -43,7 +43,6 @@ class Runner:
         self._device = make_device()
         self._now = time.monotonic
         self.core = RobotCore(profile(self._device), self._now(), (address, *others))
-        self._playing = False
         self._identity = identity
         self._address = address
         self._ticked = self._now()
@@ -51,10 +50,9 @@ class Runner:
 
     def report(self) -> dict[str, object]:
         """How the robot stands, for health: the loop turns, and the gateway knows it."""
-        ok = self._now() - self._ticked < 2.0  # noqa: PLR2004
-        well = ok and self._playing and self.core.welcomed
-        told = {"ok": well, "loop": ok, "device": self._playing, "welcomed": self.core.welcomed, "counts": self.core.counts}
-        return told | {"gateway": str(self.core.route.here)}
+        core, loop = self.core, self._now() - self._ticked < 2.0  # noqa: PLR2004
+        told = {"loop": loop, "device": core.has_device, "welcomed": core.welcomed}
+        return {"ok": all(told.values()), **told, "counts": core.counts, "gateway": str(core.route.here)}
 
     def push(self, button: Button) -> None:
         """The button to talk is pressed or released, whatever it is."""
@@ -90,7 +88,7 @@ class Runner:
             try:
                 await self._device.open()
                 log.info("%s: microphone and speaker are open", self._identity.robot)
-                self._playing = True
+                self._carry_out(self.core.device(self._now(), there=True))
                 pause_s = DEVICE_PAUSE_S[0]
                 async for item in self._device.record():
                     if isinstance(item, Button):
@@ -103,7 +101,7 @@ class Runner:
                 log.warning("%s; trying again in %.0f s", error, pause_s)
             else:
                 return
-            self._playing = False
+            self._carry_out(self.core.device(self._now(), there=False))
             await self._device.close()
             await asyncio.sleep(pause_s)
             pause_s = min(most_s, pause_s * 2)
@@ -116,7 +114,7 @@ class Runner:
             await asyncio.sleep(TICK_S)
 
     def _queued_ms(self) -> float:
-        return self._device.queued_ms() if self._playing else 0.0
+        return self._device.queued_ms() if self.core.has_device else 0.0
 
     def _on_parts(self, parts: Sequence[bytes]) -> None:
         try:
@@ -134,11 +132,11 @@ class Runner:
             match item:
                 case Send(message, payload):
                     self._link.send(pack_up(message, payload))
-                case Play(samples) if self._playing:
+                case Play(samples):
                     self._device.play(samples)
-                case Hush() if self._playing:
+                case Hush():
                     self._device.hush()
-                case Say(name) if self._playing:
+                case Say(name):
                     self._device.play(sound(name, self._device.speaker))
                 case Notice(moment):
                     self._device.notice(moment)

@@ -26,6 +26,9 @@ from reachy_link.messages import Down, Flush, Hello, Mic, Phase, Played, Speaker
 THINKING_MAX_S: Final = 15.0
 """After so long without an answer the robot no longer claims to think."""
 
+BEHIND_MAX_S: Final = 3.0
+"""So much longer than it should a robot may take to play what it was sent; its playout holds 2 s."""
+
 
 WORDS_MAX: Final = 500
 """Characters that a message has room for; longer words are cut, longer transcripts are sent in pieces."""
@@ -78,6 +81,8 @@ class Conversation:
         self._answered_us = 0
         """The end of the speech that was answered last, on the robot's clock."""
         self._cut_short = 0
+        self._played = first_turn - 1
+        """The newest turn that the robot has reported."""
 
     @property
     def phase(self) -> Phase | None:
@@ -120,7 +125,7 @@ class Conversation:
             case Interrupted():
                 out += self._flush(now, by_voice=True)
             case SpeechNoticed():
-                if not self.pacer.idle or now < self.pacer.sent_until:
+                if self._sounds(now):
                     out += self._flush(now)
             case Said(who, text):
                 turn = self.turns.newest if who == "robot" else None
@@ -134,6 +139,7 @@ class Conversation:
 
     def played(self, message: Played, offset_us: int | None) -> list[Out]:
         """What the robot tells of a turn that is over at its speaker; its clock minus ours, if that is known."""
+        self._played = max(self._played, message.turn)
         return [TurnOver(self.latency.played(message, offset_us))]
 
     def tick(self, now: float) -> list[Out]:
@@ -175,6 +181,10 @@ class Conversation:
 
     def _busy(self, now: float) -> bool:
         return not self.pacer.idle or now < self.pacer.sent_until
+
+    def _sounds(self, now: float) -> bool:
+        """Whether something may be heard that a flush would silence: after a stall of the link the robot is behind."""
+        return self._busy(now) or (self._played < self.turns.newest and now < self.pacer.sent_until + BEHIND_MAX_S)
 
     def _phase(self, now: float) -> list[Out]:
         """A state message if the state has changed."""

@@ -88,9 +88,6 @@ class Peer:
             if verdict is not Verdict.RESTARTED:
                 return verdict, notes
         restarted = self.ack is None
-        if isinstance(message, Hello):
-            restarted = restarted or self._differs(message)
-            self.hello = message
         self.last_heard = now
         if self.ack is not None:
             if message.seq <= self.ack:
@@ -98,6 +95,10 @@ class Peer:
             if gap := message.seq - self.ack - 1:
                 self._tally.count("gap", self.robot, gap)
         self.ack = message.seq
+        if isinstance(message, Hello):
+            restarted = restarted or self._differs(message)
+            self.hello = message
+            self._measure_anew()
         now_us = int(now * 1e6)
         late_us = self._lateness.late_us(message.t_us, now_us)
         if isinstance(message, BeatUp):
@@ -170,6 +171,13 @@ class Peer:
     def _fresh(self, boot: str) -> None:
         """What counts within the robot's boot starts anew."""
         self.boot = boot
-        self.ack = self._echo = self._beaten = None
+        self.ack = self._beaten = None
+
+    def _measure_anew(self) -> None:
+        """A hello: the link was lost, perhaps because an end slept, whose clock stood still meanwhile.
+
+        What comes late harms nobody but its robot, so one that says hello all the time gains nothing.
+        """
+        self._echo = None
         self.clock = ClockSync()
         self._lateness = Lateness()

@@ -14,6 +14,11 @@ class Address(NamedTuple):
     up_port: int = 5555
     down_port: int = 5556
 
+    @property
+    def named(self) -> bool:
+        """Whether the host is a name, which must be known where it is dialled."""
+        return not re.fullmatch(r"\[.*|[\d.]+", self.host)
+
     def __str__(self) -> str:
         return f"{self.host}:{self.up_port}+{self.down_port}"
 

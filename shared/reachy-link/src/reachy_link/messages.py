@@ -35,7 +35,7 @@ class _Message(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
-    v: Literal[1] = VERSION
+    v: int = Field(default=VERSION, ge=VERSION, le=VERSION)
     robot: RobotId
     boot: Boot
     """The sender's."""

@@ -107,16 +107,27 @@ class Playout:
         if (queue := self._queue(turn)) is not None:
             queue.ended = True
 
+    def end_all(self) -> None:
+        """No more chunks will come of any turn so far."""
+        for queue in self._turns:
+            queue.ended = True
+
     def flush(self, floor: int) -> bool:
         """Drop all turns below the floor, however late they arrive; true if the device must be silenced."""
         if floor <= self._floor:
             return False
         self._floor = floor
-        self._closed = max(self._closed, floor)
-        while self._turns and self._turns[0].report.turn < floor:
-            self.finished.append(self._turns.popleft().report)
+        self._close(floor)
         handed, self._handed = self._handed, False
         return handed
+
+    def cut(self, turn: int | None = None) -> None:
+        """There is no device: drop all turns so far, and this one, however late they arrive; newer ones may play."""
+        if turn is not None:
+            self._queue(turn)
+        if self._turns:
+            self._close(self._turns[-1].report.turn + 1)
+        self._handed = False
 
     def reset(self) -> bool:
         """Forget everything, the floor included (a new gateway counts turns anew); true if the device must be silenced."""
@@ -160,6 +171,12 @@ class Playout:
             self._turns.append(_Queue(TurnReport(turn)))
             return self._turns[-1]
         return next((queue for queue in self._turns if queue.report.turn == turn), None)
+
+    def _close(self, below: int) -> None:
+        """All turns below this one are over, and were cut."""
+        self._closed = max(self._closed, below)
+        while self._turns and self._turns[0].report.turn < below:
+            self.finished.append(self._turns.popleft().report)
 
     def _may_start(self, queue: _Queue) -> bool:
         return queue.ended or self._format.ms(queue.samples) >= JITTER_TARGET_MS

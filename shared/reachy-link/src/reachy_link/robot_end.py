@@ -27,7 +27,7 @@ class RobotEnd:
         on_trouble: Called at every failed attempt.
     """
 
-    REDIAL_S: Final = (0.5, 1.0, 2.0, 4.0)
+    REDIAL_S: Final = (0.5, 1.0, 2.0)
     GOODBYE_MS: Final = 50
 
     def __init__(
@@ -121,12 +121,14 @@ class RobotEnd:
                 key = self._identity.gateway_public.decode()
                 return Trouble(
                     "gateway-key",
-                    f"{endpoint} hung up during the handshake: it is not ready, or its public key is not {key} (compare with "
-                    "the gateway's self.pub, and mend with: reachy-keys trust KEY), or it is no gateway of Reachy Link: "
+                    f"{endpoint} hung up during the handshake: it is still starting, or its public key is not {key} (compare "
+                    "with the gateway's self.pub, and mend with: reachy-keys trust KEY), or it is no gateway of Reachy Link: "
                     "check ROBOT_GATEWAY",
                 )
             case zmq.EVENT_CONNECT_RETRIED:
-                return Trouble("unreachable", f"nobody listens at {endpoint}: is the gateway running, and is this its address?")
+                known = f" Is the name known here (getent hosts {self.address.host})?" if self.address.named else ""
+                words = f"nobody listens at {endpoint}: is the gateway running, and is this its address?{known}"
+                return Trouble("unreachable", words)
         return None
 
 
@@ -202,6 +204,8 @@ class _Line:
             self._end.failed(trouble)
         if self._connected and (broken or event in self.HANDSHAKE_FAILURES):  # who was told may have gone elsewhere
             self._hang_up()
-            delay_s = RobotEnd.REDIAL_S[min(self._failures, len(RobotEnd.REDIAL_S) - 1)]
+            # A gateway that is starting, behind a proxy such as Docker's, looks like one with another key.
+            pace_s = RobotEnd.REDIAL_S[:2] if trouble and trouble.cause == "gateway-key" else RobotEnd.REDIAL_S
+            delay_s = pace_s[min(self._failures, len(pace_s) - 1)]
             self._failures += 1
             self._timer = asyncio.get_running_loop().call_later(delay_s, self._dial)

@@ -6,7 +6,7 @@ A message is ``[topic, header, payload]``: the topic ``<robot>/up`` or ``<robot>
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from reachy_link.messages import DOWN, UP, VERSION, Down, Mic, Speaker, Up
 from reachy_link.pcm import Format
@@ -119,14 +119,17 @@ def _sized(parts: Sequence[bytes]) -> Parts:
 
 
 class _AnyVersion(BaseModel):
-    v: int
+    v: int = Field(strict=True)
 
 
 def _validated(validate: Callable[[bytes], M], header: bytes) -> M:
     try:
-        return validate(header)
+        message = validate(header)
     except ValidationError as error:
         raise _explained(error, header) from None
+    if "v" not in message.model_fields_set:  # the default is for who sends
+        raise WireError("header", "v: Field required")
+    return message
 
 
 def _explained(error: ValidationError, header: bytes) -> WireError:
