@@ -41,10 +41,16 @@ class Gemini:
     def __init__(self, *events):
         self._events = events
         self.told = asyncio.Event()
+        self.hung_up_on = asyncio.Event()
+        self.lets_go = asyncio.Event()
 
     @asynccontextmanager
     async def connect(self, *_, **__):
-        yield self
+        try:
+            yield self
+        finally:
+            self.hung_up_on.set()
+            await self.lets_go.wait()
 
     async def receive(self):
         for event in self._events:
@@ -63,5 +69,8 @@ async def test_a_turn_is_billed_once_when_its_robot_leaves(events):
     voice = asyncio.create_task(GeminiVoice("reachy-1", gemini, Outage(lambda: 0.5), office).run(lambda _: None))
     await asyncio.wait_for(gemini.told.wait(), 10)
     voice.cancel()
+    await asyncio.wait_for(gemini.hung_up_on.wait(), 10)
+    assert office.bills == [TOKENS], "while the server does not let go of the connection"
+    gemini.lets_go.set()
     await asyncio.wait([voice])
     assert office.bills == [TOKENS]

@@ -1,6 +1,7 @@
 """gemini-gateway: robots on one side, Gemini Live on the other."""
 
 import sys
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
@@ -44,16 +45,17 @@ def main() -> int:
         shortcut=settings.shortcut,
     )
     banner = f"talking to {settings.endpoint().name}, model {shared.default.model}"
-    return service.main(
-        "gemini-gateway",
-        settings,
-        voices.make,
-        banner,
-        secrets,
-        sources=[partial(metrics_of, voices)],
-        beside=voices.watch,
-        on_hangup=voices.reload,
-    )
+    with closing(ledger):
+        return service.main(
+            "gemini-gateway",
+            settings,
+            voices.make,
+            banner,
+            secrets,
+            sources=[partial(metrics_of, voices)],
+            beside=voices.watch,
+            on_hangup=voices.reload,
+        )
 
 
 if __name__ == "__main__":

@@ -17,14 +17,12 @@ from pydantic import SecretStr
 from gemini_gateway.events import GoAway, LiveError, Modality, Resumable, ServerEvent, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.personas import Persona
 from gemini_gateway.shortcut import REPLY_HZ, Shortcut, reply_hz
-from reachy_gateway.voice import HEARS_HZ, Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
+from reachy_gateway.voice import HANG_UP_S, HEARS_HZ, Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 from reachy_link.logs import redacted
 
 API_VERSION: Final = "v1beta"
 """google-genai 3 asks for v1 by default; every page on Live shows v1beta."""
 MESSAGE_MAX_BYTES: Final = 4 * 2**20
-HANG_UP_S: Final = 2.0
-"""A closing handshake takes ``close_timeout`` at most, but only once the peer has taken what was sent before."""
 PING_S: Final = 20.0
 PONG_S: Final = 60.0
 """Gemini's pongs have been seen 8 to 30 s late."""
@@ -226,7 +224,7 @@ class Live:
             yield Connection(session, shortcut=self._shortcut)
         finally:
             try:
-                async with asyncio.timeout(HANG_UP_S):
+                async with asyncio.timeout(HANG_UP_S):  # close_timeout begins when the peer has taken what was sent before
                     await connecting.__aexit__(None, None, None)
             except TimeoutError:
                 pass
