@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 import websockets.exceptions
 from google import genai
 from google.genai import errors, types
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from gemini_gateway.events import GoAway, LiveError, Modality, Resumable, ServerEvent, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.personas import Persona
@@ -27,6 +27,8 @@ PING_S: Final = 20.0
 PONG_S: Final = 60.0
 """Gemini's pongs have been seen 8 to 30 s late."""
 AUDIO_TYPE: Final = f"audio/pcm;rate={HEARS_HZ}"
+STRANGE: Final = (TypeError, ValueError, AttributeError, LookupError, RecursionError)
+"""What the SDK raises on a message of unknown shape, with the connection intact."""
 
 
 @dataclass(frozen=True)
@@ -134,10 +136,9 @@ class Connection:
             except errors.APIError as error:
                 if isinstance(error.details, str):  # a close's reason; a message of the same name comes as an object
                     raise explained(error) from error
-                yield Unknown(redacted(str(error))[:300])
-            except (TypeError, ValueError, AttributeError, LookupError) as error:
-                # The SDK raises these on a message of unknown shape or an {"error": ...}, with the connection intact.
-                yield Unknown(redacted(f"{type(error).__name__}: {error}")[:300])
+                yield Unknown(unquoted(error))
+            except STRANGE as error:
+                yield Unknown(unquoted(error))
 
     async def close(self) -> None:
         """Hang up."""
@@ -178,9 +179,11 @@ class Live:
         self.retarget(endpoint)
 
     def retarget(self, endpoint: Endpoint) -> None:
-        """Dial this endpoint from now on; what is open stays."""
-        self._endpoint = endpoint
-        self._load_root()
+        """Dial this endpoint from now on; what is open stays.
+
+        Raises:
+            OSError, ValueError: If the SDK cannot; then nothing has changed.
+        """
         self._client = genai.Client(
             vertexai=False,
             api_key=endpoint.key.get_secret_value(),
@@ -199,6 +202,8 @@ class Live:
                 },
             ),
         )
+        self._endpoint = endpoint
+        self._load_root()
 
     @asynccontextmanager
     async def connect(self, persona: Persona, handle: str | None = None, *, seeded: bool = False) -> AsyncIterator[Connection]:
@@ -216,10 +221,12 @@ class Live:
         try:
             session = await connecting.__aenter__()
         except ssl.SSLCertVerificationError as error:
-            self._load_root()  # a simulator that was started anew has made itself a new certificate
-            raise LiveError("unreachable", f"{self._endpoint.name} is not trusted: {error.verify_message}") from error
-        except (websockets.exceptions.WebSocketException, OSError, errors.APIError, ValueError) as error:
+            trouble = self._load_root()  # a simulator that was started anew has made itself a new certificate
+            raise LiveError("unreachable", f"{self._endpoint.name} is not trusted: {error.verify_message}{trouble}") from error
+        except (websockets.exceptions.WebSocketException, OSError, errors.APIError) as error:
             raise explained(error) from error  # OSError holds a dial's own timeout, too
+        except STRANGE as error:
+            raise LiveError("lost", f"google-genai does not take the setup, or its answer: {unquoted(error)}") from error
         try:
             yield Connection(session, shortcut=self._shortcut)
         finally:
@@ -231,9 +238,15 @@ class Live:
             finally:
                 session._ws.transport.abort()  # noqa: SLF001 - nothing to one that is closed; the SDK has no public way
 
-    def _load_root(self) -> None:
-        if self._endpoint.root and self._endpoint.root.exists():
-            self._trust.load_verify_locations(self._endpoint.root)
+    def _load_root(self) -> str:
+        """Trust the endpoint's certificate, too; what is wrong with it, which may be half written, and is read when missed."""
+        root = self._endpoint.root
+        try:
+            if root and root.exists():
+                self._trust.load_verify_locations(root)
+        except OSError as error:
+            return f"; {root} cannot be read ({error})"
+        return ""
 
 
 def translated(message: types.LiveServerMessage) -> Iterator[ServerEvent]:
@@ -256,8 +269,8 @@ def translated(message: types.LiveServerMessage) -> Iterator[ServerEvent]:
             yield TurnComplete()
         if content.interaction_status in WORKING:
             yield Working(WORKING[content.interaction_status])
-    if message.tool_call and (calls := message.tool_call.function_calls):
-        yield ToolCall(tuple((call.id or "", call.name or "") for call in calls))
+    if message.tool_call:
+        yield from _calls(message.tool_call.function_calls or [])
     if update := message.session_resumption_update:
         yield Resumable(update.new_handle if update.resumable else None)
     if message.go_away:
@@ -276,6 +289,13 @@ def _audio(content: types.LiveServerContent) -> Iterator[Audio | Unknown]:
                 yield Audio(blob.data, rate_hz)
             else:
                 yield Unknown(f"audio at {rate_hz} Hz")
+
+
+def _calls(calls: Sequence[types.FunctionCall]) -> Iterator[ToolCall | Unknown]:
+    if known := tuple((call.id, call.name or "") for call in calls if call.id):
+        yield ToolCall(known)
+    if len(known) < len(calls):
+        yield Unknown("a tool call without an id, which nobody can answer")
 
 
 MODALITIES: Final[dict[str, Modality]] = {"TEXT": "text", "AUDIO": "audio", "IMAGE": "image", "VIDEO": "image"}
@@ -362,6 +382,19 @@ REFUSALS: Final = (
 HTTP_TROUBLE: Final = 500
 """From this status on a handshake fails for reasons of the server's own."""
 QUOTAS: Final = r"quota|rate limit|resource.?exhausted|HTTP 429"
+
+
+def unquoted(error: Exception) -> str:
+    """What is wrong with a message, without what it holds: that may be what somebody said."""
+    match error:
+        case ValidationError():
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            words = ", ".join(f"{'.'.join(map(str, it['loc']))}: {it['type']}" for it in found)
+        case errors.APIError():
+            words = f"{error.code} {error.status}. {error.message}"
+        case _:
+            words = type(error).__name__
+    return redacted(words)[:300]
 
 
 def explained(error: Exception) -> LiveError:
