@@ -83,19 +83,17 @@ class Voices:
     def reload(self) -> None:
         """Read the configuration anew: what is wrong is said and changes nothing, what is right holds from now on."""
         read, problems = personas.read(self._robots_file, self._model)
-        endpoint = self._endpoint
         try:
-            endpoint = self._read_endpoint()
-        except ValueError as error:
-            problems = [*problems, str(error)]
+            if (endpoint := self._read_endpoint()) != self._endpoint:
+                self._live.retarget(endpoint)
+                self._endpoint = endpoint
+        except (OSError, ValueError) as error:
+            problems = [*problems, f"{error}; mend it, and it is read again"]
         for problem in problems:
             log.error("configuration: %s (the last good one stays)", problem)
         if not problems:
             self._personas = read
             log.info("configuration read anew")
-        if endpoint != self._endpoint:
-            self._endpoint = endpoint
-            self._live.retarget(endpoint)
         for voice in self.voices.values():
             voice.refresh(mended=not problems)
 
