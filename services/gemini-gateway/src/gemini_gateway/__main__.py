@@ -15,6 +15,7 @@ from gemini_gateway.voices import Voices
 from reachy_gateway import service
 from reachy_link import logs
 from reachy_link.config import fail, load
+from reachy_link.keys import Keyring
 
 
 def main() -> int:
@@ -43,6 +44,7 @@ def main() -> int:
         transcripts=settings.transcripts_dir,
         limits=lambda persona: replace(limits_of(persona), batch_ms=settings.uplink_ms),
         shortcut=settings.shortcut,
+        admitted=lambda: Keyring(settings.keys_dir.expanduser()).names,
     )
     banner = f"talking to {settings.endpoint().name}, model {shared.default.model}"
     with closing(ledger):
