@@ -1,5 +1,5 @@
 """``broken.py WHERE``: gemini-gateway with a fault that carries the secrets in its words: at its start, in a voice, in a
-callback of the event loop, in the thread that tells health."""
+callback of the event loop, in what follows the files, in the thread that tells health."""
 
 import asyncio
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 from gemini_gateway.__main__ import main
 from gemini_gateway.live import Live
 from gemini_gateway.voice import GeminiVoice
+from gemini_gateway.voices import Voices
 from reachy_gateway import service
 from reachy_gateway.hub import Hub
 
@@ -46,6 +47,10 @@ def in_a_callback():
         look(self)
 
     Hub._look_around = looks
+
+
+def in_what_runs_beside():
+    Voices.watch = late_fault
 
 
 def in_health():

@@ -1,6 +1,9 @@
 """A gateway that is stopped: turns in progress are heard to their end, and robots go on at another, or at its successor."""
 
+import asyncio
+import json
 import signal
+import sqlite3
 import time
 from pathlib import Path
 
@@ -41,7 +44,7 @@ async def drained(robot, first, two) -> None:
     assert robot.core.summary[0].complete
     assert faults(robot.desk.played[:, 0], NUMBERS[0][:, 0]) == []
     await robot.desk.until(lambda: robot.core.welcomed and robot.core.route.here[1:] == two)
-    assert first.wait(timeout=3) == 0
+    assert await asyncio.to_thread(first.wait, 3) == 0
     before = len(robot.desk.played)
     robot.desk.say(NUMBERS[1])
     await robot.answered(2)
@@ -64,10 +67,68 @@ async def test_a_gateway_waits_no_longer_than_it_may_and_a_second_signal_ends_it
                     process.send_signal(signal.SIGTERM)
                     seen_s = asked + 0.2 * (n + 1)  # one signal that is pending hides the next
                     await robot.desk.until(lambda at=seen_s: time.monotonic() > at)
-                assert process.wait(timeout=5) == 0
+                assert await asyncio.to_thread(process.wait, 5) == 0
                 assert least_s <= time.monotonic() - asked < most_s
             await robot.desk.until(lambda n=turns: len(robot.core.summary) > n)
             assert not robot.core.summary[-1].complete
+
+
+def booked(made, ports) -> list[dict[str, int]]:
+    """What each turn in a gateway's ledger was asked, in tokens."""
+    db = sqlite3.connect(made.directory / f"ledger-{ports[0]}.sqlite")
+    try:
+        return [json.loads(prompt) for (prompt,) in db.execute("SELECT prompt FROM turns")]
+    finally:
+        db.close()
+
+
+async def test_the_turn_in_progress_is_billed_although_the_server_does_not_let_go(tmp_path):
+    made, ports = Keys(tmp_path, "reachy-1"), free_ports()
+    async with serve() as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports)) as robot:
+        sim.behaviour = Behaviour(mode="tone", tone_ms=20_000, speed=1)
+        with gateway_process(made, ports, sim, GATEWAY_DRAIN_S=0) as process:
+            await robot.welcomed()
+            robot.desk.say(NUMBERS[0])
+            await robot.desk.until(lambda: robot.desk.handed)
+            [session] = sim.sessions
+            session.send_raw({"usageMetadata": {"promptTokenCount": 20}})
+            sent_s = session.answers[0].sent_bytes / 48_000
+            await robot.desk.until(lambda: len(robot.desk.played) / 16_000 > sent_s + 0.5)
+            session.stall()
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, 5) == 0
+        assert booked(made, ports) == [{"audio": 20}]
+
+
+async def test_a_turn_that_found_the_ledger_locked_is_written_at_the_end(tmp_path):
+    made, ports = Keys(tmp_path, "reachy-1"), free_ports()
+    async with serve() as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports)) as robot:
+        sim.behaviour = Behaviour(mode="tone", tone_ms=500)
+        with gateway_process(made, ports, sim, GATEWAY_DRAIN_S=0) as process:
+            await robot.welcomed()
+            other = sqlite3.connect(made.directory / f"ledger-{ports[0]}.sqlite", isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            robot.desk.say(NUMBERS[0])
+            await robot.answered(1)
+            [session] = sim.sessions
+            session.say(20_000)
+            before = len(robot.desk.handed)
+            await robot.desk.until(lambda: session.usage and len(robot.desk.handed) > before + 10)
+            other.close()
+            assert booked(made, ports) == []
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, 5) == 0
+        assert len(booked(made, ports)) == 1
+
+
+async def test_a_gateway_ends_when_its_voices_have_hung_up(tmp_path, gemini):
+    """Else the server has their sessions for open, and refuses the successor's."""
+    made, ports = Keys(tmp_path, "reachy-1"), free_ports()
+    async with serve() as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports)) as robot:
+        async with running_hub(made, gemini(sim), *ports) as hub:
+            await robot.welcomed()
+            (await sim.session(1)).stall()
+        assert not hub._leaving
 
 
 async def test_a_gateway_that_is_stopped_sends_idle_robots_away_at_once_and_welcomes_nobody(tmp_path):

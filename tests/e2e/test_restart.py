@@ -1,5 +1,6 @@
 """Gateways die and come back; the robot talks again without being touched."""
 
+import asyncio
 import signal
 from pathlib import Path
 
@@ -39,7 +40,7 @@ async def test_sigterm_ends_a_gateway_at_once_with_status_0(tmp_path):
         with gateway_process(made, ports, sim) as process:
             await robot.welcomed()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=3) == 0
+            assert await asyncio.to_thread(process.wait, 3) == 0
 
 
 async def test_a_gateway_that_restarts_faster_than_the_robot_notices_is_known_by_its_boot(tmp_path):

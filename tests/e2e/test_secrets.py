@@ -244,7 +244,9 @@ async def test_private_keys_that_others_can_read_or_that_are_damaged(bench):
     assert bench.leaks(secret[:-1]) == []
 
 
-@pytest.mark.parametrize("where", ["at_the_start", "in_the_hub", "in_a_voice", "in_a_callback", "in_health"])
+@pytest.mark.parametrize(
+    "where", ["at_the_start", "in_the_hub", "in_a_voice", "in_a_callback", "in_what_runs_beside", "in_health"]
+)
 async def test_a_fault_whose_words_carry_the_secrets(bench, where):
     async with bench.gateway(sys.executable, HERE / "broken.py", where) as gateway:
         if where in ("at_the_start", "in_the_hub"):

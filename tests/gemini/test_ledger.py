@@ -98,6 +98,11 @@ def test_nothing_that_was_booked_is_lost_when_the_process_is_killed(tmp_path):
     assert (account.turns, account.tokens["in_audio"], account.cost) == (50, 1275, Money("0.0050"))
 
 
+def test_no_turn_waits_for_the_disk(open_ledger):
+    """Only a power cut can lose what is not on it yet."""
+    assert open_ledger()._db.execute("PRAGMA synchronous").fetchone() == (1,), "NORMAL; 2 is FULL, an fsync with each turn"
+
+
 def test_the_model_and_the_moment_of_a_turn_are_kept_for_who_wants_to_know(open_ledger, tmp_path):
     open_ledger().add(MONDAY, "a", "s1", "another-model", TURN, COST)
     db = sqlite3.connect(tmp_path / "our" / "books" / "ledger.sqlite")
@@ -178,3 +183,14 @@ def test_a_turn_that_finds_the_file_locked_is_written_later_and_keeps_nobody_wai
     again = Ledger(tmp_path / "ledger.sqlite")
     assert again.accounts(MONDAY).keys() == {(MONDAY, "reachy-1"), (MONDAY, "reachy-2")}
     again.close()
+
+
+def test_turns_that_cannot_be_written_to_the_end_are_told(tmp_path, caplog):
+    ledger, other = Ledger(tmp_path / "ledger.sqlite"), sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for _ in range(2):
+        with pytest.raises(LedgerError):
+            ledger.add(MONDAY, "a", "s1", MODEL, TURN, COST)
+    ledger.close()
+    other.close()
+    assert "the last 2 turns are lost" in caplog.text

@@ -15,6 +15,8 @@ from gemini_gateway.live import config_of, explained, seconds, tokens_of, transl
 from gemini_gateway.personas import MODELS, Persona, Vad, impossible
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 
+NO_ID = "a tool call without an id, which nobody can answer"
+
 
 def events(wire: dict) -> list:
     """What a message of the server is to us."""
@@ -139,6 +141,12 @@ def test_a_handle_counts_only_while_the_session_can_be_resumed():
 def test_a_tool_call_names_every_function():
     calls = [{"id": "1", "name": "wave", "args": {"hand": "left"}}, {"id": "2", "name": "nod"}]
     assert events({"toolCall": {"functionCalls": calls}}) == [ToolCall((("1", "wave"), ("2", "nod")))]
+
+
+def test_a_tool_call_without_an_id_cannot_be_answered():
+    calls = [{"name": "wave"}, {"id": "2", "name": "nod"}, {"id": "", "name": "bow"}]
+    assert events({"toolCall": {"functionCalls": calls}}) == [ToolCall((("2", "nod"),)), Unknown(NO_ID)]
+    assert events({"toolCall": {"functionCalls": calls[:1]}}) == [Unknown(NO_ID)]
 
 
 @pytest.mark.parametrize("wire", [{}, {"setupComplete": {}}, {"toolCallCancellation": {"ids": ["1"]}}])
@@ -376,7 +384,7 @@ def handshake(status: int) -> Exception:
         (websockets.exceptions.ConnectionClosedError(Close(1011, "Internal error"), None), "lost", "1011 Internal error"),
         (websockets.exceptions.ConnectionClosedError(None, Close(1011, "keepalive ping timeout")), "lost", "keepalive"),
         (websockets.exceptions.ConnectionClosedError(None, None), "lost", "connection lost"),
-        (ValueError("strange"), "lost", "ValueError: strange"),
+        (websockets.exceptions.InvalidHandshake("strange"), "lost", "InvalidHandshake: strange"),
     ],
     ids=str,
 )

@@ -47,12 +47,18 @@ class Gemini:
     def __init__(self, *events):
         self._events = events
         self.told = asyncio.Event()
+        self.hung_up_on = asyncio.Event()
+        self.lets_go = asyncio.Event()
 
     @asynccontextmanager
     async def connect(self, persona, *_, **__):
         if persona.model == "in trouble":
             raise LiveError("unreachable", "nobody answers")
-        yield self
+        try:
+            yield self
+        finally:
+            self.hung_up_on.set()
+            await self.lets_go.wait()
 
     async def receive(self):
         for event in self._events:
@@ -71,6 +77,9 @@ async def test_a_turn_is_billed_once_when_its_robot_leaves(events):
     voice = asyncio.create_task(GeminiVoice("reachy-1", gemini, office).run(lambda _: None))
     await asyncio.wait_for(gemini.told.wait(), 10)
     voice.cancel()
+    await asyncio.wait_for(gemini.hung_up_on.wait(), 10)
+    assert office.bills == [TOKENS], "while the server does not let go of the connection"
+    gemini.lets_go.set()
     await asyncio.wait([voice])
     assert office.bills == [TOKENS]
 
@@ -86,6 +95,7 @@ async def test_a_model_that_is_in_trouble_keeps_no_robot_with_another_from_diall
     await asyncio.wait_for(gemini.told.wait(), 10)
     assert office.outages["in trouble"].down, "which nobody's success ends"
     assert not office.outages["well"].down
+    gemini.lets_go.set()
     for voice in voices:
         voice.cancel()
     await asyncio.wait(voices)

@@ -9,7 +9,7 @@ from gemini_gateway import live
 from gemini_gateway import session as session_module
 from gemini_gateway.personas import MODELS
 from gemini_live_sim import resumption
-from gemini_live_sim.actions import Abort, Close, SendBig, Stall, Step
+from gemini_live_sim.actions import Abort, Close, SendBig, SendRaw, Stall, Step
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
@@ -154,6 +154,18 @@ async def test_a_setup_that_is_never_answered(measured, talking, question):
         await unaffected(neighbour)
 
 
+@pytest.mark.parametrize("message", ["[]", "[1, 2]", "7", "null", '"hello"', "[" * 100_000])
+async def test_a_setup_whose_answer_is_none(talking, question, message):
+    strange = Behaviour(setup_reply=False, script=(Step(on="setup", action=SendRaw(message=message)),))
+    async with serve(QUICK) as sim, talking(sim) as talk:
+        first = await talk.live()
+        sim.script([strange])
+        first.abort()
+        await talk.until(lambda: len(talk.sessions) == 3)
+        await talk.ask(question)
+        assert talk.sessions[2].resumed
+
+
 @pytest.mark.parametrize(
     ("how", "moment", "silence_s"),
     [
@@ -245,6 +257,7 @@ STRANGE = {
     "an empty list": "[]",
     "a text": '"hello"',
     "a number": "5",
+    "lists in lists in lists": "[" * 100_000,
     "null": "null",
     "no UTF-8": b"\xff\xfe\x00\xd8",
     "content that is a number": {"serverContent": 5},
@@ -330,6 +343,15 @@ async def test_a_tool_call_that_nobody_serves_gets_its_response_and_the_answer_c
         assert response["name"] == "dance"
         assert "unsupported" in str(response["response"])
         assert talk.reply == talk.answered
+
+
+async def test_a_tool_call_without_an_id_is_counted_and_the_others_get_their_responses(talking):
+    async with serve(QUICK) as sim, talking(sim) as talk:
+        session = await talk.live()
+        session.send_raw({"toolCall": {"functionCalls": [{"name": "dance"}, {"id": "7", "name": "wave"}]}})
+        await session.until(lambda it: it.tool_responses)
+        assert [response["id"] for response in session.tool_responses] == ["7"]
+        assert talk.office.tally.total("unknown_message", "reachy-1") == 1
 
 
 @pytest.mark.parametrize("why", ["poisoned", "unknown", "too old"])

@@ -1,6 +1,7 @@
 """Personas change under way, and what was said is kept for who asked for it."""
 
 import json
+import logging
 from datetime import UTC, datetime
 
 from gemini_live_sim.server import serve
@@ -69,6 +70,36 @@ async def test_both_sides_are_told_as_events_and_kept_in_a_file_a_day_but_not_in
     assert all(datetime.fromisoformat(line["at"]).date().isoformat() in ("2026-11-23", "2026-11-24") for line in lines)
     assert "of speech)" not in caplog.text
     assert not any(text in caplog.text for text in spoken)
+
+
+SAID = "where the spare key is"
+BROKEN = [
+    {"serverContent": {"inputTranscription": SAID}},
+    {"serverContent": {"outputTranscription": {"text": [SAID]}}},
+    {"serverContent": {"outputTranscription": {"text": {"words": SAID}}}},
+    {"serverContent": [SAID]},
+    {"serverContents": {"inputTranscription": {"text": SAID}}},
+    {"code": 500, "message": "Internal error encountered.", "serverContents": SAID},
+    json.dumps({"serverContent": {"inputTranscription": {"text": SAID}}})[:-1],
+    json.dumps([SAID]),
+    json.dumps(SAID),
+]
+
+
+async def test_what_was_said_shows_in_no_log_even_if_the_message_is_broken(talking, caplog):
+    caplog.set_level("DEBUG")
+    logging.getLogger("websockets").setLevel("INFO")
+    async with serve(QUICK) as sim, talking(sim) as talk:
+        session = await talk.live()
+        for message in BROKEN:
+            session.send_raw(message)
+        before = len(talk.reply)
+        session.say(100)
+        await talk.until(lambda: len(talk.reply) >= before + 4800)
+        assert talk.office.tally.total("unknown_message", "reachy-1") == len(BROKEN)
+        assert len(sim.sessions) == 1
+    assert "a message that nobody understands: " in caplog.text
+    assert SAID not in caplog.text
 
 
 async def test_without_transcripts_there_are_none(talking, question):

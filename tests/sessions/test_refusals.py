@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import traceback
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -98,6 +99,68 @@ async def test_a_key_that_is_withdrawn_ends_no_conversation_but_refuses_who_dial
             assert (await talk.live()).resumed, "the handle was not to blame"
             await talk.ask(question)
             assert len(neighbour.sessions) == 1
+
+
+@pytest.mark.parametrize("trouble", [Path.unlink, lambda path: path.write_text("")], ids=["gone", "empty"])
+async def test_a_key_file_that_cannot_be_used_changes_nothing_and_is_followed_on(
+    talking, with_key_file, key_file, question, caplog, trouble
+):
+    async with serve(SimSettings(**QUICK, api_keys=KEY)) as sim:
+        office = with_key_file(sim)
+        async with talking(sim, office=office) as talk:
+            first = await talk.live()
+            trouble(key_file)
+            await talk.until(lambda: "(the last good one stays)" in caplog.text)
+            first.abort()
+            await talk.until(lambda: len(talk.sessions) == 2)
+            await talk.ask(question)
+            key_file.write_text(BAD_KEY)
+            await talk.until(lambda: office._endpoint.key.get_secret_value() == BAD_KEY)
+            talk.sessions[1].abort()
+            await talk.until(lambda: talk.states[-1] == "refused")
+        assert caplog.text.count("(the last good one stays)") == 1
+
+
+def half(root):
+    return root[: len(root) // 2]
+
+
+async def test_a_certificate_that_is_half_written_is_read_again_when_it_is_missed(tmp_path):
+    root = tmp_path / "root.pem"
+    async with serve() as before, serve() as sim:
+        root.write_bytes(before.root_path.read_bytes())
+        live = Live(Endpoint("the simulator", SecretStr(KEY), sim.url, root))
+        root.write_bytes(half(sim.root_path.read_bytes()))
+        for words in (rf"is not trusted: .*; {root} cannot be read \(", r"is not trusted: [^;]*$"):
+            with pytest.raises(LiveError, match=words) as raised:
+                async with live.connect(Persona()):
+                    pass
+            assert raised.value.kind == "unreachable"
+            root.write_bytes(sim.root_path.read_bytes())
+        async with live.connect(Persona()):
+            assert len(sim.open_sessions) == 1
+
+
+async def test_a_key_is_read_anew_while_the_certificate_is_half_written(tmp_path, talking, open_office, key_file):
+    root = tmp_path / "root.pem"
+    async with serve(SimSettings(**QUICK)) as sim:
+        root.write_bytes(sim.root_path.read_bytes())
+
+        def endpoint():
+            return Endpoint("the simulator", SecretStr(key_file.read_text()), sim.url, root, key_file)
+
+        office = open_office(sim, endpoint=endpoint)
+        watch = asyncio.create_task(office.watch())
+        async with talking(sim, office=office) as talk:
+            first = await talk.live()
+            root.write_bytes(half(sim.root_path.read_bytes()))
+            for key in (BAD_KEY, KEY):
+                key_file.write_text(key)
+                await talk.until(lambda key=key: office._endpoint.key.get_secret_value() == key)
+            first.abort()
+            await talk.until(lambda: len(talk.sessions) == 2)
+        watch.cancel()
+        await asyncio.wait([watch])
 
 
 @pytest.mark.parametrize(

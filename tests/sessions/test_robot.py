@@ -205,6 +205,17 @@ async def test_a_signal_is_a_button_too(tmp_path, robots_file, numbers):
             assert process.poll() is None
 
 
+async def test_the_program_names_the_robots_of_its_file_of_which_no_key_is_admitted(tmp_path, robots_file):
+    made, ports, log = Keys(tmp_path / "keys", "reachy-1"), free_ports(), tmp_path / "log"
+    words = f"no key is admitted of these in {robots_file('reachy-1', 'reachi-2', 'a-robot')}: "
+    async with serve(ECHO) as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports), Desk()) as robot:
+        with gateway_process(made, ports, sim, log, GATEWAY_ROBOTS_FILE=tmp_path / "robots.toml"):
+            await robot.desk.until(lambda: f"{words}a-robot, reachi-2\n" in log.read_text(), 30)
+            made.ring.admit("a-robot", made.robot("a-robot").keys.public.decode())
+            robots_file("reachy-1", "a-robot", "reachi-3")
+            await robot.desk.until(lambda: f"{words}reachi-3\n" in log.read_text())
+
+
 @pytest.mark.timeout(120)
 async def test_the_program_says_that_the_key_is_bad_and_goes_on_by_itself_when_its_file_is_mended(tmp_path, question):
     made, ports, key_file, log = Keys(tmp_path / "keys", "reachy-1"), free_ports(), tmp_path / "key", tmp_path / "log"

@@ -1,6 +1,7 @@
 """gemini-gateway: robots on one side, Gemini Live on the other."""
 
 import sys
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 
@@ -14,6 +15,7 @@ from gemini_gateway.voices import Voices
 from reachy_gateway import service
 from reachy_link import logs
 from reachy_link.config import fail, load
+from reachy_link.keys import Keyring
 
 
 def main() -> int:
@@ -42,18 +44,20 @@ def main() -> int:
         transcripts=settings.transcripts_dir,
         limits=lambda persona: replace(limits_of(persona), batch_ms=settings.uplink_ms),
         shortcut=settings.shortcut,
+        admitted=lambda: Keyring(settings.keys_dir.expanduser()).names,
     )
     banner = f"talking to {settings.endpoint().name}, model {shared.default.model}"
-    return service.main(
-        "gemini-gateway",
-        settings,
-        voices.make,
-        banner,
-        secrets,
-        sources=[partial(metrics_of, voices)],
-        beside=voices.watch,
-        on_hangup=voices.reload,
-    )
+    with closing(ledger):
+        return service.main(
+            "gemini-gateway",
+            settings,
+            voices.make,
+            banner,
+            secrets,
+            sources=[partial(metrics_of, voices)],
+            beside=voices.watch,
+            on_hangup=voices.reload,
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Where the books are kept: one SQLite file. What was booked survives a kill; a turn is booked when it ends."""
 
 import json
+import logging
 import sqlite3
 from collections import deque
 from contextlib import suppress
@@ -10,6 +11,8 @@ from typing import Final
 
 from gemini_gateway.events import Tokens
 from gemini_gateway.usage import Account, Money
+
+log = logging.getLogger(__name__)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS turns (
@@ -42,6 +45,7 @@ class Ledger:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, isolation_level=None, timeout=LOCK_S)
             self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")  # FULL waits for the disk at each turn, and all audio with it
             self._db.executescript(SCHEMA)
             if "session" not in {row[1] for row in self._db.execute("PRAGMA table_info(turns)")}:
                 self._db.execute("ALTER TABLE turns ADD COLUMN session TEXT NOT NULL DEFAULT ''")  # older than that column
@@ -77,7 +81,9 @@ class Ledger:
         return out
 
     def close(self) -> None:
-        """Finish; what still cannot be written is forgotten."""
+        """Finish; what still cannot be written is lost."""
         with suppress(LedgerError):
             self._write()
+        if self._unwritten:
+            log.error("the ledger cannot be written: the last %d turns are lost", len(self._unwritten))
         self._db.close()

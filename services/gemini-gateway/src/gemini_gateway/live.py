@@ -13,24 +13,24 @@ from typing import Any, Final, Literal
 import websockets.exceptions
 from google import genai
 from google.genai import errors, types
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from websockets.asyncio.client import ClientConnection
 
 from gemini_gateway.events import Alive, GoAway, LiveError, Modality, Resumable, ServerEvent, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.personas import Persona
 from gemini_gateway.shortcut import REPLY_HZ, Shortcut, reply_hz
-from reachy_gateway.voice import HEARS_HZ, Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
+from reachy_gateway.voice import HANG_UP_S, HEARS_HZ, Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 from reachy_link.logs import redacted
 
 API_VERSION: Final = "v1beta"
 """google-genai 3 asks for v1 by default; every page on Live shows v1beta."""
 MESSAGE_MAX_BYTES: Final = 4 * 2**20
-HANG_UP_S: Final = 2.0
-"""A closing handshake takes ``close_timeout`` at most, but only once the peer has taken what was sent before."""
 PING_S: Final = 20.0
 PONG_S: Final = 60.0
 """Gemini's pongs have been seen 8 to 30 s late."""
 AUDIO_TYPE: Final = f"audio/pcm;rate={HEARS_HZ}"
+STRANGE: Final = (TypeError, ValueError, AttributeError, LookupError, RecursionError)
+"""What the SDK raises on a message of unknown shape, with the connection intact."""
 
 
 _TAKEN: Final[ContextVar[Callable[[], None]]] = ContextVar("taken")
@@ -151,10 +151,9 @@ class Connection:
             except errors.APIError as error:
                 if isinstance(error.details, str):  # a close's reason; a message of the same name comes as an object
                     raise explained(error) from error
-                yield Unknown(redacted(str(error))[:300])
-            except (TypeError, ValueError, AttributeError, LookupError) as error:
-                # The SDK raises these on a message of unknown shape or an {"error": ...}, with the connection intact.
-                yield Unknown(redacted(f"{type(error).__name__}: {error}")[:300])
+                yield Unknown(unquoted(error))
+            except STRANGE as error:
+                yield Unknown(unquoted(error))
 
     async def close(self) -> None:
         """Hang up."""
@@ -195,9 +194,11 @@ class Live:
         self.retarget(endpoint)
 
     def retarget(self, endpoint: Endpoint) -> None:
-        """Dial this endpoint from now on; what is open stays."""
-        self._endpoint = endpoint
-        self._load_root()
+        """Dial this endpoint from now on; what is open stays.
+
+        Raises:
+            OSError, ValueError: If the SDK cannot; then nothing has changed.
+        """
         self._client = genai.Client(
             vertexai=False,
             api_key=endpoint.key.get_secret_value(),
@@ -217,6 +218,8 @@ class Live:
                 },
             ),
         )
+        self._endpoint = endpoint
+        self._load_root()
 
     @asynccontextmanager
     async def connect(
@@ -238,24 +241,32 @@ class Live:
         try:
             session = await connecting.__aenter__()
         except ssl.SSLCertVerificationError as error:
-            self._load_root()  # a simulator that was started anew has made itself a new certificate
-            raise LiveError("unreachable", f"{self._endpoint.name} is not trusted: {error.verify_message}") from error
-        except (websockets.exceptions.WebSocketException, OSError, errors.APIError, ValueError) as error:
+            trouble = self._load_root()  # a simulator that was started anew has made itself a new certificate
+            raise LiveError("unreachable", f"{self._endpoint.name} is not trusted: {error.verify_message}{trouble}") from error
+        except (websockets.exceptions.WebSocketException, OSError, errors.APIError) as error:
             raise explained(error) from error  # OSError holds a dial's own timeout, too
+        except STRANGE as error:
+            raise LiveError("lost", f"google-genai does not take the setup, or its answer: {unquoted(error)}") from error
         try:
             yield Connection(session, shortcut=self._shortcut)
         finally:
             try:
-                async with asyncio.timeout(HANG_UP_S):
+                async with asyncio.timeout(HANG_UP_S):  # close_timeout begins when the peer has taken what was sent before
                     await connecting.__aexit__(None, None, None)
             except TimeoutError:
                 pass
             finally:
                 session._ws.transport.abort()  # noqa: SLF001 - nothing to one that is closed; the SDK has no public way
 
-    def _load_root(self) -> None:
-        if self._endpoint.root and self._endpoint.root.exists():
-            self._trust.load_verify_locations(self._endpoint.root)
+    def _load_root(self) -> str:
+        """Trust the endpoint's certificate, too; what is wrong with it, which may be half written, and is read when missed."""
+        root = self._endpoint.root
+        try:
+            if root and root.exists():
+                self._trust.load_verify_locations(root)
+        except OSError as error:
+            return f"; {root} cannot be read ({error})"
+        return ""
 
 
 def translated(message: types.LiveServerMessage) -> Iterator[ServerEvent]:
@@ -278,8 +289,8 @@ def translated(message: types.LiveServerMessage) -> Iterator[ServerEvent]:
             yield TurnComplete()
         if content.interaction_status in WORKING:
             yield Working(WORKING[content.interaction_status])
-    if message.tool_call and (calls := message.tool_call.function_calls):
-        yield ToolCall(tuple((call.id or "", call.name or "") for call in calls))
+    if message.tool_call:
+        yield from _calls(message.tool_call.function_calls or [])
     if update := message.session_resumption_update:
         yield Resumable(update.new_handle if update.resumable else None)
     if message.go_away:
@@ -298,6 +309,13 @@ def _audio(content: types.LiveServerContent) -> Iterator[Audio | Unknown]:
                 yield Audio(blob.data, rate_hz)
             else:
                 yield Unknown(f"audio at {rate_hz} Hz")
+
+
+def _calls(calls: Sequence[types.FunctionCall]) -> Iterator[ToolCall | Unknown]:
+    if known := tuple((call.id, call.name or "") for call in calls if call.id):
+        yield ToolCall(known)
+    if len(known) < len(calls):
+        yield Unknown("a tool call without an id, which nobody can answer")
 
 
 MODALITIES: Final[dict[str, Modality]] = {"TEXT": "text", "AUDIO": "audio", "IMAGE": "image", "VIDEO": "image"}
@@ -384,6 +402,19 @@ REFUSALS: Final = (
 HTTP_TROUBLE: Final = 500
 """From this status on a handshake fails for reasons of the server's own."""
 QUOTAS: Final = r"quota|rate limit|resource.?exhausted|HTTP 429"
+
+
+def unquoted(error: Exception) -> str:
+    """What is wrong with a message, without what it holds: that may be what somebody said."""
+    match error:
+        case ValidationError():
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            words = ", ".join(f"{'.'.join(map(str, it['loc']))}: {it['type']}" for it in found)
+        case errors.APIError():
+            words = f"{error.code} {error.status}. {error.message}"
+        case _:
+            words = type(error).__name__
+    return redacted(words)[:300]
 
 
 def explained(error: Exception) -> LiveError:

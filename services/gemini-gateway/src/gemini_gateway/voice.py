@@ -116,8 +116,9 @@ class GeminiVoice:
             self._outage.gave_up(self.robot)
             if self._line:
                 self._line.cancel()
+            self._carry_out(self.session.left())  # before the hang-up, which not everybody waits for
+            if self._line:
                 await asyncio.wait([self._line])
-            self._carry_out(self.session.left())
 
     def _dial(self, now: float) -> None:
         """Dial, if the model's outage permits."""

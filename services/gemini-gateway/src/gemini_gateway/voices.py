@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -35,6 +35,7 @@ class Voices:
         today: The local date and time; budgets turn at its midnight.
         limits: What a persona implies for its session.
         shortcut: Whether audio goes past the SDK's layers.
+        admitted: Reads anew which robots have a key.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Voices:
         today: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
         limits: Callable[[Persona], Limits] | None = None,
         shortcut: bool = True,
+        admitted: Callable[[], Collection[str]] | None = None,
     ) -> None:
         self._read_endpoint = endpoint
         self._endpoint = endpoint()
@@ -60,6 +62,7 @@ class Voices:
         self._transcripts = transcripts
         self._today = today
         self._limits = limits
+        self._admitted = admitted
         self._outages: dict[str, Outage] = {}
         self.books = Books(ledger.accounts(today().date()))
         self.tally = Tally()
@@ -74,6 +77,7 @@ class Voices:
 
     async def watch(self) -> None:
         """Follow the robots file and the key's file, until cancelled."""
+        self._name_strangers()
         while True:
             await asyncio.sleep(WATCH_S)
             if (seen := self._signature()) != self._seen:
@@ -83,19 +87,18 @@ class Voices:
     def reload(self) -> None:
         """Read the configuration anew: what is wrong is said and changes nothing, what is right holds from now on."""
         read, problems = personas.read(self._robots_file, self._model)
-        endpoint = self._endpoint
         try:
-            endpoint = self._read_endpoint()
-        except ValueError as error:
-            problems = [*problems, str(error)]
+            if (endpoint := self._read_endpoint()) != self._endpoint:
+                self._live.retarget(endpoint)
+                self._endpoint = endpoint
+        except (OSError, ValueError) as error:
+            problems = [*problems, f"{error}; mend it, and it is read again"]
         for problem in problems:
             log.error("configuration: %s (the last good one stays)", problem)
         if not problems:
             self._personas = read
             log.info("configuration read anew")
-        if endpoint != self._endpoint:
-            self._endpoint = endpoint
-            self._live.retarget(endpoint)
+            self._name_strangers()
         for voice in self.voices.values():
             voice.refresh(mended=not problems)
 
@@ -173,6 +176,12 @@ class Voices:
         """Count something; refusals and the first of each cause are warnings, the rest is told at DEBUG."""
         first = self.tally.count(cause, robot)
         log.log(logging.WARNING if first or cause == "refused" else logging.INFO, "%s: %s (%s)", robot, words, cause)
+
+    def _name_strangers(self) -> None:
+        """A persona whose robot is mistyped would wait for it for ever, without a word."""
+        strangers = self._personas.robots.keys() - self._admitted() if self._admitted else ()
+        if strangers:
+            log.warning("no key is admitted of these in %s: %s", self._robots_file, ", ".join(sorted(strangers)))
 
     def _signature(self) -> tuple[object, ...]:
         """What changes when a file that matters does."""

@@ -13,7 +13,7 @@ from reachy_gateway.conversation import WORDS_MAX, Conversation, Log, Out, Tell,
 from reachy_gateway.limits import LINES, Limits
 from reachy_gateway.numbers import Ending
 from reachy_gateway.peer import AWAY_S, CLONE_REMEDY, GONE_S, Peer, Verdict
-from reachy_gateway.voice import Voice, VoiceEvent
+from reachy_gateway.voice import HANG_UP_S, Voice, VoiceEvent
 from reachy_link.bucket import Arrival, TokenBucket
 from reachy_link.gateway_end import Bind, GatewayEnd
 from reachy_link.keys import KeyPair, Keyring
@@ -271,16 +271,15 @@ class Hub:
         try:
             while not self._drained():
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(
-                        asyncio.sleep(DRAIN_LOOK_S) if self._stop_by is not None else self._stopping.wait(), 1.0
-                    )
+                    async with asyncio.timeout(1.0):  # Python 3.11's wait_for loses a cancellation now and then
+                        await (asyncio.sleep(DRAIN_LOOK_S) if self._stop_by is not None else self._stopping.wait())
                 self._ring.reload()
                 self._look_around()
         finally:
             for robot in list(self.robots):
                 self._dismiss(robot, "stopped", "the gateway stops")
             if self._leaving:
-                await asyncio.wait(self._leaving, timeout=1.0)
+                await asyncio.wait(self._leaving, timeout=HANG_UP_S + 0.5)
             self._end.close()
 
     def connected(self) -> list[tuple[str, str, float]]:

@@ -69,6 +69,8 @@ def main(
         if on_hangup:
             loop.add_signal_handler(signal.SIGHUP, on_hangup)
         companion = loop.create_task(beside()) if beside else None
+        if companion:
+            companion.add_done_callback(_tell_fault)
         try:
             return await _serve(software, settings, make_voice, keys, ring, sources)
         finally:
@@ -129,6 +131,12 @@ async def _serve(
         if health:
             health.close()
     return 0
+
+
+def _tell_fault(companion: "asyncio.Task[None]") -> None:
+    """Else nobody would know before the program ends."""
+    if not companion.cancelled() and (error := companion.exception()):
+        log.error("what runs beside the gateway has ended, the gateway goes on", exc_info=error)
 
 
 def _report(hub: Hub) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 HEARS_HZ = 16000
 """The rate of what a voice hears: PCM16, mono."""
+HANG_UP_S: Final = 2.0
+"""How long a voice may take to end once it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Voice(Protocol):
     """One robot's conversation partner."""
 
     async def run(self, emit: Callable[[VoiceEvent], None]) -> None:
-        """Talk until cancelled, reconnecting as needed.
+        """Talk until cancelled, reconnecting as needed; then end within HANG_UP_S.
 
         Events are handed over by a plain call, so that none waits in a queue; ``emit`` never blocks and never raises.
         """
