@@ -1,4 +1,16 @@
+import os
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("fuzz", deadline=None, max_examples=300)
 settings.load_profile("fuzz")
+
+
+@pytest.fixture(autouse=True)
+def environment():
+    """A reader of settings is fed by the environment, which is everybody's."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
