@@ -1,18 +1,22 @@
 """What is said to the robot arrives, and what it says is heard, on both kinds of robot."""
 
 import asyncio
+import ctypes
 import time
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from signals import best_match, faults
 from waiting import until
 
+from robot_io import reachy_device
 from robot_io.reachy_device import ReachyDevice
 
 HUSH_S = 0.25
 MIC_GAP_S = 0.1
+NOISE = np.random.default_rng(7).normal(0, 0.05, 24000).astype(np.float32)
 
 
 class Ear:
@@ -61,6 +65,31 @@ async def speak(device, mono):
         device.play(stereo(mono[start : start + 320]))
 
 
+async def hush_in_mid_speech(rig, device, ear):
+    """How long the speaker is heard after a hush."""
+    before = len(rig.speaker.samples)
+    device.play(stereo(NOISE))
+    await until(lambda: np.count_nonzero(np.abs(rig.speaker.samples[before:]) > 0.02) > 2000, 3)
+    hushed = time.monotonic()
+    device.hush()
+    assert device.queued_ms() == 0.0
+    await ear.heard(0.5)
+    return rig.speaker.last_loud() - hushed
+
+
+def hold_up(seconds):
+    """Keep every thread of Python waiting, as a busy machine does; the sound server's go on."""
+    ctypes.PyDLL(None).usleep(round(seconds * 1e6))
+
+
+async def faults_of(mono, rig, device, ear):
+    """What the speaker makes of speech."""
+    before = len(rig.speaker.samples)
+    await speak(device, mono)
+    await ear.heard(1.0)
+    return faults(mono, rig.speaker.samples[before:])
+
+
 async def least(once):
     """The fewest faults of three attempts, none of which may be really bad.
 
@@ -102,20 +131,12 @@ async def test_speech_is_heard_whole_from_its_first_word(rig, answer):
 
 async def test_hush_is_silence_at_once_and_nothing_else_suffers(rig, question, question_wav, answer):
     """Ten times in a row: the SDK's own way to empty the player does this once or twice."""
-    noise = np.random.default_rng(7).normal(0, 0.05, 24000).astype(np.float32)
     silences = []
     async with talking(rig) as (device, ear):
         for round_ in range(10):
-            before = len(rig.speaker.samples)
-            device.play(stereo(noise))
-            await until(lambda before=before: np.count_nonzero(np.abs(rig.speaker.samples[before:]) > 0.02) > 2000, 3)
             if round_ == 5:
                 speech, spoken = rig.say(question_wav), len(ear.samples)
-            hushed = time.monotonic()
-            device.hush()
-            assert device.queued_ms() == 0.0
-            await ear.heard(0.5)
-            silences.append(rig.speaker.last_loud() - hushed)
+            silences.append(await hush_in_mid_speech(rig, device, ear))
         await until(lambda: speech.poll() is not None, 10)
         await ear.heard(1.0)
         assert max(np.diff(ear.times)) <= MIC_GAP_S
@@ -123,7 +144,7 @@ async def test_hush_is_silence_at_once_and_nothing_else_suffers(rig, question, q
 
         async def once():
             before = len(rig.speaker.samples)
-            device.play(stereo(noise))
+            device.play(stereo(NOISE))
             device.hush()
             await speak(device, answer)
             await ear.heard(1.0)
@@ -131,6 +152,34 @@ async def test_hush_is_silence_at_once_and_nothing_else_suffers(rig, question, q
 
         assert await least(once) == []
     assert max(silences) <= HUSH_S, silences
+
+
+@pytest.mark.parametrize("rate", [1.05, 0.95])
+async def test_a_sound_card_that_goes_by_another_clock_costs_neither_time_nor_words(lite, answer, monkeypatch, rate):
+    """What two crystals make in hours, 5 % make in half a minute."""
+    began = time.monotonic()
+    ours = SimpleNamespace(**vars(time) | {"monotonic": lambda: began + (time.monotonic() - began) * rate})
+    monkeypatch.setattr(reachy_device, "time", ours)
+    async with talking(lite) as (device, ear):
+        await ear.heard(20)
+        assert max([await hush_in_mid_speech(lite, device, ear) for _ in range(3)]) <= HUSH_S
+        assert await least(lambda: faults_of(answer, lite, device, ear)) == []
+
+
+async def test_the_sdk_shows_the_clock_of_its_player(lite, caplog):
+    """Without it we would go by this machine's, and nothing but this warning would tell."""
+    async with talking(lite) as (_, ear):
+        await ear.heard(0.1)
+    assert [record.message for record in caplog.records if record.name == reachy_device.__name__] == []
+
+
+async def test_a_talker_that_was_held_up_has_all_of_it_still_to_say(lite, answer):
+    async with talking(lite) as (device, ear):
+        device.play(stereo(NOISE))
+        hold_up(1.0)
+        assert device.queued_ms() > 1300
+        assert await hush_in_mid_speech(lite, device, ear) <= HUSH_S
+        assert await least(lambda: faults_of(answer, lite, device, ear)) == []
 
 
 async def test_any_array_of_numbers_within_one_is_played_as_it_is(rig, answer):

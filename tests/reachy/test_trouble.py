@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 from virtual_reachy import virtual_reachy
 from waiting import until
@@ -16,6 +17,13 @@ from robot_io.reachy_device import ReachyDevice
 @pytest.fixture
 def no_daemon(tmp_path):
     with virtual_reachy(tmp_path, daemon=False) as rig:
+        yield rig
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A rig of its own, for what a recording of the speaker does not outlive."""
+    with virtual_reachy(tmp_path) as rig:
         yield rig
 
 
@@ -98,6 +106,38 @@ async def test_a_microphone_that_delivers_nothing_is_an_error(lite):
         await device.close()
     assert "nothing for 5 s" in words
     assert 4.5 < after_s < 8
+
+
+NOISE = np.random.default_rng(7).normal(0, 0.05, (48000, 2)).astype(np.float32)
+
+
+async def noise_is_heard(rig, device):
+    before = len(rig.speaker.samples)
+    device.play(NOISE[:16000])
+    await until(lambda: np.count_nonzero(np.abs(rig.speaker.samples[before:]) > 0.02) > 2000, 5)
+
+
+@pytest.mark.parametrize(("kind", "trouble"), [("lite", "killed"), ("lite", "suspended"), ("wireless", "suspended")])
+async def test_a_speaker_that_takes_no_sound_is_noticed_and_the_next_device_is_heard(tmp_path, kind, trouble):
+    """Killed for a Lite alone: ALSA's plugin for PulseAudio goes on without its stream, as no card does."""
+    with virtual_reachy(tmp_path, wireless=kind == "wireless") as rig:
+        device = ReachyDevice(port=rig.daemon_port)
+        await device.open()
+        await noise_is_heard(rig, device)
+        if trouble == "killed":
+            rig.kill_speaker_stream()
+        else:
+            rig.pactl("suspend-sink", "spk", "1")
+        words, after_s = await lost(device)
+        await device.close()
+        rig.pactl("suspend-sink", "spk", "0")
+        assert "the speaker has taken no sound" in words
+        assert after_s < 6
+
+        another = ReachyDevice(port=rig.daemon_port)
+        await another.open()
+        await noise_is_heard(rig, another)
+        await another.close()
 
 
 async def test_close_lets_go_of_everything_and_may_be_called_twice(lite):

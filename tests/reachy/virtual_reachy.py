@@ -173,6 +173,16 @@ class VirtualReachy:
         done = subprocess.run(["pactl", *arguments], env=self._env, capture_output=True, text=True, check=True, timeout=10)
         return done.stdout
 
+    def kill_speaker_stream(self) -> None:
+        """End what plays through the speaker, as the sound server does where a card is pulled out; pactl has no word for it."""
+        with socket.socket(socket.AF_UNIX) as server:
+            server.connect(str(self.work / "run" / "pulse" / "cli"))
+            for line in self.pactl("list", "short", "sink-inputs").splitlines():
+                server.sendall(f"kill-sink-input {line.split()[0]}\n".encode())
+            server.shutdown(socket.SHUT_WR)
+            while server.recv(4096):
+                pass
+
     def close(self) -> None:
         """Save the recording, and end every process."""
         self.speaker.save(self.speaker_wav)
@@ -194,6 +204,7 @@ class VirtualReachy:
             [
                 *("pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1", "--disable-shm=yes"),
                 "--load=module-native-protocol-unix",
+                "--load=module-cli-protocol-unix",
             ]
         )
         self._until(self._pulse_runs, PULSE_START_S, "pulseaudio")

@@ -4,12 +4,12 @@ Three threads of our own keep its blocking calls off the event loop, and reach i
 
 * the *keeper* connects, warms up, watches the daemon, and lets go of everything at the end;
 * the *listener* takes what the microphone has, every 10 ms;
-* the *talker* hands the SDK what is to be heard next, a little ahead of the speaker.
+* the *talker* hands the SDK what is to be heard next, a little ahead of the speaker, by the clock that it plays by.
 
-The SDK's ``clear_player()`` is never called. It pauses the one pipeline that microphone and speaker share while the speaker
-is the pipeline's clock, and the pipeline does not always wake up again: of 100 calls in mid-speech 27 left the microphone dead
-and 30 the speaker mute, for good. So what waits to be heard waits here, where dropping it costs nothing, and the SDK never
-holds more than :data:`SDK_LEAD_S`.
+The SDK's ``clear_player()`` is never called. It pauses the one pipeline that microphone and speaker share, and with it the
+sound card that is the pipeline's clock, and does not always wake them up again: of 100 calls in mid-speech 27 left the
+microphone dead and 30 the speaker mute, for good. So what waits to be heard waits here, where dropping it costs nothing, and
+the SDK never holds more than :data:`SDK_LEAD_S`.
 """
 
 import asyncio
@@ -30,6 +30,8 @@ from robot_io.device import DeviceError, Moment
 log = logging.getLogger(__name__)
 
 STEREO_16K: Final = Format(rate_hz=16000, channels=2)
+CLOCK_TIME_NONE: Final = 2**64 - 1
+"""GStreamer's word for no time."""
 SDK_LEAD_S: Final = 0.06
 """How much the SDK holds. All of it is still heard after a hush, and then the ~120 ms between the SDK and the air."""
 PIECE_S: Final = 0.02
@@ -42,6 +44,8 @@ FIRST_SAMPLE_S: Final = 10.0
 """How long the microphone may take to start; 0.2 to 2.8 s were seen."""
 MIC_MUTE_S: Final = 5.0
 """How long it may deliver nothing later on. Silence is something: a stream of samples."""
+SPEAKER_MUTE_S: Final = 3.0
+"""How long the speaker may take nothing once speech may be heard, by the pipeline's clock. Silence is something here too."""
 WARM_UP_S: Final = 2.0
 """Where the sound card's clock takes time to settle, speech pushed earlier than this after the microphone's first sample lost
 4 to 50 % of its samples, and a single push of silence before it spoils what follows for seconds."""
@@ -80,10 +84,12 @@ class ReachyDevice:
         self._hearing = threading.Event()
         self._heard: deque[Samples] = deque(maxlen=MIC_MAX_CHUNKS)
         self._speech: deque[Samples] = deque()
+        self._waiting = 0
+        """How many samples of speech that is."""
+        self._more_at = 0.0
+        """When the talker will want more behind the speech that it took last."""
         self._wanted = threading.Lock()
-        """Guards the speech."""
-        self._silent_at = 0.0
-        """When all that was queued will have been played."""
+        """Guards these three."""
 
     async def open(self) -> None:
         """Connect to the daemon, start both directions and warm up: 2.5 to 5 s; what the microphone hears meanwhile is dropped.
@@ -127,17 +133,21 @@ class ReachyDevice:
         whole = np.array(samples, np.float32, order="C")  # the SDK takes the bytes of any type for float32
         with self._wanted:
             self._speech.append(whole)
-        self._silent_at = max(self._silent_at, time.monotonic()) + self.speaker.ms(len(whole)) / 1000
+            self._waiting += len(whole)
 
     def queued_ms(self) -> float:
-        """What is left of the queue by the time since it was queued."""
-        return max(0.0, self._silent_at - time.monotonic()) * 1000
+        """What the talker has yet to take.
+
+        What the SDK holds is not in it: that is heard in any case, and silence follows it, with what comes later behind that.
+        """
+        with self._wanted:
+            return self.speaker.ms(self._waiting) + max(0.0, self._more_at - time.monotonic()) * 1000
 
     def hush(self) -> None:
         """Drop what waits; the SDK's short lead is still heard."""
         with self._wanted:
             self._speech.clear()
-        self._silent_at = 0.0
+            self._waiting, self._more_at = 0, 0.0
 
     def notice(self, moment: Moment) -> None:
         """A real robot needs none of it."""
@@ -289,16 +299,26 @@ class ReachyDevice:
 
     def _talk(self, media: Any) -> None:
         """Keep the SDK's lead, with silence where there is nothing to say: a player that has run dry loses what comes next."""
-        silent_at = 0.0
+        player = _Player(media.audio)
+        end_s = took_s = 0.0
+        taken: int | None = None
         while not self._stop.is_set():
-            ahead_s = silent_at - time.monotonic()
-            if ahead_s > SDK_LEAD_S:
-                time.sleep(ahead_s - SDK_LEAD_S)
-            media.push_audio_sample(self._next_piece())
-            silent_at = max(silent_at, time.monotonic()) + PIECE_S
+            if (now_s := player.now_s()) is None:
+                self._stop.wait(PIECE_S)
+                continue
+            if (count := player.taken()) is None or count != taken:
+                taken, took_s = count, now_s
+            elif now_s - took_s > (SPEAKER_MUTE_S if self._ready else FIRST_SAMPLE_S):
+                words = f"the speaker has taken no sound for {now_s - took_s:.0f} s"
+                raise DeviceError(f"{words}: is the robot's USB cable in, and its sink in pactl's list, not suspended?")
+            if (early_s := end_s - now_s - SDK_LEAD_S) > 0:
+                self._stop.wait(min(early_s, PIECE_S))
+            else:
+                end_s = max(end_s, now_s) + PIECE_S
+                media.push_audio_sample(self._next_piece(end_s - now_s - SDK_LEAD_S))
 
-    def _next_piece(self) -> Samples:
-        """The next 20 ms, whatever lengths they were queued in, filled up with silence."""
+    def _next_piece(self, lasts_s: float) -> Samples:
+        """The next 20 ms, whatever lengths they were queued in, filled up with silence; in ``lasts_s`` more is wanted."""
         piece = np.zeros((round(PIECE_S * self.speaker.rate_hz), self.speaker.channels), np.float32)
         filled = 0
         with self._wanted:
@@ -309,7 +329,43 @@ class ReachyDevice:
                     samples = samples[:room]
                 piece[filled : filled + len(samples)] = samples
                 filled += len(samples)
+            if filled:
+                self._waiting -= filled
+                self._more_at = time.monotonic() + lasts_s
         return piece
+
+
+class _Player:
+    """The inside of the SDK's player, which it keeps private, so nothing else touches it.
+
+    It plays by a sound card's clock, which drifts from this machine's by seconds in a day. Where an SDK has it elsewhere,
+    this machine's has to do.
+    """
+
+    def __init__(self, audio: Any) -> None:
+        self._source = getattr(audio, "_appsrc", None)
+        self._sink = None
+        if self._source is None:
+            log.warning("the reachy-mini SDK hides its player's clock: answers may be late, or have gaps, after some hours")
+            return
+        elements = self._source.get_parent().iterate_recurse()
+        while (element := elements.next()[1]) is not None:
+            if element.find_property("stats") and element.find_property("buffer-time"):  # of all elements an audio sink alone
+                self._sink = element
+
+    def now_s(self) -> float | None:
+        """What its clock tells; None while it has none."""
+        if self._source is None:
+            return time.monotonic()
+        now_ns: int = self._source.get_current_running_time()
+        return None if now_ns == CLOCK_TIME_NONE else now_ns / 1e9
+
+    def taken(self) -> int | None:
+        """How many buffers the speaker has taken, of silence too; None where that cannot be told."""
+        if self._sink is None:
+            return None
+        count: int = self._sink.get_property("stats").get_uint64("rendered")[1]
+        return count
 
 
 def _release(mini: Any) -> None:
