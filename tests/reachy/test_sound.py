@@ -217,3 +217,17 @@ async def test_what_goes_beyond_the_bound_is_dropped(lite):
         for _ in range(200):
             device.play(np.zeros((320, 2), np.float32))
         assert 1900 < device.queued_ms() <= 2020
+
+
+async def test_what_waits_is_bounded_though_the_talker_is_held_up(lite):
+    tone = np.full((320, 2), 0.5, np.float32)
+    async with talking(lite) as (device, ear):
+        before = len(lite.speaker.samples)
+        for pause_s in (1.0, 0.0):
+            for _ in range(110):
+                device.play(tone)
+            hold_up(pause_s)
+        await until(lambda: device.queued_ms() == 0.0, 5)
+        await ear.heard(1.0)
+    played_s = np.count_nonzero(np.abs(lite.speaker.samples[before:] - 0.5) < 0.1) / 16000
+    assert 1.8 < played_s < 2.2

@@ -4,6 +4,7 @@ import asyncio
 import sys
 import threading
 import time
+from contextlib import asynccontextmanager, suppress
 
 import numpy as np
 import pytest
@@ -138,6 +139,50 @@ async def test_a_speaker_that_takes_no_sound_is_noticed_and_the_next_device_is_h
         await another.open()
         await noise_is_heard(rig, another)
         await another.close()
+
+
+@asynccontextmanager
+async def not_simulated(daemon_port):
+    """A port of the daemon where its status does not say that the robot is simulated."""
+
+    async def carry(reader, writer):
+        with suppress(ConnectionError):
+            while piece := await reader.read(65536):
+                writer.write(piece.replace(b'"mockup_sim_enabled":true', b'"mockup_sim_enabled":null'))
+        writer.close()
+
+    async def serve(reader, writer):
+        from_daemon, to_daemon = await asyncio.open_connection("127.0.0.1", daemon_port)
+        await asyncio.gather(carry(reader, to_daemon), carry(from_daemon, writer))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_a_robot_waits_for_its_sound_card(alone):
+    alone.name_card("Some Laptop")
+    async with not_simulated(alone.daemon_port) as port:
+        device = ReachyDevice(port=port)
+        with pytest.raises(DeviceError, match="sound card is not there yet") as caught:
+            await device.open()
+        assert not caught.value.final
+        await device.close()
+
+        alone.name_card("Reachy Mini Audio")
+        another = ReachyDevice(port=port)
+        await another.open()
+        await noise_is_heard(alone, another)
+        await another.close()
+
+
+async def test_a_simulated_robot_takes_what_the_machine_has_and_says_so(alone, caplog):
+    alone.name_card("Some Laptop")
+    device = ReachyDevice(port=alone.daemon_port)
+    await device.open()
+    await noise_is_heard(alone, device)
+    await device.close()
+    [warning] = [record.message for record in caplog.records if record.name == "robot_io.reachy_device"]
+    assert "default microphone and speaker" in warning
 
 
 async def test_close_lets_go_of_everything_and_may_be_called_twice(lite):

@@ -174,14 +174,15 @@ class VirtualReachy:
         return done.stdout
 
     def kill_speaker_stream(self) -> None:
-        """End what plays through the speaker, as the sound server does where a card is pulled out; pactl has no word for it."""
-        with socket.socket(socket.AF_UNIX) as server:
-            server.connect(str(self.work / "run" / "pulse" / "cli"))
-            for line in self.pactl("list", "short", "sink-inputs").splitlines():
-                server.sendall(f"kill-sink-input {line.split()[0]}\n".encode())
-            server.shutdown(socket.SHUT_WR)
-            while server.recv(4096):
-                pass
+        """End what plays through the speaker, as the sound server does where a card is pulled out."""
+        self._pacmd(*(f"kill-sink-input {line.split()[0]}" for line in self.pactl("list", "short", "sink-inputs").splitlines()))
+
+    def name_card(self, name: str) -> None:
+        """Rename the sound card: the SDK knows the robot's by "Reachy Mini Audio"."""
+        self._pacmd(
+            f"update-sink-proplist spk device.description='{name} Out'",
+            f"update-source-proplist mic device.description='{name} In'",
+        )
 
     def close(self) -> None:
         """Save the recording, and end every process."""
@@ -198,6 +199,15 @@ class VirtualReachy:
             if process.stdout is not None:
                 process.stdout.close()
         self._log.close()
+
+    def _pacmd(self, *commands: str) -> None:
+        """What pactl has no word for."""
+        with socket.socket(socket.AF_UNIX) as server:
+            server.connect(str(self.work / "run" / "pulse" / "cli"))
+            server.sendall("".join(f"{command}\n" for command in commands).encode())
+            server.shutdown(socket.SHUT_WR)
+            while server.recv(4096):
+                pass
 
     def _start_pulse(self) -> None:
         self._start(

@@ -216,9 +216,9 @@ class ReachyDevice:
     def _keep(self) -> None:
         """The SDK's whole life."""
         try:
-            mini = self._connect()
+            mini, has_card = self._connect()
             workers: list[threading.Thread] = []
-            self._guard(partial(self._live, mini, workers))
+            self._guard(partial(self._live, mini, has_card, workers))
             self._give_up()
             for worker in workers:
                 worker.join(CLOSE_S / 4)
@@ -226,8 +226,10 @@ class ReachyDevice:
         finally:
             self._over = True
 
-    def _live(self, mini: Any, workers: list[threading.Thread]) -> None:
+    def _live(self, mini: Any, has_card: bool, workers: list[threading.Thread]) -> None:  # noqa: FBT001 - it is handed on
         self._check(mini.media)
+        if not has_card:
+            _do_without_card(mini.client)
         mini.media.start_recording()
         mini.media.start_playing()
         workers.append(self._start("listener", partial(self._listen, mini.media)))
@@ -235,9 +237,12 @@ class ReachyDevice:
         self._warm_up()
         self._watch(mini.client)
 
-    def _connect(self) -> Any:
+    def _connect(self) -> tuple[Any, bool]:
+        """The SDK, and whether it found the robot's own sound card."""
         try:
             from reachy_mini import ReachyMini  # noqa: PLC0415 - robots of other kinds have no SDK
+
+            has_card = _has_card()  # before the SDK looks: what comes up in between is not to be taken for what it found
         except (ImportError, ValueError) as error:  # ValueError: there is no introspection data of GStreamer
             words = f"the reachy-mini SDK cannot be loaded: {error}; see services/robot-io/README.md for what to install"
             raise DeviceError(words, final=True) from error
@@ -247,7 +252,7 @@ class ReachyDevice:
         try:
             # "local": the default wants the camera's socket, and goes for WebRTC without it. Never "no_media": that makes the
             # daemon let go of the sound card. Never spawn_daemon: that may kill a daemon that was started otherwise.
-            return ReachyMini(**where, port=self._port, media_backend="local", log_level="WARNING")
+            return ReachyMini(**where, port=self._port, media_backend="local", log_level="WARNING"), has_card
         except OSError as error:  # ConnectionError, TimeoutError
             at = f"{self._host or 'localhost'}:{self._port}"
             words = f"no Reachy Mini daemon answers at {at}: switch the robot on, or start reachy-mini-daemon"
@@ -366,6 +371,32 @@ class _Player:
             return None
         count: int = self._sink.get_property("stats").get_uint64("rendered")[1]
         return count
+
+
+def _has_card() -> bool:
+    """Whether the robot's sound card is there: where it is not, the SDK silently takes this machine's default devices."""
+    import gi  # noqa: PLC0415 - as above
+
+    gi.require_version("Gst", "1.0")
+    from gi.repository import Gst  # noqa: PLC0415
+    from reachy_mini.media.audio_utils import has_reachymini_asoundrc  # noqa: PLC0415
+    from reachy_mini.media.device_detection import get_audio_device  # noqa: PLC0415
+
+    Gst.init([])
+    return has_reachymini_asoundrc() or all(get_audio_device(kind) for kind in ("Source", "Sink"))
+
+
+def _do_without_card(client: Any) -> None:
+    """A simulated robot has no card; a real one waits for it, since robot-io may be up before the sound server.
+
+    Raises:
+        DeviceError: If the robot is real.
+    """
+    status = client.get_status(wait=False)
+    if not (status.simulation_enabled or status.mockup_sim_enabled):
+        words = "the robot's sound card is not there yet"
+        raise DeviceError(f"{words}: is its USB cable in, and PulseAudio or PipeWire running?")
+    log.warning("the robot is simulated and has no sound card: this machine's default microphone and speaker are used")
 
 
 def _release(mini: Any) -> None:
