@@ -99,3 +99,37 @@ async def test_a_model_that_is_in_trouble_keeps_no_robot_with_another_from_diall
     for voice in voices:
         voice.cancel()
     await asyncio.wait(voices)
+
+
+class Lost(Gemini):
+    """A connection that takes nothing any more, with an answer that is still to be read."""
+
+    def __init__(self, *events):
+        super().__init__(*events)
+        self.refused = asyncio.Event()
+        self.lets_go.set()
+
+    async def send_audio(self, _):
+        self.refused.set()
+        raise LiveError("lost", "1011")
+
+    async def receive(self):
+        await self.refused.wait()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        for event in self._events:
+            yield event
+        raise LiveError("lost", "1011")
+
+
+async def test_what_a_connection_said_before_it_was_lost_is_heard_though_the_sender_notices_first():
+    gemini, told = Lost(A_REPLY, A_REPLY, TurnComplete()), []
+    voice = GeminiVoice("reachy-1", gemini, Office())
+    running = asyncio.create_task(voice.run(told.append))
+    voice.hear(bytes(640), speaking=False)
+    async with asyncio.timeout(10):
+        while TurnComplete() not in told:
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait([running])
+    assert told.count(A_REPLY) == 2

@@ -25,6 +25,8 @@ LIVE_TICK_S: Final = 0.2
 """The pace of deadlines while a connection is open; nothing that a person hears waits for it."""
 LAST_SEND_S: Final = 1.0
 """What is being sent when a connection is to be closed may finish for so long."""
+LAST_HEARD_S: Final = 1.0
+"""What a connection had said before it was lost, which the sender may notice first, is heard for so long."""
 
 
 class Office(Protocol):
@@ -205,6 +207,8 @@ class GeminiVoice:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if hang_up.done():
                 await asyncio.wait({sender}, timeout=LAST_SEND_S)
+            elif sender.done():
+                await asyncio.wait({receiver, hang_up}, timeout=LAST_HEARD_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
