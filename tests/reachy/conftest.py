@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from signals import read_wav
-from virtual_reachy import virtual_reachy
+from virtual_reachy import in_environment, virtual_reachy
 
 DATA = Path(__file__).parent / "data"
 
@@ -25,17 +25,27 @@ def answer():
 
 
 @pytest.fixture(scope="session")
-def lite(tmp_path_factory):
-    """A Lite: PulseAudio devices with the robot's name."""
-    with virtual_reachy(tmp_path_factory.mktemp("lite")) as rig:
+def lite_rig(tmp_path_factory):
+    with virtual_reachy(tmp_path_factory.mktemp("lite"), own_process=False) as rig:
         yield rig
 
 
-@pytest.fixture(scope="module", params=["lite", "wireless"])
-def rig(request, tmp_path_factory):
-    """Both kinds, one after the other."""
-    if request.param == "lite":
-        yield request.getfixturevalue("lite")
-        return
-    with virtual_reachy(tmp_path_factory.mktemp("wireless"), wireless=True) as rig:
+@pytest.fixture(scope="module")
+def wireless_rig(tmp_path_factory):
+    with virtual_reachy(tmp_path_factory.mktemp("wireless"), wireless=True, own_process=False) as rig:
+        yield rig
+
+
+@pytest.fixture
+def lite(lite_rig):
+    """A Lite: PulseAudio devices with the robot's name. It is this process's for one test, as the next may have another."""
+    with in_environment(lite_rig.environment):
+        yield lite_rig
+
+
+@pytest.fixture(params=["lite", "wireless"])
+def rig(request):
+    """Both kinds."""
+    rig = request.getfixturevalue(f"{request.param}_rig")
+    with in_environment(rig.environment):
         yield rig

@@ -280,14 +280,15 @@ def virtual_reachy(
         rig = VirtualReachy(work, bin_dir, wireless=wireless)
         stack.callback(rig.close)
         if own_process:
-            stack.enter_context(_environment(rig.environment))
+            stack.enter_context(in_environment(rig.environment))
         if daemon:
             rig.start_daemon()
         yield rig
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def in_environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Have this process find a rig, and afterwards what it found before."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:
