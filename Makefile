@@ -1,7 +1,7 @@
 # make demo     a whole conversation on this machine, without Docker, robot, key or cloud
 # make quick    the tests of the parts, without whole conversations: a minute
 # make test     everything that this machine can test; its last lines say what did not run and how to make it run
-# make sessions of these, only the session manager through every failure, in real time: four minutes
+# make sessions of these, only the session manager through every failure, in real time: three minutes
 # make attacks  what strangers and hostile robots do to a running gateway: minutes
 # make check    format, lint and types
 # make bench    latency, how many robots a core carries, and gateways that die: twelve minutes
@@ -30,7 +30,7 @@ test: $(VENV)/ready
 	tests/run
 
 sessions: $(VENV)/ready
-	$(BIN)/pytest tests/sessions --numprocesses 3
+	$(BIN)/pytest tests/sessions --numprocesses 4
 
 attacks: $(VENV)/ready
 	$(BIN)/pytest tests/attacks
