@@ -2,10 +2,12 @@
 
 import asyncio
 import ctypes
+import re
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from types import SimpleNamespace
 
+import gi
 import numpy as np
 import pytest
 from signals import best_match, faults
@@ -52,6 +54,28 @@ async def talking(rig):
         yield device, Ear(device)
     finally:
         await device.close()
+
+
+@contextmanager
+def what_the_sink_says():
+    """Its clock against the pipeline's, as GStreamer's log has it."""
+    gi.require_version("Gst", "1.0")
+    from gi.repository import Gst  # noqa: PLC0415 - only once the version is chosen
+
+    found = []
+
+    def note(category, level, file, function, line, element, message, *_):
+        if skew := re.search(r"avg ([-+])0:00:([\d.]+)", message.get()):
+            found.append(float(skew[1] + skew[2]) * 1000)
+
+    Gst.init([])
+    Gst.debug_add_log_function(note, None)
+    Gst.debug_set_threshold_for_name("audiobasesink", Gst.DebugLevel.DEBUG)
+    try:
+        yield found
+    finally:
+        Gst.debug_unset_threshold_for_name("audiobasesink")
+        Gst.debug_remove_log_function(note)
 
 
 def stereo(mono):
@@ -127,6 +151,16 @@ async def test_speech_is_heard_whole_from_its_first_word(rig, answer):
         return faults(answer, rig.speaker.samples[before:])
 
     assert await least(once) == []
+
+
+async def test_the_speaker_is_on_time_before_its_first_word(lite):
+    """Off by nearly the 20 ms at which it is put right, it would leave out as much of the first answer."""
+    for _ in range(2):
+        with what_the_sink_says() as off_ms:
+            async with talking(lite) as (_, ear):
+                ready_off_ms = off_ms[-1]
+                await ear.heard(0.1)
+        assert abs(ready_off_ms) <= 3.0
 
 
 async def test_hush_is_silence_at_once_and_nothing_else_suffers(rig, question, question_wav, answer):

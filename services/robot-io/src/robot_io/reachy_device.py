@@ -18,7 +18,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -49,6 +49,10 @@ SPEAKER_MUTE_S: Final = 3.0
 WARM_UP_S: Final = 2.0
 """Where the sound card's clock takes time to settle, speech pushed earlier than this after the microphone's first sample lost
 4 to 50 % of its samples, and a single push of silence before it spoils what follows for seconds."""
+FINE_DRIFT_US: Final = 4000
+"""How far the speaker may be off the pipeline's clock while it warms up, as GStreamer sets it; at half of that the sink jumps,
+and sound is left out. It starts some 80 ms off. By its own 40 ms it was still up to 20 off when speech began, and one first
+answer in eight lost 20 to 40 ms, as the clocks wander on by some 10 ms."""
 FIRST_PUSH_S: Final = 0.3
 """What is pushed first of all is lost even then, so it is silence."""
 IDLE_S: Final = 0.005
@@ -232,9 +236,13 @@ class ReachyDevice:
             _do_without_card(mini.client)
         mini.media.start_recording()
         mini.media.start_playing()
+        player = _Player(mini.media.audio)
         workers.append(self._start("listener", partial(self._listen, mini.media)))
-        workers.append(self._start("talker", partial(self._talk, mini.media)))
-        self._warm_up()
+        workers.append(self._start("talker", partial(self._talk, mini.media, player)))
+        with player.aligned_finely():
+            self._warm_up()
+        self._ready = not self._stop.is_set()
+        self._tell()
         self._watch(mini.client)
 
     def _connect(self) -> tuple[Any, bool]:
@@ -274,8 +282,6 @@ class ReachyDevice:
             pass  # the listener ends this if nothing comes
         self._stop.wait(WARM_UP_S)
         self._stop.wait(FIRST_PUSH_S)
-        self._ready = not self._stop.is_set()
-        self._tell()
 
     def _watch(self, client: Any) -> None:
         """Notice a daemon that died; the sound may go on without it, the SDK never finds its successor."""
@@ -302,9 +308,8 @@ class ReachyDevice:
             else:
                 self._stop.wait(IDLE_S)
 
-    def _talk(self, media: Any) -> None:
+    def _talk(self, media: Any, player: "_Player") -> None:
         """Keep the SDK's lead, with silence where there is nothing to say: a player that has run dry loses what comes next."""
-        player = _Player(media.audio)
         end_s = took_s = 0.0
         taken: int | None = None
         while not self._stop.is_set():
@@ -364,6 +369,19 @@ class _Player:
             return time.monotonic()
         now_ns: int = self._source.get_current_running_time()
         return None if now_ns == CLOCK_TIME_NONE else now_ns / 1e9
+
+    @contextlib.contextmanager
+    def aligned_finely(self) -> Iterator[None]:
+        """Keep the speaker close to the clock meanwhile, at the price of many small jumps: while there is nothing to hear."""
+        if self._sink is None or not self._sink.find_property("drift-tolerance"):
+            yield
+            return
+        usual_us = self._sink.get_property("drift-tolerance")
+        self._sink.set_property("drift-tolerance", FINE_DRIFT_US)
+        try:
+            yield
+        finally:
+            self._sink.set_property("drift-tolerance", usual_us)
 
     def taken(self) -> int | None:
         """How many buffers the speaker has taken, of silence too; None where that cannot be told."""
