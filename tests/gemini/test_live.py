@@ -1,6 +1,9 @@
 """What the SDK's messages, errors and settings become, in our own words. Nothing here opens a connection."""
 
 import ssl
+import subprocess
+import sys
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -218,6 +221,13 @@ def test_no_counts_are_no_tokens():
 def config(handle: str | None = None, *, seeded: bool = False, **persona) -> dict:
     """What is asked of the SDK, but for what is not set."""
     return config_of(Persona(**persona), handle, seeded=seeded).model_dump(mode="json", exclude_none=True)
+
+
+def test_nothing_is_left_to_compile_when_the_first_robot_talks():
+    """In a process of its own: others of these tests compile what they use."""
+    script = Path(__file__).with_name("first_conversation.py")
+    found = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=50)
+    assert found.stdout.split() == []
 
 
 def test_the_default_persona_asks_for_sound_transcripts_resumption_and_compression():

@@ -32,6 +32,17 @@ AUDIO_TYPE: Final = f"audio/pcm;rate={HEARS_HZ}"
 STRANGE: Final = (TypeError, ValueError, AttributeError, LookupError, RecursionError)
 """What the SDK raises on a message of unknown shape, with the connection intact."""
 
+MODELS_IN_USE: Final = (
+    *(types.LiveConnectParameters, types.LiveConnectConfig, types.SpeechConfig, types.VoiceConfig, types.PrebuiltVoiceConfig),
+    *(types.ThinkingConfig, types.ProactivityConfig, types.AudioTranscriptionConfig, types.RealtimeInputConfig),
+    *(types.AutomaticActivityDetection, types.SessionResumptionConfig, types.HistoryConfig, types.SlidingWindow),
+    *(types.ContextWindowCompressionConfig, types.Part, types.Content, types.UserContent, types.LiveClientContent),
+    *(types.LiveSendRealtimeInputParameters, types.ActivityStart, types.ActivityEnd, types.Blob, types.FunctionResponse),
+    *(types.LiveClientToolResponse, types.LiveServerMessage, types.LiveServerSetupComplete, types.LiveServerContent),
+    *(types.Transcription, types.UsageMetadata, types.ModalityTokenCount, types.LiveServerSessionResumptionUpdate),
+)
+"""What a conversation makes of the SDK's. It compiles each when it is first made, and all robots wait meanwhile: 70 to 170 ms
+at the first dial after a start."""
 
 _TAKEN: Final[ContextVar[Callable[[], None]]] = ContextVar("taken")
 """What the task that dials is to be told when the server takes its socket; the SDK tells nobody."""
@@ -191,6 +202,8 @@ class Live:
     def __init__(self, endpoint: Endpoint, *, shortcut: bool = True) -> None:
         self._shortcut = shortcut
         self._trust = ssl.create_default_context()
+        for model in MODELS_IN_USE:
+            model.model_rebuild()
         self.retarget(endpoint)
 
     def retarget(self, endpoint: Endpoint) -> None:

@@ -1,0 +1,48 @@
+"""A process's first conversations; prints which of the SDK's models it compiled only then."""
+
+import asyncio
+import contextlib
+import inspect
+import sys
+
+from google.genai import types
+from pydantic import BaseModel, SecretStr
+
+from gemini_gateway.live import Connection, Endpoint, Live
+from gemini_gateway.personas import Persona, Vad
+from gemini_live_sim.server import serve
+from reachy_gateway.voice import TurnComplete
+
+MANUAL = Vad(mode="manual")
+RICH = Persona(thinking_level="low", affective_dialog=True, proactive_audio=True, language="de-DE", vad=MANUAL)
+SECOND = b"\1\0" * 16000
+
+
+def compiled() -> set[str]:
+    models = [item for item in vars(types).values() if inspect.isclass(item) and issubclass(item, BaseModel)]
+    return {model.__name__ for model in models if model.__pydantic_complete__}
+
+
+async def answer(line: Connection) -> None:
+    async with contextlib.aclosing(line.receive()) as events:
+        async for event in events:
+            if isinstance(event, TurnComplete):
+                return
+
+
+async def main() -> None:
+    async with serve() as sim:
+        for shortcut in (True, False):
+            live = Live(Endpoint("the simulator", SecretStr("none"), sim.url, sim.root_path), shortcut=shortcut)
+            before = compiled()
+            async with live.connect(RICH, seeded=True) as line:
+                await line.remind([("person", "Hello."), ("robot", "Hello, too.")])
+                await line.send_activity("start")
+                await line.send_audio(SECOND)
+                await line.send_activity("end")
+                await line.decline([("1", "wave")])
+                await answer(line)
+            sys.stdout.write(" ".join(compiled() - before) + "\n")
+
+
+asyncio.run(main())
