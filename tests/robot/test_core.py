@@ -32,7 +32,7 @@ from reachy_link.messages import (
 from reachy_link.pcm import Format, Samples, to_pcm16
 from reachy_link.trouble import Trouble
 from reachy_link.wire import WireError, check_payload, pack_up, unpack_up
-from robot_io.core import Hush, Log, Notice, Out, Play, Profile, Redial, Resubscribe, RobotCore, Say, Send
+from robot_io.core import LOST_S, Hush, Log, Notice, Out, Play, Profile, Redial, Resubscribe, RobotCore, Say, Send
 from robot_io.device import Moment
 
 STEREO = Format(rate_hz=16000, channels=2)
@@ -557,11 +557,25 @@ def test_a_gateway_that_listens_only_now_is_told_what_the_person_did_last(events
     rig = Rig()
     for event in events:
         rig.take(rig.core.activity(event, rig.now))
+    rig.run(4.0)
     rig.welcome()
     rig.run(1.0, mic=True)
     assert [message.event for message in rig.sent(Activity)] == told
     rig.tell(Welcome, boot=NEW_GATEWAY, to_boot=BOOT, software="gateway 2")
     assert [message.event for message in rig.sent(Activity)] == told * 2, "another gateway does not know it either"
+
+
+def test_a_mark_that_a_short_blip_of_the_link_swallowed_is_told_again():
+    rig = connected()
+    rig.take(rig.core.activity("start", rig.now))
+    rig.run(3.0, mic=True)
+    rig.forget()
+    rig.take(rig.core.activity("end", rig.now))
+    rig.run(10.0, mic=True)
+    assert {message.event for message in rig.sent(Activity)} == {"end"}
+    first, *again = rig.sent_at(Activity)
+    assert any(at > first + LOST_S for at in again)
+    assert max(again) < first + 5.0, "not for good"
 
 
 def test_who_holds_the_button_into_an_answer_is_heard_by_a_half_duplex_robot_from_the_first_word_on():

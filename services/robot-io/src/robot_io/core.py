@@ -48,6 +48,8 @@ ECHO_S: Final = 1.0
 RESUBSCRIBE_S: Final = 1.0
 LOST_S: Final = 2.0
 """Nothing heard for so long: the gateway is lost. The robot dials anew and says hello until it is welcomed."""
+RETELL_S: Final = 4.0
+"""The person's last mark is told again for so long, with each beat: a blip that is too short to be a loss may swallow it."""
 REDIAL_S: Final = 3.0
 SOUND_AFTER_S: Final = 5.0
 SOUND_AGAIN_S: Final = 60.0
@@ -199,6 +201,7 @@ class RobotCore:
         self._spoke_until = float("-inf")
         self._activity: str | None = None
         """Manual VAD: what the person did last, if anything."""
+        self._activity_at = float("-inf")
         self._heard_us: int | None = None
         self._arrived_us: dict[int, int] = {}
         self._started_us: dict[int, int] = {}
@@ -239,7 +242,7 @@ class RobotCore:
 
     def activity(self, event: str, now: float) -> list[Out]:
         """Manual VAD: the person's turn starts or ends. A gateway that does not know it yet is told once it listens."""
-        self._activity = event
+        self._activity, self._activity_at = event, now
         return [self._send(Activity, now, event=event)] if self.welcomed else []
 
     def down(self, message: Down, payload: bytes, now: float, queued_ms: float) -> list[Out]:
@@ -523,6 +526,8 @@ class RobotCore:
             self._last_echo = now
             dropped = {"window": self._tally.total("window"), "overflow": self._playout.overflow_chunks}
             out.append(self._send(BeatUp, now, echo=self._echo, **dropped, losses=self._losses))
+            if self._activity and now - self._activity_at < RETELL_S:
+                out.append(self._send(Activity, now, event=self._activity))
         return out
 
     def _depart(self, now: float) -> list[Out]:
