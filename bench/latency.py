@@ -182,6 +182,7 @@ class Latency:
         assert process.stdout
         await until(lambda: sim.open_sessions)
         session = sim.open_sessions[0]
+        await session.until(lambda it: it.heard_bytes > 0)  # what it said before the client is there, nobody would hear
         for _ in range(self._turns):
             session.say(200)
             await asyncio.sleep(0.25)
