@@ -1,4 +1,4 @@
-"""What the SDK's messages, errors and settings become, in our own words. Nothing here opens a connection."""
+"""What the SDK's messages, errors and settings become, in our own words. Nothing in this process opens a connection."""
 
 import ssl
 import subprocess
