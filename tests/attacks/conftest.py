@@ -5,7 +5,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import sys
 import urllib.request
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ports import free_ports
 from rig import Keys, read_wav, running_robot
 
 from reachy_link.gateway_end import Bind
@@ -20,14 +20,6 @@ from reachy_link.gateway_end import Bind
 HERE = Path(__file__).parent
 SPEECH = read_wav(HERE.parent / "e2e" / "data" / "number-1.wav")[:16000]
 FOREIGN = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_")
-
-
-def free_ports(n):
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
-    ports = [each.getsockname()[1] for each in taken]
-    for each in taken:
-        each.close()
-    return ports
 
 
 class Gateway:

@@ -8,7 +8,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from processes import free_ports, gateway_process
+from ports import free_ports
+from processes import gateway_process
 from rig import Keys, faults, read_wav, running_hub, running_robot
 
 from gemini_live_sim.behaviour import Behaviour
@@ -20,7 +21,7 @@ NUMBERS = [read_wav(Path(__file__).parent / "data" / f"number-{n}.wav") for n in
 
 
 async def test_an_answer_in_progress_is_heard_to_its_end_and_the_other_gateway_answers_the_next_question(tmp_path):
-    made, one, two = Keys(tmp_path, "reachy-1"), free_ports(), free_ports()
+    made, one, two = Keys(tmp_path, "reachy-1"), free_ports(2), free_ports(2)
     async with serve() as sim:
         sim.behaviour = Behaviour(mode="echo")
         binds = Bind("127.0.0.1", *one), Bind("127.0.0.1", *two)
@@ -59,7 +60,7 @@ async def drained(robot, first, two) -> None:
 
 
 async def test_a_gateway_waits_no_longer_than_it_may_and_a_second_signal_ends_it_at_once(tmp_path):
-    made, ports = Keys(tmp_path, "reachy-1"), free_ports()
+    made, ports = Keys(tmp_path, "reachy-1"), free_ports(2)
     async with serve() as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports)) as robot:
         sim.behaviour = Behaviour(mode="tone", tone_ms=20_000)
         for drain_s, signals, least_s, most_s in ((1.0, 1, 1.0, 2.5), (600.0, 2, 0.0, 1.5), (0.0, 1, 0.0, 1.5)):
@@ -90,7 +91,7 @@ def booked(made, ports) -> list[dict[str, int]]:
 
 
 async def test_the_turn_in_progress_is_billed_although_the_server_does_not_let_go(tmp_path):
-    made, ports = Keys(tmp_path, "reachy-1"), free_ports()
+    made, ports = Keys(tmp_path, "reachy-1"), free_ports(2)
     async with serve() as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports)) as robot:
         sim.behaviour = Behaviour(mode="tone", tone_ms=20_000, speed=1)
         with gateway_process(made, ports, sim, GATEWAY_DRAIN_S=0) as process:
@@ -108,7 +109,7 @@ async def test_the_turn_in_progress_is_billed_although_the_server_does_not_let_g
 
 
 async def test_a_turn_that_found_the_ledger_locked_is_written_at_the_end(tmp_path):
-    made, ports = Keys(tmp_path, "reachy-1"), free_ports()
+    made, ports = Keys(tmp_path, "reachy-1"), free_ports(2)
     async with serve() as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports)) as robot:
         sim.behaviour = Behaviour(mode="tone", tone_ms=500)
         with gateway_process(made, ports, sim, GATEWAY_DRAIN_S=0) as process:
@@ -130,7 +131,7 @@ async def test_a_turn_that_found_the_ledger_locked_is_written_at_the_end(tmp_pat
 
 async def test_a_gateway_ends_when_its_voices_have_hung_up(tmp_path, gemini):
     """Else the server has their sessions for open, and refuses the successor's."""
-    made, ports = Keys(tmp_path, "reachy-1"), free_ports()
+    made, ports = Keys(tmp_path, "reachy-1"), free_ports(2)
     async with serve() as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports)) as robot:
         async with running_hub(made, gemini(sim), *ports) as hub:
             await robot.welcomed()
@@ -151,7 +152,7 @@ async def test_a_gateway_that_is_stopped_sends_idle_robots_away_at_once_and_welc
 
 
 async def test_who_talks_when_the_gateway_is_stopped_is_answered_first_and_its_successor_welcomes_the_robot(tmp_path):
-    made, (up_port, down_port) = Keys(tmp_path, "reachy-1", "reachy-2"), free_ports()
+    made, (up_port, down_port) = Keys(tmp_path, "reachy-1", "reachy-2"), free_ports(2)
     async with running_robot(made.robot("reachy-1"), Bind("127.0.0.1", up_port, down_port)) as robot:
         async with running_hub(made, lambda _: MockVoice(), up_port, down_port) as hub:
             await robot.welcomed()

@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from processes import free_ports, gateway_process
+from ports import free_ports
+from processes import gateway_process
 from rig import Keys, faults, read_wav, running_hub, running_robot
 
 from gemini_live_sim.behaviour import Behaviour
@@ -28,7 +29,7 @@ async def answered(robot, question) -> None:
 
 
 async def test_a_gateway_killed_in_mid_answer_is_left_and_the_other_answers(tmp_path):
-    made, one, two = Keys(tmp_path, "reachy-1"), free_ports(), free_ports()
+    made, one, two = Keys(tmp_path, "reachy-1"), free_ports(2), free_ports(2)
     async with serve() as sim:
         sim.behaviour = Behaviour(mode="echo")
         binds = Bind("127.0.0.1", *one), Bind("127.0.0.1", *two)

@@ -4,7 +4,8 @@ import asyncio
 import signal
 from pathlib import Path
 
-from processes import free_ports, gateway_process
+from ports import free_ports
+from processes import gateway_process
 from rig import Keys, faults, read_wav, running_hub, running_robot
 
 from gemini_live_sim.behaviour import Behaviour
@@ -16,7 +17,7 @@ NUMBERS = [read_wav(Path(__file__).parent / "data" / f"number-{n}.wav") for n in
 
 
 async def test_a_gateway_killed_in_mid_answer_and_started_again_talks_again(tmp_path):
-    made, ports = Keys(tmp_path, "reachy-1"), free_ports()
+    made, ports = Keys(tmp_path, "reachy-1"), free_ports(2)
     async with serve() as sim:
         sim.behaviour = Behaviour(mode="echo")
         async with running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports)) as robot:
@@ -35,7 +36,7 @@ async def test_a_gateway_killed_in_mid_answer_and_started_again_talks_again(tmp_
 
 
 async def test_sigterm_ends_a_gateway_at_once_with_status_0(tmp_path):
-    made, ports = Keys(tmp_path, "reachy-1"), free_ports()
+    made, ports = Keys(tmp_path, "reachy-1"), free_ports(2)
     async with serve() as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports)) as robot:
         with gateway_process(made, ports, sim) as process:
             await robot.welcomed()

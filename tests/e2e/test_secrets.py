@@ -4,7 +4,6 @@ import asyncio
 import base64
 import os
 import signal
-import socket
 import sys
 import urllib.error
 import urllib.request
@@ -13,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from ports import free_ports
 from rig import Keys
 
 from gemini_gateway.settings import GeminiSettings
@@ -28,14 +28,6 @@ FOREIGN = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_")
 KEY = "the-marked-API-key-0123456789-abcdef"  # no key of Google's, so that nothing but knowing it hides it
 NEXT_KEY = "the-next-marked-API-key-9876543210-fedcba"
 GOOGLE_KEY = "AIza" + "SyMarkedMarkedMarkedMarkedMarked123"
-
-
-def free_ports(n):
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
-    ports = [each.getsockname()[1] for each in taken]
-    for each in taken:
-        each.close()
-    return ports
 
 
 class Bench:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ports import free_ports
 from rig import Keys, running_robot
 from scraping import NUMBER, Asked
 
@@ -21,18 +21,8 @@ from reachy_link.gateway_end import Bind
 BIN = Path(sys.executable).parent
 
 
-def free_ports(n: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(n)]
-    for probe in sockets:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in sockets]
-    for probe in sockets:
-        probe.close()
-    return ports
-
-
 @contextmanager
-def gateway(made: Keys, ports: list[int], sim) -> Iterator[subprocess.Popen[bytes]]:
+def gateway(made: Keys, ports: tuple[int, ...], sim) -> Iterator[subprocess.Popen[bytes]]:
     settings = {
         "REACHY_KEYS_DIR": made.gateway_dir,
         "REACHY_HEALTH_PORT": ports[2],

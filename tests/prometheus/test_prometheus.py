@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from dashboard import ALERTS, OBSERVABILITY, asked_by_panels, filled
-from processes import free_ports
+from ports import free_ports
 from rig import Keys, running_hub, running_robot
 from scraping import NUMBER, asked, talked
 
@@ -73,7 +73,7 @@ def configured(directory: Path, port: int) -> Path:
 
 @asynccontextmanager
 async def looking_at(directory: Path, port: int) -> AsyncIterator[Prometheus]:
-    prometheus = Prometheus(free_ports()[0])
+    prometheus = Prometheus(free_ports(1)[0])
     options = (f"--config.file={configured(directory, port)}", f"--storage.tsdb.path={directory / 'data'}", "--log.level=warn")
     process = await asyncio.create_subprocess_exec("prometheus", *options, f"--web.listen-address={prometheus.address}")
     try:

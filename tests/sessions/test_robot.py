@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import wave
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ports import free_ports
 from rig import Desk, Keys, faults, running_hub, running_robot
 
 from gemini_gateway.session import Limits
@@ -84,15 +84,8 @@ async def test_the_first_word_to_a_parked_robot_comes_back_whole(tmp_path, open_
             assert faults(robot.desk.played[:, 0], samples(question)[:, 0]) == []
 
 
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], two.getsockname()[1]
-
-
 @contextmanager
-def gateway_process(made: Keys, ports: tuple[int, int], sim, log: Path, **more: Path):
+def gateway_process(made: Keys, ports: tuple[int, ...], sim, log: Path, **more: Path):
     """The program itself, told of a server and of what else it is to know."""
     settings = {
         "REACHY_KEYS_DIR": made.gateway_dir,
@@ -123,7 +116,7 @@ def program(name: str, log: Path, **settings: object):
 
 
 @contextmanager
-def virtual_robot(tmp_path, made: Keys, ports: tuple[int, int], speech: list[bytes], **settings: object):
+def virtual_robot(tmp_path, made: Keys, ports: tuple[int, ...], speech: list[bytes], **settings: object):
     """robot-io itself, with a folder of what it says."""
     utterances = tmp_path / "utterances"
     utterances.mkdir(exist_ok=True)
@@ -153,7 +146,7 @@ async def exit_status(process: subprocess.Popen, timeout_s: float = 30.0) -> int
 @asynccontextmanager
 async def with_push_to_talk(tmp_path, robots_file):
     """A simulator, the gateway's program in front of it, and a robot's key; the persona's VAD is manual."""
-    made, ports = Keys(tmp_path / "keys", "reachy-1"), free_ports()
+    made, ports = Keys(tmp_path / "keys", "reachy-1"), free_ports(2)
     file = robots_file("reachy-1", defaults={"vad": {"mode": "manual"}})
     async with serve(ECHO) as sim:
         with gateway_process(made, ports, sim, tmp_path / "log", GATEWAY_ROBOTS_FILE=file):
@@ -206,7 +199,7 @@ async def test_a_signal_is_a_button_too(tmp_path, robots_file, numbers):
 
 
 async def test_the_program_names_the_robots_of_its_file_of_which_no_key_is_admitted(tmp_path, robots_file):
-    made, ports, log = Keys(tmp_path / "keys", "reachy-1"), free_ports(), tmp_path / "log"
+    made, ports, log = Keys(tmp_path / "keys", "reachy-1"), free_ports(2), tmp_path / "log"
     words = f"no key is admitted of these in {robots_file('reachy-1', 'reachi-2', 'a-robot')}: "
     async with serve(ECHO) as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports), Desk()) as robot:
         with gateway_process(made, ports, sim, log, GATEWAY_ROBOTS_FILE=tmp_path / "robots.toml"):
@@ -218,7 +211,7 @@ async def test_the_program_names_the_robots_of_its_file_of_which_no_key_is_admit
 
 @pytest.mark.timeout(120)
 async def test_the_program_says_that_the_key_is_bad_and_goes_on_by_itself_when_its_file_is_mended(tmp_path, question):
-    made, ports, key_file, log = Keys(tmp_path / "keys", "reachy-1"), free_ports(), tmp_path / "key", tmp_path / "log"
+    made, ports, key_file, log = Keys(tmp_path / "keys", "reachy-1"), free_ports(2), tmp_path / "key", tmp_path / "log"
     key_file.write_text(BAD_KEYS[0])
     async with (
         serve(SimSettings(mode="echo", api_keys=KEY)) as sim,

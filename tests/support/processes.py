@@ -1,7 +1,6 @@
 """Gateways as processes of their own, for tests that kill them."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,15 +12,8 @@ from rig import Keys
 BIN = Path(sys.executable).parent
 
 
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], two.getsockname()[1]
-
-
 @contextmanager
-def gateway_process(made: Keys, ports: tuple[int, int], sim, **more: object) -> Iterator[subprocess.Popen[bytes]]:
+def gateway_process(made: Keys, ports: tuple[int, ...], sim, **more: object) -> Iterator[subprocess.Popen[bytes]]:
     """A gemini-gateway that talks to a simulator, with keys of the fleet's and a ledger of its own."""
     settings = {
         "REACHY_KEYS_DIR": made.gateway_dir,
