@@ -43,15 +43,18 @@ class _Connection:
     peer: tuple[str, int]
     key: str
     flow: TokenBucket
-    stuck: TokenBucket
     since: float
     first_audit: float | None = None
     received: int = 0
-    unjudged: int = 0
-    """Bytes that came before the last audit. They are judged at the next: what they complete may have waited behind the audit,
-    as it does when the event loop was held up, and its sender is honest."""
     messages: int = 0
     seen: int = 0
+    """Messages, as the last look found them."""
+    stuck: TokenBucket | None = None
+    judged: int = 0
+    """Bytes received that :attr:`stuck` has paid for."""
+    unjudged: int = 0
+    """Bytes received at the last look. What came since is judged at the next: what it completes may have waited behind the
+    look, as it does when the event loop was held up, and its sender is honest."""
 
 
 class Connections:
@@ -128,15 +131,6 @@ class Connections:
                 continue
             news, connection.received = received - connection.received, received
             words = ""
-            if connection.messages != connection.seen:
-                connection.seen, pending = connection.messages, 0
-                connection.stuck = TokenBucket(self._stuck)
-                connection.stuck.take(0, now)
-            elif connection.stuck.take(connection.unjudged, now):
-                pending = news
-            else:
-                words, pending = "sends a message that does not end", 0
-            connection.unjudged = pending
             if not connection.flow.take(news, now):
                 words = f"sends more than {self._flow.per_s:.0f} bytes/s"
             if connection.first_audit is None:
@@ -151,6 +145,27 @@ class Connections:
                 ended.append(Ended(connection.key, words))
         return ended
 
+    def end_the_endless(self, now: float) -> list[Ended]:
+        """End the connections on which a message comes that does not end.
+
+        It may be called often: who completed a message since the last call, as all do who talk, is not looked at.
+        """
+        ended = []
+        for fd, connection in list(self._by_fd.items()):
+            if connection.messages != connection.seen:
+                connection.seen, connection.stuck = connection.messages, None
+                continue
+            with _borrowed(fd) as tcp:
+                received = _received(tcp) if tcp else 0  # of whom, hang_up sees to
+            if connection.stuck is None:
+                connection.stuck, connection.judged = TokenBucket(self._stuck), received
+            elif connection.stuck.take(connection.unjudged - connection.judged, now):
+                connection.judged = connection.unjudged
+            elif self.hang_up(fd):
+                ended.append(Ended(connection.key, "sends a message that does not end"))
+            connection.unjudged = received
+        return ended
+
     def _learn(self, fd: int, key: str) -> _Connection | None:
         with _borrowed(fd) as tcp:
             peer = self._peer(tcp) if tcp else None
@@ -161,7 +176,7 @@ class Connections:
         if known and known.peer == peer:
             known.key = key or known.key
             return known
-        self._by_fd[fd] = _Connection(peer, key, TokenBucket(self._flow), TokenBucket(self._stuck), time.time())
+        self._by_fd[fd] = _Connection(peer, key, TokenBucket(self._flow), time.time())
         return self._by_fd[fd]
 
     def _peer(self, tcp: socket.socket) -> tuple[str, int] | None:

@@ -40,6 +40,9 @@ DENIALS: Final = Rate(1, 20)
 DIALS: Final = Rate(4, 40)
 """Handshakes of one admitted key; what is more is put off. A robot makes two each time it dials, at most every 0.5 s."""
 AUDIT_S: Final = 0.25
+LOOK_S: Final = 0.05
+"""How often messages without an end are looked for on the way up: in a quarter second come 150,000 parts, and what an end
+completes the gateway must throw away part by part, 0.2 s of everybody's time."""
 BAR_S: Final = 10.0
 """How long a key is kept out after the gateway hung up on it."""
 CROWDED: Final = 0.8
@@ -104,7 +107,8 @@ class GatewayEnd:
         self._up_inbox, self._down_inbox = Inbox(self._up), Inbox(self._down)
         self._ring_seen = ring.changes
         self._drains = [Drain(self._up, self._up_ready, before=self._follow_ring), Drain(self._down, self._down_ready)]
-        self._timer = asyncio.get_running_loop().call_later(AUDIT_S, self._audit)
+        self._loop = asyncio.get_running_loop()
+        self._timers = [self._loop.call_later(AUDIT_S, self._audit), self._loop.call_later(LOOK_S, self._look)]
 
     def connected(self) -> list[tuple[str, str, float]]:
         """Robot, key, and since when (seconds since 1970) of every key that is connected; for any thread."""
@@ -130,7 +134,8 @@ class GatewayEnd:
 
     def close(self) -> None:
         """Stop listening; what was not sent yet is gone."""
-        self._timer.cancel()
+        for timer in self._timers:
+            timer.cancel()
         for drain in self._drains:
             drain.close()
         for monitor in self._monitors:
@@ -232,15 +237,22 @@ class GatewayEnd:
     def _audit(self) -> None:
         """End what goes beyond its bounds where libzmq has none."""
         now = time.monotonic()
-        self._timer = asyncio.get_running_loop().call_later(AUDIT_S, self._audit)
+        self._timers[0] = self._loop.call_later(AUDIT_S, self._audit)
         self._follow_ring()
         self._barred = {key: until for key, until in self._barred.items() if until > now}
         for connections in (self._up_from, self._down_to):
             for ended in connections.audit(now):
                 self._bar(ended)
+        for ended in self._down_to.end_the_endless(now):
+            self._bar(ended)
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if len(self._up_from) + len(self._down_to) > most * CROWDED:
             self._listener.on_bad("crowded", "", f"nearly all of the {most} descriptors are in use: newcomers may not get in")
+
+    def _look(self) -> None:
+        self._timers[1] = self._loop.call_later(LOOK_S, self._look)
+        for ended in self._up_from.end_the_endless(time.monotonic()):
+            self._bar(ended)
 
     def _bar(self, ended: Ended) -> None:
         """Say on whom the gateway hung up, and keep its key out for a while."""
