@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ports import free_ports
 from rig import Keys
 
 BIN = Path(sys.executable).parent
@@ -49,28 +50,42 @@ def test_a_virtual_robot_without_recordings_and_without_keys_is_told_both(tmp_pa
     assert "REACHY_KEYS_DIR" in done.stderr
 
 
-def test_a_port_in_use_is_named(tmp_path):
-    made = Keys(tmp_path)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        done = run("mock-gateway", REACHY_KEYS_DIR=made.gateway_dir, GATEWAY_HOST="127.0.0.1", GATEWAY_UP_PORT=port)
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [("mock-gateway", "GATEWAY_UP_PORT"), ("mock-gateway", "REACHY_HEALTH_PORT"), ("robot-io", "REACHY_HEALTH_PORT")],
+)
+def test_a_port_in_use_is_named(tmp_path, program, name):
+    made = Keys(tmp_path, "reachy-1")
+    made.robot("reachy-1")
+    ports = dict(zip(("GATEWAY_UP_PORT", "GATEWAY_DOWN_PORT", "REACHY_HEALTH_PORT"), free_ports(3), strict=True))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ports[name] = taken.getsockname()[1]
+        done = run(
+            program,
+            REACHY_KEYS_DIR=made.gateway_dir if program == "mock-gateway" else made.robot_dir("reachy-1"),
+            GATEWAY_HOST="127.0.0.1", ROBOT_DEVICE="wav", ROBOT_UTTERANCES=Path(__file__).parent / "data", **ports,
+        )  # fmt: skip
     assert done.returncode == 2
-    assert str(port) in done.stderr
+    for words in ("configuration: ", name, "cannot listen on 127.0.0.1", str(ports[name])):
+        assert words in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_robots_file_is_refused_whole_with_every_mistake(tmp_path):
-    made = Keys(tmp_path)
+def test_a_robots_file_is_refused_whole_with_every_mistake_and_with_those_beside_it(tmp_path):
     robots = tmp_path / "robots.toml"
     robots.write_text(
         '[defaults]\ntemperature = 9\n[robots.reachy-1]\nvoise = "Puck"\n[robots.reachy-2]\nthinking_level = "low"\n'
     )
-    settings = {"REACHY_KEYS_DIR": made.gateway_dir, "GATEWAY_LEDGER": tmp_path / "l.sqlite", "GATEWAY_ROBOTS_FILE": robots}
+    settings = {"REACHY_KEYS_DIR": tmp_path, "GATEWAY_LEDGER": robots / "l.sqlite", "GATEWAY_ROBOTS_FILE": robots}
     done = run("gemini-gateway", **settings)
     assert done.returncode == 2
-    for words in ("defaults.temperature", "robots.reachy-1.voise", "robots.reachy-2.thinking_level"):
+    for words in (
+        "REACHY_KEYS_DIR",
+        "GATEWAY_LEDGER",
+        "defaults.temperature",
+        "robots.reachy-1.voise",
+        "robots.reachy-2.thinking_level",
+    ):
         assert words in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -283,11 +283,11 @@ def test_a_mistake_in_toml_is_named_with_its_line(robots):
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     for path in (tmp_path / "none.toml", tmp_path):
         _, (problem,) = read(path)
-        assert problem.startswith(f"{path}: cannot be read: ")
+        assert problem.startswith(f"{path}: cannot be read (it is what GATEWAY_ROBOTS_FILE names): ")
     broken = tmp_path / "latin1.toml"
     broken.write_bytes('[defaults]\ninstruction = "Grüß dich"\n'.encode("latin-1"))
     _, (problem,) = read(broken)
-    assert problem.startswith(f"{broken}: cannot be read: ")
+    assert problem.startswith(f"{broken}: cannot be read (it is what GATEWAY_ROBOTS_FILE names): ")
 
 
 def test_text_is_utf_8_wherever_it_runs(tmp_path):

@@ -24,12 +24,16 @@ def main() -> int:
     secrets = [settings.api_key.get_secret_value()] if settings.api_key else []
     logs.set_up("gemini-gateway", settings.log_level, secrets)
     shared, problems = personas.read(settings.robots_file, settings.model)
-    if problems:
-        fail(problems)
+    try:
+        service.keys_of(settings)
+    except ValueError as error:
+        problems.append(str(error))
     try:
         ledger = Ledger(settings.ledger.expanduser())
     except LedgerError as error:
-        fail([f"GATEWAY_LEDGER: {error}"])
+        problems.append(f"GATEWAY_LEDGER: {error}")
+    if problems:
+        fail(problems)
 
     def endpoint() -> Endpoint:
         """Read anew, as the key's file may have changed."""

@@ -123,7 +123,7 @@ def read(path: Path | None, model: str | None = None) -> tuple[Personas, list[st
         text = path.read_text(encoding="utf-8")
         return parsed(tomllib.loads(text), str(path), base)
     except (OSError, UnicodeDecodeError) as error:
-        return _nothing(), [f"{path}: cannot be read: {error}"]
+        return _nothing(), [f"{path}: cannot be read (it is what GATEWAY_ROBOTS_FILE names): {error}"]
     except tomllib.TOMLDecodeError as error:
         return _nothing(), [f"{path}: no TOML: {error}"]
 

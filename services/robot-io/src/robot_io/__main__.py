@@ -8,8 +8,7 @@ import sys
 from importlib.metadata import version
 
 from reachy_link import logs
-from reachy_link.config import fail, load
-from reachy_link.health import HealthServer
+from reachy_link.config import fail, health_server, load
 from reachy_link.keys import KeysError, load_robot
 from robot_io.core import Profile, RobotCore
 from robot_io.device import Button, Device, DeviceError
@@ -78,7 +77,7 @@ async def _run(settings: RobotSettings, runner: Runner) -> int:
         loop.add_signal_handler(number, task.cancel if task else loop.stop)
     for number, button in ((signal.SIGUSR1, Button.PRESSED), (signal.SIGUSR2, Button.RELEASED)):
         loop.add_signal_handler(number, runner.push, button)
-    health = HealthServer(settings.health_host, settings.health_port, runner.report) if settings.health_port else None
+    health = health_server(settings, runner.report)
     try:
         await runner.run()
     except asyncio.CancelledError:

@@ -15,8 +15,7 @@ from reachy_gateway.hub import Hub, MakeVoice
 from reachy_gateway.metrics import Metrics, Source
 from reachy_gateway.settings import GatewaySettings
 from reachy_link import logs
-from reachy_link.config import fail
-from reachy_link.health import HealthServer
+from reachy_link.config import fail, health_server
 from reachy_link.keys import KeyPair, Keyring, KeysError, load_pair
 
 if sys.platform == "win32":
@@ -28,6 +27,19 @@ log = logging.getLogger(__name__)
 
 SWITCH_S: Final = 0.001
 """For so long at a time the thread that tells metrics may hold up the event loop; Python's default of 5 ms would be heard."""
+
+
+def keys_of(settings: GatewaySettings) -> tuple[KeyPair, Keyring]:
+    """The gateway's own keys, and those that it admits.
+
+    Raises:
+        ValueError: If they cannot be used; the words name the variable.
+    """
+    directory = settings.keys_dir.expanduser()
+    try:
+        return load_pair(directory, f"reachy-keys --dir {directory} gateway"), Keyring(directory)
+    except KeysError as error:
+        raise ValueError(f"REACHY_KEYS_DIR: {error}") from None
 
 
 def main(
@@ -53,12 +65,10 @@ def main(
         beside: Run beside the gateway, until it stops.
         on_hangup: Called at SIGHUP.
     """
-    directory = settings.keys_dir.expanduser()
     try:
-        keys = load_pair(directory, f"reachy-keys --dir {directory} gateway")
-        ring = Keyring(directory)
-    except KeysError as error:
-        fail([f"REACHY_KEYS_DIR: {error}"])
+        keys, ring = keys_of(settings)
+    except ValueError as error:
+        fail([str(error)])
     logs.set_up(name, settings.log_level, [*secrets, keys.secret.decode()])
     software = f"{name} {version(name)}"
     log.info("%s: %s", software, banner)
@@ -100,10 +110,7 @@ async def _serve(
         where = f"{settings.host}, ports {settings.up_port} and {settings.down_port}"
         fail([f"GATEWAY_HOST, GATEWAY_UP_PORT, GATEWAY_DOWN_PORT: cannot listen on {where}: {error}"])
     metrics = Metrics(hub, sources)
-    pages = {"/metrics": metrics.page}
-    health = (
-        HealthServer(settings.health_host, settings.health_port, lambda: _report(hub), pages) if settings.health_port else None
-    )
+    health = health_server(settings, lambda: _report(hub), {"/metrics": metrics.page})
     watch = asyncio.create_task(metrics.watch()) if health else None
     admitted = ", ".join(ring.robots) or "none yet (a robot that makes its key prints the command)"
     log.info("listening on ports %d and %d; public key %s; admitted: %s", *hub.bound[1:], keys.public.decode(), admitted)

@@ -2,13 +2,14 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from reachy_link.health import HealthServer, Page, Report
 from reachy_link.logs import conceal, redacted
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
@@ -43,6 +44,19 @@ def fail(problems: "Any") -> NoReturn:
     for problem in problems:
         sys.stderr.write(redacted(f"configuration: {problem}\n"))
     sys.exit(2)
+
+
+def health_server(
+    settings: Settings, report: Report, pages: Mapping[str, Callable[[], Page]] | None = None
+) -> HealthServer | None:
+    """What answers where the settings want it, None for nowhere; or the end of the program, if nobody can listen there."""
+    host, port = settings.health_host, settings.health_port
+    if not port:
+        return None
+    try:
+        return HealthServer(host, port, report, pages)
+    except OSError as error:
+        fail([f"REACHY_HEALTH_HOST, REACHY_HEALTH_PORT: cannot listen on {host}, port {port}: {error}"])
 
 
 def from_file(values: Mapping[str, Any], name: str) -> str | None:
