@@ -48,7 +48,7 @@ SPEAKER_MUTE_S: Final = 3.0
 """How long the speaker may take nothing once speech may be heard, by the pipeline's clock. Silence is something here too."""
 WARM_UP_S: Final = 2.0
 """Where the sound card's clock takes time to settle, speech pushed earlier than this after the microphone's first sample lost
-4 to 50 % of its samples, and a single push of silence before it spoils what follows for seconds."""
+4 to 50 % of its samples. Silence is pushed without a pause meanwhile: a single push of it spoils what follows for seconds."""
 FINE_DRIFT_US: Final = 4000
 """How far the speaker may be off the pipeline's clock while it warms up, as GStreamer sets it; at half of that the sink jumps,
 and sound is left out. It starts some 80 ms off. By its own 40 ms it was still up to 20 off when speech began, and one first
