@@ -30,7 +30,7 @@ test: $(VENV)/ready
 	tests/run
 
 sessions: $(VENV)/ready
-	$(BIN)/pytest tests/sessions --numprocesses 4
+	$(BIN)/pytest tests/sessions --numprocesses 6 --dist worksteal
 
 attacks: $(VENV)/ready
 	$(BIN)/pytest tests/attacks
