@@ -71,6 +71,17 @@ def test_a_port_in_use_is_named(tmp_path, program, name):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("name", ["SIM_PORT", "SIM_TLS_DIR"])
+def test_a_simulator_that_cannot_start_says_with_what(tmp_path, name):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = {"SIM_PORT": free_ports(1)[0], "SIM_TLS_DIR": tmp_path}
+        settings[name] = taken.getsockname()[1] if name == "SIM_PORT" else "/proc/none"
+        done = run("gemini-live-sim", SIM_HOST="127.0.0.1", **settings)
+    assert done.returncode == 2
+    assert f"{name}={settings[name]}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_robots_file_is_refused_whole_with_every_mistake_and_with_those_beside_it(tmp_path):
     robots = tmp_path / "robots.toml"
     robots.write_text(

@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(_run(settings))
     except (ScenarioError, OSError) as error:
-        return _complain(f"cannot start: {error}")
+        where = f"SIM_HOST={settings.host}, SIM_PORT={settings.port}, SIM_TLS_DIR={settings.tls_dir}"
+        return _complain(f"cannot start with {where}: {error}")
     return 0
 
 
