@@ -106,3 +106,23 @@ async def test_another_robot_hears_everything_meanwhile(end, hearing):
         assert (topic, payload) == (b"reachy-1/down", CHUNK)
         assert b'"seq":%d,' % seq in header
     assert refused > 500
+
+
+@pytest.mark.parametrize(("parts", "bad"), [(64, {"parts"}), (65, {"parts", "hung_up"})])
+async def test_who_sends_a_message_of_very_many_parts_is_hung_up_on_once_it_has_come(made, end, parts, bad):
+    identity, context = made.robot("reachy-1"), zmq.Context()
+    with context.socket(zmq.XPUB) as robot:
+        sockets.set_dialer(robot, identity.keys, identity.gateway_public)
+        robot.connect(f"tcp://127.0.0.1:{end.bound.up_port}")
+        async with asyncio.timeout(10):
+            while not robot.poll(0):  # the gateway's subscription
+                await asyncio.sleep(0.01)
+            robot.send_multipart([b""] * parts)
+            while not bad <= {cause for cause, *_ in end._listener.bad}:
+                await asyncio.sleep(0.01)
+            if "hung_up" not in bad:  # it is still heard
+                robot.send_multipart([b""] * 4)
+                while len(end._listener.bad) < 2:
+                    await asyncio.sleep(0.01)
+    context.destroy(linger=0)
+    assert {(cause, who) for cause, who, _ in end._listener.bad} == {(cause, "reachy-1") for cause in bad}

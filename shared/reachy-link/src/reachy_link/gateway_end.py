@@ -162,6 +162,8 @@ class GatewayEnd:
         if robot is None:
             self._listener.on_bad("revoked", "", "a message by a key that is no longer admitted")
             return True
+        if self._up_inbox.overfull and self._up_from.hang_up(fd):
+            self._bar(Ended(key, "sends a message of very many parts"))
         arrival = self._listener.on_arrival(robot, sum(map(len, parts)))
         if arrival is not Arrival.TAKE:
             if arrival is Arrival.HANG_UP and self._up_from.hang_up(fd):

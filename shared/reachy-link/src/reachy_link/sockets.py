@@ -54,7 +54,8 @@ class Inbox:
 
     def __init__(self, socket: SyncSocket) -> None:
         self._socket = socket
-        self._skipping = False
+        self.overfull = False
+        """Whether the message that was taken last has more parts than are taken at once: the next calls throw them away."""
 
     def next(self) -> list[zmq.Frame]:
         """The next message's parts with its peer's properties, the first four at most; empty while the rest is thrown away.
@@ -65,12 +66,12 @@ class Inbox:
         kept: list[zmq.Frame] = []
         for _ in range(self.PARTS_AT_ONCE):
             part = self._socket.recv(zmq.NOBLOCK, copy=False)
-            if not self._skipping and len(kept) < self.PARTS_KEPT:
+            if not self.overfull and len(kept) < self.PARTS_KEPT:
                 kept.append(part)
             if not part.more:
-                self._skipping = False
+                self.overfull = False
                 return kept
-        self._skipping = True
+        self.overfull = True
         return kept
 
 
