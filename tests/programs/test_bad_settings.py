@@ -11,6 +11,7 @@ from ports import free_ports
 from rig import Keys
 
 BIN = Path(sys.executable).parent
+SPEECH = Path(__file__).parents[1] / "e2e" / "data"
 
 
 def run(program: str, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -63,7 +64,7 @@ def test_a_port_in_use_is_named(tmp_path, program, name):
         done = run(
             program,
             REACHY_KEYS_DIR=made.gateway_dir if program == "mock-gateway" else made.robot_dir("reachy-1"),
-            GATEWAY_HOST="127.0.0.1", ROBOT_DEVICE="wav", ROBOT_UTTERANCES=Path(__file__).parent / "data", **ports,
+            GATEWAY_HOST="127.0.0.1", ROBOT_DEVICE="wav", ROBOT_UTTERANCES=SPEECH, **ports,
         )  # fmt: skip
     assert done.returncode == 2
     for words in ("configuration: ", name, "cannot listen on 127.0.0.1", str(ports[name])):
