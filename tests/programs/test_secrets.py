@@ -23,6 +23,7 @@ from gemini_live_sim.settings import SimSettings
 from robot_io.settings import RobotSettings
 
 HERE = Path(__file__).parent
+SPEECH = HERE.parent / "e2e" / "data"
 BIN = Path(sys.executable).parent
 FOREIGN = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_")
 KEY = "the-marked-API-key-0123456789-abcdef"  # no key of Google's, so that nothing but knowing it hides it
@@ -81,7 +82,7 @@ class Bench:
     @asynccontextmanager
     async def robot(self, **changes):
         settings = {
-            "ROBOT_DEVICE": "wav", "ROBOT_UTTERANCES": HERE.parent / "e2e" / "data", "ROBOT_SPEAKER_WAV": self.directory / "speaker.wav",
+            "ROBOT_DEVICE": "wav", "ROBOT_UTTERANCES": SPEECH, "ROBOT_SPEAKER_WAV": self.directory / "speaker.wav",
             "ROBOT_GATEWAY": "127.0.0.1", "ROBOT_UP_PORT": self.ports[0], "ROBOT_DOWN_PORT": self.ports[1],
             "REACHY_KEYS_DIR": self.made.robot_dir("reachy-1"), "REACHY_LOG_LEVEL": "DEBUG", "ROBOT_SHOW_TRANSCRIPTS": "true",
         }  # fmt: skip

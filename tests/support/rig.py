@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -221,13 +222,27 @@ def best_match(segment: Samples, signal: Samples) -> tuple[int, float]:
     return at, float(scores[at])
 
 
+WHOLE: Final = 0.98
+"""The least correlation of a segment that has come whole."""
+
+
 def faults(heard: Samples, said: Samples) -> list[str]:
-    """How an echo differs from what was said, both mono at 16 kHz: by 100 ms segments that hold speech."""
+    """How an echo differs from what was said, both mono at 16 kHz: by 100 ms segments that hold speech.
+
+    A segment is looked for where the one before it was, and only then everywhere: that takes 5 ms a segment, and the event
+    loop of the robot that is being tested stands still meanwhile.
+    """
     found, lags = [], []
     for start, segment in segments_with_speech(said, 16000):
-        at, score = best_match(segment, heard)
-        lags.append(at - start)
-        if score < 0.98:
+        near = max(0, start + lags[-1] - 1) if lags else len(heard)
+        at, score = 0, 0.0
+        if len(around := heard[near : near + len(segment) + 2]) >= len(segment):
+            at, score = best_match(segment, around)
+        if score < WHOLE:
+            near = 0
+            at, score = best_match(segment, heard)
+        lags.append(near + at - start)
+        if score < WHOLE:
             found.append(f"the segment at {start / 16:.0f} ms correlates {score:.3f}")
     if max(lags) - min(lags) > 1:
         found.append(f"lags spread over {max(lags) - min(lags)} samples")
