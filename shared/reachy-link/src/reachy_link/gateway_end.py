@@ -14,6 +14,7 @@ from reachy_link.keys import KeyPair, Keyring
 from reachy_link.messages import Down, Up
 from reachy_link.sockets import (
     DOWN_SUBSCRIPTION_MAX_BYTES,
+    SUBSCRIPTION_QUEUE_MESSAGES,
     UP_MESSAGE_MAX_BYTES,
     Drain,
     Inbox,
@@ -89,6 +90,7 @@ class GatewayEnd:
         self._down: SyncSocket = self._context.socket(zmq.XPUB)
         set_listener(self._up, keys, UP_MESSAGE_MAX_BYTES)
         set_listener(self._down, keys, DOWN_SUBSCRIPTION_MAX_BYTES)
+        self._down.rcvhwm = SUBSCRIPTION_QUEUE_MESSAGES
         self._down.setsockopt(zmq.XPUB_MANUAL, 1)
         self._down.setsockopt(zmq.XPUB_NODROP, 1)
         self._up.subscribe(b"")

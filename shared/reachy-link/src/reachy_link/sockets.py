@@ -16,6 +16,9 @@ UP_MESSAGE_MAX_BYTES: Final = 16384
 DOWN_SUBSCRIPTION_MAX_BYTES: Final = 512
 SEND_QUEUE_MESSAGES: Final = 200
 """At one message per 20 ms that is 4 s; the pacer and the ack window keep far less under way."""
+SUBSCRIPTION_QUEUE_MESSAGES: Final = 4
+"""Of one connection. libzmq takes in what comes of them in one go, before the gateway sees the first, each at 10 KB: a longer
+queue is refilled meanwhile, and a flood of them holds everybody up."""
 
 
 def set_common(socket: SyncSocket) -> None:
