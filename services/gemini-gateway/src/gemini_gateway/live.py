@@ -98,6 +98,10 @@ class Connection:
         else:
             await self._send(audio=types.Blob(data=pcm, mime_type=AUDIO_TYPE))
 
+    def offer_audio(self, pcm: bytes) -> bool:
+        """Send it without waiting, which is cheaper; false if it has to be sent by :meth:`send_audio`."""
+        return self._shortcut is not None and self._shortcut.offer_audio(pcm)
+
     async def send_activity(self, event: Literal["start", "end"]) -> None:
         """Manual VAD: the person's turn starts or ends here.
 

@@ -230,12 +230,14 @@ class _Outbox:
 
     def untaken(self, item: Item) -> None:
         """Take back what could not be sent."""
+        if isinstance(item, Decline):
+            self._answers.appendleft(item)
+            return
         if isinstance(item, bytes):
             self.bytes += len(item)
         elif item != "stream_end":
             self._in_activity = item == "end"
-        if not isinstance(item, Decline):
-            self._items.appendleft(item)
+        self._items.appendleft(item)
 
     def trim(self, keep_s: float) -> int:
         """Drop the oldest mic audio beyond this; how many bytes that was."""

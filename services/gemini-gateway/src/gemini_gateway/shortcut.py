@@ -10,11 +10,14 @@ import re
 from typing import Any, Final, Protocol
 
 from pydantic_core import from_json
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.server import broadcast
+from websockets.protocol import State
 
 from reachy_gateway.voice import HEARS_HZ, Audio
 
 URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
-STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+STANDARD: Final = str.maketrans("-_", "+/")
 HEAD: Final = b'{"realtime_input": {"audio": {"data": "'
 TAIL: Final = b'", "mime_type": "audio/pcm;rate=%d"}}}' % HEARS_HZ
 DEFAULT_REPLY_HZ: Final = 24000
@@ -60,7 +63,7 @@ def _piece(part: Any) -> Audio:
         case {"inlineData": {"mimeType": str(mime_type), "data": str(data), **of_data}, **of_part} if not (of_data or of_part):
             rate_hz = reply_hz(mime_type)
             if rate_hz is not None and rate_hz in REPLY_HZ and data:
-                return Audio(binascii.a2b_base64(data.encode().translate(STANDARD)), rate_hz)
+                return Audio(binascii.a2b_base64(data.translate(STANDARD) if "-" in data or "_" in data else data), rate_hz)
     raise ValueError("not audio alone")
 
 
@@ -87,6 +90,24 @@ class Shortcut:
     async def send_audio(self, pcm: bytes) -> None:
         """Send PCM16 mono at 16 kHz; raises what the socket raises."""
         await self._socket.send(mic_message(pcm), text=True)
+
+    def offer_audio(self, pcm: bytes) -> bool:
+        """Send it without waiting, if nothing waits to be sent; false if it was not sent.
+
+        What is wrong with the connection the next :meth:`send_audio` finds, and says.
+        """
+        socket = self._socket
+        if (
+            not isinstance(socket, ClientConnection)
+            or socket.state is not State.OPEN
+            or socket.transport.get_write_buffer_size()
+        ):
+            return False
+        try:
+            broadcast([socket], mic_message(pcm), text=True, raise_exceptions=True)
+        except ExceptionGroup:
+            return False
+        return True
 
     async def audio(self) -> list[Audio]:
         """The audio of the next message; none if it holds anything else, which is then the SDK's to read.

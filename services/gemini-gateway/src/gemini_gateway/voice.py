@@ -76,11 +76,14 @@ class GeminiVoice:
         self._more = asyncio.Event()
         self._hang_up = asyncio.Event()
         self._line: asyncio.Task[None] | None = None
+        self._idle: Connection | None = None
+        """The open connection, while everything was sent."""
 
     def hear(self, pcm: bytes, *, speaking: bool) -> None:
         """Take PCM16 mono at 16 kHz."""
         self._carry_out(self.session.hear(pcm, self._now(), speaking=speaking))
-        self._more.set()
+        if self._idle is None or not self._sent_at_once(self._idle):
+            self._more.set()
 
     def activity(self, event: Literal["start", "end"]) -> None:
         """Manual VAD: the person's turn starts or ends here."""
@@ -217,12 +220,24 @@ class GeminiVoice:
             if not task.cancelled():
                 task.result()
 
+    def _sent_at_once(self, line: Connection) -> bool:
+        """Send audio without a turn of the event loop, most of what sending costs; false if there is more to send."""
+        while (item := self.session.take()) is not None:
+            if not (isinstance(item, bytes) and line.offer_audio(item)):
+                self.session.untaken(item)
+                return False
+        return True
+
     async def _send(self, line: Connection) -> None:
         while self.session.phase is Phase.LIVE:
             item = self.session.take()
             if item is None:
                 self._more.clear()
-                await self._more.wait()
+                self._idle = line
+                try:
+                    await self._more.wait()
+                finally:
+                    self._idle = None
                 continue
             self.session.sending(self._now())
             try:

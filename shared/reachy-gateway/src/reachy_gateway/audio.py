@@ -18,6 +18,8 @@ Mono = npt.NDArray[np.float32]
 
 QUALITY: Final = "HQ"
 """134 dB SNR; holds back 21 ms on average, which a reply that comes faster than real time hides."""
+HALVES: Final = np.array([0.5, 0.5], np.float32)
+"""Of two channels; the mean of two integers of 16 bits is exact in float32."""
 
 
 class Rate:
@@ -27,9 +29,9 @@ class Rate:
         self.from_hz = from_hz
         self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality=QUALITY) if from_hz != to_hz else None
 
-    def convert(self, samples: Pcm16) -> Mono:
+    def convert(self, samples: Pcm16 | Mono) -> Mono:
         """The next samples; may be none, or more than usual."""
-        mono = samples.astype(np.float32)
+        mono = samples.astype(np.float32, copy=False)
         return mono if self._stream is None else self._stream.resample_chunk(mono)
 
     def flush(self) -> Mono:
@@ -40,12 +42,15 @@ class Rate:
 
 def rounded(samples: Mono) -> Pcm16:
     """PCM16 of float samples in its own units: clipped, never wrapped."""
-    return np.clip(np.rint(samples), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+    whole = np.rint(samples)
+    np.minimum(whole, FULL_SCALE - 1, out=whole)  # np.clip takes three times as long for so few
+    np.maximum(whole, -FULL_SCALE, out=whole)
+    return whole.astype(np.int16)
 
 
 def spread(samples: Pcm16, channels: int) -> bytes:
     """Interleaved s16le of mono samples in so many equal channels."""
-    return np.repeat(samples, channels).astype("<i2").tobytes()
+    return samples.repeat(channels).astype("<i2", copy=False).tobytes()
 
 
 class Uplink:
@@ -55,10 +60,9 @@ class Uplink:
         self._channels = mic.channels
         self._rate = Rate(mic.rate_hz, HEARS_HZ) if mic.rate_hz != HEARS_HZ else None
 
-    def convert(self, pcm: bytes) -> Pcm16:
-        """PCM16 mono at 16 kHz. The length of ``pcm`` was checked against its header before."""
-        samples = np.frombuffer(pcm, dtype="<i2")
+    def convert(self, pcm: bytes) -> Mono:
+        """Mono at 16 kHz. The length of ``pcm`` was checked against its header before."""
+        samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
         if self._channels == 2:  # noqa: PLR2004
-            pairs = samples.reshape(-1, 2).astype(np.int32)
-            samples = ((pairs[:, 0] + pairs[:, 1] + 1) >> 1).astype(np.int16)
-        return samples if self._rate is None else rounded(self._rate.convert(samples))
+            samples = samples.reshape(-1, 2).dot(HALVES)
+        return samples if self._rate is None else self._rate.convert(samples)

@@ -5,14 +5,14 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Final
 
 from reachy_gateway.conversation import WORDS_MAX, Conversation, Log, Out, Tell, TurnOver
 from reachy_gateway.limits import LINES, Limits
 from reachy_gateway.numbers import Ending
-from reachy_gateway.peer import AWAY_S, CLONE_REMEDY, GONE_S, Peer, Verdict
+from reachy_gateway.peer import ACK_S, AWAY_S, CLONE_REMEDY, GONE_S, Peer, Verdict
 from reachy_gateway.voice import HANG_UP_S, Voice, VoiceEvent
 from reachy_link.bucket import Arrival, TokenBucket
 from reachy_link.gateway_end import Bind, GatewayEnd
@@ -44,6 +44,25 @@ MakeVoice = Callable[[str], Voice]
 """Makes a voice for the robot of that name."""
 
 
+class _Boundary:
+    """A block in which a fault is caught, whatever it is: the one broad except outside an entry point.
+
+    A class, as a generator would cost as much as what is done within.
+    """
+
+    def __init__(self, on_fault: Callable[[Exception], None]) -> None:
+        self._on_fault = on_fault
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._on_fault(error)
+        return True
+
+
 class Robot:
     """One robot's conversation and voice, and the boundary that keeps its faults from the others.
 
@@ -61,6 +80,7 @@ class Robot:
         self.since = hub.now()
         self._asked_to_leave = False
         self._hub = hub
+        self._boundary = _Boundary(self._fault)
         self._loop = asyncio.get_running_loop()
         self._conversation: Conversation | None = None
         self._voice: Voice | None = None
@@ -82,7 +102,7 @@ class Robot:
     def start(self) -> None:
         """Begin a conversation."""
         self._again = None
-        with self._boundary():
+        with self._boundary:
             assert self.peer.hello is not None  # noqa: S101 - a robot is made by its hello
             self._conversation = Conversation(self.peer.hello, self.peer.next_turn)
             self._voice = self._hub.make_voice(self.peer.robot)
@@ -106,7 +126,7 @@ class Robot:
         """Answer the robot's hello."""
         now = self._hub.now()
         self._hub.publish(self.peer.make(Welcome, now, to_boot=self.peer.boot, software=self._hub.software))
-        with self._boundary():
+        with self._boundary:
             if self._conversation:
                 self._carry_out(self._conversation.introduce(now))
 
@@ -119,37 +139,38 @@ class Robot:
 
     def on_up(self, message: Up, payload: bytes) -> None:
         """Take a message that the peer let pass."""
-        with self._boundary():
+        with self._boundary:
             if self._conversation and self._voice:
                 self._handle(self._conversation, self._voice, message, payload)
-                self._schedule()
 
     def _handle(self, conversation: Conversation, voice: Voice, message: Up, payload: bytes) -> None:
         now = self._hub.now()
-        match message:
-            case Mic():
-                pcm, out = conversation.mic(message, payload, now)
-                voice.hear(pcm, speaking=conversation.gate.speaking)
-                self._carry_out(out)
-            case Activity(event=event):
-                voice.activity(event)
-            case Played():
-                self._carry_out(conversation.played(message, self.peer.clock.offset_us))
+        if isinstance(message, Mic):
+            pcm, out = conversation.mic(message, payload, now)
+            voice.hear(pcm, speaking=conversation.gate.speaking)
+            if not out and self._timer and self._timer_due < now + ACK_S:
+                return  # as nearly always: nothing but a beat could be due sooner, and none is that soon
+            self._carry_out(out)
+        elif isinstance(message, Activity):
+            voice.activity(message.event)
+        elif isinstance(message, Played):
+            self._carry_out(conversation.played(message, self.peer.clock.offset_us))
+        self._schedule()
 
     async def _run(self, voice: Voice) -> None:
-        with self._boundary():
+        with self._boundary:
             await voice.run(self._emit)
             raise RuntimeError("the voice has ended by itself")
 
     def _emit(self, event: VoiceEvent) -> None:
-        with self._boundary():
+        with self._boundary:
             if self._conversation:
                 self._carry_out(self._conversation.voice(event, self._hub.now()))
                 self._schedule()
 
     def _tick(self) -> None:
         self._timer = None  # uvloop's fire up to a millisecond early: then what is due has to be waited for once more
-        with self._boundary():
+        with self._boundary:
             now = self._hub.now()
             if self._flush:
                 flush, self._flush = self._flush, None
@@ -196,23 +217,18 @@ class Robot:
         if sent and tell.kind is Speaker and self._conversation and self._conversation.latency.unpublished(tell.fields["turn"]):
             self._conversation.latency.published(tell.fields["turn"], self._hub.now())
 
-    @contextmanager
-    def _boundary(self) -> Iterator[None]:
-        """What keeps one robot's fault its own: the one broad except outside an entry point."""
-        try:
-            yield
-        except Exception:
-            log.exception("%s: a fault of ours ended its conversation; it begins anew", self.peer.robot)
-            self._hub.tally.count("fault", self.peer.robot)
-            self.peer.numbers.endings["fault"] += 1
-            self.stop()
-            least_s, most_s = self.PAUSE_S
-            now = self._loop.time()
-            self._faults = min(self._faults + 1, 10) if now - self._last_fault < self.FORGIVEN_S else 0
-            self._last_fault = now
-            pause_s = min(most_s, least_s * 2**self._faults) * random.uniform(0.5, 1.0)  # noqa: S311
-            self._again = self._loop.call_later(pause_s, self.start)
-            self._schedule()  # the link's beats go on
+    def _fault(self, error: Exception) -> None:
+        log.error("%s: a fault of ours ended its conversation; it begins anew", self.peer.robot, exc_info=error)
+        self._hub.tally.count("fault", self.peer.robot)
+        self.peer.numbers.endings["fault"] += 1
+        self.stop()
+        least_s, most_s = self.PAUSE_S
+        now = self._loop.time()
+        self._faults = min(self._faults + 1, 10) if now - self._last_fault < self.FORGIVEN_S else 0
+        self._last_fault = now
+        pause_s = min(most_s, least_s * 2**self._faults) * random.uniform(0.5, 1.0)  # noqa: S311
+        self._again = self._loop.call_later(pause_s, self.start)
+        self._schedule()  # the link's beats go on
 
 
 class Hub:

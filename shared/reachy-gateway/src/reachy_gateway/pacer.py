@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from reachy_gateway.audio import Pcm16, Rate, rounded, spread
+from reachy_gateway.audio import Mono, Rate, rounded, spread
 from reachy_link.pcm import Format
 from reachy_link.playout import JITTER_TARGET_MS
 
@@ -45,7 +45,8 @@ class _Turn:
     odd: bytes = b""
     """Half a sample, whose other half comes with the next piece."""
     rate: Rate | None = None
-    ready: Pcm16 = field(default_factory=lambda: np.zeros(0, np.int16))
+    ready: bytearray = field(default_factory=bytearray)
+    """As the speaker wants it."""
     ended: bool = False
 
 
@@ -59,6 +60,7 @@ class Pacer:
 
     def __init__(self, speaker: Format, lead_ms: float) -> None:
         self._format = speaker
+        self._chunk_bytes = speaker.pcm_bytes(speaker.chunk_samples)
         self._ahead_s = (lead_ms + AHEAD_MS) / 1000
         self._turns: deque[_Turn] = deque()
         self._over = -1
@@ -111,10 +113,10 @@ class Pacer:
             turn = self._turns[0]
             if self._sent_until - now >= self._ahead_s:
                 break
-            samples = self._take(turn)
-            if len(samples):
-                out.append(Chunk(turn.turn, len(samples), spread(samples, self._format.channels)))
-                self._sent_until = max(self._sent_until, now) + len(samples) / self._format.rate_hz
+            if pcm := self._take(turn):
+                samples = len(pcm) // self._format.pcm_bytes(1)
+                out.append(Chunk(turn.turn, samples, pcm))
+                self._sent_until = max(self._sent_until, now) + samples / self._format.rate_hz
             elif turn.ended:
                 out.append(Ended(turn.turn))
                 self._over = self._turns.popleft().turn
@@ -127,7 +129,7 @@ class Pacer:
         if not self._turns:
             return None
         turn = self._turns[0]
-        if not (turn.pieces or turn.ended or len(turn.ready) >= self._format.chunk_samples):
+        if not (turn.pieces or turn.ended or len(turn.ready) >= self._chunk_bytes):
             return None
         return self._sent_until - self._ahead_s
 
@@ -141,18 +143,18 @@ class Pacer:
         self._turns.append(_Turn(turn))
         return self._turns[-1]
 
-    def _take(self, turn: _Turn) -> Pcm16:
+    def _take(self, turn: _Turn) -> bytes:
         """The next chunk; shorter at the turn's end, and empty if the rest has not come yet."""
-        wanted = self._format.chunk_samples
-        while len(turn.ready) < wanted and turn.pieces:
+        while len(turn.ready) < self._chunk_bytes and turn.pieces:
             self._feed(turn)
-        if len(turn.ready) < wanted and turn.ended and turn.rate:
-            turn.ready = np.concatenate([turn.ready, rounded(turn.rate.flush())])
+        if len(turn.ready) < self._chunk_bytes and turn.ended and turn.rate:
+            self._hold(turn, turn.rate.flush())
             turn.rate = None
-        if len(turn.ready) < wanted and not turn.ended:
-            return turn.ready[:0]
-        samples, turn.ready = turn.ready[:wanted], turn.ready[wanted:]
-        return samples
+        if len(turn.ready) < self._chunk_bytes and not turn.ended:
+            return b""
+        pcm = bytes(turn.ready[: self._chunk_bytes])
+        del turn.ready[: self._chunk_bytes]
+        return pcm
 
     def _feed(self, turn: _Turn) -> None:
         """Convert up to 40 ms of what waits."""
@@ -165,10 +167,11 @@ class Pacer:
         pcm = turn.odd + pcm
         whole = len(pcm) // 2 * 2
         pcm, turn.odd = pcm[:whole], pcm[whole:]
-        done = [turn.ready]
         if turn.rate is None or turn.rate.from_hz != rate_hz:
             if turn.rate:
-                done.append(rounded(turn.rate.flush()))
+                self._hold(turn, turn.rate.flush())
             turn.rate = Rate(rate_hz, self._format.rate_hz)
-        done.append(rounded(turn.rate.convert(np.frombuffer(pcm, dtype="<i2"))))
-        turn.ready = np.concatenate(done)
+        self._hold(turn, turn.rate.convert(np.frombuffer(pcm, dtype="<i2")))
+
+    def _hold(self, turn: _Turn, samples: Mono) -> None:
+        turn.ready += spread(rounded(samples), self._format.channels)

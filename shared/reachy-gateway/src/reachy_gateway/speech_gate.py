@@ -6,10 +6,13 @@ from typing import Final
 
 import numpy as np
 
-from reachy_gateway.audio import Pcm16
+from reachy_gateway.audio import Mono, Pcm16
 from reachy_gateway.voice import HEARS_HZ
 
 ABOVE_FLOOR_DB: Final = 10.0
+SILENCE_DBFS: Final = -100.0
+"""No room is that quiet: these are the zeros of a robot that speaks. One sample in ten that is not 0, but 1, is louder."""
+SILENCE_POWER: Final = 1e-10
 QUIETEST_SPEECH_DBFS: Final = -50.0
 ONSET_MS: Final = 60
 """This much in a row must be loud to count as speech: a click is shorter, even where it falls across two chunks."""
@@ -44,15 +47,15 @@ class SpeechGate:
         self.mark = 0
         """The mark of the newest chunk that held speech."""
 
-    def hear(self, samples: Pcm16, mark: int) -> SpeechStarted | SpeechEnded | None:
+    def hear(self, samples: Pcm16 | Mono, mark: int) -> SpeechStarted | SpeechEnded | None:
         """Take the next chunk, 16 kHz mono; the mark is whatever names it to the caller."""
         if not len(samples):
             return None
         ms = len(samples) * 1000 / HEARS_HZ
         level_db = dbfs(samples)
         loud = level_db > max(self._floor_db + ABOVE_FLOOR_DB, QUIETEST_SPEECH_DBFS)
-        if not samples.any():
-            pass  # no room is that quiet: these are the zeros of a robot that speaks
+        if level_db <= SILENCE_DBFS:
+            pass
         elif not loud:
             self._floor_db = min(level_db, self._floor_db) if level_db < self._floor_db else self._risen(ms, level_db)
         elif self.speaking:
@@ -82,8 +85,8 @@ class SpeechGate:
         return None
 
 
-def dbfs(samples: Pcm16) -> float:
-    """The level of PCM16 samples, in dB of full scale; at least -100."""
-    floats = samples.astype(np.float32)
+def dbfs(samples: Pcm16 | Mono) -> float:
+    """The level of samples in units of PCM16, in dB of full scale; at least -100."""
+    floats = samples.astype(np.float32, copy=False)
     power = float(np.dot(floats, floats)) / len(floats) / 32768.0**2
-    return 10 * math.log10(max(power, 1e-10))
+    return 10 * math.log10(power) if power > SILENCE_POWER else SILENCE_DBFS

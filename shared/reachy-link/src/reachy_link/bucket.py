@@ -29,9 +29,11 @@ class TokenBucket:
 
     def take(self, n: float, now: float) -> bool:
         """Whether so much may pass now."""
-        self._left = min(self._rate.burst, self._left + max(0.0, now - self._last) * self._rate.per_s)
+        per_s, burst = self._rate
+        left = self._left
+        if now > self._last:
+            left = min(burst, left + (now - self._last) * per_s)
         self._last = now
-        if n > self._left:
-            return False
-        self._left -= n
-        return True
+        passes = n <= left
+        self._left = left - n if passes else left
+        return passes

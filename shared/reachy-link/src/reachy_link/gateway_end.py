@@ -14,12 +14,15 @@ from reachy_link.keys import KeyPair, Keyring
 from reachy_link.messages import Down, Up
 from reachy_link.sockets import (
     DOWN_SUBSCRIPTION_MAX_BYTES,
+    MORE,
+    NOW,
     SUBSCRIPTION_QUEUE_MESSAGES,
     UP_MESSAGE_MAX_BYTES,
     Drain,
     Inbox,
     Monitor,
     SyncSocket,
+    patient_threads,
     set_listener,
 )
 from reachy_link.wire import WireError, down_topic, pack_down, unpack_up
@@ -85,7 +88,8 @@ class GatewayEnd:
         self._barred: dict[str, float] = {}
         self._denials: dict[str, TokenBucket] = {}
         self._dials: dict[str, TokenBucket] = {}
-        self._zap = Zap(self._context, ring, listener.on_bad, self._is_barred)
+        with patient_threads():
+            self._zap = Zap(self._context, ring, listener.on_bad, self._is_barred)
         self._up: SyncSocket = self._context.socket(zmq.SUB)
         self._down: SyncSocket = self._context.socket(zmq.XPUB)
         set_listener(self._up, keys, UP_MESSAGE_MAX_BYTES)
@@ -127,10 +131,10 @@ class GatewayEnd:
             return True
         topic, header, payload = pack_down(message, payload)
         try:
-            self._down.send(topic, zmq.SNDMORE | zmq.NOBLOCK)
+            self._down.send(topic, MORE | NOW)
         except zmq.Again:
             return False
-        self._down.send(header, zmq.SNDMORE)
+        self._down.send(header, MORE)
         self._down.send(payload)
         return True
 
