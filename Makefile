@@ -66,8 +66,9 @@ $(VENV)/ready: requirements/build.txt requirements/dev.txt $(PACKAGES)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Reachy Link needs Python 3.11 or newer: make PYTHON=python3.12' >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo 'On Debian: apt install python3-venv' >&2; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements/build.txt requirements/dev.txt
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements/build.txt requirements/dev.txt
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation $(foreach package,$(PACKAGES),-e $(dir $(package)))
+	@$(BIN)/python -m compileall -q $(SOURCES) # as the images are: else a start takes twice as long where Python may write none itself
 	@touch $@
 
 clean:
