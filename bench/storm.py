@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from gemini_live_sim import Behaviour, GeminiLiveSim, SimSession, SimSettings, serve
 from gemini_live_sim.actions import Say, Step
 from stand import (
@@ -164,7 +166,7 @@ def main() -> int:
     given = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})
     about = machine()
-    timings, busy = asyncio.run(measure(given.robots, given.runs, given.kills))
+    timings, busy = uvloop.run(measure(given.robots, given.runs, given.kills))
     print(table(timings, "s", 2))
     print(f"\nRobots and simulator used up to {busy:.0%} of their core while the gateway's robots came back.")
     keep(given.out, "storm", about, [timing.told() for timing in timings])

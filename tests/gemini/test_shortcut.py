@@ -162,3 +162,28 @@ async def test_a_real_connection_hears_and_answers_either_way(shortcut):
             [session] = sim.sessions
             assert bytes(session.heard).startswith(said)
             assert heard == session.answers[0].pcm
+
+
+PIECES = [bytes([n % 256, n // 256]) * 1600 for n in range(2000)]
+"""6.4 MB: more than any socket takes at once."""
+
+
+@pytest.mark.parametrize("shortcut", [True, False])
+async def test_what_is_offered_is_sent_or_left_to_the_sender_and_keeps_its_order(shortcut):
+    async with serve(SimSettings(mode="tone", vad_threshold_dbfs=0, record_bytes=10**7)) as sim:
+        endpoint = Endpoint("the simulator", SecretStr("test-key"), sim.url, sim.root_path)
+        async with Live(endpoint, shortcut=shortcut).connect(Persona()) as line:
+            taken = 0
+            while taken < len(PIECES) and line.offer_audio(PIECES[taken]):  # nobody else runs, so the server reads nothing
+                taken += 1
+            assert 0 < taken < len(PIECES) if shortcut else taken == 0
+            for piece in PIECES[taken : taken + 20]:
+                await line.send_audio(piece)
+            sent = b"".join(PIECES[: taken + 20])
+            async with asyncio.timeout(20):
+                while len(sim.sessions[0].heard) < len(sent):
+                    await asyncio.sleep(0.01)
+            assert sim.sessions[0].heard == sent
+            assert line.offer_audio(PIECES[0]) is shortcut
+            await line.close()
+            assert not line.offer_audio(PIECES[0]), "nobody would hear it, nor learn that nobody does"

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gemini_gateway.events import LiveError, Tokens
+from gemini_gateway.events import LiveError, Tokens, ToolCall
 from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona
 from gemini_gateway.usage import Verdict
@@ -133,3 +133,65 @@ async def test_what_a_connection_said_before_it_was_lost_is_heard_though_the_sen
     running.cancel()
     await asyncio.wait([running])
     assert told.count(A_REPLY) == 2
+
+
+class Busy(Gemini):
+    """A connection that takes at once what it is offered, unless it is busy."""
+
+    def __init__(self, *events):
+        super().__init__(*events)
+        self.busy, self.offered, self.sent = False, [], []
+        self.lets_go.set()
+
+    def offer_audio(self, pcm):
+        if not self.busy:
+            self.offered.append(pcm)
+        return not self.busy
+
+    async def send_audio(self, pcm):
+        self.sent.append(pcm)
+
+    async def decline(self, calls):
+        self.sent.append(calls)
+
+
+@asynccontextmanager
+async def talking(gemini):
+    """A voice on an open connection, which has said all it says."""
+    voice = GeminiVoice("reachy-1", gemini, Office())
+    running = asyncio.create_task(voice.run(lambda _: None))
+    await asyncio.wait_for(gemini.told.wait(), 10)
+    yield voice
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def turns(n=5):
+    """Let everybody go on."""
+    for _ in range(n):
+        await asyncio.sleep(0)
+
+
+async def test_audio_is_sent_at_once_or_by_the_sender_and_in_order():
+    gemini, pieces = Busy(), [bytes([n]) * 640 for n in range(4)]
+    async with talking(gemini) as voice:
+        voice.hear(pieces[0], speaking=False)
+        assert gemini.offered == pieces[:1], "with no turn of the event loop"
+        gemini.busy = True
+        for piece in pieces[1:3]:
+            voice.hear(piece, speaking=False)
+        assert gemini.sent == []
+        await turns()
+        assert b"".join(gemini.sent) == b"".join(pieces[1:3])
+        gemini.busy = False
+        voice.hear(pieces[3], speaking=False)
+        assert gemini.offered == [pieces[0], pieces[3]]
+
+
+async def test_what_is_no_audio_is_left_to_the_sender():
+    gemini, calls = Busy(ToolCall((("call-1", "wave"),))), (("call-1", "wave"),)
+    async with talking(gemini) as voice:
+        voice.hear(bytes(640), speaking=False)
+        assert gemini.offered == [], "the answer goes first"
+        await turns()
+        assert gemini.sent == [calls, bytes(640)]

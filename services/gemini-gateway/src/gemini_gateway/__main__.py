@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 
 from gemini_gateway import personas
@@ -10,7 +9,6 @@ from gemini_gateway.ledger import Ledger, LedgerError
 from gemini_gateway.live import Endpoint
 from gemini_gateway.metrics import metrics_of
 from gemini_gateway.settings import GeminiSettings
-from gemini_gateway.voice import limits_of
 from gemini_gateway.voices import Voices
 from reachy_gateway import service
 from reachy_link import logs
@@ -46,7 +44,7 @@ def main() -> int:
         robots_file=settings.robots_file,
         model=settings.model,
         transcripts=settings.transcripts_dir,
-        limits=lambda persona: replace(limits_of(persona), batch_ms=settings.uplink_ms),
+        uplink_ms=settings.uplink_ms,
         shortcut=settings.shortcut,
         admitted=lambda: Keyring(settings.keys_dir.expanduser()).names,
     )

@@ -15,6 +15,11 @@ def metrics_of(voices: Voices, robots: Collection[str]) -> Iterator[Metric]:
     made = dict(voices.voices)
     talking = {robot: made[robot] for robot in robots if robot in made}
     yield GaugeMetricFamily("reachylink_gemini_down", "1 while Gemini is known not to answer.", voices.down)
+    yield GaugeMetricFamily(
+        "reachylink_loop_busy_ratio", "The share of its time that the event loop works.", voices.crowding.busy
+    )
+    message_s = voices.message_ms / 1000
+    yield GaugeMetricFamily("reachylink_mic_message_seconds", "How much mic audio goes to Gemini in a message.", message_s)
     yield from _of_sessions(talking)
     events = CounterMetricFamily("reachylink_gemini_events", "What befell sessions, by cause.", labels=["robot", "cause"])
     for (cause, robot), count in dict(voices.tally.counts).items():

@@ -34,8 +34,9 @@ class GeminiSettings(GatewaySettings):
     """Where tokens and cost are booked."""
     transcripts_dir: Path | None = None
     """Where transcripts are kept for robots whose persona asks for that."""
-    uplink_ms: int = Field(default=20, ge=20, le=100)
-    """How much mic audio goes to Gemini in a message: more is cheaper, and comes later by as much."""
+    uplink_ms: int | None = Field(default=None, ge=20, le=100)
+    """How much mic audio goes to Gemini in a message: more is cheaper, and comes later by as much. By default 20, and 40 while
+    the event loop has hardly any time left."""
     shortcut: bool = True
     """Whether audio goes past google-genai's layers, which halves what a robot costs; all else goes through them."""
 

@@ -51,18 +51,23 @@ class Office(Protocol):
         """Count something, and log it."""
 
 
+def limits_of(persona: Persona) -> Limits:
+    """What a persona implies for its session."""
+    return Limits(park_after_s=persona.park_after_s, manual_vad=persona.vad.mode == "manual", interrupts=persona.vad.interrupts)
+
+
 class GeminiVoice:
     """One robot's voice.
 
     Args:
-        limits: Overrides what the persona implies; for tests with time made short.
+        limits: What a persona implies for the session.
     """
 
-    def __init__(self, robot: str, live: Live, office: Office, limits: Callable[[Persona], Limits] | None = None) -> None:
+    def __init__(self, robot: str, live: Live, office: Office, limits: Callable[[Persona], Limits] = limits_of) -> None:
         self.robot = robot
         self._live = live
         self._office = office
-        self._limits = limits or limits_of
+        self._limits = limits
         self._persona = office.persona(robot)
         self._model = self._persona.model
         self._outage = office.outage(self._model)
@@ -95,11 +100,15 @@ class GeminiVoice:
         persona = self._office.persona(self.robot)
         if persona != self._persona:
             self._persona = persona
-            self.session.limits = self._limits(persona)
+            self.limit_anew()
             self.session.renew()
             mended = True
         if mended:
             self._carry_out(self.session.mended(self._now()))
+
+    def limit_anew(self) -> None:
+        """What limits the session has changed."""
+        self.session.limits = self._limits(self._persona)
 
     async def run(self, emit: Callable[[VoiceEvent], None]) -> None:
         """Talk until cancelled."""
@@ -259,8 +268,3 @@ class GeminiVoice:
         async for event in line.receive():
             self._carry_out(self.session.server(event, self._now()))
             await asyncio.sleep(0)  # a burst for one robot is handled a message at a time: the others come in between
-
-
-def limits_of(persona: Persona) -> Limits:
-    """What a persona implies for its session."""
-    return Limits(park_after_s=persona.park_after_s, manual_vad=persona.vad.mode == "manual", interrupts=persona.vad.interrupts)

@@ -4,12 +4,15 @@ import asyncio
 import json
 import logging
 import random
+import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from gemini_gateway import personas
+from gemini_gateway.crowding import Crowding
 from gemini_gateway.events import Tokens
 from gemini_gateway.ledger import Ledger, LedgerError
 from gemini_gateway.live import Endpoint, Live
@@ -17,7 +20,7 @@ from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona, Personas
 from gemini_gateway.session import Limits
 from gemini_gateway.usage import Account, Books, Money, Verdict
-from gemini_gateway.voice import GeminiVoice
+from gemini_gateway.voice import GeminiVoice, limits_of
 from reachy_gateway.voice import Said
 from reachy_link.tally import Tally
 
@@ -34,6 +37,7 @@ class Voices:
         transcripts: Where transcripts are kept, if a persona asks for that.
         today: The local date and time; budgets turn at its midnight.
         limits: What a persona implies for its session.
+        uplink_ms: How much mic audio goes to Gemini in a message; None leaves it to how busy the event loop is.
         shortcut: Whether audio goes past the SDK's layers.
         admitted: Reads anew which robots have a key.
     """
@@ -48,7 +52,8 @@ class Voices:
         model: str | None = None,
         transcripts: Path | None = None,
         today: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
-        limits: Callable[[Persona], Limits] | None = None,
+        limits: Callable[[Persona], Limits] = limits_of,
+        uplink_ms: int | None = None,
         shortcut: bool = True,
         admitted: Callable[[], Collection[str]] | None = None,
     ) -> None:
@@ -61,7 +66,9 @@ class Voices:
         self._model = model
         self._transcripts = transcripts
         self._today = today
-        self._limits = limits
+        self._persona_limits = limits
+        self._uplink_ms = uplink_ms
+        self.crowding = Crowding()
         self._admitted = admitted
         self._outages: dict[str, Outage] = {}
         self.books = Books(ledger.accounts(today().date()))
@@ -75,11 +82,27 @@ class Voices:
         voice = self.voices[robot] = GeminiVoice(robot, self._live, self, self._limits)
         return voice
 
+    @property
+    def message_ms(self) -> int:
+        """How much mic audio goes to Gemini in a message."""
+        return self._uplink_ms or self.crowding.message_ms
+
+    def _limits(self, persona: Persona) -> Limits:
+        return replace(self._persona_limits(persona), batch_ms=self.message_ms)
+
     async def watch(self) -> None:
-        """Follow the robots file and the key's file, until cancelled."""
+        """Follow the robots file, the key's file and how busy the event loop is, until cancelled."""
         self._name_strangers()
         while True:
             await asyncio.sleep(WATCH_S)
+            if self.crowding.look(time.monotonic(), time.thread_time()) and self._uplink_ms is None:
+                log.info(
+                    "the event loop works for %.0f %% of its time: mic audio goes to Gemini in messages of %d ms",
+                    self.crowding.busy * 100,
+                    self.message_ms,
+                )
+                for voice in self.voices.values():
+                    voice.limit_anew()
             if (seen := self._signature()) != self._seen:
                 self._seen = seen
                 self.reload()

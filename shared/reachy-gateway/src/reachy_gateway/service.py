@@ -88,6 +88,7 @@ def main(
                 companion.cancel()
 
     heap.keep_flat()
+    heap.keep_out()
     sys.setswitchinterval(SWITCH_S)
     return run_loop(run())
 
