@@ -222,7 +222,7 @@ class RobotCore:
     def mic(self, samples: Samples, now: float) -> list[Out]:
         """Samples of the microphone, in any length."""
         out = self._notice_silence(samples, now)
-        self._pending = np.concatenate([self._pending, samples])
+        self._pending = np.concatenate([self._pending, samples]) if len(self._pending) else samples
         n = self._profile.mic.chunk_samples
         while len(self._pending) >= n:
             chunk, self._pending = self._pending[:n], self._pending[n:]
@@ -314,7 +314,7 @@ class RobotCore:
     def _notice_silence(self, samples: Samples, now: float) -> list[Out]:
         if not len(samples):
             return []
-        if samples.any():
+        if np.count_nonzero(samples):
             self._zeros_since = None
             if self._silent:
                 self._silent = False

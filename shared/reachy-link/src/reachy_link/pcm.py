@@ -38,8 +38,14 @@ class Format(BaseModel):
 
 def to_pcm16(samples: Samples) -> bytes:
     """Interleaved s16le of float32 samples; what lies beyond full scale is clipped, never wrapped, and NaN is silence."""
-    scaled = np.clip(np.nan_to_num(samples, nan=0.0), -1.0, 1.0) * np.float32(FULL_SCALE)
-    pcm: bytes = np.minimum(np.rint(scaled), FULL_SCALE - 1).astype("<i2").tobytes()
+    if np.count_nonzero(np.isnan(samples)):
+        samples = np.nan_to_num(samples, nan=0.0)
+    scaled = np.maximum(samples, -1.0)  # np.clip takes three times as long for so few
+    np.minimum(scaled, 1.0, out=scaled)
+    scaled *= FULL_SCALE
+    np.rint(scaled, out=scaled)
+    np.minimum(scaled, FULL_SCALE - 1, out=scaled)
+    pcm: bytes = scaled.astype("<i2").tobytes()
     return pcm
 
 

@@ -38,7 +38,7 @@ def set_common(socket: SyncSocket) -> None:
 def set_dialer(socket: SyncSocket, keys: KeyPair, gateway_public: bytes) -> None:
     """Make the socket one that dials a gateway it can authenticate."""
     set_common(socket)
-    socket.reconnect_ivl, socket.reconnect_ivl_max, socket.connect_timeout = 100, 1000, 1000
+    socket.reconnect_ivl, socket.reconnect_ivl_max, socket.connect_timeout = 100, 500, 1000
     socket.immediate = True
     socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = gateway_public, keys.public, keys.secret
 
