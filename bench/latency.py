@@ -226,6 +226,7 @@ async def bursts(sessions: list[SimSession]) -> None:
             session.say(BURST_MS)
             session.interrupt()
             session.say(BURST_MS)
+            await asyncio.sleep(0)  # what is measured shares this event loop
         await asyncio.sleep(2.0)
 
 

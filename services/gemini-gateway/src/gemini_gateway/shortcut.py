@@ -7,9 +7,11 @@ the SDK keeps its socket elsewhere, or ``GATEWAY_SHORTCUT`` is off.
 
 import binascii
 import re
-from typing import Any, Final, Protocol
+from functools import lru_cache
+from typing import Annotated, Any, Final, NotRequired, Protocol
 
-from pydantic_core import from_json
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import broadcast
 from websockets.protocol import State
@@ -17,7 +19,6 @@ from websockets.protocol import State
 from reachy_gateway.voice import HEARS_HZ, Audio
 
 URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
-STANDARD: Final = str.maketrans("-_", "+/")
 HEAD: Final = b'{"realtime_input": {"audio": {"data": "'
 TAIL: Final = b'", "mime_type": "audio/pcm;rate=%d"}}}' % HEARS_HZ
 DEFAULT_REPLY_HZ: Final = 24000
@@ -30,6 +31,7 @@ def mic_message(pcm: bytes) -> bytes:
     return HEAD + binascii.b2a_base64(pcm, newline=False).translate(URL_SAFE) + TAIL
 
 
+@lru_cache(maxsize=16)
 def reply_hz(mime_type: str) -> int | None:
     """The sample rate that a MIME type of audio names; None if it is no PCM."""
     if not mime_type.startswith("audio/pcm"):
@@ -38,33 +40,51 @@ def reply_hz(mime_type: str) -> int | None:
     return int(rate[1]) if rate else DEFAULT_REPLY_HZ
 
 
+ALONE: Final = ConfigDict(extra="forbid", strict=True, val_json_bytes="base64")
+"""Whatever else a message holds makes it another message. Base64 in either alphabet, with its padding or without."""
+
+
+@with_config(ALONE)
+class _Blob(TypedDict):
+    mimeType: str
+    data: Annotated[bytes, Field(min_length=1)]
+
+
+@with_config(ALONE)
+class _Part(TypedDict):
+    inlineData: _Blob
+
+
+@with_config(ALONE)
+class _Turn(TypedDict):
+    parts: Annotated[list[_Part], Field(min_length=1)]
+    role: NotRequired[Any]
+
+
+@with_config(ALONE)
+class _Content(TypedDict):
+    modelTurn: _Turn
+
+
+@with_config(ALONE)
+class _Message(TypedDict):
+    serverContent: _Content
+
+
+MESSAGE: Final = TypeAdapter(_Message)
+
+
 def audio_of(raw: bytes) -> list[Audio] | None:
     """The audio of a message that holds nothing else; None for every other message, whatever it is."""
     if b'"inlineData"' not in raw:
         return None
     try:
-        match from_json(raw):
-            case {"serverContent": {"modelTurn": {"parts": [*parts], **of_turn}, **of_content}, **of_message} if parts and not (
-                of_content or of_message or of_turn.keys() - {"role"}
-            ):
-                return [_piece(part) for part in parts]
-    except ValueError:
-        pass
-    return None
-
-
-def _piece(part: Any) -> Audio:
-    """A part's audio.
-
-    Raises:
-        ValueError: If it is anything else, or more.
-    """
-    match part:
-        case {"inlineData": {"mimeType": str(mime_type), "data": str(data), **of_data}, **of_part} if not (of_data or of_part):
-            rate_hz = reply_hz(mime_type)
-            if rate_hz is not None and rate_hz in REPLY_HZ and data:
-                return Audio(binascii.a2b_base64(data.translate(STANDARD) if "-" in data or "_" in data else data), rate_hz)
-    raise ValueError("not audio alone")
+        parts = MESSAGE.validate_json(raw)["serverContent"]["modelTurn"]["parts"]
+    except ValidationError:
+        return None
+    pieces = [(part["inlineData"]["data"], reply_hz(part["inlineData"]["mimeType"])) for part in parts]
+    audio = [Audio(pcm, rate_hz) for pcm, rate_hz in pieces if rate_hz is not None and rate_hz in REPLY_HZ]
+    return audio if len(audio) == len(pieces) else None
 
 
 class Socket(Protocol):

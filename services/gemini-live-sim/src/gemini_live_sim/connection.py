@@ -196,6 +196,7 @@ class SimSession(Journal):
             while held and self._sending:
                 await self._perform(held.popleft())
                 self._watch.changed()
+                await asyncio.sleep(0)  # an answer that goes out at once holds up no other session
             await self._alarm.wait(self._session.next_due())
 
     def _end_stall(self, held: Iterable[Output]) -> None:
