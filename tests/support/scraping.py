@@ -102,6 +102,8 @@ async def talked(directory: Path, office: Callable[..., Voices]) -> dict[str, Sc
                 scrapes["cut"] = await port.until(lambda it: it.value("reachylink_turns_total", outcome="done") == 2)
                 session.go_away(10.0)
                 await sim.session(2)
+                renewed = {"cause": "renewal", "robot": "reachy-1"}
+                await port.until(lambda it: it.value("reachylink_gemini_reconnects_total", **renewed) == 1)  # it knows, too
                 sim.abort_all()
                 await sim.session(3)
                 async with running_robot(made.robot("stranger"), hub.bound) as stranger:

@@ -194,9 +194,11 @@ class SimSession(Journal):
             if not self._sending:
                 self._end_stall(held)
             while held and self._sending:
-                await self._perform(held.popleft())
+                output = held.popleft()
+                await self._perform(output)
                 self._watch.changed()
-                await asyncio.sleep(0)  # an answer that goes out at once holds up no other session
+                if isinstance(output, Send) and output.audio:
+                    await asyncio.sleep(0)  # an answer that goes out at once holds up no other session
             await self._alarm.wait(self._session.next_due())
 
     def _end_stall(self, held: Iterable[Output]) -> None:
