@@ -12,6 +12,7 @@ The gateway's process is sampled every 10 s. Exit status 1 if it grew beyond the
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -37,6 +38,8 @@ from reachy_link.robot_end import RobotEnd
 from stand import LOAD_CORE, Gateway, Light, keep, machine, make_keys, make_runner, memory_bytes, until
 
 SAMPLE_S: Final = 10.0
+TASKS_EVERY: Final = 5
+"""Tenths of a second."""
 WARM_UP: Final = 0.2
 """The share of the run that may still grow: pools, caches and the allocator fill up."""
 RSS_MIB, DESCRIPTORS, THREADS, TASKS = 6.0, 4.0, 0.0, 3.0
@@ -267,14 +270,19 @@ class Sample:
     descriptors: float
     threads: float
     tasks: float
+    """The most since the last sample: a connection that is away takes six with it, which is no sign of anything."""
 
 
-def sample(gateway: Gateway, at_s: float) -> Sample:
-    """What the system, and the gateway's health, say."""
+def sample(gateway: Gateway, at_s: float, tasks: int) -> Sample:
+    """What the system says, beside the tasks."""
     process = Path(f"/proc/{gateway.pid}")
     descriptors, threads = (sum(1 for _ in (process / of).iterdir()) for of in ("fd", "task"))
-    tasks = json.loads(ask(gateway.health_port)[1])["tasks"]
     return Sample(at_s, memory_bytes(gateway.pid) / 2**20, descriptors, threads, tasks)
+
+
+def tasks_of(gateway: Gateway) -> int:
+    """Of its event loop, by its health."""
+    return int(json.loads(ask(gateway.health_port)[1])["tasks"])
 
 
 def growth(samples: list[Sample], name: str) -> float:
@@ -335,14 +343,19 @@ class Soak:
         gremlin = Gremlin(sim, struck, ring, self._draw)
         began, cpu = time.monotonic(), time.process_time()
         breaking = asyncio.create_task(gremlin.run())
-        while (at_s := time.monotonic() - began) < self._for_s:
-            self.samples.append(await asyncio.to_thread(sample, gateway, at_s))
-            next_s = min(self._for_s, len(self.samples) * min(SAMPLE_S, self._for_s / 12))
-            while time.monotonic() - began < next_s:
+        interval_s = min(SAMPLE_S, self._for_s / 12)
+        while time.monotonic() - began < self._for_s:
+            tasks, ends_s = 0, (len(self.samples) + 1) * interval_s
+            for look in itertools.count():
+                if (at_s := time.monotonic() - began) >= ends_s:
+                    break
+                if look % TASKS_EVERY == 0:
+                    tasks = max(tasks, await asyncio.to_thread(tasks_of, gateway))
                 await asyncio.sleep(0.1)
                 bystander.lost += not bystander.runner.core.welcomed
                 if breaking.done():
                     breaking.result()
+            self.samples.append(await asyncio.to_thread(sample, gateway, at_s, tasks))
         self.busy = (time.process_time() - cpu) / (time.monotonic() - began)
         breaking.cancel()
         await asyncio.wait([breaking])
