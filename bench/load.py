@@ -47,6 +47,8 @@ DOWN_SAMPLES: Final = 960
 """In a message, at 24 kHz."""
 JITTER_S: Final = 0.06
 WARM_UP_S: Final = 4.0
+GRACE_S: Final = 1.0
+"""What was not heard so long after the end is lost."""
 
 
 @dataclass
@@ -288,6 +290,8 @@ class Bench:
         self.servers: set[Server] = set()
         self.measured = Measured()
         self.measuring = False
+        self._from_ns = self._to_ns = 0
+        """What was sent within is measured, whenever it is heard."""
         self.robots: list[Robot] = []
         self._n = robots
         self._directory = directory
@@ -311,14 +315,14 @@ class Bench:
         if server.robot is None and self.robots:
             server.robot = self.robots[chunks[0][0]]
             server.robot.server = server
-        if self.measuring:
-            self.measured.messages_up += 1
-            self.measured.up_heard += len(chunks)
-            self.measured.up_ms += [now_ns / 1e6 - sent_us / 1e3 for _, sent_us in chunks]
+        took_ms = [now_ns / 1e6 - sent_us / 1e3 for _, sent_us in chunks if self._counts(sent_us * 1000)]
+        self.measured.messages_up += bool(took_ms)
+        self.measured.up_heard += len(took_ms)
+        self.measured.up_ms += took_ms
 
     def played(self, first_ns: int, completed_ns: int, now_ns: int, *, late: bool) -> None:
         """A speaker chunk at a robot's socket, and when the server sent its first sample and what completed it."""
-        if self.measuring:
+        if self._counts(completed_ns):
             self.measured.down_heard += 1
             self.measured.underruns += late
             self.measured.content_ms.append((now_ns - first_ns) / 1e6)
@@ -326,10 +330,13 @@ class Bench:
 
     def cut(self, server: Server, heard: int) -> None:
         """A flush at a robot's socket, which has heard so many chunks of the turn: the others are not lost."""
-        if self.measuring:
+        if self._counts(server.cut_ns):
             self.measured.down_sent -= max(0, 2 * len(server.turns[-1]) - heard)
         self.measured.cut_ms.append((time.monotonic_ns() - server.cut_ns) / 1e6)
         server.cut_ns = 0
+
+    def _counts(self, sent_ns: int) -> bool:
+        return 0 < self._from_ns <= sent_ns and (self.measuring or sent_ns < self._to_ns)
 
     async def run(self, seconds: float, port: int | None) -> None:
         """Connect everybody, warm up, measure."""
@@ -375,11 +382,12 @@ class Bench:
         ticker = asyncio.create_task(self._tick(plans))
         await asyncio.sleep(warm - loop.time())
         cpu, since = time.process_time(), loop.time()
-        self.measuring = True
+        self.measuring, self._from_ns = True, time.monotonic_ns() // 1000 * 1000
         print(json.dumps({"measuring": True}), flush=True)
         await asyncio.sleep(seconds)
-        self.measuring = False
+        self.measuring, self._to_ns = False, time.monotonic_ns()
         busy = (time.process_time() - cpu) / (loop.time() - since)
+        await asyncio.sleep(GRACE_S)
         measured = self.measured
         print(
             json.dumps({"busy": busy, **{name: getattr(measured, name) for name in measured.__dataclass_fields__}}), flush=True
