@@ -12,7 +12,7 @@ from reachy_link.messages import Speaker
 from reachy_link.wire import down_topic
 
 CHUNK = b"\1\0" * 640
-CHUNKS = 4000
+CHUNKS = 8000
 """5 MB: more than TCP's buffers and both queues hold."""
 
 

@@ -8,6 +8,7 @@ import zmq
 from reachy_link.address import Address
 from reachy_link.keys import KeyPair, RobotIdentity
 from reachy_link.robot_end import RobotEnd
+from reachy_link.sockets import SEND_QUEUE_MESSAGES, set_common
 
 
 async def test_who_goes_elsewhere_when_something_else_answers_leaves_nothing_behind():
@@ -67,3 +68,31 @@ async def test_what_hangs_up_at_once_may_be_a_gateway_that_starts_and_is_dialled
     assert dialled_s[4] - dialled_s[0] == pytest.approx(0.5 + 3 * 1.0, abs=0.5), "0.5, 1, 1, 1"
     [words] = {trouble.words for trouble in troubles if str(port) in trouble.words}
     assert "hung up during the handshake: it is still starting, or its public key is not" in words
+
+
+async def test_what_is_asked_again_while_nobody_listens_does_not_wait_for_somebody_who_does():
+    """Else a gateway that comes back is asked hundreds of times, and the queue has no room for the last word."""
+    public, secret = zmq.curve_keypair()
+    context = zmq.Context()
+    gateway = context.socket(zmq.XPUB)
+    set_common(gateway)
+    gateway.curve_server, gateway.curve_secretkey = True, secret
+    gateway.xpub_verboser = True
+    port = gateway.bind_to_random_port("tcp://127.0.0.1")
+    identity = RobotIdentity("reachy-1", KeyPair(*zmq.curve_keypair()), public)
+    end = RobotEnd(identity, Address("127.0.0.1", 1, port), lambda _: None, lambda _: None)
+    for _ in range(SEND_QUEUE_MESSAGES):
+        end.resubscribe()
+
+    def asked(most: int) -> list[bytes]:
+        return [gateway.recv() for _ in range(most) if gateway.poll(1000)]
+
+    assert await asyncio.to_thread(asked, 2) == [b"\1reachy-1/down"]
+    for _ in range(100):  # until the end has heard of its connection
+        end.resubscribe()
+        await asyncio.sleep(0.01)
+        if gateway.poll(0):
+            break
+    assert await asyncio.to_thread(asked, 2) == [b"\0reachy-1/down", b"\1reachy-1/down"]
+    end.close()
+    context.destroy(linger=0)

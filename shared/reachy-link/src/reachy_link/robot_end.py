@@ -63,9 +63,13 @@ class RobotEnd:
         self._up.send(parts[-1], zmq.NOBLOCK)
 
     def resubscribe(self) -> None:
-        """Ask for the downlink again, over the connection that there is."""
-        self._down.unsubscribe(self._topic)
-        self._down.subscribe(self._topic)
+        """Ask for the downlink again, over the connection that there is; one that comes asks by itself.
+
+        Without one, what is asked would wait in a queue, until that has no room for the last word.
+        """
+        if self._lines[1].stands:
+            self._down.unsubscribe(self._topic)
+            self._down.subscribe(self._topic)
 
     def redial(self, address: Address | None = None) -> None:
         """Hang up and dial, another gateway if one is given.
@@ -159,6 +163,8 @@ class _Line:
         self._timer: asyncio.TimerHandle | None = None
         self._monitor = Monitor(socket, self._event, self.EVENTS)
         self._connected = False
+        self.stands = False
+        """Whether there is a connection, with its handshake over."""
         self._shaking = False
         """A connection was made, and its handshake is not over."""
         self._fell = False
@@ -186,12 +192,13 @@ class _Line:
             self._timer.cancel()
             self._timer = None
         if self._connected:
-            self._connected = False
+            self._connected = self.stands = False
             self._socket.disconnect(self._endpoint)
 
     def _event(self, event: int, value: int, _endpoint: str) -> None:
         if not self._connected:
             return  # of a connection that was hung up
+        self.stands = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
         # What speaks, but not ZMTP, is hung up on without a word about its handshake, and not dialled again.
         broken = event == zmq.EVENT_DISCONNECTED and self._shaking
         self._shaking = event == zmq.EVENT_CONNECTED
