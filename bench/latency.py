@@ -28,6 +28,7 @@ from stand import (
     Numbered,
     Timing,
     chunk_numbers,
+    generate,
     keep,
     machine,
     make_keys,
@@ -252,7 +253,7 @@ def main() -> int:
     given = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})
     about = machine()
-    floor, ours, busy = asyncio.run(measure(given.chunks, given.turns))
+    floor, ours, busy = generate(measure(given.chunks, given.turns))
     print(table([*floor, *ours], "ms", 1))
     print(f"\nThe load generator (robots and simulator) used {busy:.0%} of its core.")
     keep(given.out, "latency", about, [timing.told() for timing in (*floor, *ours)])

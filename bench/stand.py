@@ -1,6 +1,7 @@
 """What the benches stand on: keys, the real gateway on the last core, robots on the first, and where results are kept."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -8,14 +9,15 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
+import uvloop
 
 from reachy_link import keys
 from reachy_link.address import Address
@@ -39,6 +41,21 @@ TICKS: Final = os.sysconf("SC_CLK_TCK")
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 logging.getLogger("robot_io").setLevel(logging.ERROR)  # what robots say of gateways that die would bury the tables
+
+
+T = TypeVar("T")
+
+
+def generate(load: Coroutine[Any, Any, T]) -> T:
+    """Run a load generator for minutes, as cheaply as can be.
+
+    Its collector would hold up all robots by up to 70 ms at a time, for nothing; the threads of libzmq, one for each robot,
+    take their turns rather than interrupt.
+    """
+    gc.disable()
+    if sys.platform == "linux":
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    return uvloop.run(load)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -103,8 +120,8 @@ def keep(directory: Path | None, name: str, about: dict[str, str], result: objec
 
 
 def pinned(core: int, command: Iterable[object]) -> list[str]:
-    """The command with all its threads on one core."""
-    return ["taskset", "--cpu-list", str(core), *map(str, command)]
+    """The command with all its threads on one core, scheduled as any other, whatever we are."""
+    return ["taskset", "--cpu-list", str(core), "chrt", "--other", "0", *map(str, command)]
 
 
 def cpu_s(pid: int) -> float:

@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import uvloop
-
 from gemini_live_sim import Behaviour, GeminiLiveSim, SimSession, SimSettings, serve
 from gemini_live_sim.actions import Say, Step
 from stand import (
@@ -29,6 +27,7 @@ from stand import (
     Gateway,
     Light,
     Timing,
+    generate,
     keep,
     machine,
     make_keys,
@@ -166,7 +165,7 @@ def main() -> int:
     given = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})
     about = machine()
-    timings, busy = uvloop.run(measure(given.robots, given.runs, given.kills))
+    timings, busy = generate(measure(given.robots, given.runs, given.kills))
     print(table(timings, "s", 2))
     print(f"\nRobots and simulator used up to {busy:.0%} of their core while the gateway's robots came back.")
     keep(given.out, "storm", about, [timing.told() for timing in timings])

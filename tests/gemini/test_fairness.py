@@ -1,11 +1,14 @@
 """Robots share one event loop: what is sent to one in a burst must not keep the others waiting."""
 
 import asyncio
+import base64
 from itertools import groupby
 
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
-from reachy_gateway.voice import Audio
+from reachy_gateway.voice import Audio, Interrupted
+
+BURST = 200
 
 
 async def test_a_burst_is_taken_a_message_at_a_time(gemini):
@@ -36,3 +39,40 @@ async def test_a_burst_is_taken_a_message_at_a_time(gemini):
                 task.cancel()
             await asyncio.wait(tasks)
     assert max(len(list(group)) for _, group in groupby(taken)) == 1
+
+
+async def test_an_interruption_does_not_wait_for_a_turn_for_each_message_before_it(gemini):
+    """It is found where it waits; without that the burst before it takes a turn of everybody's for each message."""
+    turns_of_the_loop, taken = 0, []
+
+    async def count():
+        nonlocal turns_of_the_loop
+        while True:
+            turns_of_the_loop += 1
+            await asyncio.sleep(0)
+
+    async with serve() as sim:
+        tasks = [
+            asyncio.create_task(gemini(sim)("reachy-1").run(lambda event: taken.append((turns_of_the_loop, event)))),
+            asyncio.create_task(count()),
+        ]
+        blob = {"mimeType": "audio/pcm;rate=24000", "data": base64.b64encode(bytes(1920)).decode()}
+        try:
+            session = await sim.session(1)
+            for _ in range(BURST):
+                session.send_raw({"serverContent": {"modelTurn": {"parts": [{"inlineData": blob}]}}})
+            session.interrupt()
+            async with asyncio.timeout(20):
+                while not any(isinstance(event, Interrupted) for _, event in taken):
+                    await asyncio.sleep(0.01)
+                session.say(4000)
+                while sum(isinstance(event, Audio) for _, event in taken) < BURST + 100:
+                    await asyncio.sleep(0.01)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+    turns = [turn for turn, event in taken if isinstance(event, Audio | Interrupted)]
+    assert turns[BURST] - turns[0] < BURST / 2
+    afterwards = turns[BURST + 1 :]
+    assert len(set(afterwards)) == len(afterwards), "a message at a time again"

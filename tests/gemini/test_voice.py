@@ -44,6 +44,8 @@ class Office:
 class Gemini:
     """A connection, and who dials it."""
 
+    urgent = False
+
     def __init__(self, *events):
         self._events = events
         self.told = asyncio.Event()

@@ -15,6 +15,8 @@ from google import genai
 from google.genai import errors, types
 from pydantic import SecretStr, ValidationError
 from websockets.asyncio.client import ClientConnection
+from websockets.frames import Frame
+from websockets.http11 import Request, Response
 
 from gemini_gateway.events import Alive, GoAway, LiveError, Modality, Resumable, ServerEvent, Tokens, ToolCall, Unknown, Working
 from gemini_gateway.personas import Persona
@@ -25,6 +27,8 @@ from reachy_link.logs import redacted
 API_VERSION: Final = "v1beta"
 """google-genai 3 asks for v1 by default; every page on Live shows v1beta."""
 MESSAGE_MAX_BYTES: Final = 4 * 2**20
+MESSAGES_AHEAD: Final = 256
+"""That may have come and wait to be handled, 10 s of speech as Gemini sends it: an interruption is found behind them."""
 PING_S: Final = 20.0
 PONG_S: Final = 60.0
 """Gemini's pongs have been seen 8 to 30 s late."""
@@ -44,14 +48,30 @@ MODELS_IN_USE: Final = (
 """What a conversation makes of the SDK's. It compiles each when it is first made, and all robots wait meanwhile: 70 to 170 ms
 at the first dial after a start."""
 
+INTERRUPTED: Final = b'"interrupted"'
+
 _TAKEN: Final[ContextVar[Callable[[], None]]] = ContextVar("taken")
 """What the task that dials is to be told when the server takes its socket; the SDK tells nobody."""
 
 
 class _Socket(ClientConnection):
+    urgent = 0
+    """Messages that have come, and were not read, which likely say that a reply was interrupted."""
+
     async def handshake(self, *args: Any, **kwargs: Any) -> None:
         await super().handshake(*args, **kwargs)
         _TAKEN.get()()
+
+    def process_event(self, event: Request | Response | Frame) -> None:
+        if isinstance(event, Frame) and INTERRUPTED in event.data:
+            self.urgent += 1
+        super().process_event(event)
+
+    async def recv(self, decode: bool | None = None) -> Any:  # noqa: FBT001 - as the class above has it
+        message = await super().recv(decode)
+        if self.urgent and INTERRUPTED in (message if isinstance(message, bytes) else message.encode()):
+            self.urgent -= 1
+        return message
 
 
 @dataclass(frozen=True)
@@ -82,9 +102,15 @@ class Connection:
 
     def __init__(self, session: Any, *, shortcut: bool = False) -> None:
         self._session = session
+        self._socket = getattr(session, "_ws", None)
         self._shortcut: Shortcut | None = None
         if shortcut and all(callable(getattr(getattr(session, "_ws", None), name, None)) for name in ("send", "recv")):
             self._shortcut = session._ws = Shortcut(session._ws)  # noqa: SLF001 - the SDK has no public way
+
+    @property
+    def urgent(self) -> bool:
+        """Whether an interruption has likely come, and waits behind what came before it."""
+        return isinstance(self._socket, _Socket) and self._socket.urgent > 0
 
     async def send_audio(self, pcm: bytes) -> None:
         """Send PCM16 mono at 16 kHz.
@@ -229,7 +255,7 @@ class Live:
                     "ping_interval": PING_S,
                     "ping_timeout": PONG_S,
                     "max_size": MESSAGE_MAX_BYTES,
-                    "max_queue": 64,
+                    "max_queue": MESSAGES_AHEAD,
                     "compression": None,
                     "create_connection": _Socket,
                 },

@@ -9,7 +9,7 @@ import zmq
 
 from reachy_link.address import Address
 from reachy_link.keys import RobotIdentity, admitting
-from reachy_link.sockets import Drain, Inbox, Monitor, SyncSocket, set_dialer
+from reachy_link.sockets import MORE, NOW, Drain, Inbox, Monitor, SyncSocket, set_dialer
 from reachy_link.trouble import Trouble
 from reachy_link.wire import Parts, down_topic
 
@@ -59,8 +59,8 @@ class RobotEnd:
     def send(self, parts: Parts) -> None:
         """Publish. Without a connection, or without room, the message is gone: what comes late is worth nothing."""
         for part in parts[:-1]:
-            self._up.send(part, zmq.SNDMORE | zmq.NOBLOCK)
-        self._up.send(parts[-1], zmq.NOBLOCK)
+            self._up.send(part, MORE | NOW)
+        self._up.send(parts[-1], NOW)
 
     def resubscribe(self) -> None:
         """Ask for the downlink again, over the connection that there is; one that comes asks by itself.

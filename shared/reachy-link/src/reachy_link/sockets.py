@@ -110,14 +110,20 @@ class Drain:
     """Hands a socket's messages to a callback from the event loop, for a bounded time per wake-up.
 
     A ZeroMQ socket's descriptor is edge-triggered: an edge is lost when the socket is used in between, so :meth:`poke`
-    is called after sends on the same socket and every 50 ms besides. What a callback raises goes to the event loop, and the
-    messages behind it do not wait for that.
+    is called, too, when it was not for a tick. What a callback raises goes to the event loop, and the messages behind it do not
+    wait for that.
     """
 
     BUDGET_S: Final = 0.005
     TICK_S: Final = 0.05
 
-    def __init__(self, socket: SyncSocket, on_ready: Callable[[], bool], before: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self,
+        socket: SyncSocket,
+        on_ready: Callable[[], bool],
+        before: Callable[[], object] | None = None,
+        tick_s: float = TICK_S,
+    ) -> None:
         """``on_ready`` takes one message from the socket, false if there was none; ``before`` is called once per wake-up."""
         self._socket = socket
         self._before = before
@@ -125,12 +131,17 @@ class Drain:
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._loop.add_reader(socket.fileno(), self.poke)
-        self._timer = self._loop.call_later(self.TICK_S, self._tick)
-        self._again: asyncio.Handle | None = None
+        self._tick_s = tick_s
+        self._timer = self._loop.call_later(tick_s, self._tick)
+        # A socket that nobody has read yet gives no edge at all.
+        self._again: asyncio.Handle | None = self._loop.call_soon(self.poke)
+        self._poked = False
+        """Whether that was so since the last tick."""
 
     def poke(self) -> None:
         """Take what is there; if that is more than the budget, let others run and go on."""
         self._again = None
+        self._poked = True
         if self._before and not self._closed:
             self._before()
         until = self._loop.time() + self.BUDGET_S
@@ -150,19 +161,23 @@ class Drain:
             self._loop.remove_reader(self._socket.fileno())
 
     def _tick(self) -> None:
-        self._timer = self._loop.call_later(self.TICK_S, self._tick)
-        if self._again is None:
+        self._timer = self._loop.call_later(self._tick_s, self._tick)
+        if not self._poked:
             self.poke()
+        self._poked = self._again is not None
 
 
 class Monitor:
     """Reports a socket's connection events to a callback as ``(event, value, endpoint)``."""
 
+    TICK_S: Final = 0.5
+    """Nobody else uses its socket, so that no edge should be lost."""
+
     def __init__(self, socket: SyncSocket, on_event: Callable[[int, int, str], None], events: int) -> None:
         self._socket = socket
         self._on_event = on_event
         self._pair = socket.get_monitor_socket(events)
-        self._drain = Drain(self._pair, self._ready)
+        self._drain = Drain(self._pair, self._ready, tick_s=self.TICK_S)
 
     def close(self) -> None:
         """Stop monitoring; called before the socket is closed."""
