@@ -20,11 +20,16 @@ if sys.argv[1] == "flat":
 before = rss_mib()
 first = b"x" * (8 << 20)
 del first  # glibc takes it for the size of things to come
+size, count = (1 << 16, 16) if sys.argv[1] == "given back" else (1 << 20, 1)
 large, small = [], []
 for _ in range({LARGE_MIB}):
-    large.append(b"x" * (1 << 20))
+    large.append([b"x" * size for _ in range(count)])
     small.append(b"x" * 50_000)  # what stays keeps the heap from shrinking
 large.clear()
+with_free_pages = rss_mib()
+if sys.argv[1] == "given back":
+    assert with_free_pages - before > {LARGE_MIB} / 2
+    assert heap.give_back()
 print(rss_mib() - before)
 """
 
@@ -40,3 +45,9 @@ def test_large_blocks_go_back_to_the_system() -> None:
     """And without the setting they do not: then this module could go."""
     assert kept_mib("flat") < LARGE_MIB / 8
     assert kept_mib("as it is") > LARGE_MIB / 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's heap")
+def test_free_pages_between_what_stays_go_back_too() -> None:
+    """The program itself sees that they do not go by themselves."""
+    assert kept_mib("given back") < LARGE_MIB / 8

@@ -8,6 +8,7 @@ from typing import Final
 M_MMAP_THRESHOLD: Final = -3
 M_ARENA_MAX: Final = -8
 """Both from malloc.h; mallopt(3) describes them."""
+GIVE_BACK_S: Final = 60.0
 LARGE_BYTES: Final = 128 * 1024
 """From this size on a block has pages of its own. glibc's first value; chunks of audio are a tenth of it and less."""
 
@@ -21,6 +22,16 @@ def keep_flat() -> bool:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return mallopt is not None and bool(mallopt(M_MMAP_THRESHOLD, LARGE_BYTES) and mallopt(M_ARENA_MAX, 1))
+
+
+def give_back() -> bool:
+    """Give free pages in the middle of the heap back, too; false where there was none, or the C library is not glibc.
+
+    Few of a megabyte's blocks that stay keep all of it: a gateway grew by 7 MiB in ten minutes of ``make soak``. To be called
+    every ``GIVE_BACK_S``.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    return trim is not None and bool(trim(0))
 
 
 def keep_out() -> None:

@@ -112,7 +112,7 @@ async def _serve(
         fail([f"GATEWAY_HOST, GATEWAY_UP_PORT, GATEWAY_DOWN_PORT: cannot listen on {where}: {error}"])
     metrics = Metrics(hub, sources)
     health = health_server(settings, lambda: _report(hub), {"/metrics": metrics.page})
-    watch = asyncio.create_task(metrics.watch()) if health else None
+    beside = [asyncio.create_task(_give_back()), *([asyncio.create_task(metrics.watch())] if health else [])]
     admitted = ", ".join(ring.robots) or "none yet (a robot that makes its key prints the command)"
     log.info("listening on ports %d and %d; public key %s; admitted: %s", *hub.bound[1:], keys.public.decode(), admitted)
     task = asyncio.current_task()
@@ -134,11 +134,18 @@ async def _serve(
     except asyncio.CancelledError:
         log.info("stopped at once by a second signal")
     finally:
-        if watch:
-            watch.cancel()
+        for companion in beside:
+            companion.cancel()
         if health:
             health.close()
     return 0
+
+
+async def _give_back() -> None:
+    """Keep the heap small, until cancelled."""
+    while True:
+        await asyncio.sleep(heap.GIVE_BACK_S)
+        heap.give_back()
 
 
 def _tell_fault(companion: "asyncio.Task[None]") -> None:
