@@ -10,7 +10,7 @@ from gemini_gateway.events import LiveError, Tokens, ToolCall
 from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona
 from gemini_gateway.usage import Verdict
-from gemini_gateway.voice import GeminiVoice
+from gemini_gateway.voice import HURRY_PAUSE_S, HURRY_S, GeminiVoice, Hurry
 from reachy_gateway.voice import Audio, TurnComplete
 
 TOKENS = Tokens({"audio": 100_000}, {"audio": 1500})
@@ -22,6 +22,7 @@ class Office:
 
     def __init__(self):
         self.bills = []
+        self.hurry = Hurry()
         self.outages = defaultdict(lambda: Outage(lambda: 0.5))
         self.models = {}
 
@@ -197,3 +198,12 @@ async def test_what_is_no_audio_is_left_to_the_sender():
         assert gemini.offered == [], "the answer goes first"
         await turns()
         assert gemini.sent == [calls, bytes(640)]
+
+
+def test_one_robot_at_a_time_hurries_and_for_a_bounded_time():
+    """Else as many as are interrupted at a time would hold up everybody by 8 ms each."""
+    hurry = Hurry()
+    assert hurry.begin(10.0) == 10.0 + HURRY_S
+    for later_s in (0.0, HURRY_S / 2, HURRY_S, HURRY_S + HURRY_PAUSE_S / 2):
+        assert hurry.begin(10.0 + later_s) == 10.0 + later_s, "another one, in the same turn of the loop"
+    assert hurry.begin(10.0 + HURRY_S + HURRY_PAUSE_S * 1.01) > 10.0 + 2 * HURRY_S

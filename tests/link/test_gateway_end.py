@@ -13,7 +13,7 @@ from reachy_link.wire import down_topic
 
 CHUNK = b"\1\0" * 640
 CHUNKS = 8000
-"""5 MB: more than TCP's buffers and both queues hold."""
+"""10 MB: more than twice what TCP's buffers and both queues hold."""
 
 
 class Listener:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 import zmq
+from ports import free_ports
 
 from reachy_link.address import Address
 from reachy_link.keys import KeyPair, RobotIdentity
@@ -74,25 +75,42 @@ async def test_what_is_asked_again_while_nobody_listens_does_not_wait_for_somebo
     """Else a gateway that comes back is asked hundreds of times, and the queue has no room for the last word."""
     public, secret = zmq.curve_keypair()
     context = zmq.Context()
-    gateway = context.socket(zmq.XPUB)
-    set_common(gateway)
-    gateway.curve_server, gateway.curve_secretkey = True, secret
-    gateway.xpub_verboser = True
-    port = gateway.bind_to_random_port("tcp://127.0.0.1")
     identity = RobotIdentity("reachy-1", KeyPair(*zmq.curve_keypair()), public)
-    end = RobotEnd(identity, Address("127.0.0.1", 1, port), lambda _: None, lambda _: None)
+    unreachable = asyncio.Event()
+
+    def listen(port: int) -> zmq.Socket[bytes]:
+        gateway = context.socket(zmq.XPUB)
+        set_common(gateway)
+        gateway.curve_server, gateway.curve_secretkey = True, secret
+        gateway.xpub_verboser = True
+        gateway.bind(f"tcp://127.0.0.1:{port}")
+        return gateway
+
+    async def asked(gateway: zmq.Socket[bytes], most: int) -> list[bytes]:
+        return await asyncio.to_thread(lambda: [gateway.recv() for _ in range(most) if gateway.poll(1000)])
+
+    async def stands(gateway: zmq.Socket[bytes]) -> None:
+        async with asyncio.timeout(10):
+            while not gateway.poll(0):
+                end.resubscribe()
+                await asyncio.sleep(0.01)
+        assert await asked(gateway, 2) == [b"\0reachy-1/down", b"\1reachy-1/down"]
+
+    [port] = free_ports(1)
+    end = RobotEnd(identity, Address("127.0.0.1", 1, port), lambda _: None, lambda _: unreachable.set())
     for _ in range(SEND_QUEUE_MESSAGES):
         end.resubscribe()
+    gateway = listen(port)
+    assert await asked(gateway, 2) == [b"\1reachy-1/down"]
+    await stands(gateway)
 
-    def asked(most: int) -> list[bytes]:
-        return [gateway.recv() for _ in range(most) if gateway.poll(1000)]
-
-    assert await asyncio.to_thread(asked, 2) == [b"\1reachy-1/down"]
-    for _ in range(100):  # until the end has heard of its connection
+    gateway.close()
+    unreachable.clear()
+    await asyncio.wait_for(unreachable.wait(), 10)
+    for _ in range(SEND_QUEUE_MESSAGES):
         end.resubscribe()
-        await asyncio.sleep(0.01)
-        if gateway.poll(0):
-            break
-    assert await asyncio.to_thread(asked, 2) == [b"\0reachy-1/down", b"\1reachy-1/down"]
+    gateway = listen(port)
+    assert await asked(gateway, 2) == [b"\1reachy-1/down"]
+    await stands(gateway)
     end.close()
     context.destroy(linger=0)

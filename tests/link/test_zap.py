@@ -168,3 +168,32 @@ class TestADrain:
         pull.close()
         push.close()
         assert len(told) == 200
+
+    async def test_hears_what_came_while_the_socket_was_used(self, context):
+        """The use has swallowed the edge: without ticks the message waits for the next one."""
+        pull, push = context.socket(zmq.PULL), context.socket(zmq.PUSH)
+        pull.bind("inproc://here")
+        push.connect("inproc://here")
+        taken = asyncio.Event()
+        drain = Drain(pull, lambda: self.take(pull, taken))
+        push.send(b"")
+        async with asyncio.timeout(5):
+            await taken.wait()
+        taken.clear()
+        push.send(b"")
+        assert pull.getsockopt(zmq.EVENTS) & zmq.POLLIN
+        async with asyncio.timeout(5):
+            await taken.wait()
+        drain.close()
+        pull.close()
+        push.close()
+
+    @staticmethod
+    def take(pull, taken):
+        """A message; whether there was one."""
+        try:
+            pull.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        taken.set()
+        return True

@@ -15,7 +15,7 @@ from google import genai
 from google.genai import errors, types
 from pydantic import SecretStr, ValidationError
 from websockets.asyncio.client import ClientConnection
-from websockets.frames import Frame
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 
 from gemini_gateway.events import Alive, GoAway, LiveError, Modality, Resumable, ServerEvent, Tokens, ToolCall, Unknown, Working
@@ -49,6 +49,7 @@ MODELS_IN_USE: Final = (
 at the first dial after a start."""
 
 INTERRUPTED: Final = b'"interrupted"'
+MESSAGE_BEGINS: Final = (Opcode.TEXT, Opcode.BINARY)
 
 _TAKEN: Final[ContextVar[Callable[[], None]]] = ContextVar("taken")
 """What the task that dials is to be told when the server takes its socket; the SDK tells nobody."""
@@ -63,7 +64,7 @@ class _Socket(ClientConnection):
         _TAKEN.get()()
 
     def process_event(self, event: Request | Response | Frame) -> None:
-        if isinstance(event, Frame) and INTERRUPTED in event.data:
+        if isinstance(event, Frame) and event.opcode in MESSAGE_BEGINS and INTERRUPTED in event.data:
             self.urgent += 1
         super().process_event(event)
 

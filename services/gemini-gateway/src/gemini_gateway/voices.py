@@ -20,7 +20,7 @@ from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona, Personas
 from gemini_gateway.session import Limits
 from gemini_gateway.usage import Account, Books, Money, Verdict
-from gemini_gateway.voice import GeminiVoice, limits_of
+from gemini_gateway.voice import GeminiVoice, Hurry, limits_of
 from reachy_gateway.voice import Said
 from reachy_link.tally import Tally
 
@@ -69,6 +69,7 @@ class Voices:
         self._persona_limits = limits
         self._uplink_ms = uplink_ms
         self.crowding = Crowding()
+        self.hurry = Hurry()
         self._admitted = admitted
         self._outages: dict[str, Outage] = {}
         self.books = Books(ledger.accounts(today().date()))

@@ -212,11 +212,6 @@ class RobotCore:
         self.summary: deque[TurnSummary] = deque(maxlen=SUMMARY_MAX)
 
     @property
-    def playing(self) -> bool:
-        """Whether a turn is playing, or waits to."""
-        return self._playout.active or bool(self._ending)
-
-    @property
     def counts(self) -> dict[str, int]:
         """What was dropped, by cause."""
         counts = {cause: n for (cause, _), n in self._tally.counts.items()}

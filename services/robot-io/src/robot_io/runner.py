@@ -17,8 +17,6 @@ from robot_io.sounds import sound
 log = logging.getLogger(__name__)
 
 TICK_S = 0.01
-IDLE_TICK_S = 0.03
-"""The same while nothing plays; what the gateway sends is acted on as it comes."""
 DEVICE_PAUSE_S = (1.0, 30.0)
 """Between attempts to open a device: doubles from the first to the second."""
 
@@ -113,7 +111,7 @@ class Runner:
         while True:
             self._ticked = self._now()
             self._carry_out(self.core.tick(self._ticked, self._queued_ms()))
-            await asyncio.sleep(TICK_S if self.core.playing else IDLE_TICK_S)
+            await asyncio.sleep(TICK_S)
 
     def _queued_ms(self) -> float:
         return self._device.queued_ms() if self.core.has_device else 0.0
