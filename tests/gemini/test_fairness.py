@@ -11,23 +11,30 @@ from reachy_gateway.voice import Audio, Interrupted
 BURST = 200
 
 
+class Turns:
+    """Counts the turns of the event loop."""
+
+    def __init__(self):
+        self.n = 0
+
+    async def count(self):
+        """Until cancelled."""
+        while True:
+            self.n += 1
+            await asyncio.sleep(0)
+
+
 async def test_a_burst_is_taken_a_message_at_a_time(gemini):
     """Behind each message everybody else gets a turn; without that dozens are taken in one, 50 ms and more."""
-    turns_of_the_loop, taken = 0, []
-
-    async def count():
-        nonlocal turns_of_the_loop
-        while True:
-            turns_of_the_loop += 1
-            await asyncio.sleep(0)
+    turns_of_the_loop, taken = Turns(), []
 
     def emit(event):
         if isinstance(event, Audio):
-            taken.append(turns_of_the_loop)
+            taken.append(turns_of_the_loop.n)
 
     async with serve() as sim:
         sim.behaviour = Behaviour(mode="tone", speed=0)
-        tasks = [asyncio.create_task(gemini(sim)("reachy-1").run(emit)), asyncio.create_task(count())]
+        tasks = [asyncio.create_task(gemini(sim)("reachy-1").run(emit)), asyncio.create_task(turns_of_the_loop.count())]
         try:
             session = await sim.session(1)
             session.say(20_000)  # ms, in messages of 40
@@ -43,18 +50,12 @@ async def test_a_burst_is_taken_a_message_at_a_time(gemini):
 
 async def test_an_interruption_does_not_wait_for_a_turn_for_each_message_before_it(gemini):
     """It is found where it waits; without that the burst before it takes a turn of everybody's for each message."""
-    turns_of_the_loop, taken = 0, []
-
-    async def count():
-        nonlocal turns_of_the_loop
-        while True:
-            turns_of_the_loop += 1
-            await asyncio.sleep(0)
+    turns_of_the_loop, taken = Turns(), []
 
     async with serve() as sim:
         tasks = [
-            asyncio.create_task(gemini(sim)("reachy-1").run(lambda event: taken.append((turns_of_the_loop, event)))),
-            asyncio.create_task(count()),
+            asyncio.create_task(gemini(sim)("reachy-1").run(lambda event: taken.append((turns_of_the_loop.n, event)))),
+            asyncio.create_task(turns_of_the_loop.count()),
         ]
         blob = {"mimeType": "audio/pcm;rate=24000", "data": base64.b64encode(bytes(1920)).decode()}
         try:
