@@ -30,6 +30,7 @@ from typing import Final
 import numpy as np
 
 from gemini_live_sim import GeminiLiveSim, SimSession, SimSettings, actions, serve
+from reachy_gateway import heap
 from reachy_link import keys
 from reachy_link.address import Address
 from reachy_link.health import ask
@@ -47,8 +48,6 @@ RSS_MIB, DESCRIPTORS, THREADS, TASKS = 6.0, 4.0, 0.0, 3.0
 """What the median of the last third may be above that of the first third after the warm-up. A fault that lasts holds a few."""
 LATE_S: Final = 0.04
 """So long the process of robots and simulator may be held up by itself: two thirds of what a speaker's jitter buffer covers."""
-EXCUSED: Final = 0.05
-"""Of the bystander's turns: so often, or once, its speaker may have run dry as that was longer."""
 PORT: Final = 27570
 RELAY_PORT: Final = 27580
 LIVES: Final[tuple[actions.Action, ...]] = (
@@ -172,7 +171,7 @@ class Robot:
 
 
 class Lateness:
-    """When this process was held up, by itself or the machine: a speaker that runs dry then says nothing of the gateway."""
+    """When this process was held up, by itself or the machine: a speaker that runs dry then may not be the gateway's doing."""
 
     LOOK_S = 0.01
 
@@ -187,7 +186,7 @@ class Lateness:
             if (ended := time.monotonic()) - began > LATE_S:
                 self.spans.append((began, ended))
 
-    def excuses(self, turn: TurnSummary) -> bool:
+    def explains(self, turn: TurnSummary) -> bool:
         """Whether that was while a turn came or played."""
         if turn.started_us is None:
             return False
@@ -350,8 +349,6 @@ class Soak:
         self._count = count
         self._draw = random.Random(seed)  # noqa: S311
         self.turns = 0
-        self.excused = 0
-        """How often the bystander's speaker ran dry as this process was held up."""
         self.busy = 0.0
 
     async def run(self, work: Path) -> None:
@@ -415,11 +412,9 @@ class Soak:
             self.wrong.append(f"{dropped} mic chunks of the bystander were dropped")
         if (sessions := len(bystander.sessions(sim))) > 1 + outages:
             self.wrong.append(f"the bystander had {sessions} sessions, with {outages} outages")
-        self.excused = sum(turn.underruns for turn in core.summary if lateness.excuses(turn))
-        if dry := sum(turn.underruns for turn in core.summary) - self.excused:
-            self.wrong.append(f"the bystander's speaker ran dry {dry} times")
-        if self.excused > max(1.0, self.turns * EXCUSED):
-            self.wrong.append("robots and simulator were held up too often to tell whether the bystander's speaker runs dry")
+        if dry := sum(turn.underruns for turn in core.summary):
+            own = sum(turn.underruns for turn in core.summary if lateness.explains(turn))
+            self.wrong.append(f"the bystander's speaker ran dry {dry} times, {own} of them as this process was held up itself")
 
     def markdown(self) -> str:
         """The result."""
@@ -434,8 +429,6 @@ class Soak:
         strikes = ", ".join(f"{n} {what}" for what, n in sorted(self.done.items()))
         lines.append(f"\n{self._count} robots, {self._for_s / 60:g} minutes, {self.done.total()} faults: {strikes}.")
         lines.append(f"The bystander heard {self.turns} answers. Robots and simulator used {self.busy:.0%} of their core.")
-        if self.excused:
-            lines.append(f"Its speaker ran dry {self.excused} times as robots and simulator were held up by themselves.")
         if self.healed_s:
             lines.append(f"At the end every robot that talks was heard within {max(self.healed_s):.1f} s.")
         lines += [f"**{wrong}**" for wrong in self.wrong] or ["Held."]
@@ -460,10 +453,11 @@ def main() -> int:
     given = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})
     about = machine()
+    heap.keep_out()  # or a collection of all that was imported holds robots up by 70 ms
     run = asyncio.run(soak(given.minutes, given.robots, given.seed))
     print(f"`python bench/soak.py --minutes {given.minutes:g} --robots {given.robots} --seed {given.seed}`\n\n{run.markdown()}")
     samples = [asdict(it) for it in run.samples]
-    keep(given.out, "soak", about, {"wrong": run.wrong, "excused": run.excused, "faults": dict(run.done), "samples": samples})
+    keep(given.out, "soak", about, {"wrong": run.wrong, "faults": dict(run.done), "samples": samples})
     return 1 if run.wrong else 0
 
 

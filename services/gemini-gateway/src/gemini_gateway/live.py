@@ -28,7 +28,8 @@ API_VERSION: Final = "v1beta"
 """google-genai 3 asks for v1 by default; every page on Live shows v1beta."""
 MESSAGE_MAX_BYTES: Final = 4 * 2**20
 MESSAGES_AHEAD: Final = 256
-"""That may have come and wait to be handled, 10 s of speech as Gemini sends it: an interruption is found behind them."""
+"""That may have come and wait to be handled, each of ``MESSAGE_MAX_BYTES`` at most; beyond it reading pauses. As Gemini sends
+speech it is 10 s: an interruption is found behind it."""
 PING_S: Final = 20.0
 PONG_S: Final = 60.0
 """Gemini's pongs have been seen 8 to 30 s late."""

@@ -10,6 +10,7 @@ from typing import Final, Literal, Protocol
 
 from gemini_gateway.events import LiveError, Tokens, Trouble
 from gemini_gateway.gaps import Gaps
+from gemini_gateway.hurry import Hurry
 from gemini_gateway.live import Connection, Live
 from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona
@@ -25,27 +26,8 @@ LIVE_TICK_S: Final = 0.2
 """The pace of deadlines while a connection is open; nothing that a person hears waits for it."""
 LAST_SEND_S: Final = 1.0
 """What is being sent when a connection is to be closed may finish for so long."""
-HURRY_S: Final = 0.008
-HURRY_PAUSE_S: Final = 0.002
 LAST_HEARD_S: Final = 1.0
 """What a connection had said before it was lost, which the sender may notice first, is heard for so long."""
-
-
-class Hurry:
-    """Lets one robot at a time be handled without a turn of the event loop for each message, for 8 ms: the others wait.
-
-    Within 2 ms of that nobody is let again: in a turn of the loop one may hurry, and all who want to have their turn.
-    """
-
-    def __init__(self) -> None:
-        self._until = float("-inf")
-
-    def begin(self, now: float) -> float:
-        """Until when who asks may hurry; ``now`` if not at all."""
-        if now >= self._until + HURRY_PAUSE_S:
-            self._until = now + HURRY_S
-            return self._until
-        return now
 
 
 class Office(Protocol):

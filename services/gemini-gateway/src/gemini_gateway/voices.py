@@ -14,13 +14,14 @@ from typing import Final
 from gemini_gateway import personas
 from gemini_gateway.crowding import Crowding
 from gemini_gateway.events import Tokens
+from gemini_gateway.hurry import Hurry
 from gemini_gateway.ledger import Ledger, LedgerError
 from gemini_gateway.live import Endpoint, Live
 from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona, Personas
 from gemini_gateway.session import Limits
 from gemini_gateway.usage import Account, Books, Money, Verdict
-from gemini_gateway.voice import GeminiVoice, Hurry, limits_of
+from gemini_gateway.voice import GeminiVoice, limits_of
 from reachy_gateway.voice import Said
 from reachy_link.tally import Tally
 
