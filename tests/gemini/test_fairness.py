@@ -6,7 +6,7 @@ from itertools import groupby
 
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
-from reachy_gateway.voice import Audio, Interrupted
+from reachy_gateway.voice import Audio, Interrupted, SpeechNoticed
 
 BURST = 200
 
@@ -73,6 +73,10 @@ async def test_an_interruption_does_not_wait_for_a_turn_for_each_message_before_
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+    events = [event for _, event in taken]
+    assert sum(isinstance(event, Audio) for event in events[: events.index(SpeechNoticed())]) < BURST / 2, (
+        "silence comes at once"
+    )
     turns = [turn for turn, event in taken if isinstance(event, Audio | Interrupted)]
     assert turns[BURST] - turns[0] < BURST / 2
     afterwards = turns[BURST + 1 :]

@@ -14,7 +14,7 @@ from websockets.frames import Close
 from websockets.http11 import Response
 
 from gemini_gateway.events import GoAway, Resumable, Tokens, ToolCall, Unknown, Working
-from gemini_gateway.live import config_of, explained, seconds, tokens_of, translated
+from gemini_gateway.live import config_of, explained, interrupts, seconds, tokens_of, translated
 from gemini_gateway.personas import MODELS, Persona, Vad, impossible
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 
@@ -101,6 +101,26 @@ def test_usage_and_an_interruption_come_first_and_the_end_of_the_turn_last():
         ReplyGenerated(),
         TurnComplete(),
     ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b'{"serverContent":{"interrupted":true}}', True),
+        (b'{"serverContent": {"turnComplete": true, "interrupted" : true}, "usageMetadata": {}}', True),
+        (b'{"serverContent":{"interrupted":false}}', False),
+        (b'{"serverContent":{"outputTranscription":{"text":"interrupted"}}}', False),
+        (b'{"toolCall":{"functionCalls":[{"id":"1","name":"f","args":{"interrupted":true}}]}}', False),
+        (b'{"serverContent":["interrupted"]}', False),
+        (b'["interrupted"]', False),
+        (b'{"interrupted"', False),
+        (b'\xff"interrupted"', False),
+        (b'{"serverContent":{"interrupted"' + b"[" * 200_000, False),
+    ],
+)
+def test_only_a_message_that_says_so_silences_the_robot_before_it_is_read(raw, told):
+    assert interrupts(raw) is told
+    assert interrupts(memoryview(raw)) is told
 
 
 def test_the_servers_own_vad_is_heard_when_speech_starts():

@@ -12,7 +12,7 @@ from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona
 from gemini_gateway.usage import Verdict
 from gemini_gateway.voice import GeminiVoice
-from reachy_gateway.voice import Audio, TurnComplete
+from reachy_gateway.voice import Audio, SpeechNoticed, TurnComplete
 
 TOKENS = Tokens({"audio": 100_000}, {"audio": 1500})
 A_REPLY = Audio(b"\0\0" * 100, 24000)
@@ -46,10 +46,11 @@ class Office:
 class Gemini:
     """A connection, and who dials it."""
 
-    urgent = False
+    interrupted = False
 
     def __init__(self, *events):
         self._events = events
+        self.on_interruption = None
         self.told = asyncio.Event()
         self.hung_up_on = asyncio.Event()
         self.lets_go = asyncio.Event()
@@ -63,6 +64,9 @@ class Gemini:
         finally:
             self.hung_up_on.set()
             await self.lets_go.wait()
+
+    def watch(self, on_interruption):
+        self.on_interruption = on_interruption
 
     async def receive(self):
         for event in self._events:
@@ -103,6 +107,20 @@ async def test_a_model_that_is_in_trouble_keeps_no_robot_with_another_from_diall
     for voice in voices:
         voice.cancel()
     await asyncio.wait(voices)
+
+
+async def test_an_interruption_is_told_when_it_comes_and_of_no_connection_that_is_over():
+    office, gemini, told = Office(), Gemini(A_REPLY), []
+    voice = asyncio.create_task(GeminiVoice("reachy-1", gemini, office).run(told.append))
+    await asyncio.wait_for(gemini.told.wait(), 10)
+    assert SpeechNoticed() not in told
+    gemini.on_interruption()
+    assert told[-1] == SpeechNoticed(), "which silences what sounds, within the call"
+    voice.cancel()
+    await asyncio.wait_for(gemini.hung_up_on.wait(), 10)
+    assert gemini.on_interruption is None
+    gemini.lets_go.set()
+    await asyncio.wait([voice])
 
 
 class Lost(Gemini):

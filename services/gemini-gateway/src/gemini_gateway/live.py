@@ -1,6 +1,7 @@
 """Gemini Live through google-genai: the one module that knows the SDK. What it raises and sends becomes our own words."""
 
 import asyncio
+import json
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -57,23 +58,36 @@ _TAKEN: Final[ContextVar[Callable[[], None]]] = ContextVar("taken")
 
 
 class _Socket(ClientConnection):
-    urgent = 0
-    """Messages that have come, and were not read, which likely say that a reply was interrupted."""
+    interruptions = 0
+    """Messages that have come, and were not read, which say that a reply was interrupted."""
+    on_interruption: Callable[[], None] | None = None
 
     async def handshake(self, *args: Any, **kwargs: Any) -> None:
         await super().handshake(*args, **kwargs)
         _TAKEN.get()()
 
     def process_event(self, event: Request | Response | Frame) -> None:
-        if isinstance(event, Frame) and event.opcode in MESSAGE_BEGINS and INTERRUPTED in event.data:
-            self.urgent += 1
+        if isinstance(event, Frame) and event.opcode in MESSAGE_BEGINS and event.fin and interrupts(event.data):
+            self.interruptions += 1
+            if self.on_interruption:
+                self.on_interruption()
         super().process_event(event)
 
     async def recv(self, decode: bool | None = None) -> Any:  # noqa: FBT001 - as the class above has it
         message = await super().recv(decode)
-        if self.urgent and INTERRUPTED in (message if isinstance(message, bytes) else message.encode()):
-            self.urgent -= 1
+        if self.interruptions and interrupts(message if isinstance(message, bytes) else message.encode()):
+            self.interruptions -= 1
         return message
+
+
+def interrupts(raw: bytes | bytearray | memoryview) -> bool:
+    """Whether a message says that the reply was interrupted; cheap for one that does not."""
+    if INTERRUPTED not in (raw := bytes(raw)):
+        return False
+    try:
+        return json.loads(raw)["serverContent"]["interrupted"] is True
+    except STRANGE:
+        return False
 
 
 @dataclass(frozen=True)
@@ -110,9 +124,14 @@ class Connection:
             self._shortcut = session._ws = Shortcut(session._ws)  # noqa: SLF001 - the SDK has no public way
 
     @property
-    def urgent(self) -> bool:
-        """Whether an interruption has likely come, and waits behind what came before it."""
-        return isinstance(self._socket, _Socket) and self._socket.urgent > 0
+    def interrupted(self) -> bool:
+        """Whether an interruption has come, and waits behind what came before it."""
+        return isinstance(self._socket, _Socket) and self._socket.interruptions > 0
+
+    def watch(self, on_interruption: Callable[[], None] | None) -> None:
+        """Tell of an interruption when it comes, before :meth:`receive` gets to it; None tells no more."""
+        if isinstance(self._socket, _Socket):
+            self._socket.on_interruption = on_interruption
 
     async def send_audio(self, pcm: bytes) -> None:
         """Send PCM16 mono at 16 kHz.

@@ -218,6 +218,7 @@ class GeminiVoice:
         sender, receiver = loop.create_task(self._send(line)), loop.create_task(self._receive(line))
         hang_up = loop.create_task(self._hang_up.wait())
         tasks = {sender, receiver, hang_up}
+        line.watch(self._silence)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if hang_up.done():
@@ -225,12 +226,17 @@ class GeminiVoice:
             elif sender.done():
                 await asyncio.wait({receiver, hang_up}, timeout=LAST_HEARD_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            line.watch(None)
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
         for task in (receiver, sender):
             if not task.cancelled():
                 task.result()
+
+    def _silence(self) -> None:
+        """An interruption has come, and waits behind speech that it has cut: what sounds stops now."""
+        self._carry_out([Emit(SpeechNoticed())])
 
     def _sent_at_once(self, line: Connection) -> bool:
         """Send audio without a turn of the event loop, most of what sending costs; false if there is more to send."""
@@ -271,8 +277,9 @@ class GeminiVoice:
         until = float("-inf")
         async for event in line.receive():
             self._carry_out(self.session.server(event, self._now()))
-            # A burst for one robot is handled a message at a time, so that the others come in between. An interruption behind
-            # it gets there faster.
-            if not line.urgent or self._now() >= until:
+            # A burst for one robot is handled a message at a time, so that the others come in between. What an interruption
+            # has cut goes faster: the next answer comes behind it.
+            if line.interrupted and self._now() >= until:
+                until = self._office.hurry.begin(self._now())
+            if not line.interrupted or self._now() >= until:
                 await asyncio.sleep(0)
-                until = self._office.hurry.begin(self._now()) if line.urgent else float("-inf")
