@@ -1,4 +1,4 @@
-"""The load generator of the density bench: many light robots, and a server in Gemini's place, in one process on one core.
+"""Light robots, and a server in Gemini's place: what the density bench loads a gateway with, in one process on one core.
 
 ``load.py DIRECTORY ROBOTS SECONDS [--dial PORT]`` prints one line of JSON with what it measured; without a gateway's first port
 there are no robots. The robots speak the real link
@@ -78,12 +78,12 @@ class Server(asyncio.Protocol):
 
     MAGIC: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-    def __init__(self, bench: "Bench") -> None:
-        self._bench = bench
+    def __init__(self, desk: "Desk") -> None:
+        self._desk = desk
         self._in = bytearray()
         self._open = False
         self.number = -1
-        self.robot: Robot | None = None
+        self.robot: Listener | None = None
         self.out: asyncio.Transport
         self.turns: list[list[int]] = []
         """When each message of each turn was sent, in ns."""
@@ -116,24 +116,24 @@ class Server(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         del exc
-        self._bench.servers.discard(self)
+        self._desk.servers.discard(self)
 
     def say(self, turn: int, n: int) -> None:
         """Send a message of a turn's speech."""
         if n == 0:
             self.turns.append([])
         self.turns[turn].append(time.monotonic_ns())
-        self.out.write(self._bench.speech[n])
+        self.out.write(self._desk.speech[n])
 
     def end(self) -> None:
         """End a turn."""
         self.turns[-1].append(time.monotonic_ns())
-        self.out.write(self._bench.turn_end)
+        self.out.write(self._desk.turn_end)
 
     def interrupt(self) -> None:
         """Cut a turn."""
         self.cut_ns = time.monotonic_ns()
-        self.out.write(self._bench.interrupted)
+        self.out.write(self._desk.interrupted)
 
     def _frame(self, now_ns: int) -> bool:
         """Take one frame, if it is there."""
@@ -169,10 +169,11 @@ class Server(asyncio.Protocol):
         if start < 0:
             if b'"setup"' in payload[:12]:
                 self.out.write(frame(b'{"setupComplete":{"sessionId":"bench"}}'))
+                self._desk.opened(self)
             return
         start = payload.index(b'"', payload.index(b":", start)) + 1
         pcm = binascii.a2b_base64(payload[start : payload.index(b'"', start)].translate(STANDARD))
-        self._bench.heard(self, pcm, now_ns)
+        self._desk.heard(self, pcm, now_ns)
 
 
 STANDARD: Final = bytes.maketrans(b"-_", b"+/")
@@ -203,11 +204,8 @@ def completing(speech: Pcm16) -> list[int]:
 class Robot:
     """A robot that moves samples and does nothing else."""
 
-    def __init__(
-        self, number: int, identity: RobotIdentity, bench: "Bench", context: "zmq.Context[SyncSocket]", port: int
-    ) -> None:
+    def __init__(self, number: int, identity: RobotIdentity, context: "zmq.Context[SyncSocket]", port: int) -> None:
         self.number = number
-        self._bench = bench
         self._name = identity.robot
         self._boot = os.urandom(8).hex()
         self._up, self._down = context.socket(zmq.PUB), context.socket(zmq.SUB)
@@ -221,13 +219,17 @@ class Robot:
         self._drain = Drain(self._down, self._ready)
         self._seq = 0
         self.welcomed = False
-        self.server: Server | None = None
         self.chunk = 0
         self.due = 0.0
-        self._turn = -1
-        self._turns = -1
-        self._position = 0
-        self._began_ns = 0
+
+    def took(self, header: bytes, samples: int) -> None:
+        """Told of a message, and how many samples it holds."""
+
+    def close(self) -> None:
+        """Hang up."""
+        self._drain.close()
+        for socket in (self._up, self._down):
+            socket.close(linger=0)
 
     def hello(self) -> None:
         """Say hello."""
@@ -257,14 +259,32 @@ class Robot:
             parts = self._down.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return False
-        header = parts[1]
+        if b'"kind":"welcome"' in parts[1]:
+            self.welcomed = True
+        self.took(parts[1], len(parts[2]) // 4)
+        return True
+
+
+class Listener(Robot):
+    """A robot that measures what it is sent."""
+
+    def __init__(
+        self, number: int, identity: RobotIdentity, bench: "Bench", context: "zmq.Context[SyncSocket]", port: int
+    ) -> None:
+        super().__init__(number, identity, context, port)
+        self._bench = bench
+        self.server: Server | None = None
+        self._turn = -1
+        self._turns = -1
+        self._position = 0
+        self._began_ns = 0
+
+    def took(self, header: bytes, samples: int) -> None:
+        """Measure."""
         if b'"kind":"speaker"' in header:
-            self._heard(header, len(parts[2]) // 4)
+            self._heard(header, samples)
         elif b'"kind":"flush"' in header and self.server and self.server.cut_ns:
             self._bench.cut(self.server, self._position // UP_SAMPLES)
-        elif b'"kind":"welcome"' in header:
-            self.welcomed = True
-        return True
 
     def _heard(self, header: bytes, samples: int) -> None:
         now_ns = time.monotonic_ns()
@@ -283,18 +303,16 @@ class Robot:
             self._bench.played(sent[min(first, completes)], sent[completes], now_ns, late=late)
 
 
-class Bench:
-    """A run."""
+class Desk:
+    """What stands in Gemini's place, and what it can say.
 
-    def __init__(self, directory: Path, robots: int) -> None:
+    Args:
+        tls: Where its root certificate is written.
+    """
+
+    def __init__(self, tls: Path) -> None:
         self.servers: set[Server] = set()
-        self.measured = Measured()
-        self.measuring = False
-        self._from_ns = self._to_ns = 0
-        """What was sent within is measured, whenever it is heard."""
-        self.robots: list[Robot] = []
-        self._n = robots
-        self._directory = directory
+        self._tls = tls
         with wave.open(str(min((Path(answers.__file__).parent / "answers").glob("*.wav")))) as file:
             pcm = file.readframes(file.getnframes())
         speech = np.resize(np.frombuffer(pcm, "<i2"), int(SPEECH_S * 24000))
@@ -308,6 +326,37 @@ class Bench:
         self.completes = completing(speech)
         self.turn_end = message({"generationComplete": True}) + message({"turnComplete": True})
         self.interrupted = message({"interrupted": True}) + message({"turnComplete": True})
+
+    async def listen(self) -> int:
+        """Listen; on which port of the loopback."""
+
+        def accept() -> Server:
+            server = Server(self)
+            self.servers.add(server)
+            return server
+
+        self._listener = await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0, ssl=make_context(self._tls))
+        return int(self._listener.sockets[0].getsockname()[1])
+
+    def opened(self, server: Server) -> None:
+        """Told of a session that was set up."""
+
+    def heard(self, server: Server, pcm: bytes, now_ns: int) -> None:
+        """Told of mic audio on Gemini's socket."""
+
+
+class Bench(Desk):
+    """A run."""
+
+    def __init__(self, directory: Path, robots: int) -> None:
+        super().__init__(directory / "tls")
+        self.measured = Measured()
+        self.measuring = False
+        self._from_ns = self._to_ns = 0
+        """What was sent within is measured, whenever it is heard."""
+        self.robots: list[Listener] = []
+        self._n = robots
+        self._directory = directory
 
     def heard(self, server: Server, pcm: bytes, now_ns: int) -> None:
         """Mic audio on Gemini's socket."""
@@ -340,16 +389,7 @@ class Bench:
 
     async def run(self, seconds: float, port: int | None) -> None:
         """Connect everybody, warm up, measure."""
-        loop = asyncio.get_running_loop()
-        tls = make_context(self._directory / "tls")
-
-        def accept() -> Server:
-            server = Server(self)
-            self.servers.add(server)
-            return server
-
-        listener = await loop.create_server(accept, "127.0.0.1", 0, ssl=tls)
-        print(json.dumps({"port": listener.sockets[0].getsockname()[1]}), flush=True)
+        print(json.dumps({"port": await self.listen()}), flush=True)
         if port:
             await self._dial(port)
         async with asyncio.timeout(60):
@@ -361,7 +401,7 @@ class Bench:
         context: zmq.Context[SyncSocket] = zmq.Context(io_threads=1)
         context.max_sockets = 4 * self._n + 50
         for n in range(self._n):
-            self.robots.append(Robot(n, load_robot(self._directory / f"robot-{n}"), self, context, port))
+            self.robots.append(Listener(n, load_robot(self._directory / f"robot-{n}"), self, context, port))
         async with asyncio.timeout(60):
             while not all(robot.welcomed for robot in self.robots):
                 for robot in self.robots:

@@ -1,25 +1,31 @@
 """Gateways that die: how long until every robot talks again, on loopback, with CURVE and TLS.
 
-``python bench/storm.py [--robots 50] [--runs 5] [--kills 12]``. Robots and simulator share this process, on the first core; a
-gateway is the real process, on the last. A robot talks again when the simulator hears its new session and the speaker was
-handed what the simulator says at the start of each session.
+``python bench/storm.py [--robots 50] [--runs 5] [--kills 12]``. Robots and what stands in Gemini's place share this process, on
+the first core; a gateway is the real process, on the last. Ten of the robots are the real robot-io, the others ``load.py``'s:
+fifty robot-ios have more than one core, where they are. A robot talks again when a new session hears it and it was handed what
+is said to it at the start of each session.
 """
 
 import argparse
 import asyncio
+import itertools
 import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from gemini_live_sim import Behaviour, GeminiLiveSim, SimSession, SimSettings, serve
-from gemini_live_sim.actions import Say, Step
+import zmq
+
+from gemini_live_sim.tls import ROOT
+from load import CHUNK_S, TICK_S, Desk, Robot, Server, frame
+from reachy_link.keys import load_robot
+from robot_io.core import HELLO_S
 from stand import (
     BUSY_MAX,
     GATEWAY_CORE,
@@ -40,32 +46,113 @@ from stand import (
 ONE, TWO = 27561, 27565
 """The first of each gateway's ports."""
 TALK_S, START_S, FAIL_OVER_S = 2.0, 3.0, 3.0
+REAL: Final = 10
+"""So many are the real robot-io."""
+SAYS: Final = 5
+"""Messages of speech at the start of a session."""
+RESUMABLE: Final = frame(b'{"sessionResumptionUpdate":{"newHandle":"CAESBm9wYXF1ZQ","resumable":true}}')
+GENERATED: Final = frame(b'{"serverContent":{"generationComplete":true}}')
+COMPLETE: Final = frame(
+    b'{"serverContent":{"turnComplete":true},"usageMetadata":{"promptTokenCount":40,"responseTokenCount":5,"totalTokenCount":45,'
+    b'"promptTokensDetails":[{"modality":"TEXT","tokenCount":40}],"responseTokensDetails":[{"modality":"AUDIO","tokenCount":5}]}}'
+)
 
 
-@dataclass
-class Ear:
-    """When each session of the simulator was first heard."""
+class Gemini(Desk):
+    """Says something at the start of each session, with all that Gemini sends beside it, and notes when it hears its robot."""
 
-    first: dict[int, float] = field(default_factory=dict)
+    def __init__(self, work: Path) -> None:
+        super().__init__(work / "tls")
+        self.root = work / "tls" / ROOT
+        self.first: dict[int, float] = {}
+        """When each session was first heard."""
+        self._numbers = itertools.count(1)
 
-    def note(self, session: SimSession, name: str, at_ns: int, _detail: Any) -> None:
-        """The simulator's event hook."""
-        if name == "audio_in":
-            self.first.setdefault(session.number, at_ns / 1e9)
+    async def listen(self) -> int:
+        """Listen; on which port of the loopback."""
+        port = await super().listen()
+        self.url = f"https://127.0.0.1:{port}"
+        return port
+
+    def opened(self, server: Server) -> None:
+        """Say it."""
+        server.number = next(self._numbers)
+        server.out.write(b"".join([RESUMABLE, *self.speech[:SAYS], GENERATED, COMPLETE, RESUMABLE]))
+
+    def heard(self, server: Server, pcm: bytes, now_ns: int) -> None:
+        """Note when."""
+        del pcm
+        self.first.setdefault(server.number, now_ns / 1e9)
+
+
+class LightRobot(Robot):
+    """A robot of :mod:`load` that notes when it is welcomed, and when it is handed something to play."""
+
+    ready_at = played_at = 0.0
+    said_hello = float("-inf")
+
+    def forget(self) -> None:
+        """Look only at what comes from now on: a gateway that died."""
+        self.welcomed = False
+        self.ready_at = self.played_at = 0.0
+
+    def took(self, header: bytes, samples: int) -> None:
+        """Note it."""
+        if self.welcomed and not self.ready_at:
+            self.ready_at = time.monotonic()
+        if samples and b'"kind":"speaker"' in header:
+            self.played_at = self.played_at or time.monotonic()
+
+    def tick(self, now: float) -> None:
+        """As robot-io does: hello until it is welcomed, and then the microphone."""
+        if self.welcomed:
+            while self.due <= now:
+                self.say()
+                self.due += CHUNK_S
+        else:
+            self.due = max(self.due, now)
+            if now - self.said_hello >= HELLO_S:
+                self.said_hello = now
+                self.hello()
+
+
+@asynccontextmanager
+async def light_robots(work: Path, numbers: range, port: int) -> AsyncIterator[list[LightRobot]]:
+    """Robots of these numbers, which talk."""
+    context = zmq.Context[zmq.Socket[bytes]](io_threads=1)
+    context.max_sockets = 4 * len(numbers) + 50
+    made = [LightRobot(n, load_robot(work / f"robot-{n}"), context, port) for n in numbers]
+
+    async def tick() -> None:
+        while True:
+            now = time.monotonic()
+            for robot in made:
+                robot.tick(now)
+            await asyncio.sleep(TICK_S)
+
+    ticker = asyncio.create_task(tick())
+    try:
+        yield made
+    finally:
+        ticker.cancel()
+        await asyncio.wait([ticker])
+        for robot in made:
+            robot.close()
+        context.destroy(linger=0)
 
 
 class Talk:
     """Whether robots talk again since a moment, and since when."""
 
-    def __init__(self, sim: GeminiLiveSim, ear: Ear, devices: list[Light]) -> None:
-        self._ear = ear
+    def __init__(self, gemini: Gemini, devices: Sequence[Light | LightRobot]) -> None:
+        self._gemini = gemini
         self._devices = devices
-        self._after = max((session.number for session in sim.sessions), default=0)
+        self._after = max(gemini.first, default=0)
         for device in devices:
             device.forget()
 
     def _heard(self) -> list[float]:
-        return [at for number, at in self._ear.first.items() if number > self._after]
+        return [at for number, at in self._gemini.first.items() if number > self._after]
 
     async def again(self) -> tuple[float, float]:
         """Wait for all; when the last was welcomed, and when the last talked both ways."""
@@ -75,20 +162,23 @@ class Talk:
         return welcomed, max(*self._heard(), *(device.played_at for device in self._devices))
 
 
-async def storm(sim: GeminiLiveSim, ear: Ear, work: Path, count: int, runs: int) -> tuple[list[Timing], float]:
+async def storm(gemini: Gemini, work: Path, count: int, runs: int) -> tuple[list[Timing], float]:
     """A gateway of many robots is killed and started again; also the share of their core that the others used meanwhile."""
-    gateway = Gateway(work, sim.url, sim.root_path, ONE)
-    devices = [Light() for _ in range(count)]
+    gateway = Gateway(work, gemini.url, gemini.root, ONE)
+    real = [Light() for _ in range(min(REAL, count))]
     starts, welcomes, talks, busy = [], [], [], []
-    async with robots(work, devices, gateway.address) as runners:
-        talk = Talk(sim, ear, devices)
+    async with (
+        robots(work, real, gateway.address) as runners,
+        light_robots(work, range(len(real), count), ONE) as light,
+    ):
+        talk = Talk(gemini, [*real, *light])
         await gateway.start()
         await talk.again()
         for _ in range(runs):
             await asyncio.sleep(2.0)
             await gateway.kill()
             await until(lambda: not any(runner.core.welcomed for runner in runners))
-            talk = Talk(sim, ear, devices)
+            talk = Talk(gemini, [*real, *light])
             began, healthy = await gateway.start()
             cpu = time.process_time()
             welcomed, talked = await talk.again()
@@ -105,20 +195,20 @@ async def storm(sim: GeminiLiveSim, ear: Ear, work: Path, count: int, runs: int)
     return timings, max(busy)
 
 
-async def fail_over(sim: GeminiLiveSim, ear: Ear, work: Path, kills: int) -> list[Timing]:
+async def fail_over(gemini: Gemini, work: Path, kills: int) -> list[Timing]:
     """Of two gateways the one that serves the robot is killed, again and again."""
     welcomes, talks = [], []
     async with AsyncExitStack() as stack:
-        made = [await stack.enter_async_context(Gateway(work, sim.url, sim.root_path, port)) for port in (ONE, TWO)]
+        made = [await stack.enter_async_context(Gateway(work, gemini.url, gemini.root, port)) for port in (ONE, TWO)]
         gateways = {gateway.address: gateway for gateway in made}
         device = Light()
         [runner] = await stack.enter_async_context(robots(work, [device], *gateways))
-        await Talk(sim, ear, [device]).again()
+        await Talk(gemini, [device]).again()
         for _ in range(kills):
             await asyncio.sleep(3.5)
             serving = runner.core.route.here
             assert serving
-            talk = Talk(sim, ear, [device])
+            talk = Talk(gemini, [device])
             killed = await gateways[serving].kill()
             welcomed, talked = await talk.again()
             welcomes.append(welcomed - killed)
@@ -144,16 +234,14 @@ def imports_s() -> list[float]:
 
 async def measure(count: int, runs: int, kills: int) -> tuple[list[Timing], float]:
     """All timings, and the share of their core that robots and simulator used in the busiest storm."""
-    ear = Ear()
     with tempfile.TemporaryDirectory(prefix="storm-") as directory:
         work = Path(directory)
         make_keys(work, count)
-        async with serve(SimSettings(record_bytes=0, keep_sessions=10 * count), on_event=ear.note) as sim:
-            hello = Step(on="ready", action=Say(n_ms=200))
-            sim.behaviour = Behaviour(mode="tone", speed=0, vad_threshold_dbfs=0, max_age_s=None, script=(hello,))
-            imports = Timing("of which imports", await asyncio.to_thread(imports_s))
-            (start, *storms), busy = await storm(sim, ear, work, count, runs)
-            return [start, imports, *storms, *await fail_over(sim, ear, work, kills)], busy
+        gemini = Gemini(work)
+        await gemini.listen()
+        imports = Timing("of which imports", await asyncio.to_thread(imports_s))
+        (start, *storms), busy = await storm(gemini, work, count, runs)
+        return [start, imports, *storms, *await fail_over(gemini, work, kills)], busy
 
 
 def main() -> int:
@@ -167,7 +255,9 @@ def main() -> int:
     about = machine()
     timings, busy = generate(measure(given.robots, given.runs, given.kills))
     print(table(timings, "s", 2))
-    print(f"\nRobots and simulator used up to {busy:.0%} of their core while the gateway's robots came back.")
+    print(
+        f"\nRobots and what stands in Gemini's place used up to {busy:.0%} of their core while the gateway's robots came back."
+    )
     keep(given.out, "storm", about, [timing.told() for timing in timings])
     if busy > BUSY_MAX:
         print("VOID: the load generator was too busy to be believed.")

@@ -1,15 +1,14 @@
 """Several gateways: a robot goes on at another when the one that served it is gone, full, or has no place for it."""
 
-import asyncio
 import signal
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from ports import free_ports
 from processes import gateway_process
-from rig import Keys, faults, read_wav, running_hub, running_robot
+from rig import Keys, a_line_to, faults, read_wav, running_hub, running_robot
 
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
@@ -47,34 +46,6 @@ async def test_a_gateway_killed_in_mid_answer_is_left_and_the_other_answers(tmp_
                 await sim.until(lambda sim: sim.open_sessions and len(sim.open_sessions[-1].heard) > heard)
                 assert time.monotonic() - killed < FAIL_OVER_S
                 await answered(robot, NUMBERS[1])
-
-
-@asynccontextmanager
-async def a_line_to(port):
-    """A way of its own to one port of a gateway, as a new port, and what cuts it for good."""
-    writers = []
-
-    async def pass_on(reader, writer):
-        writers.append(writer)
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-        writer.transport.abort()
-
-    async def joined(reader, writer):
-        there, back = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pass_on(reader, back), pass_on(there, writer))
-
-    def cut():
-        server.close()
-        for writer in writers:
-            writer.transport.abort()
-
-    server = await asyncio.start_server(joined, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1], cut
-    finally:
-        cut()
 
 
 async def test_a_gateway_that_lives_and_is_left_because_one_line_failed_is_told_goodbye(tmp_path):

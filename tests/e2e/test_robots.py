@@ -1,13 +1,15 @@
 """Several robots on one gateway: each its own conversation, each its own failure."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from rig import Keys, faults, read_wav, running_hub, running_robot
+from rig import Keys, a_line_to, faults, read_wav, running_hub, running_robot
 
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from mock_gateway.voice import MockVoice
+from reachy_gateway.voice import Audio, TurnComplete
 
 DATA = Path(__file__).parent / "data"
 NUMBERS = [read_wav(DATA / f"number-{n}.wav") for n in (1, 2, 3)]
@@ -46,6 +48,30 @@ async def test_killing_one_robot_in_mid_answer_leaves_the_others_untouched(tmp_p
         await other.answered(2)
         assert [turn.underruns for turn in other.core.summary] == [0, 0]
         assert list(hub.robots) == ["reachy-2"]
+
+
+class Eager(MockVoice):
+    """Speaks before it is spoken to."""
+
+    async def run(self, emit):
+        emit(Audio((NUMBERS[0][:, 0] * 32767).astype("<i2").tobytes(), 16000))
+        emit(TurnComplete())
+        await asyncio.Event().wait()
+
+
+async def test_nothing_is_lost_of_what_is_said_before_the_robot_can_hear(tmp_path):
+    """One of its two connections is the first; without the other it can be heard, but does not hear."""
+    made, stands = Keys(tmp_path, "reachy-1"), asyncio.Event()
+    async with (
+        running_hub(made, lambda _: Eager()) as hub,
+        a_line_to(hub.bound.down_port, stands) as (port, _),
+        running_robot(made.robot("reachy-1"), hub.bound._replace(down_port=port)) as robot,
+    ):
+        await robot.desk.until(lambda: "reachy-1" in hub.robots and hub.robots["reachy-1"].conversation.pacer.queued_ms)
+        assert not robot.core.welcomed
+        stands.set()
+        await robot.answered(1)
+        assert faults(robot.desk.played[:, 0], NUMBERS[0][:, 0]) == []
 
 
 class FaultyVoice(MockVoice):

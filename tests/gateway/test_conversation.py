@@ -49,9 +49,10 @@ def report(turn: int, **fields: object) -> Played:
 class Chat:
     """A conversation and its clock; everything that the robot is told goes through the real wire format."""
 
-    def __init__(self, *, live: bool = True, first_turn: int = 1) -> None:
+    def __init__(self, *, live: bool = True, first_turn: int = 1, hears: bool = True) -> None:
         hello = Hello(robot="reachy-1", boot=BOOT, seq=0, t_us=0, mic=MIC, speaker=SPEAKER, lead_ms=LEAD_MS)
         self.conversation = Conversation(hello, first_turn)
+        self.conversation.hears = hears
         self.now = 100.0
         self.told: list[tuple[float, Down, bytes]] = []
         self.logged: list[str] = []
@@ -137,6 +138,19 @@ class Chat:
 
 
 # --- a reply ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_reply_waits_until_the_robot_has_heard_its_welcome():
+    """Its connection for what comes down may stand later than the other, and nobody would be told of what is lost."""
+    chat, pcm = Chat(hears=False), reply(300)
+    chat.voice(Audio(pcm, 24000), TurnComplete())
+    assert chat.conversation.next_due() is None, "nothing wakes it for that"
+    chat.wait(1.0)
+    assert chat.of(Speaker) == []
+    chat._take(chat.conversation.heard(chat.now))
+    assert chat.of(Speaker), "within the call"
+    chat.wait(1.0)
+    assert chat.heard(1) == pcm
 
 
 def test_a_reply_is_told_to_its_end():

@@ -5,7 +5,7 @@ import time
 import wave
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -200,6 +200,36 @@ async def running_robot(
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+@asynccontextmanager
+async def a_line_to(port: int, stands: asyncio.Event | None = None) -> AsyncIterator[tuple[int, Callable[[], None]]]:
+    """A way of its own to one port of a gateway, as a new port, and what cuts it for good; nothing passes until it stands."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.transport.abort()
+
+    async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if stands:
+            await stands.wait()
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pass_on(reader, back), pass_on(there, writer))
+
+    def cut() -> None:
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(joined, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], cut
+    finally:
+        cut()
 
 
 def segments_with_speech(samples: Samples, rate_hz: int, threshold: float = 0.01) -> Iterator[tuple[int, Samples]]:

@@ -83,6 +83,8 @@ class Conversation:
         self._cut_short = 0
         self._played = first_turn - 1
         """The newest turn that the robot has reported."""
+        self.hears = False
+        """Whether the robot has heard its welcome, as far as is known: what it was told before may be lost."""
 
     @property
     def phase(self) -> Phase | None:
@@ -90,6 +92,11 @@ class Conversation:
         return self._told[0] if self._told else None
 
     # --- inputs -------------------------------------------------------------------------------------------------------
+
+    def heard(self, now: float) -> list[Out]:
+        """The robot sends what only one that was welcomed sends: speech that has waited for that goes."""
+        self.hears = True
+        return self.tick(now)
 
     def mic(self, message: Mic, payload: bytes, now: float) -> tuple[bytes, list[Out]]:
         """A chunk of the microphone: what the voice is to hear of it, and what follows."""
@@ -145,7 +152,7 @@ class Conversation:
     def tick(self, now: float) -> list[Out]:
         """What is due by now."""
         out: list[Out] = []
-        for item in self.pacer.due(now):
+        for item in self.pacer.due(now) if self.hears else ():
             match item:
                 case Chunk(turn, samples, pcm):
                     out.append(Tell(Speaker, {"turn": turn, "samples": samples}, pcm))
@@ -155,7 +162,7 @@ class Conversation:
 
     def next_due(self) -> float | None:
         """When :meth:`tick` will have something to do, as far as can be known."""
-        due = [self.pacer.next_due()]
+        due = [self.pacer.next_due() if self.hears else None]
         if self.pacer.idle and self._told and self._told[0] == "speaking":
             due.append(self.pacer.sent_until)
         if self._thinking_since is not None and self._told and self._told[0] == "thinking":

@@ -141,6 +141,8 @@ class Robot:
         """Take a message that the peer let pass."""
         with self._boundary:
             if self._conversation and self._voice:
+                if not self._conversation.hears:
+                    self._carry_out(self._conversation.heard(self._hub.now()))
                 self._handle(self._conversation, self._voice, message, payload)
 
     def _handle(self, conversation: Conversation, voice: Voice, message: Up, payload: bytes) -> None:

@@ -38,7 +38,7 @@ def set_common(socket: SyncSocket) -> None:
 def set_dialer(socket: SyncSocket, keys: KeyPair, gateway_public: bytes) -> None:
     """Make the socket one that dials a gateway it can authenticate."""
     set_common(socket)
-    socket.reconnect_ivl, socket.reconnect_ivl_max, socket.connect_timeout = 100, 500, 1000
+    socket.reconnect_ivl, socket.reconnect_ivl_max, socket.connect_timeout = 100, 250, 1000
     # Only who sends: of one who reads libzmq 4.3.5 drops what had come when a connection is lost, between the parts of a
     # message, too, and then ends the process (fq.cpp, "!_more").
     socket.immediate = socket.type != zmq.SUB
