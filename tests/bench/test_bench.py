@@ -53,6 +53,6 @@ def test_density_hears_every_robot_beside_its_floors(tmp_path):
 
 
 def test_storm_sees_every_robot_come_back(tmp_path):
-    timings, done = run(tmp_path, "storm", "--robots", 5, "--runs", 2, "--kills", 2)
+    timings, done = run(tmp_path, "storm", "--robots", 13, "--runs", 2, "--kills", 2)
     assert [it["n"] for it in timings] == [2, 3, 2, 2, 2, 2], done.stderr
     assert all(it["min"] > 0 for it in timings)

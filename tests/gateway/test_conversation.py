@@ -79,6 +79,10 @@ class Chat:
         for event in events:
             self._take(self.conversation.voice(event, self.now))
 
+    def hears(self) -> None:
+        """The robot shows that it was welcomed."""
+        self._take(self.conversation.heard(self.now))
+
     def played(self, turn: int, **fields: object) -> None:
         """The robot reports a turn."""
         self._take(self.conversation.played(report(turn, **fields), offset_us=0))
@@ -147,7 +151,7 @@ def test_a_reply_waits_until_the_robot_has_heard_its_welcome():
     assert chat.conversation.next_due() is None, "nothing wakes it for that"
     chat.wait(1.0)
     assert chat.of(Speaker) == []
-    chat._take(chat.conversation.heard(chat.now))
+    chat.hears()
     assert chat.of(Speaker), "within the call"
     chat.wait(1.0)
     assert chat.heard(1) == pcm
@@ -618,15 +622,15 @@ STEPS = st.lists(
         EVENTS,
         EVENTS,
         st.sampled_from([0.0, 0.01, 0.2, 3.0]),
-        st.sampled_from(["speak", "quiet", "start", "played"]),
+        st.sampled_from(["speak", "quiet", "start", "played", "hears"]),
     ),
     max_size=40,
 )
 
 
-@given(steps=STEPS)
-def test_whatever_happens_turns_are_told_in_order_end_once_and_stay_below_a_flush(steps):
-    chat = Chat()
+@given(steps=STEPS, hears=st.booleans())
+def test_whatever_happens_turns_are_told_in_order_end_once_and_stay_below_a_flush(steps, hears):
+    chat = Chat(hears=hears)
     for step in steps:
         match step:
             case float():
@@ -637,10 +641,14 @@ def test_whatever_happens_turns_are_told_in_order_end_once_and_stay_below_a_flus
                 chat.quiet(400)
             case "played":
                 chat.played(chat.conversation.turns.newest)
+            case "hears":
+                chat.hears()
             case "start":
                 chat.voice(SpeechNoticed())
             case _:
                 chat.voice(step)
+    assert chat.conversation.hears or not chat.of(Speaker)
+    chat.hears()
     chat.voice(Standing("reconnecting", "the end"))
     chat.wait(200)
     floor, begun, ended, states = 0, set(), [], []

@@ -52,7 +52,7 @@ def test_while_the_server_is_up_everybody_may_dial():
 
 
 @given(st.lists(st.floats(0, 0.05), min_size=50, max_size=200))
-def test_no_more_than_sixty_dials_a_second_are_granted(steps):
+def test_no_more_dials_a_second_are_granted_than_that(steps):
     outage = Outage(lambda: 1.0)
     now, granted = 0.0, []
     for step in steps:
@@ -62,7 +62,7 @@ def test_no_more_than_sixty_dials_a_second_are_granted(steps):
     assert all(after - before > 0.999 / RELEASE_PER_S for before, after in pairwise(granted))
 
 
-def test_robots_that_all_want_to_dial_get_sixty_a_second():
+def test_robots_that_all_want_to_dial_get_as_many_a_second():
     outage = Outage(lambda: 1.0)
     waiting = [f"r{n}" for n in range(60)]
     now = 0.0

@@ -16,7 +16,7 @@ from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona
 from gemini_gateway.session import Bill, Count, Decline, Dial, Emit, HangUp, Limits, Out, Phase, Session
 from gemini_gateway.usage import Verdict
-from reachy_gateway.voice import Said, SpeechNoticed, VoiceEvent
+from reachy_gateway.voice import Audio, Said, SpeechNoticed, VoiceEvent
 
 log = logging.getLogger(__name__)
 
@@ -276,7 +276,10 @@ class GeminiVoice:
     async def _receive(self, line: Connection) -> None:
         until = float("-inf")
         async for event in line.receive():
-            self._carry_out(self.session.server(event, self._now()))
+            out = self.session.server(event, self._now())
+            if line.interrupted and isinstance(event, Audio):
+                out = [item for item in out if item != Emit(event)]  # it is cut already, and must not be heard for a moment
+            self._carry_out(out)
             # A burst for one robot is handled a message at a time, so that the others come in between. What an interruption
             # has cut goes faster: the next answer comes behind it.
             if line.interrupted and self._now() >= until:

@@ -182,9 +182,11 @@ class Conversation:
 
     def _flush(self, now: float, *, by_voice: bool = False) -> list[Out]:
         self.latency.interrupted(now)
+        told = self.turns.floor
         floor = self.turns.interrupted(now, by_voice=by_voice)
         self.pacer.clear()
-        return [Tell(Flush, {"turn": floor}), Log("interrupted")]
+        # An interruption is noticed first, and said then: nothing has come in between, and nothing is to be silenced any more.
+        return [Tell(Flush, {"turn": floor}), Log("interrupted")] if floor > told else []
 
     def _busy(self, now: float) -> bool:
         return not self.pacer.idle or now < self.pacer.sent_until

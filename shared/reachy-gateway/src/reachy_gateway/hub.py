@@ -143,6 +143,7 @@ class Robot:
             if self._conversation and self._voice:
                 if not self._conversation.hears:
                     self._carry_out(self._conversation.heard(self._hub.now()))
+                    self._schedule()
                 self._handle(self._conversation, self._voice, message, payload)
 
     def _handle(self, conversation: Conversation, voice: Voice, message: Up, payload: bytes) -> None:

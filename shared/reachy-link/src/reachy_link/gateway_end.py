@@ -42,7 +42,8 @@ STUCK: Final = Rate(512, 65536)
 DENIALS: Final = Rate(1, 20)
 """Subscriptions of one key that are merely not granted; beyond, the connection is ended."""
 DIALS: Final = Rate(4, 40)
-"""Handshakes of one admitted key; what is more is put off. A robot makes two each time it dials, at most every 0.5 s."""
+"""Handshakes of one admitted key; what is more is put off. A robot makes two each time it dials, where a gateway answers at
+most every 0.5 s."""
 AUDIT_S: Final = 0.25
 LOOK_S: Final = 0.05
 """How often messages without an end are looked for on the way up: in a quarter second come 150,000 parts, and what an end
