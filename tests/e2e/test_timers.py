@@ -10,7 +10,7 @@ from rig import STEREO_16K, Keys, running_hub
 
 from reachy_gateway.voice import Audio, ReplyGenerated, Standing, TurnComplete
 from reachy_link.address import Address
-from reachy_link.messages import BeatUp, Hello, Speaker
+from reachy_link.messages import BeatUp, Hello, Speaker, Welcome
 from reachy_link.robot_end import RobotEnd
 from reachy_link.wire import pack_up, unpack_down
 
@@ -37,10 +37,13 @@ class Storyteller:
 
 async def tell(directory) -> list[float]:
     """When each chunk of the reply came to a robot that sends no microphone, and beats."""
-    made, came = Keys(directory, "reachy-1"), []
+    made, welcomes, came = Keys(directory, "reachy-1"), [], []
 
     def on_parts(parts):
-        if isinstance(unpack_down(parts)[0], Speaker):
+        message, _ = unpack_down(parts)
+        if isinstance(message, Welcome):
+            welcomes.append(message)
+        elif isinstance(message, Speaker):
             came.append(time.monotonic())
 
     async with running_hub(made, lambda _: Storyteller()) as hub:
@@ -51,7 +54,7 @@ async def tell(directory) -> list[float]:
         async with asyncio.timeout(15):
             while len(came) < REPLY_MS / 20:
                 t_us = int(time.monotonic() * 1e6)
-                up = BeatUp(**fields, seq=seq, t_us=t_us) if came else Hello(**fields, **hello, seq=seq, t_us=t_us)
+                up = BeatUp(**fields, seq=seq, t_us=t_us) if welcomes else Hello(**fields, **hello, seq=seq, t_us=t_us)
                 end.send(pack_up(up))
                 seq += 1
                 await asyncio.sleep(BEAT_S)
