@@ -23,7 +23,7 @@ from typing import Final
 import zmq
 
 from gemini_live_sim.tls import ROOT
-from load import CHUNK_S, TICK_S, Desk, Robot, Server, frame
+from load import CHUNK_S, TICK_S, Desk, Robot, Server, frame, message
 from reachy_link.keys import load_robot
 from robot_io.core import HELLO_S
 from stand import (
@@ -51,7 +51,7 @@ REAL: Final = 10
 SAYS: Final = 5
 """Messages of speech at the start of a session."""
 RESUMABLE: Final = frame(b'{"sessionResumptionUpdate":{"newHandle":"CAESBm9wYXF1ZQ","resumable":true}}')
-GENERATED: Final = frame(b'{"serverContent":{"generationComplete":true}}')
+GENERATED: Final = message({"generationComplete": True})
 COMPLETE: Final = frame(
     b'{"serverContent":{"turnComplete":true},"usageMetadata":{"promptTokenCount":40,"responseTokenCount":5,"totalTokenCount":45,'
     b'"promptTokensDetails":[{"modality":"TEXT","tokenCount":40}],"responseTokensDetails":[{"modality":"AUDIO","tokenCount":5}]}}'

@@ -115,7 +115,7 @@ def test_usage_and_an_interruption_come_first_and_the_end_of_the_turn_last():
         (b'["interrupted"]', False),
         (b'{"interrupted"', False),
         (b'\xff"interrupted"', False),
-        (b'{"serverContent":{"interrupted"' + b"[" * 200_000, False),
+        (b'{"serverContent":{"interrupted":' + b"[" * 200_000, False),
     ],
 )
 def test_only_a_message_that_says_so_silences_the_robot_before_it_is_read(raw, told):

@@ -11,7 +11,7 @@ SHORT_S: Final = 30.0
 LONG_CAP_S: Final = 30.0
 """From then on the cap doubles every 30 s, up to this."""
 RELEASE_PER_S: Final = 100.0
-"""How many robots dial per second at most once the server answers; they ask every 10 to 50 ms, so that fifty take 0.7 s."""
+"""How many robots dial per second at most once the server answers."""
 DIAL_S: Final = 5.0
 """How long a dial may take at most, setup included."""
 PROBE_MAX_S: Final = 2.0
