@@ -42,7 +42,20 @@ PURE = {
         "voice",
     },
     "robot_io": {"core", "device", "route", "sounds"},
-    "gemini_gateway": {"events", "gaps", "outage", "personas", "session", "shortcut", "usage"},
+    "gemini_gateway": {
+        "events",
+        "exchanges",
+        "gaps",
+        "meter",
+        "models",
+        "outage",
+        "personas",
+        "pieces",
+        "refusals",
+        "session",
+        "shortcut",
+        "usage",
+    },
 }
 IMPURE = {"zmq", "asyncio", "time", "socket", "threading", "os", "random", "secrets", "logging"}
 

@@ -136,7 +136,7 @@ async def test_a_turn_that_found_the_ledger_locked_is_written_at_the_end(tmp_pat
             assert booked(made, ports) == []
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, 5) == 0
-        assert len(booked(made, ports)) == 1
+        assert len(booked(made, ports)) == 2, "and of the one in progress what it had used so far, by its sound"
 
 
 async def test_a_gateway_ends_when_its_voices_have_hung_up(tmp_path, gemini):

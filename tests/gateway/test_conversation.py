@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from reachy_gateway.audio import Pcm16
 from reachy_gateway.conversation import BEHIND_MAX_S, THINKING_MAX_S, Conversation, Log, Out, Tell, TurnOver
 from reachy_gateway.peer import Peer
+from reachy_gateway.turns import DOUBT_S
 from reachy_gateway.voice import (
     Audio,
     Interrupted,
@@ -255,7 +256,7 @@ def test_what_comes_of_a_reply_that_was_interrupted_while_it_was_thought_of_is_d
     chat = Chat()
     chat.speak(1000)
     chat.voice(Interrupted(), Audio(reply(500), 24000))
-    chat.wait(1.0)
+    chat.wait(DOUBT_S - 0.1)
     chat.voice(Audio(reply(500), 24000), TurnComplete())
     new = reply(300, seed=2)
     chat.voice(Audio(new, 24000), ReplyGenerated(), TurnComplete())

@@ -160,14 +160,14 @@ def test_beyond_120_s_the_newest_audio_is_dropped_and_counted_and_the_turn_ends_
     assert pacer.dropped_ms == 5000, "every piece that was dropped is counted"
     out = run_out(pacer)
     assert ms_of(out, 24000) == QUEUE_MAX_MS
-    assert out[-1] == Ended(1)
+    assert out[-1] == Ended(1, complete=False)
 
 
 def test_a_turn_that_outgrew_the_bound_stays_over_even_when_there_is_room_again():
     pacer = Pacer(MONO_24K, LEAD_MS)
     for _ in range(121):
         pacer.push(1, noise(1000), 24000)
-    assert run_out(pacer)[-1] == Ended(1)
+    assert run_out(pacer)[-1] == Ended(1, complete=False)
     assert not pacer.push(1, noise(1000), 24000)
     pacer.end(1)
     assert run_out(pacer, now=200.0) == [], "it has ended before, and ends only once"

@@ -1,7 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reachy_gateway.turns import LEFTOVERS_S, Turns
+from reachy_gateway.turns import DOUBT_S, LEFTOVERS_S, SPOKEN_DOUBT_S, UNNOTICED_S, Turns
 
 
 def test_a_reply_is_one_turn_and_the_next_reply_is_the_next():
@@ -34,11 +35,54 @@ def test_audio_between_an_interruption_and_the_end_of_the_voices_turn_is_not_to_
     turns = Turns()
     turns.audio(0.0)
     turns.interrupted(0.0)
-    assert turns.audio(0.0) is None
-    assert turns.generated() is None, "the generation of what was interrupted ends as well"
-    assert turns.audio(0.0) is None
+    for n in range(100):
+        assert turns.audio(n * (UNNOTICED_S - 0.1)) is None, "however long it goes on"
     assert turns.complete() is None, "nothing is left to end"
+    assert turns.audio(200.0) == 2
+
+
+def test_the_end_of_the_generation_is_the_end_of_what_was_interrupted():
+    turns = Turns()
+    turns.audio(0.0)
+    turns.interrupted(0.0)
+    assert turns.audio(0.0) is None
+    assert turns.generated() is None
     assert turns.audio(0.0) == 2
+
+
+@pytest.mark.parametrize(("by_voice", "pause_s"), [(True, LEFTOVERS_S), (False, UNNOTICED_S)])
+def test_the_next_answer_is_heard_although_the_voice_does_not_say_that_the_interrupted_one_is_over(by_voice, pause_s):
+    turns = Turns()
+    turns.audio(0.0)
+    turns.interrupted(0.1, by_voice=by_voice)
+    assert turns.audio(0.2) is None
+    assert turns.audio(0.25 + pause_s) == 2
+    assert turns.audio(0.25 + pause_s) == 2
+
+
+def test_what_the_voice_says_itself_shortens_the_wait():
+    turns = Turns()
+    turns.audio(0.0)
+    turns.interrupted(0.1)
+    turns.interrupted(0.2, by_voice=True)
+    assert turns.audio(0.2 + LEFTOVERS_S - 0.01) is None
+    assert turns.audio(0.2 + 2 * LEFTOVERS_S) == 2
+
+
+def test_an_answer_that_was_generated_whole_leaves_nothing_to_drop():
+    """Some voices never say that their turn is over."""
+    turns = Turns()
+    turns.audio(0.0)
+    turns.generated()
+    turns.interrupted(0.1)
+    assert turns.audio(0.2) == 2
+
+
+def test_nor_does_one_of_which_nothing_came_for_long():
+    turns = Turns()
+    turns.audio(0.0)
+    turns.interrupted(UNNOTICED_S + 10, by_voice=True)
+    assert turns.audio(UNNOTICED_S + 10.25) == 2
 
 
 def test_an_interruption_after_the_voices_turn_leaves_nothing_to_drop():
@@ -57,22 +101,39 @@ def test_an_interruption_while_nothing_was_said_burns_no_number():
     assert turns.audio(0.0) == 1
 
 
-def test_what_comes_of_a_reply_that_was_interrupted_before_its_first_sound_is_not_to_be_heard():
+def test_audio_right_after_an_interruption_of_nothing_is_in_doubt_for_a_while():
     turns = Turns()
     assert turns.interrupted(10.0, by_voice=True) == 1
-    assert turns.audio(10.0 + LEFTOVERS_S - 0.01) is None
-    assert turns.audio(20.0) is None, "there was a reply, so its end will come"
-    assert turns.generated() is None
-    assert turns.complete() is None
-    assert turns.audio(20.0) == 1
+    assert turns.doubt_until is None
+    assert turns.doubts(10.25)
+    assert turns.doubts(10.25 + DOUBT_S - 0.01)
+    assert not turns.doubts(10.25 + DOUBT_S)
+    assert turns.audio(10.25 + DOUBT_S) == 1
+    assert turns.doubt_until is None
 
 
-def test_an_interruption_of_nothing_does_not_cost_the_next_reply():
-    """Which cannot come at once: the person has to finish first."""
+def test_the_doubt_lasts_longer_where_the_person_was_heard():
+    turns = Turns()
+    turns.interrupted(10.0, by_voice=True, spoken=True)
+    assert turns.doubts(10.0)
+    assert turns.doubts(10.0 + SPOKEN_DOUBT_S - 0.01)
+    assert not turns.doubts(10.0 + SPOKEN_DOUBT_S)
+
+
+def test_audio_long_after_an_interruption_of_nothing_is_in_no_doubt():
     turns = Turns()
     turns.interrupted(10.0, by_voice=True)
+    assert not turns.doubts(10.0 + LEFTOVERS_S)
     assert turns.audio(10.0 + LEFTOVERS_S) == 1
-    assert turns.audio(20.0) == 1
+
+
+@pytest.mark.parametrize("end", [Turns.generated, Turns.complete])
+def test_an_end_is_the_end_of_the_doubt(end):
+    turns = Turns()
+    turns.interrupted(10.0, by_voice=True)
+    assert turns.doubts(10.0)
+    end(turns)
+    assert not turns.doubts(10.1)
 
 
 def test_only_the_voice_can_say_that_a_reply_without_sound_was_interrupted():
@@ -98,20 +159,20 @@ def test_whatever_a_voice_does_the_floor_only_rises_and_turns_count_up_without_g
         floor = turns.floor
         match event:
             case "audio":
-                turn, in_turn = turns.audio(0.0), True
+                turn, in_turn = turns.audio(0.0), not dropping
                 assert (turn is None) == dropping
                 if turn is not None:
                     assert turn not in ended
                     assert turn >= turns.floor
                     given_out.append(turn)
             case "generated" | "complete":
-                dropping, in_turn = (dropping and event == "generated"), (in_turn and event == "generated")
+                in_turn = dropping = False
                 turn = turns.generated() if event == "generated" else turns.complete()
                 if turn is not None:
                     assert turn == given_out[-1]
                     ended.append(turn)
             case "interrupted":
-                dropping = in_turn
+                in_turn, dropping = False, in_turn or dropping
                 assert turns.interrupted(0.0) == turns.floor
                 assert turns.floor > max(given_out, default=first - 1)
         assert turns.floor >= floor

@@ -1,5 +1,6 @@
 """What the SDK's messages, errors and settings become, in our own words. Nothing in this process opens a connection."""
 
+import json
 import ssl
 import subprocess
 import sys
@@ -9,13 +10,18 @@ from typing import get_args
 import pytest
 import websockets.exceptions
 from google.genai import errors, types
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.datastructures import Headers
 from websockets.frames import Close
 from websockets.http11 import Response
 
-from gemini_gateway.events import GoAway, Resumable, Tokens, ToolCall, Unknown, Working
+from gemini_gateway.events import GoAway, Reason, Resumable, Tokens, ToolCall, Unheard, Unknown, Working
 from gemini_gateway.live import config_of, explained, interrupts, seconds, tokens_of, translated
-from gemini_gateway.personas import MODELS, Persona, Vad, impossible
+from gemini_gateway.models import LEVELS, MODELS
+from gemini_gateway.personas import Persona, Vad, impossible
+from gemini_gateway.pieces import Pieces, clean
+from gemini_gateway.shortcut import audio_of
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 
 NO_ID = "a tool call without an id, which nobody can answer"
@@ -23,7 +29,7 @@ NO_ID = "a tool call without an id, which nobody can answer"
 
 def events(wire: dict) -> list:
     """What a message of the server is to us."""
-    return list(translated(types.LiveServerMessage.model_validate(wire)))
+    return list(translated(types.LiveServerMessage.model_validate(wire), Pieces()))
 
 
 def audio(data: str = "AQACAA==", mime: str = "audio/pcm;rate=24000") -> dict:
@@ -39,21 +45,117 @@ def model_turn(*parts: dict, **content) -> dict:
 
 def test_audio_is_every_part_of_it_in_order():
     wire = model_turn(audio("AQA="), {"text": "a thought", "thought": True}, audio("AgA="), audio(mime="audio/pcm;rate=16000"))
-    assert events(wire) == [Audio(b"\1\0", 24000), Audio(b"\2\0", 24000), Audio(b"\1\0\2\0", 16000)]
+    assert events(wire) == [Audio(b"\1\0", 24000), Unheard(), Audio(b"\2\0", 24000), Audio(b"\1\0\2\0", 16000)]
 
 
 @pytest.mark.parametrize(
-    ("mime", "rate_hz"), [("audio/pcm", 24000), ("audio/pcm;rate=8000", 8000), ("audio/pcm; rate=48000", 48000)]
+    ("mime", "rate_hz"),
+    [
+        ("audio/pcm", 24000),
+        ("audio/pcm;rate=8000", 8000),
+        ("audio/pcm; rate=48000", 48000),
+        ("audio/L16;codec=pcm;rate=24000", 24000),
+        ("AUDIO/PCM;RATE=16000", 16000),
+        (' Audio/l16 ; Rate = "22050" ; channels=1', 22050),
+        ("audio/raw", 24000),
+    ],
 )
 def test_the_rate_of_audio_is_its_mime_types(mime, rate_hz):
-    assert events(model_turn(audio(mime=mime))) == [Audio(b"\1\0\2\0", rate_hz)]
+    wire = model_turn(audio(mime=mime))
+    assert events(wire) == audio_of(json.dumps(wire).encode()) == [Audio(b"\1\0\2\0", rate_hz)]
 
 
 @pytest.mark.parametrize(
-    "part", [audio(data=""), audio(mime="image/png"), {"text": "words"}, {"inlineData": {"data": "AQA="}}, {}]
+    "mime",
+    [
+        "audio/pcmu;rate=8000",
+        "audio/PCMA",
+        "audio/mpeg",
+        "audio/L24;rate=24000",
+        "audio/pcm;rate=24000;channels=2",
+        "audio/pcm;bits=8",
+        "audio/pcm;rate=fast",
+        f"audio/pcm;rate={'9' * 5000}",
+        "audio/\ud83d",
+        "image/png",
+        "",
+        None,
+    ],
 )
-def test_what_is_no_audio_is_none(part):
+def test_what_cannot_be_played_is_told(mime):
+    wire = model_turn(audio(mime=mime))
+    (told,) = events(wire)
+    assert isinstance(told, Unknown)
+    told.detail.encode()
+    assert "cannot be played" in told.detail
+    assert len(told.detail) < 150
+    assert audio_of(json.dumps(wire).encode()) is None
+
+
+@pytest.mark.parametrize("part", [audio(data=""), {}])
+def test_what_holds_nothing_is_none(part):
     assert events(model_turn(part)) == []
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def spoken(*texts: str, end: bool = True) -> str:
+    """What is told of an answer whose transcript comes in these pieces, as raw JSON."""
+    pieces, told = Pieces(), []
+    wires = [{"serverContent": {"outputTranscription": {"text": text}}} for text in texts]
+    for wire in [*wires, *([{"serverContent": {"turnComplete": True}}] if end else [])]:
+        message = types.LiveServerMessage._from_response(response=json.loads(json.dumps(wire)), kwargs={})
+        told += [event.text for event in translated(message, pieces) if isinstance(event, Said)]
+    for text in told:
+        text.encode()
+    return "".join(told)
+
+
+@pytest.mark.parametrize(
+    ("texts", "whole"),
+    [
+        (["done \ud83d"], "done \ufffd"),
+        (["done \ud83d", "\ude00 and well"], "done \U0001f600 and well"),
+        (["\ude00 late"], "\ufffd late"),
+        (["a\ud83db"], "a\ufffdb"),
+        (["\ud83d", "\ud83d", "\ude00"], "\ufffd\U0001f600"),
+        (["\ud83d\ude00"], "\U0001f600"),
+        (["\ud83d", "x"], "\ufffdx"),
+        (["\0 and \U0010ffff"], "\0 and \U0010ffff"),
+        ([""], ""),
+    ],
+)
+def test_halves_of_a_character_are_joined_or_replaced(texts, whole):
+    assert spoken(*texts) == whole
+
+
+def test_each_speaker_has_halves_of_their_own():
+    pieces = Pieces()
+    assert [pieces.join("person", "a\ud83d"), pieces.join("robot", "\ude00b"), pieces.join("person", "\ude00")] == [
+        "a",
+        "\ufffdb",
+        "\U0001f600",
+    ]
+    assert pieces.rest() == []
+
+
+@given(text=st.text(alphabet=st.characters(categories=["L", "So", "Cs"]), max_size=40), cut=st.integers(0, 40))
+def test_no_text_loses_what_an_encoder_takes_wherever_it_is_cut(text, cut):
+    pieces = Pieces()
+    joined = pieces.join("robot", text[:cut]) + pieces.join("robot", text[cut:]) + "".join(rest for _, rest in pieces.rest())
+    assert joined == clean(text)
+
+
+@pytest.mark.filterwarnings("ignore:A_REASON_OF_2027 is not a valid")
+@pytest.mark.parametrize("reason", ["RESPONSE_REJECTED", "GENERATED_AUDIO_SAFETY", "A_REASON_OF_2027"])
+def test_why_a_turn_ends_is_told_where_it_is_no_ordinary_end(reason):
+    assert events({"serverContent": {"turnComplete": True, "turnCompleteReason": reason}}) == [Reason(reason), TurnComplete()]
+
+
+@pytest.mark.parametrize("reason", ["TURN_COMPLETE_REASON_UNSPECIFIED", "NEED_MORE_INPUT"])
+def test_an_ordinary_end_needs_no_reason(reason):
+    assert events({"serverContent": {"turnComplete": True, "turnCompleteReason": reason}}) == [TurnComplete()]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +186,7 @@ def test_content_that_says_nothing_is_no_event(content):
     assert events({"serverContent": content}) == []
 
 
-def test_usage_and_an_interruption_come_first_and_the_end_of_the_turn_last():
+def test_an_interruption_comes_first_and_usage_behind_what_it_counts_and_the_end_of_the_turn_last():
     wire = model_turn(
         audio(),
         interrupted=True,
@@ -94,10 +196,10 @@ def test_usage_and_an_interruption_come_first_and_the_end_of_the_turn_last():
     )
     wire["usageMetadata"] = {"promptTokenCount": 2, "promptTokensDetails": [{"modality": "AUDIO", "tokenCount": 2}]}
     assert events(wire) == [
-        Tokens({"audio": 2}, {}),
         Interrupted(),
         Audio(b"\1\0\2\0", 24000),
         Said("robot", "hi"),
+        Tokens({"audio": 2}, {}),
         ReplyGenerated(),
         TurnComplete(),
     ]
@@ -226,9 +328,27 @@ def test_thoughts_are_text_that_is_replied_and_tools_results_text_that_is_asked(
 
 
 def test_what_is_cached_is_part_of_the_prompt_and_not_counted_twice():
-    assert usage(
-        promptTokenCount=10, promptTokensDetails=details(TEXT=10), cachedContentTokenCount=4, totalTokenCount=99
-    ) == Tokens({"text": 10}, {})
+    assert usage(promptTokenCount=10, promptTokensDetails=details(TEXT=10), cachedContentTokenCount=4) == Tokens(
+        {"text": 10}, {}
+    )
+
+
+def test_what_the_total_has_beyond_the_counts_is_told():
+    assert usage(promptTokenCount=10, responseTokenCount=5, totalTokenCount=99) == Tokens({"audio": 10}, {"audio": 5}, 84)
+    assert usage(totalTokenCount=575) == Tokens({}, {}, 575)
+    assert usage(promptTokenCount=10, totalTokenCount=9) == Tokens({"audio": 10}, {}), "as it is, and no less"
+
+
+def test_a_count_below_nothing_is_none():
+    negative = usage(
+        promptTokenCount=-5,
+        promptTokensDetails=details(AUDIO=-7, TEXT=3),
+        responseTokenCount=-1,
+        thoughtsTokenCount=-2,
+        toolUsePromptTokenCount=-3,
+        totalTokenCount=-99,
+    )
+    assert negative == Tokens({"text": 3}, {})
 
 
 def test_no_counts_are_no_tokens():
@@ -294,20 +414,40 @@ OURS = {
     "history_config",
 }
 """What is sent to every model: of none of it do Google's pages say that one of the table does not take it."""
-SOME = {"thinking_level": "thinking_config", "proactive_audio": "proactivity", "affective_dialog": "enable_affective_dialog"}
-"""What not every model takes: keys of a persona, and what is sent for them."""
+NEW_THINKER = "gemini-3.8-live-extended-thinking"
+LEVELS_OF = {
+    "gemini-3.8-live": set(),
+    NEW_THINKER: {"low", "medium", "high"},
+    "gemini-3.1-flash-live-preview": {"minimal", "low", "medium", "high"},
+    "gemini-2.5-flash-native-audio-preview-12-2025": set(),
+}
+"""What the fact sheets say, written down once more."""
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_model_is_sent_what_all_take_and_beside_that_only_what_the_table_says_it_takes(model):
-    values = {"thinking_level": "low", "proactive_audio": True, "affective_dialog": True}
-    assert set(config(seeded=True, **dict(EVERYTHING) | {"model": model})) == OURS
-    for key, sent in SOME.items():
-        persona = EVERYTHING.model_copy(update={"model": model, key: values[key]})
-        refused = {name for name, _ in impossible(persona)}
-        takes = {"gemini-3.1-flash-live-preview": {"thinking_level"}}.get(model, {"proactive_audio"})
-        assert refused == {key} - takes
-        assert set(config(seeded=True, **dict(persona))) == OURS | {sent}
+    thinking = {"thinking_config"} if model == NEW_THINKER else set()
+    assert set(config(seeded=True, **dict(EVERYTHING) | {"model": model})) == OURS | thinking
+    for level in LEVELS:
+        persona = EVERYTHING.model_copy(update={"model": model, "thinking_level": level})
+        assert {name for name, _ in impossible(persona)} == ({"thinking_level"} if level not in LEVELS_OF[model] else set())
+
+
+@pytest.mark.parametrize("model", [*MODELS, "models/gemini-3.8-live", "not-listed"])
+@pytest.mark.parametrize(("key", "value"), [("proactive_audio", True), ("proactive_audio", False), ("affective_dialog", True)])
+def test_what_no_model_takes_on_this_version_of_the_api_is_refused_in_words_and_never_sent(model, key, value):
+    persona = EVERYTHING.model_copy(update={"model": model, key: value})
+    ((name, why),) = impossible(persona)
+    assert name == key
+    assert "leave it out" in why
+    assert not {"proactivity", "enable_affective_dialog"} & set(config(**dict(persona)))
+
+
+@pytest.mark.parametrize(("asked", "sent"), [(None, "LOW"), ("low", "LOW"), ("medium", "MEDIUM"), ("high", "HIGH")])
+def test_a_model_that_needs_a_thinking_level_gets_one(asked, sent):
+    for name in (NEW_THINKER, f"models/{NEW_THINKER}"):
+        assert config(model=name, thinking_level=asked)["thinking_config"] == {"thinking_level": sent}
+        assert impossible(Persona(model=name, thinking_level=asked)) == []
 
 
 def test_each_key_of_a_persona_arrives():
@@ -316,9 +456,8 @@ def test_each_key_of_a_persona_arrives():
         language="de-DE",
         instruction="Be brief.",
         temperature=0.0,
+        model="not-listed",
         thinking_level="low",
-        proactive_audio=False,
-        affective_dialog=True,
         transcripts=False,
     )
     assert asked["speech_config"] == {
@@ -328,8 +467,6 @@ def test_each_key_of_a_persona_arrives():
     assert asked["system_instruction"] == "Be brief."
     assert asked["temperature"] == 0.0
     assert asked["thinking_config"] == {"thinking_level": "LOW"}
-    assert asked["proactivity"] == {"proactive_audio": False}
-    assert asked["enable_affective_dialog"] is True
     assert "input_audio_transcription" not in asked
     assert "output_audio_transcription" not in asked
 
@@ -366,7 +503,7 @@ def test_manual_vad_switches_the_servers_own_off():
     assert detection == {"disabled": True}
 
 
-@pytest.mark.parametrize("level", ["minimal", "low", "medium", "high"])
+@pytest.mark.parametrize("level", LEVELS)
 def test_the_sdk_knows_every_thinking_level(level):
     assert config(model=next(iter(MODELS)), thinking_level=level)["thinking_config"] == {"thinking_level": level.upper()}
 
@@ -379,54 +516,111 @@ def closed(code: int, reason: str) -> Exception:
     return errors.APIError(code, reason)
 
 
-def handshake(status: int) -> Exception:
-    return websockets.exceptions.InvalidStatus(Response(status, "", Headers()))
+def handshake(status: int, body: bytes = b"") -> Exception:
+    return websockets.exceptions.InvalidStatus(Response(status, "", Headers(), body))
+
+
+SETUP, LATER = False, True
+"""Whether the setup had been answered."""
+GOOGLE_SAYS_NO = b'{"error": {"code": 403, "message": "Your project has been denied access.", "status": "PERMISSION_DENIED"}}'
+LOST_IN_MID_HANDSHAKE = websockets.exceptions.InvalidMessage("did not receive a valid HTTP response")
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "words"),
+    ("error", "opened", "kind", "words"),
     [
-        (closed(1007, "API key not valid. Please pass a valid API key."), "refused", "GEMINI_API_KEY"),
-        (closed(1008, "API key expired"), "refused", "GEMINI_API_KEY"),
-        (handshake(401), "refused", "GEMINI_API_KEY"),
-        (handshake(403), "refused", "project"),
-        (closed(1008, "Permission denied on resource project"), "refused", "project"),
-        (closed(1008, "models/nonsense is not found for API version v1beta"), "refused", "GEMINI_MODEL"),
-        (handshake(404), "refused", "GEMINI_MODEL"),
-        (closed(1008, "BidiGenerateContent session not found."), "refused", "session"),
-        (closed(1008, "BidiGenerateContent session expired."), "refused", "session"),
-        (closed(1007, "Request contains an invalid argument."), "refused", "setup"),
-        (handshake(400), "refused", "setup"),
-        (closed(1011, "You exceeded your current quota, please check your plan"), "quota", "quota"),
-        (closed(1011, "RESOURCE_EXHAUSTED"), "quota", "quota"),
-        (handshake(429), "quota", "rate limit"),
-        (closed(1011, "Internal error encountered."), "lost", "1011 Internal error encountered."),
-        (closed(1008, "The operation was aborted."), "lost", "aborted"),
-        (closed(1000, ""), "lost", "1000"),
-        (closed(1006, "abnormal closure [internal]"), "lost", "1006"),
-        (closed(1011, "Deadline expired before operation could complete."), "lost", "Deadline"),
-        (handshake(500), "unreachable", "HTTP 500"),
-        (handshake(503), "unreachable", "HTTP 503"),
-        (ConnectionRefusedError(111, "Connection refused"), "unreachable", "Connection refused"),
-        (TimeoutError("timed out during opening handshake"), "unreachable", "timed out"),
-        (ssl.SSLError("handshake failure"), "unreachable", "handshake failure"),
-        (websockets.exceptions.InvalidMessage("did not receive a valid HTTP response"), "unreachable", "valid HTTP"),
-        (websockets.exceptions.ConnectionClosedError(Close(1011, "Internal error"), None), "lost", "1011 Internal error"),
-        (websockets.exceptions.ConnectionClosedError(None, Close(1011, "keepalive ping timeout")), "lost", "keepalive"),
-        (websockets.exceptions.ConnectionClosedError(None, None), "lost", "connection lost"),
-        (websockets.exceptions.InvalidHandshake("strange"), "lost", "InvalidHandshake: strange"),
+        (closed(1007, "API key not valid. Please pass a valid API key."), SETUP, "refused", "GEMINI_API_KEY"),
+        (closed(1008, "API key expired"), LATER, "refused", "GEMINI_API_KEY"),
+        (handshake(401), SETUP, "refused", "GEMINI_API_KEY"),
+        (handshake(403), SETUP, "refused", "project"),
+        (closed(1008, "Permission denied on resource project"), SETUP, "refused", "project"),
+        (closed(1008, "models/nonsense is not found for API version v1beta"), SETUP, "refused", "GEMINI_MODEL"),
+        (
+            closed(1008, "models/x is not found for API version v1, or is not supported for bidi"),
+            SETUP,
+            "refused",
+            "GEMINI_MODEL",
+        ),
+        (handshake(404), SETUP, "refused", "GEMINI_MODEL"),
+        (closed(1008, "BidiGenerateContent session not found."), SETUP, "refused", "session"),
+        (closed(1008, "BidiGenerateContent session expired."), SETUP, "refused", "session"),
+        (closed(1007, "Request contains an invalid argument."), SETUP, "refused", "setup"),
+        (closed(1007, "Request contains an invalid argument."), LATER, "refused", "sent"),
+        (closed(1007, "Voice 'Bob' is none of ours."), SETUP, "refused", "Voice 'Bob'"),
+        (closed(1008, "Nein."), SETUP, "refused", "Nein."),
+        (closed(1007, ""), SETUP, "refused", "1007"),
+        (closed(1008, "The operation was aborted."), SETUP, "declined", "aborted"),
+        (closed(1007, "User location is not supported for the API use."), SETUP, "refused", "where this gateway's address is"),
+        (handshake(400), SETUP, "refused", "setup"),
+        (handshake(403, GOOGLE_SAYS_NO), SETUP, "refused", "denied access"),
+        (closed(1011, "You exceeded your current quota, please check your plan"), LATER, "quota", "quota"),
+        (closed(1011, "RESOURCE_EXHAUSTED"), SETUP, "quota", "quota"),
+        (closed(1011, "Your prepayment credits are depleted. Please go to AI Studio."), SETUP, "quota", "billing"),
+        (closed(1008, "Billing is disabled for this project."), SETUP, "quota", "billing"),
+        (handshake(429), SETUP, "quota", "rate limit"),
+        (closed(1011, "Something that nobody has seen yet."), SETUP, "declined", "nobody has seen"),
+        (closed(4000, "come back on Tuesday"), SETUP, "declined", "Tuesday"),
+        (closed(1011, "Something that nobody has seen yet."), LATER, "lost", "nobody has seen"),
+        (closed(1011, "Internal error encountered."), SETUP, "lost", "1011 Internal error encountered."),
+        (closed(1008, "The operation was aborted."), LATER, "lost", "aborted"),
+        (closed(1000, ""), LATER, "lost", "1000"),
+        (closed(1006, "abnormal closure [internal]"), SETUP, "lost", "1006"),
+        (closed(1011, "Deadline expired before operation could complete."), LATER, "lost", "Deadline"),
+        (handshake(500), SETUP, "unreachable", "HTTP 500"),
+        (handshake(503), SETUP, "unreachable", "HTTP 503"),
+        (handshake(302), SETUP, "unreachable", "not Gemini"),
+        (handshake(511), SETUP, "unreachable", "HTTP 511"),
+        (handshake(407), SETUP, "unreachable", "not Gemini"),
+        (ConnectionRefusedError(111, "Connection refused"), SETUP, "unreachable", "Connection refused"),
+        (TimeoutError("timed out during opening handshake"), SETUP, "unreachable", "timed out"),
+        (ssl.SSLError("handshake failure"), SETUP, "unreachable", "handshake failure"),
+        (LOST_IN_MID_HANDSHAKE, SETUP, "unreachable", "valid HTTP"),
+        (
+            websockets.exceptions.ConnectionClosedError(Close(1011, "Internal error"), None),
+            LATER,
+            "lost",
+            "1011 Internal error",
+        ),
+        (websockets.exceptions.ConnectionClosedError(None, Close(1011, "keepalive ping timeout")), LATER, "lost", "keepalive"),
+        (websockets.exceptions.ConnectionClosedError(None, None), LATER, "lost", "connection lost"),
+        (websockets.exceptions.InvalidHandshake("strange"), SETUP, "unreachable", "InvalidHandshake: strange"),
+        (OSError("broken pipe"), LATER, "lost", "broken pipe"),
     ],
     ids=str,
 )
-def test_an_error_says_what_kind_of_trouble_it_is_and_what_to_do(error, kind, words):
-    said = explained(error)
+def test_an_error_says_what_kind_of_trouble_it_is_and_what_to_do(error, opened, kind, words):
+    said = explained(error, opened=opened)
     assert said.kind == kind
     assert words in said.words
     assert str(said) == said.words
 
 
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 407, 429, 502])
+def test_what_a_proxy_says_is_neither_the_keys_fault_nor_the_models(status):
+    said = explained(websockets.exceptions.InvalidProxyStatus(Response(status, "", Headers())), opened=False)
+    assert said.kind == "unreachable"
+    assert f"HTTP {status}" in said.words
+    assert "proxy" in said.words
+    assert "key" not in said.words
+    assert "model" not in said.words
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>Log in to the hotel's Wi-Fi</html>", b'{"error": "no"}', b"[]", b"\xff", b"[" * 9999]
+)
+def test_a_status_that_is_not_surely_googles_is_doubted(body):
+    for status in (400, 401, 403, 404):
+        assert not explained(handshake(status, body), opened=False).sure
+    assert explained(handshake(403, GOOGLE_SAYS_NO), opened=False).sure
+
+
+def test_a_refusal_in_words_that_nobody_knows_is_doubted():
+    assert not explained(closed(1007, "Request contains an invalid argument."), opened=False).sure
+    assert explained(closed(1007, "API key not valid."), opened=False).sure
+
+
 def test_long_reasons_are_told_in_short_and_on_one_line():
-    said = explained(closed(1011, "word\n" * 1000))
+    said = explained(closed(1011, "word\n" * 1000), opened=True)
     assert len(said.words) < 400
     assert "\n" not in said.words
-    assert len(explained(OSError("x" * 1000)).words) <= 300
+    assert len(explained(OSError("x" * 1000), opened=False).words) <= 400

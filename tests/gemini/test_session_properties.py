@@ -9,17 +9,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from gemini_gateway.events import GoAway, LiveError, Resumable, Tokens, ToolCall, Unknown, Working
+from gemini_gateway.events import Alive, GoAway, LiveError, Reason, Resumable, Tokens, ToolCall, Unheard, Unknown, Working
+from gemini_gateway.meter import LATE_S, Bill
 from gemini_gateway.session import (
     BYTES_PER_S,
     HELD_MAX_S,
-    LATE_S,
     MESSAGE_BYTES,
     OUTAGE_MAX_S,
     PRE_ROLL_S,
     QUOTA_S,
     REFUSED_RETRY_S,
-    Bill,
     Count,
     Decline,
     Dial,
@@ -33,7 +32,9 @@ from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, Speec
 
 CHUNK_BYTES = 640
 DOCUMENTED = sessions_doc.transitions()
-ERRORS = st.sampled_from(["unreachable", "lost", "quota", "refused"]).map(lambda kind: LiveError(kind, f"it is {kind}"))
+ERRORS = st.sampled_from(["unreachable", "lost", "declined", "quota", "refused"]).map(
+    lambda kind: LiveError(kind, f"it is {kind}")
+)
 OTHER_EVENTS = st.sampled_from(
     [
         SpeechNoticed(),
@@ -43,6 +44,9 @@ OTHER_EVENTS = st.sampled_from(
         Resumable("h2"),
         Resumable(None),
         Unknown("?"),
+        Alive(),
+        Unheard(),
+        Reason("RESPONSE_REJECTED"),
         Working(on=True),
         Working(on=False),
     ]
@@ -106,14 +110,15 @@ class AnyTalk(RuleBasedStateMachine):
                     assert not self.line.hanging_up
                     self.line.hanging_up = True
                 case Emit(TurnComplete()):
-                    self.in_turn = False
-                case Emit(Audio() | ReplyGenerated() | Interrupted()):
+                    self.in_turn = self.turn_is_on = False
+                    self.turn_over_at = self.now
+                case Emit(Audio() | ReplyGenerated()):
                     self.in_turn = True
                 case Emit(Standing() as standing):
                     assert standing != self.standing
                     assert standing.reason or standing.state == "live"
                     self.standing = standing
-                case Bill(tokens):
+                case Bill(tokens, estimated=False):
                     self.billed.append(tokens)
                 case Count(_, words):
                     assert words
@@ -289,8 +294,6 @@ class AnyTalk(RuleBasedStateMachine):
         if tells:
             self.owed[self.turn] = Tokens({"audio": next(self.numbers)}, {})
             self.server(self.owed[self.turn])
-        self.turn_is_on = False
-        self.turn_over_at = self.now
         self.server(TurnComplete())
         assert not self.in_turn
 

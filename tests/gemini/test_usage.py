@@ -1,4 +1,4 @@
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gemini_gateway.events import Tokens
-from gemini_gateway.usage import KINDS, PRICES, Account, Books, Money, Price, Verdict
+from gemini_gateway.usage import DAYS_KEPT, KINDS, PRICES, Account, Books, Money, Price, Verdict
 
 MONDAY, TUESDAY = date(2026, 11, 23), date(2026, 11, 24)
 PRICE = PRICES["gemini-3.8-live"]
@@ -115,10 +115,51 @@ def test_a_new_day_begins_at_nothing():
     assert books.account(TUESDAY, "a").cost == books.total(TUESDAY) == Money(1)
 
 
-def test_days_that_are_over_are_forgotten():
-    books = Books({(MONDAY, "a"): Account(cost=Money(5))})
-    books.add(TUESDAY, "b", "s1", used(1), Money(1))
-    assert books.account(MONDAY, "a") == Account()
+class Store:
+    """Keeps what was booked, and tells how often a day was read."""
+
+    def __init__(self) -> None:
+        self.days: dict[date, dict[str, Account]] = {}
+        self.reads: list[date] = []
+
+    def load(self, day: date) -> dict[str, Account]:
+        self.reads.append(day)
+        return self.days.get(day, {})
+
+
+@pytest.mark.parametrize("off_by_days", [-400, -1, 1, 30])
+def test_a_clock_that_is_set_right_finds_what_was_spent_today(off_by_days):
+    """A gateway that starts with a wrong date, and books a turn on it, spends no budget twice."""
+    store = Store()
+    store.days[MONDAY] = {"a": Account(turns=3, cost=Money(5))}
+    books = Books(store.load)
+    wrong = MONDAY + timedelta(days=off_by_days)
+    assert books.verdict(wrong, "a", Money(5), None).allowed
+    books.add(wrong, "a", "s1", used(1), Money(1))
+    assert not books.verdict(MONDAY, "a", Money(5), None).allowed
+    assert not books.verdict(MONDAY, "b", None, Money(5)).allowed, "nor has the gateway's been forgotten"
+    assert books.verdict(wrong, "a", Money(5), None).allowed
+    assert store.reads == [wrong, MONDAY], "each once"
+
+
+def test_a_date_that_steps_to_and_fro_forgets_nothing_that_was_booked():
+    store = Store()
+    books = Books(store.load)
+    for n in range(6):
+        day = MONDAY + timedelta(days=n % 2)
+        books.add(day, "a", "s1", used(1), Money(1))
+    assert books.account(MONDAY, "a").cost == books.account(TUESDAY, "a").cost == Money(3)
+
+
+def test_only_a_few_days_are_kept_and_the_store_has_the_others():
+    store = Store()
+    books = Books(store.load)
+    days = [MONDAY + timedelta(days=n) for n in range(20)]
+    for day in days:
+        books.add(day, "a", "s1", used(1), Money(1))
+    assert len(books._days) == DAYS_KEPT
+    books.account(MONDAY, "a")
+    assert store.reads == [*days, MONDAY]
 
 
 def test_a_session_has_an_account_of_its_own_over_midnight_and_until_the_next_begins():
@@ -135,7 +176,7 @@ def test_a_session_has_an_account_of_its_own_over_midnight_and_until_the_next_be
 
 
 def test_books_go_on_from_what_a_store_had():
-    books = Books({(MONDAY, "a"): Account(turns=3, cost=Money("0.75"))})
+    books = Books(lambda _: {"a": Account(turns=3, cost=Money("0.75"))})
     books.add(MONDAY, "a", "s1", used(1), Money("0.25"))
     assert books.account(MONDAY, "a").turns == 4
     assert not books.verdict(MONDAY, "a", Money(1), None).allowed

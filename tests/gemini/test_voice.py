@@ -36,8 +36,8 @@ class Office:
     def verdict(self, _robot):
         return Verdict(allowed=True)
 
-    def bill(self, _robot, _session, _model, tokens):
-        self.bills.append(tokens)
+    def bill(self, _robot, _session, _model, bill):
+        self.bills.append(bill.tokens)
 
     def count(self, *_):
         pass

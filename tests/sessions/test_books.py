@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from gemini_gateway.events import Tokens
+from gemini_gateway.meter import Bill
 from gemini_live_sim.actions import Abort, GoAway, Step
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
@@ -213,7 +214,7 @@ async def test_at_eighty_percent_there_is_one_warning_and_one_more_when_it_is_sp
         office = open_office(sim, settings={"budget_usd_per_day": 1.0})
         warned_after = []
         for turn in range(1, 101):
-            office.bill("reachy-1", "s1", "gemini-3.8-live", Tokens({"audio": 3_400}, {}))  # a little above a cent
+            office.bill("reachy-1", "s1", "gemini-3.8-live", Bill(Tokens({"audio": 3_400}, {})))  # a little above a cent
             before = len(caplog.records)
             allowed = office.verdict("reachy-1").allowed
             if len(caplog.records) > before:

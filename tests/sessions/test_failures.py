@@ -7,7 +7,7 @@ from leaks import sockets_of_ours
 
 from gemini_gateway import live
 from gemini_gateway import session as session_module
-from gemini_gateway.personas import MODELS
+from gemini_gateway.models import MODELS
 from gemini_live_sim import resumption
 from gemini_live_sim.actions import Abort, Close, SendBig, SendRaw, Stall, Step
 from gemini_live_sim.behaviour import Behaviour

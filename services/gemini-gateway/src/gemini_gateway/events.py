@@ -9,9 +9,9 @@ from reachy_gateway.voice import VoiceEvent
 Modality = Literal["text", "audio", "image"]
 """What tokens are of; video counts as image, as it is priced."""
 
-Trouble = Literal["unreachable", "lost", "quota", "refused"]
-"""``unreachable``: nobody answered. ``lost``: the server ended it. ``quota``: only time mends it. ``refused``: only a
-person does."""
+Trouble = Literal["unreachable", "lost", "declined", "quota", "refused"]
+"""``unreachable``: nobody answered. ``lost``: the server ended it. ``declined``: it answered the setup with words that nobody
+knows. ``quota``: only time mends it. ``refused``: only a person does."""
 
 
 class LiveError(Exception):
@@ -20,12 +20,14 @@ class LiveError(Exception):
     Args:
         kind: What kind of trouble.
         words: What happened, and what to do.
+        sure: Whether the reason is known. A refusal for a reason that nobody knows is tried again sooner.
     """
 
-    def __init__(self, kind: Trouble, words: str) -> None:
+    def __init__(self, kind: Trouble, words: str, *, sure: bool = True) -> None:
         super().__init__(words)
         self.kind = kind
         self.words = words
+        self.sure = sure
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,20 @@ class Tokens:
 
     prompt: Mapping[Modality, int] = field(default_factory=dict)
     reply: Mapping[Modality, int] = field(default_factory=dict)
+    rest: int = 0
+    """What the total has beyond these: nobody said what it is of."""
 
 
-ServerEvent = VoiceEvent | GoAway | Resumable | ToolCall | Unknown | Alive | Tokens | Working
+@dataclass(frozen=True, slots=True)
+class Unheard:
+    """A piece of an answer that makes no sound: a thought, or text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why the turn ends, which is about to; told only where that is no ordinary end."""
+
+    words: str
+
+
+ServerEvent = VoiceEvent | GoAway | Resumable | ToolCall | Unknown | Alive | Unheard | Reason | Tokens | Working

@@ -4,7 +4,7 @@ from typing import Final
 
 from reachy_gateway.numbers import Buckets
 
-TROUBLES: Final = ("lost", "unreachable", "quota", "refused", "silent", "stalled")
+TROUBLES: Final = ("lost", "unreachable", "declined", "quota", "refused", "silent", "mute", "stalled")
 """Causes that a session counts, of which each is the loss of a connection, or of an attempt to make one."""
 CAUSES: Final = ("renewal", *TROUBLES)
 GAP_S: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0)

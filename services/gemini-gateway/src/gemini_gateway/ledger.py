@@ -71,13 +71,17 @@ class Ledger:
         except sqlite3.Error as error:
             raise LedgerError(f"the ledger cannot be written: {error}") from None
 
-    def accounts(self, day: date) -> dict[tuple[date, str], Account]:
-        """All accounts of a day."""
-        out: dict[tuple[date, str], Account] = {}
+    def accounts(self, day: date) -> dict[str, Account]:
+        """All accounts of a day by robot, with what still waits to be written. Without what cannot be read, which is said."""
+        rows = [(row[1], *row[4:]) for row in self._unwritten if row[0] == day.isoformat()]
         query = "SELECT robot, prompt, reply, cost FROM turns WHERE day = ?"
-        for robot, prompt, reply, cost in self._db.execute(query, (day.isoformat(),)):
-            account = out.setdefault((day, robot), Account())
-            account.add(Tokens(json.loads(prompt), json.loads(reply)), Money(cost))
+        try:
+            rows += self._db.execute(query, (day.isoformat(),)).fetchall()
+        except sqlite3.Error:
+            log.exception("the ledger cannot be read: what was spent on %s before now counts towards no budget", day)
+        out: dict[str, Account] = {}
+        for robot, prompt, reply, cost in rows:
+            out.setdefault(robot, Account()).add(Tokens(json.loads(prompt), json.loads(reply)), Money(cost))
         return out
 
     def close(self) -> None:

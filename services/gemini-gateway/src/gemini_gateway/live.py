@@ -19,14 +19,27 @@ from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 
-from gemini_gateway.events import Alive, GoAway, LiveError, Modality, Resumable, ServerEvent, Tokens, ToolCall, Unknown, Working
+from gemini_gateway import models, refusals
+from gemini_gateway.events import (
+    Alive,
+    GoAway,
+    LiveError,
+    Modality,
+    Reason,
+    Resumable,
+    ServerEvent,
+    Tokens,
+    ToolCall,
+    Unheard,
+    Unknown,
+    Working,
+)
 from gemini_gateway.personas import Persona
+from gemini_gateway.pieces import Pieces, clean
 from gemini_gateway.shortcut import REPLY_HZ, Shortcut, reply_hz
 from reachy_gateway.voice import HANG_UP_S, HEARS_HZ, Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 from reachy_link.logs import redacted
 
-API_VERSION: Final = "v1beta"
-"""google-genai 3 asks for v1 by default; every page on Live shows v1beta."""
 MESSAGE_MAX_BYTES: Final = 4 * 2**20
 MESSAGES_AHEAD: Final = 256
 """That may have come and wait to be handled, each of ``MESSAGE_MAX_BYTES`` at most; beyond it reading pauses. As Gemini sends
@@ -50,6 +63,7 @@ MODELS_IN_USE: Final = (
 """What a conversation makes of the SDK's. It compiles each when it is first made, and all robots wait meanwhile: 70 to 170 ms
 at the first dial after a start."""
 
+REDIRECTS: Final = range(300, 400)
 INTERRUPTED: Final = b'"interrupted"'
 MESSAGE_BEGINS: Final = (Opcode.TEXT, Opcode.BINARY)
 
@@ -63,7 +77,13 @@ class _Socket(ClientConnection):
     on_interruption: Callable[[], None] | None = None
 
     async def handshake(self, *args: Any, **kwargs: Any) -> None:
-        await super().handshake(*args, **kwargs)
+        try:
+            await super().handshake(*args, **kwargs)
+        except websockets.exceptions.InvalidStatus as error:
+            status = error.response.status_code
+            if status in REDIRECTS:  # websockets would follow, and take the API key along
+                raise refusals.of_status(status, "") from error
+            raise
         _TAKEN.get()()
 
     def process_event(self, event: Request | Response | Frame) -> None:
@@ -119,6 +139,7 @@ class Connection:
     def __init__(self, session: Any, *, shortcut: bool = False) -> None:
         self._session = session
         self._socket = getattr(session, "_ws", None)
+        self._pieces = Pieces()
         self._shortcut: Shortcut | None = None
         if shortcut and all(callable(getattr(getattr(session, "_ws", None), name, None)) for name in ("send", "recv")):
             self._shortcut = session._ws = Shortcut(session._ws)  # noqa: SLF001 - the SDK has no public way
@@ -204,7 +225,7 @@ class Connection:
                 async with aclosing(self._session.receive()) as messages:
                     async for message in messages:
                         event: ServerEvent | None = None
-                        for event in translated(message):
+                        for event in translated(message, self._pieces):
                             yield event
                         if event is None:
                             yield Alive()
@@ -212,7 +233,7 @@ class Connection:
                             break
             except errors.APIError as error:
                 if isinstance(error.details, str):  # a close's reason; a message of the same name comes as an object
-                    raise explained(error) from error
+                    raise explained(error, opened=True) from error
                 yield Unknown(unquoted(error))
             except STRANGE as error:
                 yield Unknown(unquoted(error))
@@ -239,7 +260,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (websockets.exceptions.WebSocketException, OSError, errors.APIError) as error:
-        raise explained(error) from error
+        raise explained(error, opened=True) from error
 
 
 class Live:
@@ -268,7 +289,7 @@ class Live:
             api_key=endpoint.key.get_secret_value(),
             http_options=types.HttpOptions(
                 base_url=endpoint.base_url,
-                api_version=API_VERSION,
+                api_version=models.API_VERSION,
                 async_client_args={
                     "ssl": self._trust,
                     "open_timeout": 5,
@@ -308,9 +329,9 @@ class Live:
             trouble = self._load_root()  # a simulator that was started anew has made itself a new certificate
             raise LiveError("unreachable", f"{self._endpoint.name} is not trusted: {error.verify_message}{trouble}") from error
         except (websockets.exceptions.WebSocketException, OSError, errors.APIError) as error:
-            raise explained(error) from error  # OSError holds a dial's own timeout, too
+            raise explained(error, opened=False) from error  # OSError holds a dial's own timeout, too
         except STRANGE as error:
-            raise LiveError("lost", f"google-genai does not take the setup, or its answer: {unquoted(error)}") from error
+            raise LiveError("declined", f"google-genai does not take the setup, or its answer: {unquoted(error)}") from error
         try:
             yield Connection(session, shortcut=self._shortcut)
         finally:
@@ -333,23 +354,29 @@ class Live:
         return ""
 
 
-def translated(message: types.LiveServerMessage) -> Iterator[ServerEvent]:
-    """A message of the server as events: usage and an interruption first, the turn's end last, every part in between."""
+def translated(message: types.LiveServerMessage, pieces: Pieces) -> Iterator[ServerEvent]:
+    """A message of the server as events: an interruption first, then every part, then usage, the turn's end last.
+
+    Args:
+        message: As the SDK has parsed it.
+        pieces: Joins the transcripts of one connection.
+    """
     content = message.server_content
-    if message.usage_metadata:
-        yield tokens_of(message.usage_metadata)  # before the turn's end, which it comes with
     if content and content.interrupted:
         yield Interrupted()
     if message.voice_activity and message.voice_activity.voice_activity_type == types.VoiceActivityType.ACTIVITY_START:
         yield SpeechNoticed()
     if content:
-        yield from _audio(content)
-        for who, said in (("person", content.input_transcription), ("robot", content.output_transcription)):
-            if said and said.text:
-                yield Said("person" if who == "person" else "robot", said.text)
+        yield from _parts(content)
+        yield from _words(content, pieces)
+    if message.usage_metadata:
+        yield tokens_of(message.usage_metadata)
+    if content:
         if content.generation_complete:
             yield ReplyGenerated()
         if content.turn_complete:
+            if content.turn_complete_reason not in ORDINARY:
+                yield Reason(clean(str(content.turn_complete_reason.value))[:WORD_MAX])
             yield TurnComplete()
         if content.interaction_status in WORKING:
             yield Working(WORKING[content.interaction_status])
@@ -361,18 +388,42 @@ def translated(message: types.LiveServerMessage) -> Iterator[ServerEvent]:
         yield GoAway(seconds(message.go_away.time_left))
 
 
-WORKING: Final = {types.InteractionStatus.IN_PROGRESS: True, types.InteractionStatus.IDLE: False}
+ORDINARY: Final = (None, types.TurnCompleteReason.TURN_COMPLETE_REASON_UNSPECIFIED, types.TurnCompleteReason.NEED_MORE_INPUT)
+"""Reasons for a turn's end that are none to speak of."""
+WORKING: Final = {
+    types.InteractionStatus.IN_PROGRESS: True,
+    types.InteractionStatus.IDLE: False,
+    types.InteractionStatus.REQUIRES_ACTION: False,  # an older word for it
+}
+WORD_MAX: Final = 60
+"""Characters of a name that the server chose, where it is told to people."""
 
 
-def _audio(content: types.LiveServerContent) -> Iterator[Audio | Unknown]:
+def _parts(content: types.LiveServerContent) -> Iterator[Audio | Unheard | Unknown]:
+    """The parts of a reply: sound that can be played, sound that cannot, and what is none."""
     turn = content.model_turn
     for part in (turn.parts if turn else None) or ():
         blob = part.inline_data
-        if blob and blob.data and (rate_hz := reply_hz(blob.mime_type or "")) is not None:
-            if rate_hz in REPLY_HZ:
-                yield Audio(blob.data, rate_hz)
-            else:
-                yield Unknown(f"audio at {rate_hz} Hz")
+        if not (blob and blob.data):
+            if part.text:
+                yield Unheard()
+            continue
+        rate_hz = reply_hz(blob.mime_type or "")
+        if rate_hz is None:
+            yield Unknown(f"a part of type {clean(blob.mime_type or '')[:WORD_MAX]!r}, which cannot be played")
+        elif rate_hz in REPLY_HZ:
+            yield Audio(blob.data, rate_hz)
+        else:
+            yield Unknown(f"audio at {rate_hz} Hz")
+
+
+def _words(content: types.LiveServerContent, pieces: Pieces) -> Iterator[Said]:
+    if (said := content.input_transcription) and said.text and (text := pieces.join("person", said.text)):
+        yield Said("person", text)
+    if (said := content.output_transcription) and said.text and (text := pieces.join("robot", said.text)):
+        yield Said("robot", text)
+    if content.turn_complete or content.interrupted:
+        yield from (Said(who, text) for who, text in pieces.rest())
 
 
 def _calls(calls: Sequence[types.FunctionCall]) -> Iterator[ToolCall | Unknown]:
@@ -386,22 +437,30 @@ MODALITIES: Final[dict[str, Modality]] = {"TEXT": "text", "AUDIO": "audio", "IMA
 
 
 def tokens_of(usage: types.UsageMetadata) -> Tokens:
-    """Counts by modality. What the details leave out is counted as audio, the dearest; thoughts are text that is replied."""
-    prompt = _by_modality(usage.prompt_tokens_details, (usage.prompt_token_count or 0))
-    prompt["text"] = prompt.get("text", 0) + (usage.tool_use_prompt_token_count or 0)
-    reply = _by_modality(usage.response_tokens_details, usage.response_token_count or 0)
-    reply["text"] = reply.get("text", 0) + (usage.thoughts_token_count or 0)
-    return Tokens({kind: n for kind, n in prompt.items() if n}, {kind: n for kind, n in reply.items() if n})
+    """Counts by modality. What the details leave out is counted as audio, the dearest; thoughts are text that is replied.
+
+    A count below 0 is none. What the total has beyond all of them is told, too.
+    """
+    prompt = _by_modality(usage.prompt_tokens_details, usage.prompt_token_count)
+    prompt["text"] = prompt.get("text", 0) + _count(usage.tool_use_prompt_token_count)
+    reply = _by_modality(usage.response_tokens_details, usage.response_token_count)
+    reply["text"] = reply.get("text", 0) + _count(usage.thoughts_token_count)
+    rest = max(0, _count(usage.total_token_count) - sum(prompt.values()) - sum(reply.values()))
+    return Tokens({kind: n for kind, n in prompt.items() if n}, {kind: n for kind, n in reply.items() if n}, rest)
 
 
-def _by_modality(details: Sequence[types.ModalityTokenCount] | None, total: int) -> dict[Modality, int]:
+def _by_modality(details: Sequence[types.ModalityTokenCount] | None, total: int | None) -> dict[Modality, int]:
     counts: dict[Modality, int] = {}
     for detail in details or ():
         kind = MODALITIES.get(detail.modality.value if detail.modality else "", "audio")
-        counts[kind] = counts.get(kind, 0) + (detail.token_count or 0)
-    if (rest := total - sum(counts.values())) > 0:
+        counts[kind] = counts.get(kind, 0) + _count(detail.token_count)
+    if (rest := _count(total) - sum(counts.values())) > 0:
         counts["audio"] = counts.get("audio", 0) + rest
     return counts
+
+
+def _count(told: int | None) -> int:
+    return max(0, told or 0)
 
 
 def config_of(persona: Persona, handle: str | None, *, seeded: bool = False) -> types.LiveConnectConfig:
@@ -421,7 +480,8 @@ def config_of(persona: Persona, handle: str | None, *, seeded: bool = False) -> 
         silence_duration_ms=vad.silence_duration_ms,
     )
     transcription = types.AudioTranscriptionConfig() if persona.transcripts else None
-    proactive = persona.proactive_audio
+    thinking = persona.thinking_level or models.of(persona.model).thinking_default
+    proactive = persona.proactive_audio if models.takes(persona.model, "proactive_audio") else None
     return types.LiveConnectConfig(
         response_modalities=[types.Modality.AUDIO],
         system_instruction=persona.instruction,
@@ -430,10 +490,9 @@ def config_of(persona: Persona, handle: str | None, *, seeded: bool = False) -> 
             voice_config=types.VoiceConfig(prebuilt_voice_config=types.PrebuiltVoiceConfig(voice_name=persona.voice)),
             language_code=persona.language,
         ),
-        thinking_config=persona.thinking_level
-        and types.ThinkingConfig(thinking_level=types.ThinkingLevel(persona.thinking_level.upper())),
+        thinking_config=thinking and types.ThinkingConfig(thinking_level=types.ThinkingLevel(thinking.upper())),
         proactivity=None if proactive is None else types.ProactivityConfig(proactive_audio=proactive),
-        enable_affective_dialog=persona.affective_dialog,
+        enable_affective_dialog=persona.affective_dialog if models.takes(persona.model, "affective_dialog") else None,
         input_audio_transcription=transcription,
         output_audio_transcription=transcription,
         realtime_input_config=types.RealtimeInputConfig(
@@ -453,21 +512,6 @@ def seconds(text: str | None) -> float:
     return float(found[1]) if found else 0.0
 
 
-REFUSALS: Final = (
-    (r"session (not found|expired)", "Gemini no longer has the session"),
-    (r"api key|api_key|unauthenticated|HTTP 401", "Gemini refused the API key: check GEMINI_API_KEY"),
-    (r"permission|HTTP 403", "this API key may not use Gemini Live: check the key's project and restrictions"),
-    (
-        r"not found|not supported|unsupported|HTTP 404",
-        "Gemini does not know the model, or not for Live: check it, in the robots file or GEMINI_MODEL",
-    ),
-    (r"invalid argument|HTTP 400", "Gemini refused the session's setup"),
-)
-HTTP_TROUBLE: Final = 500
-"""From this status on a handshake fails for reasons of the server's own."""
-QUOTAS: Final = r"quota|rate limit|resource.?exhausted|HTTP 429"
-
-
 def unquoted(error: Exception) -> str:
     """What is wrong with a message, without what it holds: that may be what somebody said."""
     match error:
@@ -481,26 +525,34 @@ def unquoted(error: Exception) -> str:
     return redacted(words)[:300]
 
 
-def explained(error: Exception) -> LiveError:
+def explained(error: Exception, *, opened: bool) -> LiveError:
     """What the SDK or the socket raised, in words, and whether trying again can help.
 
     The words go to the robot, too, so a key that a server echoes is struck out here.
+
+    Args:
+        error: What was raised.
+        opened: Whether the server had answered the setup.
     """
-    if isinstance(error, errors.APIError):
-        text = f"{error.code} {error.details}"
-    elif isinstance(error, websockets.exceptions.ConnectionClosed):
-        close = error.rcvd or error.sent
-        text = f"{close.code} {close.reason}" if close else "connection lost"
-    elif isinstance(error, websockets.exceptions.InvalidStatus) and error.response.status_code >= HTTP_TROUBLE:
-        return LiveError("unreachable", f"Gemini is in trouble (HTTP {error.response.status_code})")
-    elif isinstance(error, OSError | websockets.exceptions.InvalidMessage):
-        return LiveError("unreachable", redacted(f"Gemini cannot be reached ({type(error).__name__}: {error})")[:300])
-    else:
-        text = f"{type(error).__name__}: {error}"
-    text = redacted(" ".join(text.split()))[:300]
-    if re.search(QUOTAS, text, re.IGNORECASE):
-        return LiveError("quota", f"Gemini's quota or rate limit is reached ({text})")
-    for pattern, words in REFUSALS:
-        if re.search(pattern, text, re.IGNORECASE):
-            return LiveError("refused", f"{words} ({text})")
-    return LiveError("lost", text)
+    match error:
+        case errors.APIError():
+            return refusals.of_close(error.code, _told_of(error.details), opened=opened)
+        case websockets.exceptions.ConnectionClosed():
+            close = error.rcvd or error.sent
+            return refusals.of_close(close.code if close else None, _told_of(close.reason if close else LOST), opened=opened)
+        case websockets.exceptions.InvalidStatus():
+            body = (error.response.body or b"").decode(errors="replace")
+            return refusals.of_status(error.response.status_code, redacted(clean(body)))
+        case websockets.exceptions.ProxyError() | websockets.exceptions.InvalidProxy():
+            status = error.response.status_code if isinstance(error, websockets.exceptions.InvalidProxyStatus) else None
+            return refusals.of_proxy(status, _told_of(error))
+    reached = "lost" if opened else "cannot be reached"
+    return LiveError("lost" if opened else "unreachable", f"Gemini {reached} ({type(error).__name__}: {_told_of(error)})")
+
+
+LOST: Final = "connection lost"
+
+
+def _told_of(words: object) -> str:
+    """The words of a server or a library, on one line, short, and without secrets."""
+    return redacted(clean(" ".join(str(words).split())))[:300]

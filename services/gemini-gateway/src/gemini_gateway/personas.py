@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from gemini_gateway import models
 from gemini_gateway.usage import PRICES, Money, Price
 from reachy_link.messages import RobotId
 
@@ -43,7 +44,7 @@ class Persona(_Table):
         "answer in one to three short sentences."
     )
     temperature: float | None = Field(default=None, ge=0, le=2)
-    thinking_level: Literal["minimal", "low", "medium", "high"] | None = None
+    thinking_level: models.ThinkingLevel | None = None
     proactive_audio: bool | None = None
     affective_dialog: bool | None = None
     vad: Vad = Vad()
@@ -90,23 +91,6 @@ class Personas:
 
 
 DEFAULT_MODEL: Final = "gemini-3.8-live"
-
-
-class _Model(_Table):
-    """What a model's setup accepts, beside what all do."""
-
-    thinking_level: bool
-    proactive_audio: Literal["always", "never"]
-    """Whether it speaks up by itself: where nobody can choose, only what it does anyway may be asked for."""
-    affective_dialog: bool
-
-
-MODELS: Final[Mapping[str, _Model]] = {
-    "gemini-3.8-live": _Model(thinking_level=False, proactive_audio="always", affective_dialog=False),
-    "gemini-3.8-live-extended-thinking": _Model(thinking_level=False, proactive_audio="always", affective_dialog=False),
-    "gemini-3.1-flash-live-preview": _Model(thinking_level=True, proactive_audio="never", affective_dialog=False),
-}
-"""Read in Google's migration notes of September 2026. A model that is not listed gets whatever the file says."""
 
 
 def read(path: Path | None, model: str | None = None) -> tuple[Personas, list[str]]:
@@ -167,19 +151,28 @@ def _persona(table: Mapping[str, Any], name: str, where: str, problems: list[str
 
 def impossible(persona: Persona) -> list[tuple[str, str]]:
     """What the persona's model would refuse: keys and reasons."""
-    model = MODELS.get(persona.model)
+    name, model = persona.model, models.of(persona.model)
     found: list[tuple[str, str]] = []
-    if model is None:
-        return found
-    if persona.thinking_level is not None and not model.thinking_level:
-        found.append(("thinking_level", f"{persona.model} does not take it; leave it out"))
-    if persona.proactive_audio is False and model.proactive_audio == "always":
-        found.append(("proactive_audio", f"it is always on with {persona.model}; leave it out"))
-    if persona.proactive_audio is not None and model.proactive_audio == "never":
-        found.append(("proactive_audio", f"{persona.model} does not have it; leave it out"))
+    level = persona.thinking_level
+    if level is not None and level not in model.thinking_levels:
+        levels = ", ".join(known for known in models.LEVELS if known in model.thinking_levels)
+        instead = f"'{level}', but {levels}" if levels else "it; leave it out"
+        found.append(("thinking_level", f"{name} does not take {instead}"))
+    api = f"version {models.API_VERSION} of the API does not take it; leave it out"
+    if persona.proactive_audio is not None and not models.takes(name, "proactive_audio"):
+        found.append(("proactive_audio", f"{api}: {PROACTIVE[model.proactive].format(name)}"))
     if persona.affective_dialog is not None and not model.affective_dialog:
-        found.append(("affective_dialog", f"{persona.model} does not have it; leave it out"))
+        found.append(("affective_dialog", f"{name} does not have it; leave it out"))
+    elif persona.affective_dialog is not None and not models.takes(name, "affective_dialog"):
+        found.append(("affective_dialog", api))
     return found
+
+
+PROACTIVE: Final = {
+    True: "{} speaks up, and stays silent, by its own choice",
+    False: "{} speaks when it is spoken to",
+    None: "whether {} speaks up is its own choice",
+}
 
 
 def _merged(defaults: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:

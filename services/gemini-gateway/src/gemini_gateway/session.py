@@ -9,13 +9,30 @@
 It decides; the rim carries out what it returns, and tells it what came of it. ``docs/sessions.md`` has the table.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, Literal
 
-from gemini_gateway.events import Alive, GoAway, LiveError, Resumable, ServerEvent, Tokens, ToolCall, Unknown, Working
+import numpy as np
+
+from gemini_gateway.events import (
+    Alive,
+    GoAway,
+    LiveError,
+    Reason,
+    Resumable,
+    ServerEvent,
+    Tokens,
+    ToolCall,
+    Unheard,
+    Unknown,
+    Working,
+)
+from gemini_gateway.exchanges import Exchanges, Keep, Who
+from gemini_gateway.meter import Bill, Meter
 from reachy_gateway.voice import (
     HEARS_HZ,
     Audio,
@@ -37,9 +54,6 @@ OUTAGE_MAX_S: Final = 2.0
 """Mic audio kept during an outage: what was said longer ago would be answered too late."""
 PRE_ROLL_S: Final = 1.0
 """Mic audio kept while parked, so that the first word is not lost."""
-SEED_TURNS: Final = 20
-SEED_CHARS: Final = 4000
-"""How much of the transcript a new session is given when the old one cannot be resumed."""
 HANDLE_MAX_S: Final = 7200.0
 """How long Google keeps a session to be resumed."""
 HANDLE_FAILURES: Final = 2
@@ -53,12 +67,23 @@ GRACE_S: Final = 5.0
 AGE_WINDOW_S: Final = 45.0
 """From the age at which a connection should be renewed to that at which it must be."""
 SILENCE_S: Final = 10.0
-"""Speech that gets no message of any kind for so long means that the server hangs; so does an answer that stops in mid-way.
+"""Speech that gets nothing of an answer for so long means that the server hangs; so does an answer that stops in mid-way. Other
+messages are no answer: a server that hangs may well go on with transcripts, handles and counts.
 Where another connection does not help either, the next ones are given twice as long each: there may be nothing to answer, as
 gemini-3.8 is silent by choice where people talk to each other."""
 UNHEEDED_DOUBLINGS: Final = 3
 SILENCE_MAX_S: Final = 30.0
 """The same if the person keeps on talking, as people do who are not answered."""
+PAUSE_S: Final = 2.0
+"""After so long without speech the server must have taken the person's turn for over."""
+TURN_END_S: Final = 3.0
+"""An answer that was generated whole, and was heard, is over after so long, although the server does not say so."""
+MUTE_TURNS: Final = 3
+"""After so many turns in a row without a sound a new session begins; where that does not help, the next after twice as many."""
+FAINT: Final = 100
+"""Samples of PCM16 up to this, -50 dBFS, are no sound that a person hears."""
+SOUNDLESS_MAX_S: Final = 60.0
+"""The same while words, thoughts and calls come, and nothing that a person hears."""
 BARGE_IN_S: Final = 0.6
 """So much speech cuts an answer whose connection is gone; a knock holds the speech gate open for half of that."""
 SPEECH_MIN_S: Final = 0.4
@@ -77,13 +102,15 @@ TELL_S: Final = 1.0
 """An outage shorter than this is not told to the robot."""
 GAP_TELL_S: Final = 2.0
 """Nor is a pause for a renewal, or for the turn to dial, that is shorter than this."""
-LATE_S: Final = 2.0
-"""Counts that come so soon after a turn that ended without are that turn's."""
 SHORT_LIFE_S: Final = 5.0
 """A connection that is lost within this counts as one that did not help: the next dial waits, longer each time."""
 SHORT_FIRST_S: Final = 0.1
 SHORT_CAP_S: Final = 30.0
 REFUSED_RETRY_S: Final = 300.0
+DOUBTED_S: Final = 15.0
+"""A refusal for a reason that nobody knows is tried again after so long, then after twice as long each time."""
+DECLINED_S: Final = (3.0, 60.0)
+"""The pause after a setup that was answered with words that nobody knows; it doubles from the first to the second."""
 QUOTA_S: Final = (30.0, 300.0)
 """The pause after a quota error: drawn from half of, then up to the first, doubling to the second."""
 
@@ -116,6 +143,12 @@ class Limits:
     """Whether speech cuts an answer."""
     batch_ms: int = 0
     """Mic audio waits until there is so much of it for a message."""
+    transcripts: bool = True
+    """Whether words may be kept, and told; the server may send them unasked."""
+    trailing_silence_s: float = 0.0
+    """So much silence is sent when the microphone pauses, as the model does not heed the end of the stream."""
+    silence_is_billed: bool = False
+    """Whether what the microphone hears is billed where nobody speaks, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +156,7 @@ class Dial:
     """Open a connection: resume by the handle, or begin with what was said before."""
 
     handle: str | None
-    seed: tuple[tuple[Literal["person", "robot"], str], ...]
+    seed: tuple[tuple[Who, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +186,7 @@ class Count:
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """A turn is over, and this is what it used."""
-
-    tokens: Tokens
-
-
-Out = Dial | HangUp | Emit | Count | Bill
+Out = Dial | HangUp | Emit | Count | Bill | Keep
 Mark = Literal["start", "end", "stream_end"]
 Item = bytes | Mark | Decline
 
@@ -256,51 +282,15 @@ class _Outbox:
         return dropped
 
 
-class _Meter:
-    """Which counts are whose: within a turn the last ones hold, and they may come shortly after its end."""
-
-    def __init__(self) -> None:
-        self._tokens: Tokens | None = None
-        self._late = False
-        """Whether they are of the turn that is over."""
-        self._owed_at: float | None = None
-        """When a turn was over without counts."""
-
-    def used(self, tokens: Tokens, now: float) -> list[Out]:
-        """The server has told counts."""
-        out = self.due(now)
-        self._late = self._owed_at is not None and now - self._owed_at < LATE_S
-        self._tokens = tokens
-        return out
-
-    def turn_goes_on(self) -> list[Out]:
-        """There is something of a turn: what is still to be billed of the one before is billed."""
-        out = self.bill() if self._late else []
-        self._owed_at = None
-        return out
-
-    def turn_over(self, now: float) -> list[Out]:
-        """The turn is over."""
-        out = self.bill()
-        self._owed_at = None if out else now
-        return out
-
-    def due(self, now: float) -> list[Out]:
-        """What came late and has waited for long enough: no more of it will come."""
-        return self.bill() if self._late and self._owed_at is not None and now - self._owed_at >= LATE_S else []
-
-    def bill(self) -> list[Out]:
-        """Bill what there is."""
-        tokens, self._tokens, self._late, self._owed_at = self._tokens, None, False, None
-        return [Bill(tokens)] if tokens else []
-
-
 @dataclass
 class _Line:
     """What is true of the connection that is open, or was last."""
 
     opened_at: float
-    last_server: float
+    progress_at: float
+    """When the newest piece of an answer came, heard or not; or else the connection was opened."""
+    sound_at: float
+    """The same of what is heard, and of ends of turns."""
     last_turn: float
     deadline: float = float("inf")
     """By when it must be renewed."""
@@ -324,6 +314,47 @@ class _Line:
     last_word: bool = False
     """Whether a turn has ended that began, or went on, after the budget was spent: the next one does not begin."""
     sending_since: float | None = None
+    sounded: bool = False
+    """Whether the turn has had a sound that a person hears."""
+    interrupted: bool = False
+    called: bool = False
+    """Whether the turn calls a tool."""
+    ended: bool = False
+    """Whether we took its last turn for over; should the server say so yet, that is known."""
+    reason: str = ""
+    """Why the turn is about to end, where the server says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialled:
+    """What the newest dial was made with, and what has changed since."""
+
+    handle: str | None = None
+    seeded: bool = False
+    """Whether the session was told what was said before."""
+    manual: bool = False
+    stale: bool = False
+    """Whether the persona has changed since."""
+    unmended: bool = False
+    """Whether a person has mended something since."""
+
+
+@dataclass(slots=True)
+class _InARow:
+    """How often the same trouble has come, without anything that went well in between."""
+
+    handle_failures: int = 0
+    unheeded: int = 0
+    """Connections that were given up as nothing came to what was said."""
+    quota: int = 0
+    declined: int = 0
+    """Dials that were declined, or refused for a reason that nobody knows."""
+    short_lives: int = 0
+    refused_at_once: bool = False
+    """Whether the last connection was refused right after its setup had been answered."""
+    mute_turns: int = 0
+    mute_turns_max: int = MUTE_TURNS
+    """So many begin a new session."""
 
 
 class Session:
@@ -338,37 +369,26 @@ class Session:
         self._not_before = now
         self._after_closing = Phase.WAITING
         self._outbox = _Outbox()
-        self._meter = _Meter()
+        self._meter = Meter()
+        self._said = Exchanges()
         self._handle: str | None = None
         self._handle_at = now
-        self._handle_failures = 0
         self._owed_s = 0.0
         """How long the longest utterance is that an answer is awaited to."""
-        self._unheeded = 0
-        """Connections in a row that were given up as nothing came to what was said."""
         self._orphaned = False
         """Whether a reply may still sound whose connection is gone."""
-        self._dialled_with: str | None = None
-        self._dialled_seeded = False
-        """Whether the newest session was told what was said before."""
-        self._dialled_manual = False
-        self._dialled_stale = False
-        """Whether the persona has changed since the dial."""
-        self._dialled_unmended = False
-        """Whether a person has mended something since the dial."""
+        self._dialled = _Dialled()
         self._suspect: str | None = None
         """A handle that was refused; perhaps it is not the handle that was."""
-        self._said: deque[tuple[Literal["person", "robot"], str]] = deque(maxlen=SEED_TURNS)
         self._offline_since: float | None = now
         """None: since the next tick."""
         self._trouble_since: float | None = None
         self._trouble_standing = NOT_YET
         self._told: Standing | None = None
-        self._quota_attempts = 0
-        self._short_lives = 0
+        self._in_a_row = _InARow()
         self._allowed = True
         self._allowed_words = ""
-        self._line = _Line(now, now, now)
+        self._line = _Line(now, now, now, now)
         self._last_mic = now
         self._last_speech = now
         self._last_reply = now
@@ -380,6 +400,12 @@ class Session:
         """Manual VAD: whether it is the person's turn."""
         self._awaiting_since: float | None = None
         """Since when the person waits for an answer, if so; what they said since does not count anew."""
+        self._paused = False
+        """Whether they have been silent for ``PAUSE_S`` since: what they say now is said into the silence of the server."""
+        self._spoke_at = float("-inf")
+        """When the person began to speak last."""
+        self._answer_at = float("-inf")
+        """When the newest answer began to sound."""
 
     @property
     def waiting_ms(self) -> float:
@@ -394,8 +420,14 @@ class Session:
             return []
         self._last_mic = now
         self._stream_ended = False
+        if speaking or self.limits.silence_is_billed:
+            self._meter.sent(len(pcm) / BYTES_PER_S)
         if speaking:
-            self._speech_bytes = self._speech_bytes + len(pcm) if self._speaking else len(pcm)
+            if not self._speaking:
+                self._speech_bytes = 0
+                self._spoke_at = now
+                self._paused = self._paused or now - self._last_speech >= PAUSE_S
+            self._speech_bytes += len(pcm)
             self._turn_bytes += len(pcm)
             self._last_speech = now
             self._speaking = True
@@ -417,6 +449,7 @@ class Session:
         self._outbox.append(event)
         if self._pressed:
             self._turn_bytes = 0
+            self._spoke_at = now
             return [Emit(SpeechNoticed()), *self._wake(now)]
         self._await(now, self._turn_bytes / BYTES_PER_S)
         return self._wake(now)
@@ -447,11 +480,8 @@ class Session:
         self.phase = Phase.DIALLING
         if self._handle and now - self._handle_at > HANDLE_MAX_S:
             self._handle = None
-        self._dialled_with = self._handle
-        self._dialled_manual = self.limits.manual_vad
-        self._dialled_stale = self._dialled_unmended = False
-        seed = () if self._handle else self._seed()
-        self._dialled_seeded = bool(seed)
+        seed = () if self._handle else self._said.seed()
+        self._dialled = _Dialled(self._handle, bool(seed), self.limits.manual_vad)
         return [Dial(self._handle, seed)]
 
     def wants_to_dial(self, now: float) -> bool:
@@ -461,24 +491,25 @@ class Session:
     def opened(self, now: float) -> list[Out]:
         """The dial succeeded; the server has answered the setup."""
         self.phase = Phase.LIVE
-        self._line = _Line(now, now, now, wanted=self._dialled_stale)
-        self._outbox.connect(manual=self._dialled_manual)
-        self._pressed = self._pressed and self._dialled_manual
+        self._line = _Line(now, now, now, now, wanted=self._dialled.stale)
+        self._outbox.connect(manual=self._dialled.manual)
+        self._pressed = self._pressed and self._dialled.manual
         self._trouble_since = None
         self._trouble_standing = NOT_YET
+        self._in_a_row.declined = 0
         if self._awaiting_since is not None:  # the answer to what the old one was sent will not come
             self._awaiting_since = now if self._holds_question(now) else None
         return self._tell(Standing("live"))
 
     def failed(self, error: LiveError, now: float) -> list[Out]:
         """The dial did not succeed."""
-        mended = self._dialled_unmended and error.kind in ("refused", "quota")
+        mended = self._dialled.unmended and error.kind in ("refused", "quota")
         if mended:
             error = LiveError("lost", error.words)  # it was tried with what has been mended since: the next dial tells
-        if self._dialled_with and error.kind in ("refused", "lost"):
+        if self._dialled.handle and error.kind in ("refused", "lost", "declined"):
             out = self._blame_handle(error.words, at_once=error.kind == "refused")
             out += self._trouble(LiveError("lost", error.words), now)
-            if error.kind == "lost" and not mended:
+            if error.kind != "refused" and not mended:
                 least_s, most_s = HANDLE_PAUSE_S
                 self._not_before = now + least_s + self._draw() * (most_s - least_s)
             return out
@@ -498,31 +529,34 @@ class Session:
         at_once = False
         if long or talked:
             self._suspect = None
+            self._in_a_row.refused_at_once = False
         if error.kind == "refused" and (long or talked):
             error = LiveError("lost", error.words)  # the setup was taken once: the next dial tells
-        elif error.kind == "refused" and self._dialled_with:
+        elif error.kind == "refused" and self._dialled.handle:
             error, at_once = LiveError("lost", error.words), True  # if it was not the handle, the next dial tells
-        elif error.kind == "refused" and self._dialled_seeded:
-            self._said.clear()
+        elif error.kind == "refused" and self._dialled.seeded:
+            self._said.forget()
             out.append(Count("seed_dropped", f"the new session will not be told what was said before: {error.words}"))
             error = LiveError("lost", error.words)  # if it was not that, the next dial tells
+        elif error.kind == "refused" and not self._in_a_row.refused_at_once:
+            self._in_a_row.refused_at_once = True
+            error = LiveError("lost", error.words)  # the setup was answered: a second dial tells
         if long:
-            self._short_lives = self._handle_failures = 0
+            self._in_a_row.short_lives = self._in_a_row.handle_failures = 0
             return out + self._trouble(error, now)
-        self._short_lives += 1
+        self._in_a_row.short_lives += 1
         if error.kind == "lost":
             out += self._blame_handle(error.words, at_once=at_once)
         else:
             self._acquit()
         out += self._trouble(error, now)
         if self.phase is Phase.WAITING:
-            pause_s = self._draw() * min(SHORT_CAP_S, SHORT_FIRST_S * 2 ** min(self._short_lives, 20))
+            pause_s = self._draw() * min(SHORT_CAP_S, SHORT_FIRST_S * 2 ** min(self._in_a_row.short_lives, 20))
             self._not_before = max(self._not_before, now + pause_s)
         return out
 
     def server(self, event: ServerEvent, now: float) -> list[Out]:
         """Something that the server sent on the open connection."""
-        self._line.last_server = now
         match event:
             case GoAway(time_left_s):
                 self._line.deadline = min(self._line.deadline, now + time_left_s)
@@ -534,16 +568,23 @@ class Session:
             case ToolCall(calls):
                 names = ", ".join(name for _, name in calls)
                 self._outbox.append(Decline(calls))
+                self._line.progress_at = now
+                self._line.called = True
                 return [Count("tool_call", f"a tool that nobody serves was called: {names}")]
             case Unknown(detail):
                 return [Count("unknown_message", f"a message that nobody understands: {detail}")]
             case Tokens():
-                return self._meter.used(event, now)
+                return [*self._meter.used(event, now)]
             case Alive():
                 pass
+            case Unheard():
+                self._line.progress_at = now
+            case Reason(words):
+                self._line.reason = words
             case Working(on):
                 self._line.working = on
                 self._line.last_word = self._line.last_word and not on
+                self._line.progress_at = now
             case _:
                 return self._conversation(event, now)
         return []
@@ -554,22 +595,29 @@ class Session:
         """What is due by now."""
         match self.phase:
             case Phase.LIVE:
-                return self._meter.due(now) + self._tick_live(now)
+                return [*self._meter.due(now), *self._said.due(now), *self._tick_live(now)]
             case Phase.WAITING | Phase.DIALLING:
                 return self._tick_offline(now)
             case Phase.REFUSED if now >= self._not_before:
                 self.phase = Phase.WAITING
         return []
 
+    def limit(self, limits: Limits) -> None:
+        """What limits the session has changed."""
+        self.limits = limits
+        if not limits.transcripts:
+            self._said.forget()
+
     def renew(self) -> None:
         """Renew at the next quiet moment: the persona has changed."""
-        self._line.wanted = self._dialled_stale = True
+        self._line.wanted = True
+        self._dialled = replace(self._dialled, stale=True)
 
     def mended(self, now: float) -> list[Out]:
         """A person has changed the key or the configuration: what was refused may be tried again."""
         if self.phase is Phase.REFUSED:
             self.phase = Phase.WAITING
-        self._dialled_unmended = True
+        self._dialled = replace(self._dialled, unmended=True)
         self._not_before = min(self._not_before, now)
         return []
 
@@ -593,35 +641,89 @@ class Session:
         out: list[Out] = [Emit(event)]
         self._line.spoke = True
         match event:
-            case Audio() | ReplyGenerated() | Interrupted():
+            case Audio() | ReplyGenerated():
+                return self._answer_goes_on(event, now) + out
+            case Interrupted():
                 self._orphaned = False
-                self._unheeded = 0
-                self._sounds(event, now)
-                self._awaiting_since = None
-                self._line.in_turn = True
-                self._line.working = self._line.last_word = False
-                self._line.generated = isinstance(event, ReplyGenerated)
-                return self._meter.turn_goes_on() + out
-            case SpeechNoticed():
-                self._awaiting_since = None
+                self._line.sounds_until = min(self._line.sounds_until, now)
+                self._line.interrupted = True
+                self._said.over(now)
+                if self._line.in_turn:  # else there is nothing of which more could come, and no word of an answer
+                    self._sound(now)
             case TurnComplete():
-                self._awaiting_since = None
-                self._line.in_turn = self._line.generated = self._line.working = False
-                self._line.last_turn = self._last_reply = now
-                self._handle_failures = self._quota_attempts = self._unheeded = 0
-                self._suspect = None
-                self._line.last_word = not self._allowed
-                out += self._meter.turn_over(now)
+                ended, self._line.ended = self._line.ended, False
+                self._line.progress_at = self._line.sound_at = now
+                return [] if ended and not self._line.in_turn else self._turn_over(now)
             case Said(who, text):
-                self._remember(who, text)
+                return out + self._words(who, text, now) if self.limits.transcripts else self._words(who, "", now)
         return out
 
-    def _sounds(self, event: Audio | ReplyGenerated | Interrupted, now: float) -> None:
-        match event:
-            case Audio(pcm, rate_hz):
-                self._line.sounds_until = max(self._line.sounds_until, now) + len(pcm) / 2 / rate_hz
-            case Interrupted():
-                self._line.sounds_until = now
+    def _words(self, who: Who, text: str, now: float) -> list[Out]:
+        """A piece of transcript has come, empty if nobody is to know its words."""
+        if who == "robot":
+            self._line.progress_at = now
+        elif self._awaiting_since is not None and not self._paused:
+            self._awaiting_since = max(self._awaiting_since, self._last_speech)  # the server follows
+        return [*self._said.said(who, text, now, spoke_at=self._spoke_at)] if text else []
+
+    def _sound(self, now: float) -> None:
+        """What the person waits for has come."""
+        self._line.progress_at = self._line.sound_at = now
+        self._awaiting_since = None
+
+    def _answer_goes_on(self, event: Audio | ReplyGenerated, now: float) -> list[Out]:
+        line = self._line
+        out: list[Out] = [*self._meter.turn_goes_on()]
+        if isinstance(event, Audio):
+            if not line.in_turn or line.interrupted:
+                self._answer_at = now
+            seconds = len(event.pcm) / 2 / event.rate_hz
+            line.sounds_until = max(line.sounds_until, now) + seconds
+            line.sounded = line.sounded or is_audible(event.pcm)
+            self._meter.heard(seconds)
+            self._said.answers(now)
+        if line.sounded or isinstance(event, ReplyGenerated):
+            self._sound(now)
+        line.progress_at = now
+        self._orphaned = line.interrupted = False
+        self._in_a_row.unheeded = 0
+        line.in_turn = True
+        line.working = line.last_word = False
+        line.generated = isinstance(event, ReplyGenerated)
+        return out
+
+    def _turn_over(self, now: float) -> list[Out]:
+        line = self._line
+        out: list[Out] = [Emit(TurnComplete()), *self._meter.turn_over(now)]
+        if not line.interrupted:  # else what interrupted it still waits for its own answer
+            out += self._heard_of()
+            self._awaiting_since = None
+        line.in_turn = line.generated = line.working = line.sounded = line.interrupted = line.called = False
+        line.reason = ""
+        line.last_turn = self._last_reply = now
+        self._in_a_row.handle_failures = self._in_a_row.quota = self._in_a_row.unheeded = 0
+        self._suspect = None
+        line.last_word = not self._allowed
+        self._said.over(now)
+        return out
+
+    def _heard_of(self) -> list[Out]:
+        """Whether there was anything to hear in a turn that is over, and what follows if there was not."""
+        line, row = self._line, self._in_a_row
+        if line.sounded:
+            row.mute_turns, row.mute_turns_max = 0, MUTE_TURNS
+            return [Count("turn_reason", f"Gemini ended its turn early: {line.reason}")] if line.reason else []
+        asked = line.in_turn or self._awaiting_since is not None
+        if line.called or not (asked or line.reason):
+            return []
+        row.mute_turns += 1
+        out: list[Out] = [Count("mute_turn", f"Gemini ended its turn without a sound: {line.reason or 'it gave no reason'}")]
+        if row.mute_turns >= row.mute_turns_max and self.phase is Phase.LIVE:
+            words = f"{row.mute_turns} turns in a row were without a sound: a new session begins"
+            self._handle = None
+            row.mute_turns, row.mute_turns_max = 0, row.mute_turns_max * 2
+            out += [Count("mute", words), *self._close(Phase.WAITING)]
+        return out
 
     def _interrupt_unheard(self, now: float) -> list[Out]:
         """Cut an answer of which no server knows that it sounds, or that hears the person: only we can notice.
@@ -631,7 +733,8 @@ class Session:
         live, line = self.phase is Phase.LIVE, self._line
         overdue = live and line.held and line.in_turn
         over = live and not line.in_turn and now < line.sounds_until
-        enough = self._speech_bytes >= BARGE_IN_S * BYTES_PER_S and self.limits.interrupts and not self.limits.manual_vad
+        enough = self._speech_bytes >= BARGE_IN_S * BYTES_PER_S and self._spoke_at >= self._answer_at
+        enough = enough and self.limits.interrupts and not self.limits.manual_vad
         if not (enough and (self._orphaned or overdue or over)):
             return []
         self._orphaned = False
@@ -652,7 +755,7 @@ class Session:
     def _tick_live(self, now: float) -> list[Out]:
         if self._line.sending_since is not None and now - self._line.sending_since > SEND_STALL_S:
             return self._abandon("stalled", f"Gemini took nothing for {SEND_STALL_S:.0f} s")
-        if out := self._give_up_waiting(now):
+        if out := self._give_up_waiting(now) or self._end_turn_ourselves(now):
             return out
         if not self._allowed and (self._line.last_word or self._between_turns(now)):
             return self._close(Phase.SPENT)
@@ -666,6 +769,9 @@ class Session:
         if not self._stream_ended and now - self._last_mic >= STREAM_END_S:
             self._stream_ended = True
             self._silence(now)
+            if not self.limits.manual_vad:
+                for _ in range(math.ceil(self.limits.trailing_silence_s * BYTES_PER_S / MESSAGE_BYTES)):
+                    self._outbox.append(bytes(MESSAGE_BYTES))
             self._outbox.append("stream_end")
         return []
 
@@ -676,24 +782,42 @@ class Session:
         if not (self._owed_s >= OWED_MIN_S or self._answers()):
             return []
         words = f"Gemini said nothing for {waited_s:.0f} s " + ("in mid-answer" if self._answers() else "after speech")
-        self._unheeded += not self._answers()
+        self._in_a_row.unheeded += not self._answers()
         blamed = not self._line.spoke and self._owed_s >= BLAMED_MIN_S
         return (self._blame_handle(words) if blamed else []) + self._abandon("silent", words)
 
+    def _end_turn_ourselves(self, now: float) -> list[Out]:
+        """Of an answer that was generated whole, or interrupted, no more comes: its turn is over, whatever the server says."""
+        line = self._line
+        ends = line.in_turn and (line.generated or line.interrupted)
+        if not ends or now - max(line.progress_at, line.sounds_until) < TURN_END_S:
+            return []
+        waits = self._awaiting_since  # what was asked meanwhile is still to be answered
+        out: list[Out] = [Count("no_turn_end", "Gemini did not say that its turn is over"), *self._turn_over(now)]
+        line.ended, self._awaiting_since = True, waits
+        return out
+
     def _hangs(self, now: float) -> float:
         """For how long the server has owed an answer, or the rest of one, if that is too long; else 0."""
-        heard = self._line.last_server
+        line = self._line
+        sound = max(line.sound_at, line.sounds_until)  # what was asked into an answer waits for its end
+        heard = max(line.progress_at, line.sounds_until)
         if self._awaiting_since is not None:
-            heard = max(heard, self._line.sounds_until)  # what was asked into an answer waits for its end
             waited_s = now - max(self._awaiting_since, heard)
             quiet_s = now - max(self._last_speech, heard)
-            patience_s = SILENCE_S * 2 ** min(max(self._unheeded - 1, 0), UNHEEDED_DOUBLINGS)
-            soon = not self._line.working and min(waited_s, quiet_s) > patience_s
-            return waited_s if waited_s > max(SILENCE_MAX_S, patience_s) or soon else 0.0
-        waited_s = now - max(self._last_speech, heard)
-        if self._line.working:
-            return waited_s if waited_s > SILENCE_MAX_S else 0.0
-        return waited_s if self._line.in_turn and not self._line.generated and waited_s > SILENCE_S else 0.0
+            patience_s = SILENCE_S * 2 ** min(max(self._in_a_row.unheeded - 1, 0), UNHEEDED_DOUBLINGS)
+            soon = not line.working and min(waited_s, quiet_s) > patience_s
+            if soon or waited_s > max(SILENCE_MAX_S, patience_s):
+                return waited_s
+            sound = max(sound, self._awaiting_since)
+        elif line.working or (line.in_turn and not line.generated):
+            quiet_s = now - max(self._last_speech, heard)
+            if now - heard > SILENCE_MAX_S or (not line.working and quiet_s > SILENCE_S):
+                return now - heard
+        else:
+            return 0.0
+        pieces_come = heard > sound
+        return now - sound if pieces_come and now - sound > SOUNDLESS_MAX_S else 0.0
 
     def _renews(self, now: float) -> bool:
         """Whether this is the moment for the renewal that is wanted."""
@@ -739,29 +863,29 @@ class Session:
     def _await(self, now: float, speech_s: float) -> None:
         """From now on an answer may come; if there was enough of speech one, or any other word, has to."""
         if self._awaiting_since is None:
-            self._awaiting_since, self._owed_s = now, 0.0
+            self._awaiting_since, self._owed_s, self._paused = now, 0.0, False
         self._owed_s = max(self._owed_s, speech_s)
 
     def _holds_question(self, now: float) -> bool:
         """Whether the end of what the person last said is still to be sent."""
-        if self._dialled_manual:
+        if self._dialled.manual:
             return "end" in self._outbox
         return self._outbox.bytes > (now - self._last_speech) * BYTES_PER_S
 
     def _blame_handle(self, words: str, *, at_once: bool = False) -> list[Out]:
         """A connection that was to resume the session has failed. One that does so again and again does not help."""
-        if self._dialled_with is None:
+        if self._dialled.handle is None:
             return []
-        self._suspect = self._dialled_with
-        self._handle_failures += 1
-        if self._handle_failures < HANDLE_FAILURES and not at_once:
+        self._suspect = self._dialled.handle
+        self._in_a_row.handle_failures += 1
+        if self._in_a_row.handle_failures < HANDLE_FAILURES and not at_once:
             return []
-        self._handle, self._handle_failures = None, 0
+        self._handle, self._in_a_row.handle_failures = None, 0
         return [Count("handle_dropped", f"the session cannot be resumed, a new one begins: {words}")]
 
     def _acquit(self) -> None:
         """Without the handle it is the same: once that is mended, the session may yet be resumed."""
-        if self._suspect and self._dialled_with is None:
+        if self._suspect and self._dialled.handle is None:
             self._handle, self._suspect = self._suspect, None
 
     def _close(self, then: Phase) -> list[Out]:
@@ -778,17 +902,23 @@ class Session:
             self._trouble_since = now
         self._not_before = now
         out: list[Out] = [Count(error.kind, error.words)]
+        if error.kind == "declined" or not error.sure:
+            self._in_a_row.declined = min(self._in_a_row.declined + 1, 10)
         if error.kind == "refused":
             self.phase = Phase.REFUSED
-            self._not_before = now + REFUSED_RETRY_S
+            doubted_s = REFUSED_RETRY_S if error.sure else DOUBTED_S * 2 ** (self._in_a_row.declined - 1)
+            self._not_before = now + min(REFUSED_RETRY_S, doubted_s)
             self._trouble_standing = Standing("refused", error.words)
             self._trim()
             return out + self._tell(self._trouble_standing)
         self.phase = Phase.WAITING
         self._trouble_standing = Standing("reconnecting", error.words)
+        if error.kind == "declined":
+            least_s, most_s = DECLINED_S
+            self._not_before = now + min(most_s, least_s * 2 ** (self._in_a_row.declined - 1)) * (0.75 + self._draw() / 4)
         if error.kind == "quota":
-            pause_s = min(QUOTA_S[1], QUOTA_S[0] * 2**self._quota_attempts) * (0.5 + self._draw() / 2)
-            self._quota_attempts = min(self._quota_attempts + 1, 10)
+            pause_s = min(QUOTA_S[1], QUOTA_S[0] * 2**self._in_a_row.quota) * (0.5 + self._draw() / 2)
+            self._in_a_row.quota = min(self._in_a_row.quota + 1, 10)
             self._not_before = now + pause_s
             self._trouble_standing = Standing("reconnecting", f"{error.words}; trying again in {pause_s:.0f} s")
             out += self._tell(self._trouble_standing)
@@ -797,7 +927,7 @@ class Session:
 
     def left(self) -> list[Out]:
         """The robot has left: what is left to do."""
-        return self._meter.bill()
+        return [*self._meter.bill(), *self._said.settle()]
 
     def _settle(self) -> list[Out]:
         """A phase that was gone into on purpose."""
@@ -815,22 +945,8 @@ class Session:
         out: list[Out] = [Emit(TurnComplete())] if self._line.in_turn else []
         self._orphaned = self._orphaned or self._line.in_turn or now < self._line.sounds_until
         self._line.in_turn = False
-        return out + self._meter.bill()
-
-    def _remember(self, who: Literal["person", "robot"], text: str) -> None:
-        if self._said and self._said[-1][0] == who:
-            text = self._said.pop()[1] + text
-        self._said.append((who, text[-SEED_CHARS:]))
-
-    def _seed(self) -> tuple[tuple[Literal["person", "robot"], str], ...]:
-        seed: list[tuple[Literal["person", "robot"], str]] = []
-        left = SEED_CHARS
-        for who, text in reversed(self._said):
-            if len(text) > left:
-                break
-            left -= len(text)
-            seed.append((who, text))
-        return tuple(reversed(seed))
+        self._said.over(now)
+        return [*out, *self._meter.bill()]
 
     def _keep_up(self, now: float) -> list[Out]:
         """A connection that takes less than the microphone gives would stay behind for good: what waits too long is dropped."""
@@ -860,3 +976,9 @@ class Session:
         dropped = self._outbox.trim(keep_s)
         if self.phase is not Phase.PARKED:  # where nobody had spoken
             self.dropped_ms += dropped * 1000 / BYTES_PER_S
+
+
+def is_audible(pcm: bytes) -> bool:
+    """Whether PCM16 holds a sound that a person hears."""
+    samples = np.frombuffer(pcm, "<i2", count=len(pcm) // 2)
+    return bool(samples.size) and (int(samples.max()) > FAINT or int(samples.min()) < -FAINT)

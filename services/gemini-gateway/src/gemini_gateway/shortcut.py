@@ -22,6 +22,8 @@ URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 HEAD: Final = b'{"realtime_input": {"audio": {"data": "'
 TAIL: Final = b'", "mime_type": "audio/pcm;rate=%d"}}}' % HEARS_HZ
 DEFAULT_REPLY_HZ: Final = 24000
+RATE_DIGITS_MAX: Final = 15
+PCM16_TYPES: Final = ("audio/pcm", "audio/l16", "audio/raw", "audio/x-raw")
 REPLY_HZ: Final = range(8000, 48001)
 """Rates that are believed."""
 
@@ -33,11 +35,16 @@ def mic_message(pcm: bytes) -> bytes:
 
 @lru_cache(maxsize=16)
 def reply_hz(mime_type: str) -> int | None:
-    """The sample rate that a MIME type of audio names; None if it is no PCM."""
-    if not mime_type.startswith("audio/pcm"):
+    """The sample rate that a MIME type of audio names; None if it is no PCM of 16 bits and one channel.
+
+    ``audio/L16`` is big-endian by RFC 2586; Gemini means the same little-endian PCM by it.
+    """
+    kind, *parameters = (part.strip() for part in mime_type.lower().split(";"))
+    given = dict(re.findall(r"(\w+)\s*=\s*\"?(\w+)", "; ".join(parameters)))
+    if kind not in PCM16_TYPES or given.get("channels", "1") != "1" or given.get("bits", "16") != "16":
         return None
-    rate = re.search(r"rate=(\d+)", mime_type)
-    return int(rate[1]) if rate else DEFAULT_REPLY_HZ
+    rate_hz = given.get("rate", str(DEFAULT_REPLY_HZ))
+    return int(rate_hz) if rate_hz.isdecimal() and len(rate_hz) <= RATE_DIGITS_MAX else None
 
 
 ALONE: Final = ConfigDict(extra="forbid", strict=True, val_json_bytes="base64")

@@ -4,7 +4,7 @@ Gemini Live bills every turn for its whole context, so the counts of a turn are 
 cumulative, so the last count of a turn is the turn's. What a turn had used when its connection was lost is billed as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -54,6 +54,7 @@ PRICES: Final[Mapping[str, Price]] = {
 }
 """From ai.google.dev's price page; a robots file can bring newer ones. An unknown model is priced like the default one."""
 
+DAYS_KEPT: Final = 3
 KINDS: Final = ("in_text", "in_audio", "in_image", "out_text", "out_audio")
 
 
@@ -65,9 +66,9 @@ class Account:
     tokens: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     cost: Money = field(default_factory=Money)
 
-    def add(self, tokens: Tokens, cost: Money) -> None:
-        """Add a turn."""
-        self.turns += 1
+    def add(self, tokens: Tokens, cost: Money, turns: int = 1) -> None:
+        """Add a turn, or more of one that was added before."""
+        self.turns += turns
         self.cost += cost
         for kind, count in tokens.prompt.items():
             self.tokens[f"in_{kind}"] += count
@@ -86,30 +87,38 @@ class Verdict:
 class Books:
     """Accounts of robots by the day, and what budgets say of them.
 
+    The date may step, either way, as a clock does that is set right. So a day is read from the store when it is first asked
+    for, and the few days that were asked for last are kept.
+
     Args:
-        entries: ``(day, robot) -> account``, as a store had them; kept for the day only.
+        load: What a store has of a day, by robot.
     """
 
-    def __init__(self, entries: Mapping[tuple[date, str], Account] | None = None) -> None:
-        self._days: dict[tuple[date, str], Account] = dict(entries or {})
+    def __init__(self, load: Callable[[date], Mapping[str, Account]] = lambda _: {}) -> None:
+        self._load = load
+        self._days: dict[date, dict[str, Account]] = {}
         self._sessions: dict[str, tuple[str, Account]] = {}
 
-    def add(self, day: date, robot: str, session: str, tokens: Tokens, cost: Money) -> None:
-        """Book a turn."""
+    def open(self, day: date) -> dict[str, Account]:
+        """The day's accounts by robot, read if need be."""
+        if day not in self._days:
+            self._days = {**dict(list(self._days.items())[1 - DAYS_KEPT :]), day: dict(self._load(day))}
+        return self._days[day]
+
+    def add(self, day: date, robot: str, session: str, tokens: Tokens, cost: Money, turns: int = 1) -> None:
+        """Book a turn, or more of one."""
         if session != self._sessions.get(robot, ("",))[0]:
             self._sessions[robot] = session, Account()
-        self._sessions[robot][1].add(tokens, cost)
-        self._days.setdefault((day, robot), Account()).add(tokens, cost)
-        for old in [key for key in self._days if key[0] < day]:
-            del self._days[old]
+        self._sessions[robot][1].add(tokens, cost, turns)
+        self.open(day).setdefault(robot, Account()).add(tokens, cost, turns)
 
     def account(self, day: date, robot: str) -> Account:
         """A robot's day."""
-        return self._days.get((day, robot), Account())
+        return self.open(day).get(robot, Account())
 
     def accounts(self, day: date) -> dict[str, Account]:
-        """The day's accounts by robot; may be asked from another thread."""
-        return {robot: account for (when, robot), account in dict(self._days).items() if when == day}
+        """The day's accounts by robot, as far as they were read; may be asked from another thread."""
+        return dict(self._days.get(day, {}))
 
     def session(self, robot: str) -> Account:
         """A robot's newest session that was billed, over midnight as well."""
@@ -117,7 +126,7 @@ class Books:
 
     def total(self, day: date) -> Money:
         """The gateway's day."""
-        return sum((account.cost for (when, _), account in self._days.items() if when == day), Money(0))
+        return sum((account.cost for account in self.open(day).values()), Money(0))
 
     def verdict(self, day: date, robot: str, robot_budget: Money | None, gateway_budget: Money | None) -> Verdict:
         """What the budgets say of a robot's next turn."""

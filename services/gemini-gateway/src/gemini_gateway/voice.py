@@ -8,13 +8,16 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
-from gemini_gateway.events import LiveError, Tokens, Trouble
+from gemini_gateway import models
+from gemini_gateway.events import LiveError, Trouble
+from gemini_gateway.exchanges import Keep
 from gemini_gateway.gaps import Gaps
 from gemini_gateway.hurry import Hurry
 from gemini_gateway.live import Connection, Live
+from gemini_gateway.meter import Bill
 from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona
-from gemini_gateway.session import Bill, Count, Decline, Dial, Emit, HangUp, Limits, Out, Phase, Session
+from gemini_gateway.session import Count, Decline, Dial, Emit, HangUp, Limits, Out, Phase, Session
 from gemini_gateway.usage import Verdict
 from reachy_gateway.voice import Audio, Said, SpeechNoticed, VoiceEvent
 
@@ -41,14 +44,14 @@ class Office(Protocol):
     def outage(self, model: str) -> Outage:
         """Of the server, as the robots with this model know it."""
 
-    def bill(self, robot: str, session: str, model: str, tokens: Tokens) -> None:
+    def bill(self, robot: str, session: str, model: str, bill: Bill) -> None:
         """Book a turn."""
 
     def verdict(self, robot: str) -> Verdict:
         """What the budgets say."""
 
-    def said(self, robot: str, said: Said) -> None:
-        """Keep a piece of transcript, if that was asked for."""
+    def said(self, robot: str, said: Said, age_s: float) -> None:
+        """Keep a piece of transcript that is so old, if that was asked for."""
 
     def count(self, robot: str, cause: str, words: str) -> None:
         """Count something, and log it."""
@@ -56,7 +59,20 @@ class Office(Protocol):
 
 def limits_of(persona: Persona) -> Limits:
     """What a persona implies for its session."""
-    return Limits(park_after_s=persona.park_after_s, manual_vad=persona.vad.mode == "manual", interrupts=persona.vad.interrupts)
+    silence_s = max(TRAILING_S, (persona.vad.silence_duration_ms or 0) / 1000 + TRAILING_MARGIN_S)
+    return Limits(
+        park_after_s=persona.park_after_s,
+        manual_vad=persona.vad.mode == "manual",
+        interrupts=persona.vad.interrupts,
+        transcripts=persona.transcripts,
+        trailing_silence_s=0.0 if models.of(persona.model).stream_end_counts else silence_s,
+        silence_is_billed=persona.vad.turn_coverage == "all_input",
+    )
+
+
+TRAILING_S: Final = 1.0
+"""Of silence behind the last word of a microphone that pauses: Gemini's VAD ends a turn after 0.5 to 0.8 s by default."""
+TRAILING_MARGIN_S: Final = 0.3
 
 
 class GeminiVoice:
@@ -111,7 +127,7 @@ class GeminiVoice:
 
     def limit_anew(self) -> None:
         """What limits the session has changed."""
-        self.session.limits = self._limits(self._persona)
+        self.session.limit(self._limits(self._persona))
 
     async def run(self, emit: Callable[[VoiceEvent], None]) -> None:
         """Talk until cancelled."""
@@ -149,9 +165,9 @@ class GeminiVoice:
                 case Emit(SpeechNoticed()) if not self._interrupts:
                     pass  # the server tells of speech whatever it is to do
                 case Emit(event):
-                    if isinstance(event, Said):
-                        self._office.said(self.robot, event)
                     self._emit(event)
+                case Keep(who, text, at):
+                    self._office.said(self.robot, Said(who, text), self._now() - at)
                 case Dial():
                     self._hang_up.clear()
                     self._model = self._persona.model
@@ -161,8 +177,8 @@ class GeminiVoice:
                 case HangUp():
                     self._hang_up.set()
                     self._more.set()
-                case Bill(tokens):
-                    self._office.bill(self.robot, self._name, self._model, tokens)
+                case Bill():
+                    self._office.bill(self.robot, self._name, self._model, item)
                 case Count(cause, words):
                     self.gaps.counted(cause)
                     self._office.count(self.robot, cause, words)

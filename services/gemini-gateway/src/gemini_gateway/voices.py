@@ -7,16 +7,16 @@ import random
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from gemini_gateway import personas
 from gemini_gateway.crowding import Crowding
-from gemini_gateway.events import Tokens
 from gemini_gateway.hurry import Hurry
 from gemini_gateway.ledger import Ledger, LedgerError
 from gemini_gateway.live import Endpoint, Live
+from gemini_gateway.meter import Bill
 from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona, Personas
 from gemini_gateway.session import Limits
@@ -73,7 +73,8 @@ class Voices:
         self.hurry = Hurry()
         self._admitted = admitted
         self._outages: dict[str, Outage] = {}
-        self.books = Books(ledger.accounts(today().date()))
+        self.books = Books(ledger.accounts)
+        self.books.open(today().date())
         self.tally = Tally()
         self.voices: dict[str, GeminiVoice] = {}
         self._warned: dict[str, str] = {}
@@ -153,11 +154,13 @@ class Voices:
         """Of a model: one that is in trouble, or is none, keeps no robot with another from dialling."""
         return self._outages.setdefault(model, Outage(random.random))
 
-    def bill(self, robot: str, session: str, model: str, tokens: Tokens) -> None:
+    def bill(self, robot: str, session: str, model: str, bill: Bill) -> None:
         """Book a turn."""
-        day = self._today().date()
+        day, tokens = self._today().date(), bill.tokens
         cost = self._personas.price(model).of(tokens)
-        self.books.add(day, robot, session, tokens, cost)
+        self.books.add(day, robot, session, tokens, cost, turns=0 if bill.amends else 1)
+        if bill.estimated:
+            self.count(robot, "uncounted", self._uncounted(robot, cost))
         if model not in self._personas.prices:
             self.count(robot, "unknown_price", f"nobody told the price of {model}: it is billed as {personas.DEFAULT_MODEL}")
         try:
@@ -167,6 +170,11 @@ class Voices:
         whole, account = self.books.session(robot), self.books.account(day, robot)
         words = "%s: the turn cost $%.4f; its session %s $%.4f in %d turns, today $%.4f in %d"
         log.info(words, robot, cost, session, whole.cost, whole.turns, account.cost, account.turns)
+
+    def _uncounted(self, robot: str, cost: Money) -> str:
+        limited = self.persona(robot).budget_usd_per_day or self.budget
+        trust = ", and budgets go by that" if limited else ""
+        return f"Gemini did not count all of a turn's tokens: it is billed by its sound, ${cost:.4f}{trust}"
 
     def verdict(self, robot: str) -> Verdict:
         """What the budgets say; a new warning is logged once."""
@@ -183,11 +191,11 @@ class Voices:
                 log.warning("%s: %s", robot, verdict.words)
         return verdict
 
-    def said(self, robot: str, said: Said) -> None:
-        """Keep a piece of transcript, if that was asked for."""
+    def said(self, robot: str, said: Said, age_s: float = 0.0) -> None:
+        """Keep a piece of transcript that is so old, if that was asked for."""
         if self._transcripts is None or not self.persona(robot).transcripts_to_file:
             return
-        now = self._today()
+        now = self._today() - timedelta(seconds=age_s)
         line = json.dumps({"at": now.isoformat(), "who": said.who, "text": said.text}, ensure_ascii=False)
         path = self._transcripts / f"{robot}-{now.date().isoformat()}.jsonl"
         try:

@@ -398,8 +398,8 @@ class RobotCore:
             case Speaker(turn=turn):
                 if self._playout.push(turn, from_pcm16(payload, self._profile.speaker.channels)):
                     self._arrived_us.setdefault(turn, int(now * 1e6))
-            case TurnEnd(turn=turn):
-                self._playout.end(turn)
+            case TurnEnd(turn=turn, complete=complete):
+                self._playout.end(turn, complete=complete)
             case State(state=state, reason=reason):
                 if state != "speaking":
                     self._playout.end_all()

@@ -3,7 +3,7 @@
 It decides; the messages that it returns are sent, and the PCM that it returns is heard, by the rim around it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from reachy_gateway.audio import Uplink, rounded
@@ -80,7 +80,10 @@ class Conversation:
         self._thinking_since: float | None = None
         self._answered_us = 0
         """The end of the speech that was answered last, on the robot's clock."""
-        self._cut_short = 0
+        self._cut_short = -1
+        """The newest turn whose end found no room in the pacer."""
+        self._doubtful: list[Audio] = []
+        """Of a reply that may have been cut before its first sound; at most 1 s long, then the pacer's bound holds."""
         self._played = first_turn - 1
         """The newest turn that the robot has reported."""
         self.hears = False
@@ -117,16 +120,16 @@ class Conversation:
         """Something that the voice said or did."""
         out: list[Out] = []
         match event:
-            case Audio(pcm, rate_hz):
-                if (turn := self.turns.audio(now)) is not None:
-                    self._thinking_since = None
-                    self.latency.voiced(turn, now)
-                    if not self.pacer.push(turn, pcm, rate_hz) and turn != self._cut_short:
-                        self._cut_short = turn
-                        out.append(Log(f"turn {turn} is longer than the pacer holds: its end is dropped"))
+            case Audio():
+                if self.turns.doubts(now):
+                    self._doubtful.append(event)
+                else:
+                    out += self._audio(event, now)
             case ReplyGenerated():
                 self._end(self.turns.generated())
+                out += self._believed(now)
             case TurnComplete():
+                self._doubtful.clear()
                 self._thinking_since = None
                 self._end(self.turns.complete())
             case Interrupted():
@@ -140,6 +143,7 @@ class Conversation:
                 out += [Tell(Transcript, {"who": who, "text": piece, "turn": turn}) for piece in pieces]
             case Standing(state):
                 if state != "live":
+                    self._doubtful.clear()
                     self._end(self.turns.complete())
                 self._standing = event
         return out + self.tick(now)
@@ -147,22 +151,25 @@ class Conversation:
     def played(self, message: Played, offset_us: int | None) -> list[Out]:
         """What the robot tells of a turn that is over at its speaker; its clock minus ours, if that is known."""
         self._played = max(self._played, message.turn)
-        return [TurnOver(self.latency.played(message, offset_us))]
+        times = self.latency.played(message, offset_us)
+        return [TurnOver(replace(times, complete=False) if message.turn == self._cut_short else times)]
 
     def tick(self, now: float) -> list[Out]:
         """What is due by now."""
         out: list[Out] = []
+        if self._doubtful and not self.turns.doubts(now):
+            out += self._believed(now)
         for item in self.pacer.due(now) if self.hears else ():
             match item:
                 case Chunk(turn, samples, pcm):
                     out.append(Tell(Speaker, {"turn": turn, "samples": samples}, pcm))
-                case Ended(turn):
-                    out.append(Tell(TurnEnd, {"turn": turn}))
+                case Ended(turn, complete):
+                    out.append(Tell(TurnEnd, {"turn": turn} if complete else {"turn": turn, "complete": False}))
         return out + self._phase(now)
 
     def next_due(self) -> float | None:
         """When :meth:`tick` will have something to do, as far as can be known."""
-        due = [self.pacer.next_due() if self.hears else None]
+        due = [self.pacer.next_due() if self.hears else None, self.turns.doubt_until if self._doubtful else None]
         if self.pacer.idle and self._told and self._told[0] == "speaking":
             due.append(self.pacer.sent_until)
         if self._thinking_since is not None and self._told and self._told[0] == "thinking":
@@ -176,14 +183,31 @@ class Conversation:
 
     # --- what follows -------------------------------------------------------------------------------------------------
 
+    def _audio(self, audio: Audio, now: float) -> list[Out]:
+        """A piece of a reply."""
+        if (turn := self.turns.audio(now)) is None:
+            return []
+        self._thinking_since = None
+        self.latency.voiced(turn, now)
+        if self.pacer.push(turn, audio.pcm, audio.rate_hz) or turn == self._cut_short:
+            return []
+        self._cut_short = turn
+        return [Log(f"turn {turn} is longer than the pacer holds: its end is dropped, and it counts as cut")]
+
+    def _believed(self, now: float) -> list[Out]:
+        """What was in doubt is a reply of its own."""
+        doubtful, self._doubtful = self._doubtful, []
+        return [told for audio in doubtful for told in self._audio(audio, now)]
+
     def _end(self, turn: int | None) -> None:
         if turn is not None:
             self.pacer.end(turn)
 
     def _flush(self, now: float, *, by_voice: bool = False) -> list[Out]:
         self.latency.interrupted(now)
+        self._doubtful.clear()
         told = self.turns.floor
-        floor = self.turns.interrupted(now, by_voice=by_voice)
+        floor = self.turns.interrupted(now, by_voice=by_voice, spoken=self.gate.speaking)
         self.pacer.clear()
         # An interruption is noticed first, and said then: nothing has come in between, and nothing is to be silenced any more.
         return [Tell(Flush, {"turn": floor}), Log("interrupted")] if floor > told else []

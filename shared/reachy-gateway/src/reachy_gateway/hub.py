@@ -214,7 +214,11 @@ class Robot:
     def _tell(self, tell: Tell, now: float) -> None:
         if self._conversation:
             self.peer.floor = self._conversation.turns.floor
-        sent = self._hub.publish(self.peer.make(tell.kind, now, **tell.fields), tell.payload)
+        try:
+            sent = self._hub.publish(self.peer.make(tell.kind, now, **tell.fields), tell.payload)
+        except ValueError as error:  # what nobody can read costs this message, not the conversation
+            self._hub.on_bad("unsendable", self.peer.robot, f"a message of kind {tell.kind.__name__}: {type(error).__name__}")
+            return
         if not sent and tell.kind is Flush:
             self._flush = tell
         if sent and tell.kind is Speaker and self._conversation and self._conversation.latency.unpublished(tell.fields["turn"]):

@@ -31,9 +31,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """All of the turn has been sent."""
+    """All of the turn has been sent, or all that there was room for."""
 
     turn: int
+    complete: bool = True
 
 
 @dataclass
@@ -48,6 +49,8 @@ class _Turn:
     ready: bytearray = field(default_factory=bytearray)
     """As the speaker wants it."""
     ended: bool = False
+    cut: bool = False
+    """Whether its end found no room."""
 
 
 class Pacer:
@@ -87,7 +90,7 @@ class Pacer:
         if queue is None or queue.ended or self.queued_ms + ms > QUEUE_MAX_MS:
             self.dropped_ms += ms
             if queue:
-                queue.ended = True
+                queue.ended = queue.cut = True
             return False
         queue.pieces.append((pcm, rate_hz))
         self.queued_ms += ms
@@ -118,7 +121,7 @@ class Pacer:
                 out.append(Chunk(turn.turn, samples, pcm))
                 self._sent_until = max(self._sent_until, now) + samples / self._format.rate_hz
             elif turn.ended:
-                out.append(Ended(turn.turn))
+                out.append(Ended(turn.turn, complete=not turn.cut))
                 self._over = self._turns.popleft().turn
             else:
                 break

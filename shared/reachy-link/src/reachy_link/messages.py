@@ -176,6 +176,8 @@ class TurnEnd(_Down):
 
     kind: Literal["turn_end"] = "turn_end"
     turn: Turn
+    complete: bool = True
+    """False if the end of the reply was dropped at the gateway: the turn was not heard to its end."""
 
 
 class Flush(_Down):

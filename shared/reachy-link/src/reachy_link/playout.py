@@ -41,6 +41,8 @@ class _Queue:
     chunks: deque[Samples] = field(default_factory=deque)
     samples: int = 0
     ended: bool = False
+    cut: bool = False
+    """Whether there had been more of it, which the gateway dropped."""
     started: bool = False
     faded: bool = False
     """Its last sample before a gap has been faded out, so its next one fades in."""
@@ -102,10 +104,11 @@ class Playout:
         queue.samples += len(samples)
         return True
 
-    def end(self, turn: int) -> None:
-        """No more chunks of this turn will come."""
+    def end(self, turn: int, *, complete: bool = True) -> None:
+        """No more chunks of this turn will come; ``complete`` unless there had been more of it."""
         if (queue := self._queue(turn)) is not None:
             queue.ended = True
+            queue.cut = queue.cut or not complete
 
     def end_all(self) -> None:
         """No more chunks will come of any turn so far."""
@@ -209,7 +212,7 @@ class Playout:
         return out
 
     def _finish(self, queue: _Queue) -> None:
-        queue.report.complete = queue.report.dropped_ms == 0
+        queue.report.complete = queue.report.dropped_ms == 0 and not queue.cut
         self._closed = queue.report.turn + 1
         self.finished.append(queue.report)
         self._turns.popleft()

@@ -1,0 +1,107 @@
+"""Why a connection was refused, or ended: by the code and the moment first, by the words last. Pure.
+
+What a server says before it has answered the setup is about this setup: no other robot need have that trouble. What it says
+later is about the moment, and the next dial tells whether it lasts.
+"""
+
+import json
+import re
+from typing import Final
+
+from gemini_gateway.events import LiveError
+
+THIS_SETUP: Final = (1007, 1008)
+"""Close codes by which a server refuses what it was sent: invalid payload, policy violation."""
+SETUP: Final = "the session's setup"
+SERVERS_OWN: Final = 500
+"""From this HTTP status on a handshake fails for reasons of the server's own."""
+HTTP_OF_GEMINI: Final = {
+    400: f"Gemini refused {SETUP}",
+    401: "Gemini refused the API key: check GEMINI_API_KEY",
+    403: "this API key may not use Gemini Live: check the key's project and restrictions",
+    404: "Gemini does not know the model, or not for Live: check it, in the robots file or GEMINI_MODEL",
+}
+"""Statuses that Gemini has for a handshake, and what they mean if it is Gemini that has sent them."""
+TOO_MANY: Final = 429
+
+SPENT: Final = r"prepay|\bcredits?\b|billing|payment|\bbalance\b|spending|\bfunds\b"
+QUOTAS: Final = r"quota|rate.?limit|resource.?exhausted|too many requests"
+KNOWN: Final = (
+    (r"session (was )?(not found|expired)", "Gemini no longer has the session"),
+    (r"api.?key|unauthenticated|credentials?\b", HTTP_OF_GEMINI[401]),
+    (r"permission|access denied", HTTP_OF_GEMINI[403]),
+    (r"\b(location|region|country)\b", "Gemini is not offered where this gateway's address is"),
+    (r"models?/\S+ is not|\bmodel\b.*\b(not|no longer|unsupported|unknown|retired|deprecated)\b", HTTP_OF_GEMINI[404]),
+)
+"""Words of a refusal that people have seen, and what to do."""
+PASSING: Final = (
+    r"internal error|deadline|abort|cancel|unavailable|overload|try again|shutting down|going away|time.?out|connection lost"
+    r"|abnormal closure"
+)
+"""Words of a trouble that passes by itself, and is the server's rather than the setup's."""
+
+
+def of_close(code: int | None, reason: str, *, opened: bool) -> LiveError:
+    """The trouble that a close tells of.
+
+    Args:
+        code: The close code; None if the connection broke without one.
+        reason: The server's words, without secrets.
+        opened: Whether the server had answered the setup.
+    """
+    words = f"{code} {reason}".strip() if code else reason
+    if trouble := _by_words(reason, words):
+        return trouble
+    passing = re.search(PASSING, reason, re.IGNORECASE)
+    if code in THIS_SETUP and not passing:
+        return LiveError("refused", f"Gemini refused {'what it was sent' if opened else SETUP} ({words})", sure=False)
+    if opened or (code not in THIS_SETUP and (passing or not reason)):
+        return LiveError("lost", words)
+    return LiveError("declined", f"Gemini declined {SETUP} ({words})")
+
+
+def of_status(status: int, body: str) -> LiveError:
+    """The trouble that an HTTP status tells of, which came in place of a WebSocket.
+
+    Only an error in Google's form is surely Google's word: a load balancer, a proxy that opens TLS, or the portal of a hotel
+    answers with the same numbers.
+    """
+    said = _googles_words(body)
+    words = f"HTTP {status}{f': {said}' if said else ''}"
+    if status >= SERVERS_OWN:
+        return LiveError("unreachable", f"Gemini is in trouble ({words})")
+    if said and (trouble := _by_words(said, words)):
+        return trouble
+    if status == TOO_MANY:
+        return LiveError("quota", f"Gemini's quota or rate limit is reached ({words})")
+    if status in HTTP_OF_GEMINI:
+        doubt = "" if said else ", if it was Gemini that answered: a proxy or a portal on the way says the same"
+        return LiveError("refused", f"{HTTP_OF_GEMINI[status]} ({words}{doubt})", sure=bool(said))
+    return LiveError("unreachable", f"what answers is not Gemini ({words}): a proxy, or a network that wants a login")
+
+
+def of_proxy(status: int | None, words: str) -> LiveError:
+    """A proxy does not let the gateway through: its word, and neither the key's fault nor Gemini's."""
+    said = f"answered with HTTP {status}" if status else f"cannot be used ({words})"
+    return LiveError("unreachable", f"the proxy that HTTPS_PROXY or ALL_PROXY names {said}: Gemini was not reached")
+
+
+def _by_words(said: str, words: str) -> LiveError | None:
+    if re.search(QUOTAS, said, re.IGNORECASE):
+        return LiveError("quota", f"Gemini's quota or rate limit is reached ({words})")
+    if re.search(SPENT, said, re.IGNORECASE):
+        return LiveError("quota", f"Gemini's account has nothing left to spend: check its billing ({words})")
+    for pattern, meaning in KNOWN:
+        if re.search(pattern, said, re.IGNORECASE):
+            return LiveError("refused", f"{meaning} ({words})")
+    return None
+
+
+def _googles_words(body: str) -> str:
+    """The message of an error in Google's form; empty for any other body."""
+    try:
+        found = json.loads(body)
+        found = found[0] if isinstance(found, list) else found
+        return " ".join(str(found["error"]["message"]).split())[:200]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
