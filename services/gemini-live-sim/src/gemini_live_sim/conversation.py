@@ -6,6 +6,7 @@ from functools import partial
 from gemini_live_sim import messages, wire
 from gemini_live_sim.answers import HZ, Speech, choose, resample, tone
 from gemini_live_sim.behaviour import Behaviour
+from gemini_live_sim.delivery import split_emoji
 from gemini_live_sim.journal import MAX_TEXT, note
 from gemini_live_sim.listening import Listener
 from gemini_live_sim.outputs import Note, Send
@@ -108,11 +109,20 @@ class Conversation:
             stage.meter.hear(utterance.seconds)
         length = f"({utterance.seconds:.1f} s"
         stage.journal.tell("user", f"{length} of speech)")
-        if self._setup.input_audio_transcription is not None:
-            for piece in (length, " of speech)"):
-                stage.emit(Send(messages.transcription("input", piece)))
+        transcript = self._transcript((length, " of speech)"))
+        late = self._behaviour.late_input and not self.silent
+        for message in () if late else transcript:
+            stage.emit(Send(message))
         stage.happened("speech_end", now)
-        self._answer(utterance, now)
+        self._answer(utterance, now, transcript if late else ())
+
+    def _transcript(self, pieces: Sequence[str]) -> list[wire.Json]:
+        """Write down what was heard, if that is wanted."""
+        if self._setup.input_audio_transcription is None:
+            return []
+        if self._behaviour.split_emoji:
+            pieces = split_emoji(pieces)
+        return [messages.transcription("input", piece) for piece in pieces]
 
     def _read(self, turns: Sequence[tuple[str, str]], now: float, *, answer: bool) -> None:
         for role, text in turns:
@@ -130,9 +140,9 @@ class Conversation:
         if self._setup.interrupts and (self._turns.active or self._tools):
             self.interrupt(now)
 
-    def _answer(self, heard: Utterance | None, now: float) -> None:
+    def _answer(self, heard: Utterance | None, now: float, late: Sequence[wire.Json] = ()) -> None:
         if not self.silent:
-            self._turns.answer(partial(self._speech, heard), now)
+            self._turns.answer(partial(self._speech, heard), now, late)
 
     def _speech(self, heard: Utterance | None, turn: int) -> Speech:
         return choose(self._behaviour, self._spoken, turn, heard)

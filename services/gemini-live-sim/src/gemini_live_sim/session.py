@@ -11,7 +11,7 @@ from gemini_live_sim.actions import Action, Step, Trigger
 from gemini_live_sim.agenda import Agenda
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.conversation import Conversation
-from gemini_live_sim.delivery import AudioPlan, CompletePlan, GeneratedPlan, Plan, TranscriptPlan
+from gemini_live_sim.delivery import Plan
 from gemini_live_sim.journal import Journal, note
 from gemini_live_sim.limits import plan_end
 from gemini_live_sim.opening import Door, find_session, read_opening
@@ -127,7 +127,7 @@ class Session:
                 self._ready(planned, now)
             case actions.GoAway() | actions.Close():
                 self.do(planned, now)
-            case AudioPlan() | TranscriptPlan() | GeneratedPlan() | CompletePlan() | Settled():
+            case _:
                 if self._turns is not None:
                     self._turns.perform(planned, now)
 
