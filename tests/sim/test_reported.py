@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from gemini_live_sim import Interrupt
+from gemini_live_sim import Close, Interrupt
 from gemini_live_sim.answers import recordings, tone
 from gemini_live_sim.usage import UsageReport
 
@@ -190,3 +190,82 @@ def test_a_late_question_that_nobody_answers_comes_at_once(talk, spoken) -> None
     opened = talk(BOTH, **FAST, late_input=True, silent=True)
     opened.say(spoken)
     assert len(contents(opened, "inputTranscription")) == 2
+
+
+def asks(talk, spoken, **fields):
+    """A session in which somebody asks at once; what follows is the babble of a silent server."""
+    opened = talk(BOTH | {"sessionResumption": {}}, **FAST, silent=True, **fields)
+    opened.say(spoken)
+    del opened.out[:]
+    return opened
+
+
+@pytest.mark.parametrize(
+    ("babble", "name"),
+    [
+        ("input", "inputTranscription"),
+        ("resumption", "sessionResumptionUpdate"),
+        ("usage", "usageMetadata"),
+        ("voice_activity", "voiceActivity"),
+    ],
+)
+def test_a_server_babbles_after_a_question_and_answers_nothing(talk, spoken, babble, name) -> None:
+    opened = asks(talk, spoken, babble=babble, babble_every_s=8)
+    heard_at = opened.now - 0.7 + 0.5
+    opened.wait(30)
+    assert opened.times(name) == pytest.approx([heard_at + 8 * n for n in (1, 2, 3)], abs=0.1)
+    assert names(opened) == [name] * 3
+    assert {json.dumps(piece) for piece in contents(opened, name)} <= {'{"text": "(1.0 s of speech)"}'}
+
+
+def test_a_new_question_begins_the_babble_anew(talk, spoken) -> None:
+    opened = asks(talk, spoken, babble="input")
+    opened.wait(4)
+    opened.send(ASK)
+    asked = opened.now
+    opened.wait(11)
+    assert opened.times("inputTranscription") == pytest.approx([asked + 5, asked + 10])
+    assert contents(opened, "inputTranscription") == [{"text": "hello"}] * 2
+
+
+def test_a_babble_ends_with_its_connection(talk, spoken) -> None:
+    opened = asks(talk, spoken, babble="usage")
+    opened.session.do(Close(code=1000, reason="bye"), opened.now)
+    opened.wait(100)
+    assert opened.times("usageMetadata") == []
+    assert opened.session.next_due() is None
+
+
+OLDER, NEWER = "models/gemini-2.5-flash-native-audio-preview-12-2025", "models/gemini-3.8-live"
+
+
+@pytest.mark.parametrize(
+    ("model", "unasked", "sides"),
+    [
+        (NEWER, None, ["input"]),
+        ("models/gemini-3.1-flash-live-preview", None, ["input"]),
+        (OLDER, None, []),
+        ("models/another", None, []),
+        (NEWER, False, []),
+        (OLDER, True, ["input", "output"]),
+    ],
+)
+def test_transcripts_may_come_unasked(talk, spoken, model, unasked, sides) -> None:
+    opened = talk({"model": model}, **FAST, unasked_transcripts=unasked)
+    opened.say(spoken)
+    assert [side for side in ("input", "output") if contents(opened, f"{side}Transcription")] == sides
+
+
+@pytest.mark.parametrize(
+    ("model", "stream_end", "answered"),
+    [(OLDER, None, True), ("models/another", None, True), (NEWER, None, False), (NEWER, True, True), (OLDER, False, False)],
+)
+def test_the_end_of_the_stream_may_end_nothing(talk, question, model, stream_end, answered) -> None:
+    opened = talk({"model": model}, **FAST, stream_end=stream_end)
+    opened.say(question)
+    opened.send({"realtime_input": {"audioStreamEnd": True}})
+    opened.wait(60)
+    assert (len(opened.journal.answers) == 1) == answered
+    opened.say(bytes(32_000))
+    assert len(opened.journal.answers) == 1, "silence ends it"
+    assert opened.journal.kinds.count("StreamEnd") == 1

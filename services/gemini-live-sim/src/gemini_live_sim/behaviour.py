@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gemini_live_sim.actions import INTERNAL, Step
 
 Mode: TypeAlias = Literal["answers", "echo", "tone"]
+Babble: TypeAlias = Literal["none", "input", "resumption", "usage", "voice_activity"]
 UsageShape: TypeAlias = Literal["full", "none", "total", "candidates", "negative", "huge"]
 
 
@@ -21,6 +22,10 @@ class Behaviour(BaseModel):
     tone_ms: int = Field(default=2000, gt=0, le=600_000)
     silent: bool = False
     """Hear everything, answer nothing."""
+    babble: Babble = "none"
+    """After a question this keeps coming, beside the answer or without one: the input's transcription again, a handle (if the
+    setup asks for them), token counts, voiceActivity."""
+    babble_every_s: float = Field(default=5.0, gt=0)
     replies: int = Field(default=1, ge=1, le=10)
     """Into how many turns an answer is cut (extended thinking sends several)."""
     interaction_status: bool = False
@@ -48,6 +53,10 @@ class Behaviour(BaseModel):
     vad_threshold_dbfs: float = Field(default=-45.0, ge=-90, le=0)
     voice_activity: bool = False
     """Send voiceActivity messages at the start and end of speech."""
+    stream_end: bool | None = None
+    """Whether ``audioStreamEnd`` ends an utterance; nothing: as the model has it."""
+    unasked_transcripts: bool | None = None
+    """Whether transcripts come although the setup did not ask; nothing: the input's, if the model does so."""
 
     # How it is delivered
     answer_hz: int = Field(default=24_000, ge=8_000, le=48_000)

@@ -151,7 +151,7 @@ class Turns:
         record = AnswerRecord(self.number, speech.pcm, speech.hz, speech.text)
         self._active = _Active(speech, self._stage.journal.answer(record), asked.late)
         self._emit(Note("answering", f"answering: {speech.seconds:.1f} s", self.number))
-        transcript = self._setup.output_audio_transcription is not None
+        transcript = self._setup.output_audio_transcription is not None or bool(self._behaviour.unasked_transcripts)
         first_audio_at = max(now + self._behaviour.thinking_ms / 1000, self._settled_at)
         for due, plan in plan_answer(speech, first_audio_at, self._behaviour, transcript=transcript):
             self._agenda.put(due, plan, _TAG)
