@@ -17,13 +17,14 @@ from websockets.http11 import Request, Response
 from gemini_live_sim.answers import recordings
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.connection import OnEvent, SimConnection, SimSession, log
+from gemini_live_sim.health import ROOT
 from gemini_live_sim.journal import note
 from gemini_live_sim.listener import Listener
 from gemini_live_sim.opening import Caller, Door
 from gemini_live_sim.resumption import HandleStore
 from gemini_live_sim.scenario import load_scenario
 from gemini_live_sim.settings import SimSettings
-from gemini_live_sim.tls import ROOT, make_context
+from gemini_live_sim.tls import make_context
 from gemini_live_sim.watch import Watch
 
 RECORD_BYTES = 64 * 2**20

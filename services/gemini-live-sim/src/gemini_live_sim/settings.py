@@ -10,8 +10,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from gemini_live_sim.actions import Step
 from gemini_live_sim.behaviour import Behaviour
 
-PORT = 8765
-
 
 class SimSettings(Behaviour, BaseSettings):
     """Everything a server needs; every field of :class:`Behaviour` is one too, as every connection's default."""
