@@ -94,12 +94,13 @@ def test_every_answer_may_be_a_reason_alone(talk, spoken) -> None:
 
 
 def test_an_answer_in_text_alone(talk) -> None:
-    opened = talk({}, **FAST | {"mode": "answers"}, mute="text")
+    opened = talk(BOTH, **FAST | {"mode": "answers"}, mute="text")
     opened.send(ASK)
     parts = [part for turn in contents(opened, "modelTurn") for part in turn["parts"]]
     assert "".join(part["text"] for part in parts) == recordings()[0].text
     assert {tuple(part) for part in parts} == {("text",)}
     assert names(opened)[-2:] == ["generationComplete", "turnComplete"]
+    assert contents(opened, "outputTranscription") == [], "nothing was spoken"
 
 
 def test_an_answer_that_is_hardly_there(talk) -> None:

@@ -39,7 +39,7 @@ REACHES: dict[str, list[str]] = {
     "emoji": [WHOLE, WHOLE],
     "babble": [UNANSWERED, UNANSWERED],
     "rejected": ["question turnComplete RESPONSE_REJECTED bill"] * 2,
-    "text-only": [WHOLE.replace("audio", "text")] * 2,
+    "text-only": [WHOLE.replace("audio words", "text")] * 2,
     "faint": [WHOLE, WHOLE],
     "uncounted": [WHOLE.removesuffix(" bill")] * 2,
     "counted-twice": [WHOLE, WHOLE],

@@ -28,7 +28,7 @@ MAX_REASON_BYTES = 123
 
 OnEvent: TypeAlias = Callable[["SimSession", str, int, Any], None]
 """Called with (session, name, time.monotonic_ns(), detail): ``audio_in`` with the PCM, ``audio_out`` with an
-:class:`AudioOut`, and the notes ``interrupted``, ``heard``, ``answering``, ``turn_complete``, ``go_away``."""
+:class:`AudioOut`, and the notes ``interrupted``, ``heard``, ``answering``, ``turn_complete``, ``left_open``, ``go_away``."""
 
 _UNKNOWN = {"nobodyKnows": {"this": ["name", 1]}}
 

@@ -65,7 +65,7 @@ def plan_answer(speech: Speech, start: float, behaviour: Behaviour, *, transcrip
     bytes_per_s = speech.hz * 2
     ends = [total_bytes * n // behaviour.replies & ~1 for n in range(1, behaviour.replies)] + [total_bytes]
     begin, starts_at = 0, start
-    words = _pieces(speech.text) if transcript and speech.text else []
+    words = _pieces(speech.text) if transcript and speech.pcm else []
     if behaviour.split_emoji:
         words = split_emoji(words)
     for index, end in enumerate(ends):
