@@ -22,7 +22,7 @@ from typing import Final
 
 import zmq
 
-from gemini_live_sim.tls import ROOT
+from gemini_live_sim.health import ROOT
 from load import CHUNK_S, TICK_S, Desk, Robot, Server, frame, message
 from reachy_link.keys import load_robot
 from robot_io.core import HELLO_S

@@ -14,7 +14,9 @@ from gemini_live_sim.server import serve
 from reachy_gateway.voice import TurnComplete
 
 MANUAL = Vad(mode="manual")
-RICH = Persona(thinking_level="low", affective_dialog=True, proactive_audio=True, language="de-DE", vad=MANUAL)
+RICH = Persona(
+    model="one-that-takes-all", thinking_level="low", affective_dialog=True, proactive_audio=True, language="de-DE", vad=MANUAL
+)
 SECOND = b"\1\0" * 16000
 
 

@@ -16,7 +16,7 @@ from google.genai import types
 from gemini_live_sim import Behaviour, GeminiLiveSim
 from gemini_live_sim.answers import recordings
 from gemini_live_sim.journal import Journal
-from gemini_live_sim.opening import Door
+from gemini_live_sim.opening import Caller, Door
 from gemini_live_sim.outputs import Output, Send
 from gemini_live_sim.resumption import HandleStore
 from gemini_live_sim.session import Session
@@ -57,8 +57,8 @@ class Talk:
         self.now = now
         self.journal = Journal(number)
         self.out: list[tuple[float, Output]] = []
-        key_is_known = fields.pop("key_is_known", True)
-        self.session = Session(Behaviour(**fields), self.journal, door, now, key_is_known=key_is_known)
+        caller = Caller(fields.pop("key_is_known", True), fields.pop("api_version", "v1beta"))
+        self.session = Session(Behaviour(**fields), self.journal, door, now, caller)
         if setup is not None:
             self.send({"setup": {"model": "models/gemini-3.8-live", **setup}})
 
@@ -119,14 +119,14 @@ def talk(door: Door) -> Callable[..., Talk]:
     return opened
 
 
-class Caller:
+class Sdk:
     """The real SDK, pointed at a server."""
 
-    def __init__(self, sim: GeminiLiveSim, key: str = "any-key", **socket: Any):
+    def __init__(self, sim: GeminiLiveSim, key: str, api_version: str, **socket: Any):
         context = ssl.create_default_context(cafile=str(sim.root_path))
         context.verify_flags |= ssl.VERIFY_X509_STRICT
         options = {"ssl": context, "close_timeout": 1, "compression": None, "proxy": None, "max_size": None} | socket
-        http = types.HttpOptions(base_url=sim.url, api_version="v1beta", async_client_args=options)
+        http = types.HttpOptions(base_url=sim.url, api_version=api_version, async_client_args=options)
         self.client = genai.Client(api_key=key, http_options=http)
 
     def connect(self, model: str = "gemini-3.8-live", **config: Any) -> Any:
@@ -137,8 +137,14 @@ class Caller:
 def call() -> Callable[..., Any]:
     """Connect the SDK: ``async with call(sim, **config) as session``."""
 
-    def connect(sim: GeminiLiveSim, key: str = "any-key", socket: dict[str, Any] | None = None, **config: Any) -> Any:
-        return Caller(sim, key, **(socket or {})).connect(**config)
+    def connect(
+        sim: GeminiLiveSim,
+        key: str = "any-key",
+        socket: dict[str, Any] | None = None,
+        api_version: str = "v1beta",
+        **config: Any,
+    ) -> Any:
+        return Sdk(sim, key, api_version, **(socket or {})).connect(**config)
 
     return connect
 

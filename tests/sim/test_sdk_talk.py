@@ -128,7 +128,8 @@ async def test_manual_activity(call, speak, question) -> None:
 
 
 async def test_the_end_of_the_stream_and_realtime_text(call, speak, question) -> None:
-    async with serve(SimSettings(**QUICK, mode="echo")) as sim, call(sim) as session:
+    older = "gemini-2.5-flash-native-audio-preview-12-2025"
+    async with serve(SimSettings(**QUICK, mode="echo")) as sim, call(sim, model=older) as session:
         await speak(session, question)
         await session.send_realtime_input(audio_stream_end=True)
         assert audio(await turn(session)) == sim.sessions[0].answers[0].pcm

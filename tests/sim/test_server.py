@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import gemini_live_sim
 from gemini_live_sim import Abort, Behaviour, Close, ResumeIo, SendRaw, SimSettings, Stall, Step, serve
-from gemini_live_sim.__main__ import SettingsError, read_settings
+from gemini_live_sim.process import SettingsError, read_settings
 from gemini_live_sim.scenario import SCENARIOS, ScenarioError, load_scenario
 
 PATH = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
@@ -188,14 +188,29 @@ async def test_waiting_for_what_does_not_happen_ends() -> None:
 
 
 def test_it_shares_no_code_with_the_project_and_none_with_the_sdk() -> None:
-    code = "import sys, gemini_live_sim.__main__; print(*sys.modules)"
+    code = "import sys, gemini_live_sim.process; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "gemini_live_sim.session" in modules
     assert not [name for name in modules if name.startswith(("reachy", "gemini_gateway", "mock_gateway", "robot_io", "google"))]
 
 
+def test_a_health_check_imports_nothing_of_the_server() -> None:
+    code = "import sys, gemini_live_sim.__main__; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    ours = {"gemini_live_sim", "gemini_live_sim.__main__", "gemini_live_sim.health"}
+    assert {name for name in modules if name.startswith("gemini_live_sim")} == ours
+    assert set(modules).isdisjoint({"asyncio", "cryptography", "numpy", "pydantic", "soxr", "websockets"})
+
+
+def test_every_name_of_the_package_is_there_without_being_imported_first() -> None:
+    code = "import gemini_live_sim as sim; assert all(getattr(sim, name).__name__ == name for name in sim.__all__)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = gemini_live_sim.nothing_like_it
+
+
 def test_the_core_has_no_socket_no_loop_and_no_clock() -> None:
-    rim = {"__init__", "__main__", "alarm", "connection", "health", "listener", "server", "tls", "watch"}
+    rim = {"__init__", "__main__", "alarm", "connection", "health", "listener", "process", "server", "tls", "watch"}
     folder = Path(gemini_live_sim.__file__).parent
     core = [path for path in folder.glob("*.py") if path.stem not in rim]
     assert len(core) > 15
@@ -238,7 +253,8 @@ def test_the_readme_names_every_setting_and_scenario() -> None:
 def test_every_scenario_is_a_behaviour(name) -> None:
     scenario = load_scenario(name, Behaviour(mode="tone"))
     assert scenario.behaviour.mode == "tone"
-    assert (name == "steady") == (scenario.behaviour == Behaviour(mode="tone"))
+    changed = scenario.behaviour != Behaviour(mode="tone") or bool(scenario.connections)
+    assert changed == (name != "steady")
 
 
 def test_a_scenario_from_a_file(tmp_path) -> None:
@@ -285,9 +301,18 @@ class Process:
                 assert text, f"it ended without saying {words!r}"
         return text
 
-    def health(self, port: str) -> int:
-        environment = self.environment | {"SIM_PORT": port}
-        return subprocess.run([*self.command, "health"], env=environment, check=False, capture_output=True).returncode
+    def health(self, port: str, **environment: str) -> tuple[int, str]:
+        """Its exit code and its words."""
+        environment = self.environment | {"SIM_PORT": port} | environment
+        asked = subprocess.run([*self.command, "health"], env=environment, check=False, capture_output=True, text=True)
+        return asked.returncode, asked.stderr
+
+    def health_cpu_s(self, port: str) -> float:
+        """What a check takes of a core."""
+        before = os.times()
+        assert self.health(port) == (0, "")
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -295,8 +320,12 @@ async def test_as_a_process_it_serves_is_healthy_and_stops_at_once(tmp_path, num
     process = Process(tmp_path, SIM_SPEED="0", SIM_THINKING_MS="0", SIM_HOLD_TURN_COMPLETE="false", SIM_API_KEYS="hidden-key")
     url = (await process.start()).split("listening on ")[1].split(",")[0]
     port = url.rsplit(":", 1)[1]
-    assert await asyncio.to_thread(process.health, port) == 0
-    assert await asyncio.to_thread(process.health, "1") == 1
+    assert await asyncio.to_thread(process.health, port) == (0, "")
+    assert min([await asyncio.to_thread(process.health_cpu_s, port) for _ in range(3)]) <= 0.15
+    for wrong, code in (({"SIM_PORT": "1"}, 1), ({"SIM_TLS_DIR": str(tmp_path / "none")}, 1), ({"SIM_PORT": "many"}, 2)):
+        code_found, words = await asyncio.to_thread(lambda wrong=wrong: process.health(port, **wrong))
+        assert (code_found, "Traceback" in words, bool(words)) == (code, False, True), wrong
+    assert "SIM_PORT" in words
 
     class Running:
         root_path = tmp_path / "root.pem"

@@ -190,6 +190,8 @@ def test_no_interruption_lets_answers_queue(talk, spoken) -> None:
     assert len(opened.times("turnComplete")) == 2
 
 
+OLDER = {"model": "models/gemini-2.5-flash-native-audio-preview-12-2025"}
+"""It hears audioStreamEnd, and writes nothing unasked."""
 MANUAL = {"realtimeInputConfig": {"automatic_activity_detection": {"disabled": True}}}
 
 
@@ -220,7 +222,7 @@ def test_activity_signals_are_refused_while_detection_is_automatic(talk) -> None
 
 
 def test_the_end_of_the_stream_ends_the_utterance(talk, question) -> None:
-    opened = talk({}, **FAST)
+    opened = talk(OLDER, **FAST)
     opened.say(question)
     assert opened.audio == b""
     opened.send({"realtime_input": {"audioStreamEnd": True}})
@@ -232,7 +234,7 @@ def test_transcripts_come_only_if_asked_for(talk, spoken) -> None:
     asked.say(spoken)
     assert "".join(piece["text"] for piece in contents(asked, "outputTranscription")) == recordings()[0].text
     assert "".join(piece["text"] for piece in contents(asked, "inputTranscription")) == "(1.0 s of speech)"
-    unasked = talk({}, **FAST)
+    unasked = talk(OLDER, **FAST)
     unasked.say(spoken)
     assert contents(unasked, "outputTranscription") + contents(unasked, "inputTranscription") == []
 

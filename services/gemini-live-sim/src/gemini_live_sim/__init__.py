@@ -3,29 +3,33 @@
 ``async with serve(SimSettings(mode="echo")) as sim`` runs one inside a test; ``python -m gemini_live_sim`` on its own.
 """
 
-from gemini_live_sim.actions import (
-    Abort,
-    CancelTools,
-    Close,
-    GoAway,
-    Interrupt,
-    ResumeIo,
-    Say,
-    SendBig,
-    SendError,
-    SendRaw,
-    Silent,
-    Stall,
-    Step,
-    ToolCall,
-)
-from gemini_live_sim.behaviour import Behaviour
-from gemini_live_sim.connection import SimSession
-from gemini_live_sim.journal import AnswerRecord
-from gemini_live_sim.outputs import AudioOut, Note
-from gemini_live_sim.server import GeminiLiveSim, serve
-from gemini_live_sim.settings import SimSettings
-from gemini_live_sim.usage import UsageReport
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gemini_live_sim.actions import (
+        Abort,
+        CancelTools,
+        Close,
+        GoAway,
+        Interrupt,
+        ResumeIo,
+        Say,
+        SendBig,
+        SendError,
+        SendRaw,
+        Silent,
+        Stall,
+        Step,
+        ToolCall,
+    )
+    from gemini_live_sim.behaviour import Behaviour
+    from gemini_live_sim.connection import SimSession
+    from gemini_live_sim.journal import AnswerRecord
+    from gemini_live_sim.outputs import AudioOut, Note
+    from gemini_live_sim.server import GeminiLiveSim, serve
+    from gemini_live_sim.settings import SimSettings
+    from gemini_live_sim.usage import UsageReport
 
 __all__ = [
     "Abort",
@@ -52,3 +56,25 @@ __all__ = [
     "UsageReport",
     "serve",
 ]
+
+
+_HOMES = {
+    "Behaviour": "behaviour",
+    "SimSession": "connection",
+    "AnswerRecord": "journal",
+    "AudioOut": "outputs",
+    "Note": "outputs",
+    "GeminiLiveSim": "server",
+    "serve": "server",
+    "SimSettings": "settings",
+    "UsageReport": "usage",
+}
+"""Where the names are that are no actions."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is used for the first time: the health check, which is in this package too, uses none."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'actions')}"), name)
+    return value

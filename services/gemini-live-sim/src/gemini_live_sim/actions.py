@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 QUOTA = "You exceeded your current quota, please check your plan and billing details."
 BAD_KEY = "API key not valid. Please pass a valid API key."
 DEADLINE = "Deadline expired before operation could complete."
+CREDITS = "Your prepayment credits are depleted. Please go to AI Studio to manage your project and billing."
+LOCATION = "User location is not supported for the API use."
 INTERNAL = "Internal error encountered."
 
 

@@ -18,6 +18,7 @@ from gemini_live_sim.vad import Utterance
 HZ = 24_000
 _CHIRP_HZ = (300.0, 3000.0)
 _CHIRP_PEAK = 0.3
+_FAINT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,18 @@ def choose(behaviour: Behaviour, spoken: Sequence[Speech], turn: int, heard: Utt
         return Speech(pcm, f"(an echo of {heard.seconds:.1f} s)", behaviour.answer_hz)
     speech = spoken[(turn - 1) % len(spoken)]
     return Speech(resample(speech.pcm, speech.hz, behaviour.answer_hz), speech.text, behaviour.answer_hz)
+
+
+def muted(speech: Speech, behaviour: Behaviour) -> Speech:
+    """Take away what is not to be heard of an answer."""
+    if behaviour.turn_reason:
+        return Speech(b"", "", speech.hz)
+    if behaviour.mute == "text":
+        return Speech(b"", speech.text, speech.hz)
+    if behaviour.mute == "faint":
+        samples = np.frombuffer(speech.pcm, dtype="<i2", count=len(speech.pcm) // 2)
+        return Speech(np.clip(samples, -_FAINT, _FAINT).tobytes(), speech.text, speech.hz)
+    return speech
 
 
 @lru_cache(maxsize=8)

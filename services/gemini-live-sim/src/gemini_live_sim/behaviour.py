@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from gemini_live_sim.actions import INTERNAL, Step
 
 Mode: TypeAlias = Literal["answers", "echo", "tone"]
+Babble: TypeAlias = Literal["none", "input", "resumption", "usage", "voice_activity"]
+UsageShape: TypeAlias = Literal["full", "none", "total", "candidates", "negative", "huge"]
 
 
 class Behaviour(BaseModel):
@@ -20,19 +22,47 @@ class Behaviour(BaseModel):
     tone_ms: int = Field(default=2000, gt=0, le=600_000)
     silent: bool = False
     """Hear everything, answer nothing."""
+    babble: Babble = "none"
+    """After a question this keeps coming, beside the answer or without one: the input's transcription again, a handle (if the
+    setup asks for them), token counts, voiceActivity."""
+    babble_every_s: float = Field(default=5.0, gt=0)
     replies: int = Field(default=1, ge=1, le=10)
     """Into how many turns an answer is cut (extended thinking sends several)."""
     interaction_status: bool = False
     """Say IN_PROGRESS or IDLE with every turnComplete."""
+    end_turns: Literal["always", "every_other", "never"] = "always"
+    """Which answers have their turnComplete, with its bill; an answer without one is over all the same."""
+    end_generation: bool = True
+    """Or leave generationComplete out."""
+    turn_reason: str = ""
+    """Replace every answer by a turnComplete with this turnCompleteReason, such as RESPONSE_REJECTED."""
+    mute: Literal["", "text", "faint"] = ""
+    """Answer in text parts alone, or in audio whose samples are at most 2."""
+    stray_interrupted_ms: float | None = Field(default=None, ge=0)
+    """So long before an answer's audio, as far as ``thinking_ms`` lets it, ``interrupted`` comes: nothing was being said."""
+    late_input: bool = False
+    """Send the input's transcription after the first piece of the output's, not before."""
+    split_emoji: bool = False
+    """Cut an emoji in two wherever a transcription is cut: a piece ends in one half and the next begins with the other."""
+    usage: UsageShape = "full"
+    """Which counts a turnComplete has; those of ``huge`` are the largest that 32 bits hold."""
+    usage_again_ms: float | None = Field(default=None, ge=0)
+    """A turn's counts come once more, so much later, in a message of their own."""
 
     # How it hears
     vad_threshold_dbfs: float = Field(default=-45.0, ge=-90, le=0)
     voice_activity: bool = False
     """Send voiceActivity messages at the start and end of speech."""
+    stream_end: bool | None = None
+    """Whether ``audioStreamEnd`` ends an utterance; nothing: as the model has it."""
+    unasked_transcripts: bool | None = None
+    """Whether transcripts come although the setup did not ask; nothing: the input's, if the model does so."""
 
     # How it is delivered
     answer_hz: int = Field(default=24_000, ge=8_000, le=48_000)
     """The rate of the audio, also in its MIME type."""
+    mime: str = "audio/pcm;rate={hz}"
+    """The MIME type of the audio, whatever it is; ``{hz}`` becomes the rate."""
     thinking_ms: float = Field(default=150.0, ge=0)
     """From the end of speech to the first audio."""
     chunk_ms: int = Field(default=40, ge=5, le=2_000)

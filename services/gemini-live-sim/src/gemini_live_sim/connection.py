@@ -17,7 +17,7 @@ from gemini_live_sim import actions
 from gemini_live_sim.alarm import Alarm
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.journal import Journal, note
-from gemini_live_sim.opening import Door
+from gemini_live_sim.opening import Caller, Door
 from gemini_live_sim.outputs import AudioOut, Note, Output, Send
 from gemini_live_sim.session import Session
 from gemini_live_sim.watch import Watch
@@ -28,7 +28,7 @@ MAX_REASON_BYTES = 123
 
 OnEvent: TypeAlias = Callable[["SimSession", str, int, Any], None]
 """Called with (session, name, time.monotonic_ns(), detail): ``audio_in`` with the PCM, ``audio_out`` with an
-:class:`AudioOut`, and the notes ``interrupted``, ``heard``, ``answering``, ``turn_complete``, ``go_away``."""
+:class:`AudioOut`, and the notes ``interrupted``, ``heard``, ``answering``, ``turn_complete``, ``left_open``, ``go_away``."""
 
 _UNKNOWN = {"nobodyKnows": {"this": ["name", 1]}}
 
@@ -39,7 +39,7 @@ class SimConnection(ServerConnection):
     """A WebSocket that may answer pings late, and that knows how it is to behave."""
 
     behaviour: Behaviour
-    key_is_known: bool = True
+    caller: Caller
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -76,7 +76,7 @@ class SimSession(Journal):
         self._sending = True
         self._loop = asyncio.get_running_loop()
         self.behaviour = socket.behaviour
-        self._session = Session(socket.behaviour, self, door, self._loop.time(), key_is_known=socket.key_is_known)
+        self._session = Session(socket.behaviour, self, door, self._loop.time(), socket.caller)
 
     # Controls
 

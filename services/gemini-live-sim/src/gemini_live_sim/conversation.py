@@ -5,16 +5,16 @@ from functools import partial
 
 from gemini_live_sim import messages, wire
 from gemini_live_sim.answers import HZ, Speech, choose, resample, tone
-from gemini_live_sim.behaviour import Behaviour
+from gemini_live_sim.behaviour import Babble, Behaviour
+from gemini_live_sim.delivery import split_emoji
 from gemini_live_sim.journal import MAX_TEXT, note
 from gemini_live_sim.listening import Listener
+from gemini_live_sim.models import check_responses, find_model
 from gemini_live_sim.outputs import Note, Send
 from gemini_live_sim.setup import SessionSetup
 from gemini_live_sim.turns import Stage, Turns
+from gemini_live_sim.usage import UsageReport
 from gemini_live_sim.vad import SpeechEvent, Utterance
-
-_HISTORY_ONLY = "gemini-3.1-flash-live"
-"""Models that take client content as announced history only."""
 
 
 class Conversation:
@@ -26,7 +26,9 @@ class Conversation:
         self._spoken = spoken
         self._turns = turns
         self._stage = stage
-        self._listener = Listener(setup.vad, behaviour.vad_threshold_dbfs)
+        self._model = find_model(setup.model)
+        stream_end = self._model.hears_stream_end if behaviour.stream_end is None else behaviour.stream_end
+        self._listener = Listener(setup.vad, behaviour.vad_threshold_dbfs, stream_end=stream_end)
         self._seeding = bool((setup.history_config or {}).get("initialHistoryInClientContent"))
         self._tools: list[str] = []
         """Calls that wait for a response."""
@@ -52,11 +54,12 @@ class Conversation:
             case wire.Text(text):
                 self._read((("user", text),), now, answer=True)
             case wire.Content(turns, turn_complete):
-                if _HISTORY_ONLY in self._setup.model and not self._seeding:
-                    raise wire.WireError("Request contains an invalid argument.")
+                if self._model.history_only and not self._seeding:
+                    raise wire.WireError(wire.INVALID_ARGUMENT)
                 self._read(turns, now, answer=turn_complete and not self._seeding)
                 self._seeding = self._seeding and not turn_complete
             case wire.ToolResponse(responses):
+                check_responses(self._model, responses)
                 for response in responses:
                     note(journal.tool_responses, response)
                 self._tools_done([str(response.get("id")) for response in responses], now)
@@ -91,6 +94,15 @@ class Conversation:
             self._stage.emit(Send(messages.tool_call_cancellation(self._tools)))
             self._tools_done(self._tools[:], now)
 
+    def babble(self, kind: Babble) -> wire.Json:
+        """Make a message that is no answer, although it has to do with the last question."""
+        if kind == "usage":
+            return messages.bill(UsageReport(self._turns.number, dict(self._stage.meter.context), {}).as_json() or {})
+        if kind == "voice_activity":
+            return messages.voice_activity("ACTIVITY_START", self._listener.heard_s)
+        asked = [text for role, text in self._stage.journal.history if role == "user"]
+        return messages.transcription("input", asked[-1] if asked else "")
+
     def _heard(self, events: list[SpeechEvent], now: float) -> None:
         for event in events:
             if isinstance(event, Utterance):
@@ -108,11 +120,22 @@ class Conversation:
             stage.meter.hear(utterance.seconds)
         length = f"({utterance.seconds:.1f} s"
         stage.journal.tell("user", f"{length} of speech)")
-        if self._setup.input_audio_transcription is not None:
-            for piece in (length, " of speech)"):
-                stage.emit(Send(messages.transcription("input", piece)))
+        transcript = self._transcript((length, " of speech)"))
+        late = self._behaviour.late_input and not self.silent
+        for message in () if late else transcript:
+            stage.emit(Send(message))
         stage.happened("speech_end", now)
-        self._answer(utterance, now)
+        self._answer(utterance, now, transcript if late else ())
+
+    def _transcript(self, pieces: Sequence[str]) -> list[wire.Json]:
+        """Write down what was heard, if that is wanted."""
+        unasked = self._behaviour.unasked_transcripts
+        unasked = self._model.writes_unasked if unasked is None else unasked
+        if self._setup.input_audio_transcription is None and not unasked:
+            return []
+        if self._behaviour.split_emoji:
+            pieces = split_emoji(pieces)
+        return [messages.transcription("input", piece) for piece in pieces]
 
     def _read(self, turns: Sequence[tuple[str, str]], now: float, *, answer: bool) -> None:
         for role, text in turns:
@@ -130,9 +153,9 @@ class Conversation:
         if self._setup.interrupts and (self._turns.active or self._tools):
             self.interrupt(now)
 
-    def _answer(self, heard: Utterance | None, now: float) -> None:
+    def _answer(self, heard: Utterance | None, now: float, late: Sequence[wire.Json] = ()) -> None:
         if not self.silent:
-            self._turns.answer(partial(self._speech, heard), now)
+            self._turns.answer(partial(self._speech, heard), now, late)
 
     def _speech(self, heard: Utterance | None, turn: int) -> Speech:
         return choose(self._behaviour, self._spoken, turn, heard)

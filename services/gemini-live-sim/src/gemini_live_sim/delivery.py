@@ -1,5 +1,6 @@
 """When which piece of an answer goes out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -25,6 +26,18 @@ class TranscriptPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class TextPlan:
+    """A text part, instead of audio."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StrayPlan:
+    """``interrupted`` although nothing is being said."""
+
+
+@dataclass(frozen=True, slots=True)
 class GeneratedPlan:
     """generationComplete: all audio is out."""
 
@@ -38,17 +51,23 @@ class CompletePlan:
     last: bool
 
 
-Plan: TypeAlias = AudioPlan | TranscriptPlan | GeneratedPlan | CompletePlan
+Plan: TypeAlias = AudioPlan | TranscriptPlan | TextPlan | StrayPlan | GeneratedPlan | CompletePlan
 
 
 def plan_answer(speech: Speech, start: float, behaviour: Behaviour, *, transcript: bool) -> list[tuple[float, Plan]]:
     """Lay out an answer from its first audio on: (due, plan) in order of sending."""
     plans: list[tuple[float, Plan]] = []
+    if behaviour.stray_interrupted_ms is not None:
+        plans.append((start - behaviour.stray_interrupted_ms / 1000, StrayPlan()))
+    if behaviour.mute == "text":
+        plans += [(start, TextPlan(piece)) for piece in _pieces(speech.text)]
     total_bytes = len(speech.pcm)
     bytes_per_s = speech.hz * 2
     ends = [total_bytes * n // behaviour.replies & ~1 for n in range(1, behaviour.replies)] + [total_bytes]
     begin, starts_at = 0, start
-    words = _pieces(speech.text) if transcript else []
+    words = _pieces(speech.text) if transcript and speech.pcm else []
+    if behaviour.split_emoji:
+        words = split_emoji(words)
     for index, end in enumerate(ends):
         last = index == len(ends) - 1
         audio = _audio(begin, end, starts_at, speech.hz, behaviour)
@@ -57,7 +76,8 @@ def plan_answer(speech: Speech, start: float, behaviour: Behaviour, *, transcrip
         sent_at = audio[-1][0] if audio else starts_at
         heard_at = starts_at + (end - begin) / bytes_per_s
         complete_at = max(sent_at, heard_at) if behaviour.hold_turn_complete else sent_at
-        plans.append((sent_at, GeneratedPlan()))
+        if behaviour.end_generation and not behaviour.turn_reason:
+            plans.append((sent_at, GeneratedPlan()))
         plans.append((complete_at, CompletePlan((end - begin) / bytes_per_s, last)))
         begin, starts_at = end, complete_at
     return plans
@@ -96,3 +116,9 @@ def _pieces(text: str) -> list[str]:
     """Cut a text every few words; joined, the pieces are the text."""
     words = [word if index == 0 else f" {word}" for index, word in enumerate(text.split(" "))]
     return ["".join(words[at : at + _WORDS_PER_TRANSCRIPT]) for at in range(0, len(words), _WORDS_PER_TRANSCRIPT)]
+
+
+def split_emoji(pieces: Sequence[str]) -> list[str]:
+    """End every piece in an emoji's first half and begin the next with its second; the last half stays alone."""
+    first, second = "\ud83d", "\ude00"
+    return [f"{second if index else ''}{piece}{first}" for index, piece in enumerate(pieces)]

@@ -8,8 +8,9 @@ from gemini_live_sim.wire import ActivityEnd, ActivityStart, Audio, StreamEnd, W
 class Listener:
     """Automatic detection, or the client's own signals when that is disabled. Holds at most one utterance."""
 
-    def __init__(self, vad: Vad, threshold_dbfs: float) -> None:
+    def __init__(self, vad: Vad, threshold_dbfs: float, *, stream_end: bool = True) -> None:
         self._manual = vad.disabled
+        self._stream_end = stream_end
         self._detector = SpeechDetector(vad, threshold_dbfs)
         self._held: bytearray | None = None
         self._hz = 16_000
@@ -27,7 +28,7 @@ class Listener:
                 self.heard_s += len(pcm) / 2 / hz
                 return self._hear(pcm, hz) if self._manual else self._detector.hear(pcm, hz)
             case StreamEnd():
-                return [] if self._manual else self._detector.end()
+                return self._detector.end() if self._stream_end and not self._manual else []
         if not self._manual:
             raise WireError("Explicit activity control is not supported when automatic activity detection is enabled.")
         return self._start() if isinstance(message, ActivityStart) else self._end()

@@ -22,9 +22,8 @@ def model_turn(parts: list[Json]) -> Json:
     return content(modelTurn={"role": "model", "parts": parts})
 
 
-def audio_parts(pcm_parts: Sequence[bytes], hz: int, *, empty: bool, thoughts: bool) -> list[Json]:
+def audio_parts(pcm_parts: Sequence[bytes], mime_type: str, *, empty: bool, thoughts: bool) -> list[Json]:
     """Audio as parts, with the parts between that a client must not stumble over."""
-    mime_type = f"audio/pcm;rate={hz}"
     parts: list[Json] = []
     for pcm in pcm_parts:
         if empty:
@@ -40,14 +39,19 @@ def transcription(side: str, text: str) -> Json:
     return content(**{f"{side}Transcription": {"text": text}})
 
 
-def turn_complete(usage: Json, *, status: str | None = None, reason: str | None = None) -> Json:
-    """The end of a turn, with its bill."""
+def turn_complete(usage: Json | None, *, status: str | None = None, reason: str | None = None) -> Json:
+    """The end of a turn, with its bill if there is one."""
     fields: Json = {"turnComplete": True}
     if status:
         fields["interactionStatus"] = status
     if reason:
         fields["turnCompleteReason"] = reason
-    return {**content(**fields), "usageMetadata": usage}
+    return content(**fields) | (bill(usage) if usage is not None else {})
+
+
+def bill(usage: Json) -> Json:
+    """Token counts."""
+    return {"usageMetadata": usage}
 
 
 def resumption_update(handle: str) -> Json:

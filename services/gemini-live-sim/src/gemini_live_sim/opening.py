@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from gemini_live_sim.actions import BAD_KEY
 from gemini_live_sim.answers import Speech
 from gemini_live_sim.behaviour import Behaviour
+from gemini_live_sim.models import check_setup
 from gemini_live_sim.resumption import HandleError, HandleStore, Refusal, Snapshot
 from gemini_live_sim.setup import SessionSetup, read_setup
 from gemini_live_sim.wire import ClientMessage, Json, Setup, WireError
@@ -25,25 +26,39 @@ class Door:
     """Known models, without ``models/``; empty: any."""
     new_id: Callable[[], str]
     """Makes session ids."""
+    voices: frozenset[str] = frozenset()
+    """Known voices; empty: any."""
 
 
-def read_opening(message: ClientMessage, door: Door, *, key_is_known: bool) -> tuple[SessionSetup, Json]:
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who opens a connection, by its handshake."""
+
+    key_is_known: bool = True
+    api_version: str = "v1beta"
+
+
+def read_opening(message: ClientMessage, door: Door, caller: Caller) -> tuple[SessionSetup, Json]:
     """Check the first message of a connection; return the setup, also as it came.
 
     Raises:
-        WireError: If it is no setup, a wrong one, or key or model are not known.
+        WireError: If it is no setup, a wrong one, one that its model does not take, or key, model or voice are not known.
     """
     if not isinstance(message, Setup):
         raise WireError("setup must be the first message and only the first message.")
     setup = read_setup(message.fields)
-    if not key_is_known:
+    if not caller.key_is_known:
         raise WireError(BAD_KEY)
     name = setup.model.removeprefix("models/")
     if not name or (door.models and name not in door.models):
         # The whole sentence of the real server is longer than a close reason may be.
+        version = caller.api_version[:10]
         raise WireError(
-            f"models/{name[:40]} is not found for API version v1beta, or is not supported for bidiGenerateContent.", POLICY
+            f"models/{name[:40]} is not found for API version {version}, or is not supported for bidiGenerateContent.", POLICY
         )
+    if door.voices and setup.voice and setup.voice not in door.voices:
+        raise WireError(f"Nobody here speaks as {setup.voice[:40]!r}.")
+    check_setup(setup, caller.api_version)
     return setup, message.fields
 
 

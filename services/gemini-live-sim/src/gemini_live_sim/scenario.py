@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gemini_live_sim.actions import QUOTA, Abort, Action, Close, GoAway, Silent, Stall, Step
+from gemini_live_sim.actions import CREDITS, LOCATION, QUOTA, Abort, Action, Close, GoAway, Silent, Stall, Step
 from gemini_live_sim.behaviour import Behaviour
+from gemini_live_sim.wire import INVALID, INVALID_ARGUMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,27 @@ SCENARIOS: dict[str, dict[str, Any]] = {
     "stall": _step(Stall(), on="turn_complete", after_s=1.0),
     "overloaded": {"handshake_status": 503},
     "chatty": {"parts_per_message": 3, "empty_parts": True, "odd_bytes": True, "unknown_fields": True},
+    "credits": _step(Close(code=1011, reason=CREDITS), on="setup"),
+    "location": _step(Close(code=INVALID, reason=LOCATION), on="setup"),
+    "fluke": {},
+    "open-ended": {"end_turns": "every_other"},
+    "endless": {"end_turns": "never"},
+    "stray": {"stray_interrupted_ms": 250.0, "thinking_ms": 500.0},
+    "emoji": {"split_emoji": True},
+    "babble": {"silent": True, "babble": "input"},
+    "rejected": {"turn_reason": "RESPONSE_REJECTED"},
+    "text-only": {"mute": "text"},
+    "faint": {"mute": "faint"},
+    "uncounted": {"usage": "none"},
+    "counted-twice": {"usage_again_ms": 100.0},
+    "other-type": {"mime": "audio/L16;codec=pcm;rate={hz}"},
+    "unplayable": {"mime": "audio/pcmu;rate=8000"},
+    "late-input": {"late_input": True},
 }
+FIRST: dict[str, tuple[dict[str, Any], ...]] = {
+    "fluke": (_step(Close(code=INVALID, reason=INVALID_ARGUMENT), on="ready", after_s=0.3),),
+}
+"""What the first connections of a scenario do instead, one each."""
 
 
 class ScenarioError(ValueError):
@@ -49,7 +70,8 @@ def load_scenario(name: str, default: Behaviour) -> Scenario:
         ScenarioError: If there is neither, or the file is not right.
     """
     if name in SCENARIOS:
-        return Scenario(_changed(default, SCENARIOS[name]))
+        behaviour = _changed(default, SCENARIOS[name])
+        return Scenario(behaviour, tuple(_changed(behaviour, fields) for fields in FIRST.get(name, ())))
     if not name.endswith(".toml"):
         raise ScenarioError(f"there is no scenario {name!r}: it is one of {', '.join(SCENARIOS)}, or a .toml file")
     try:

@@ -17,17 +17,20 @@ from websockets.http11 import Request, Response
 from gemini_live_sim.answers import recordings
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.connection import OnEvent, SimConnection, SimSession, log
+from gemini_live_sim.health import ROOT
 from gemini_live_sim.journal import note
 from gemini_live_sim.listener import Listener
-from gemini_live_sim.opening import Door
+from gemini_live_sim.opening import Caller, Door
 from gemini_live_sim.resumption import HandleStore
 from gemini_live_sim.scenario import load_scenario
 from gemini_live_sim.settings import SimSettings
-from gemini_live_sim.tls import ROOT, make_context
+from gemini_live_sim.tls import make_context
 from gemini_live_sim.watch import Watch
 
 RECORD_BYTES = 64 * 2**20
-_PATH = re.compile(r"/{1,2}ws/google\.ai\.generativelanguage\.\w+\.GenerativeService\.BidiGenerateContent(Constrained)?")
+_PATH = re.compile(
+    r"/{1,2}ws/google\.ai\.generativelanguage\.(?P<version>\w+)\.GenerativeService\.BidiGenerateContent(Constrained)?"
+)
 
 
 class GeminiLiveSim:
@@ -53,7 +56,7 @@ class GeminiLiveSim:
         models = frozenset(name.removeprefix("models/") for name in settings.models)
         self.handles = HandleStore(lambda: secrets.token_urlsafe(24))
         self.handles.is_alive = self._is_connected
-        self._door = Door(self.handles, recordings(), models, lambda: secrets.token_hex(8))
+        self._door = Door(self.handles, recordings(), models, lambda: secrets.token_hex(8), frozenset(settings.voices))
         self._listener = Listener(self._serve, self._answer_http, make_context(folder, settings.tls_names), settings)
 
     @property
@@ -143,7 +146,7 @@ class GeminiLiveSim:
         url = urlsplit("//host" + request.path)
         if url.path == "/healthz":
             return connection.respond(HTTPStatus.OK, "ok\n")
-        if not _PATH.fullmatch(url.path):
+        if not (path := _PATH.fullmatch(url.path)):
             return connection.respond(HTTPStatus.NOT_FOUND, "Not Found\n")
         connection.behaviour = behaviour = self._script.popleft() if self._script else self.behaviour
         await asyncio.sleep(behaviour.handshake_delay_ms / 1000)
@@ -157,7 +160,7 @@ class GeminiLiveSim:
             note(self.refused, int(status))
             self._watch.changed()
             return connection.respond(HTTPStatus(status), f"{HTTPStatus(status).phrase}\n")
-        connection.key_is_known = not self._keys or key in self._keys
+        connection.caller = Caller(not self._keys or key in self._keys, path["version"])
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:

@@ -11,16 +11,18 @@ from gemini_live_sim.actions import Action, Step, Trigger
 from gemini_live_sim.agenda import Agenda
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.conversation import Conversation
-from gemini_live_sim.delivery import AudioPlan, CompletePlan, GeneratedPlan, Plan, TranscriptPlan
+from gemini_live_sim.delivery import Plan
 from gemini_live_sim.journal import Journal, note
 from gemini_live_sim.limits import plan_end
-from gemini_live_sim.opening import Door, find_session, read_opening
+from gemini_live_sim.opening import Caller, Door, find_session, read_opening
 from gemini_live_sim.outputs import Note, Output, Send
 from gemini_live_sim.resumption import Snapshot
 from gemini_live_sim.script import Script
 from gemini_live_sim.setup import SessionSetup
 from gemini_live_sim.turns import Settled, Stage, Turns
 from gemini_live_sim.usage import UsageMeter
+
+_BABBLE = "babble"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +33,22 @@ class _Ready:
     snapshot: Snapshot | None
 
 
-Planned: TypeAlias = Plan | Settled | _Ready | Step | actions.GoAway | actions.Close
+@dataclass(frozen=True, slots=True)
+class _Babble:
+    """Something that is no answer."""
+
+
+Planned: TypeAlias = Plan | Settled | _Ready | _Babble | Step | actions.GoAway | actions.Close
 
 
 class Session:
     """Everything behind one WebSocket. ``journal`` is its record; it writes there as it goes."""
 
-    def __init__(self, behaviour: Behaviour, journal: Journal, door: Door, now: float, *, key_is_known: bool = True) -> None:
+    def __init__(self, behaviour: Behaviour, journal: Journal, door: Door, now: float, caller: Caller | None = None) -> None:
         self._behaviour = behaviour
         self._journal = journal
         self._door = door
-        self._key_is_known = key_is_known
+        self._caller = caller or Caller()
         self._agenda: Agenda[Planned] = Agenda()
         self._out: list[Output] = []
         """What is due; the rim collects it at once."""
@@ -111,6 +118,9 @@ class Session:
             self._out.append(output)
 
     def _happened(self, event: Trigger, now: float) -> None:
+        if event == "speech_end" and self._behaviour.babble != "none":
+            self._agenda.drop(_BABBLE)
+            self._agenda.put(now + self._behaviour.babble_every_s, _Babble(), _BABBLE)
         for step in self._script.happened(event):
             if step.after_s or step.every_s:
                 self._agenda.put(now + step.after_s, step)
@@ -125,15 +135,18 @@ class Session:
                 self.do(action, now)
             case _Ready():
                 self._ready(planned, now)
+            case _Babble():
+                self._agenda.put(now + self._behaviour.babble_every_s, planned, _BABBLE)
+                self._babble(now)
             case actions.GoAway() | actions.Close():
                 self.do(planned, now)
-            case AudioPlan() | TranscriptPlan() | GeneratedPlan() | CompletePlan() | Settled():
+            case _:
                 if self._turns is not None:
                     self._turns.perform(planned, now)
 
     def _open(self, message: wire.ClientMessage, now: float) -> None:
         """Check the setup and plan the reply. What comes before the reply is ignored."""
-        setup, fields = read_opening(message, self._door, key_is_known=self._key_is_known)
+        setup, fields = read_opening(message, self._door, self._caller)
         snapshot = find_session(setup, self._door.handles, self._behaviour, now)
         self._opened = True
         self._journal.setup, self._journal.setup_json = setup, fields
@@ -167,6 +180,15 @@ class Session:
         for due, action in plan_end(self._behaviour, now, self._born, compressed=bool(setup.context_window_compression)):
             self._agenda.put(due, action)
         self._happened("ready", now)
+
+    def _babble(self, now: float) -> None:
+        """Say something that is no answer."""
+        if self._turns is None or self._talk is None:
+            return
+        if self._behaviour.babble == "resumption":
+            self._hand_out(self._turns.number, now)
+        else:
+            self._emit(Send(self._talk.babble(self._behaviour.babble)))
 
     def _hand_out(self, turn: int, now: float) -> None:
         """Give the client a handle to this moment."""

@@ -10,8 +10,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from gemini_live_sim.actions import Step
 from gemini_live_sim.behaviour import Behaviour
 
-PORT = 8765
-
 
 class SimSettings(Behaviour, BaseSettings):
     """Everything a server needs; every field of :class:`Behaviour` is one too, as every connection's default."""
@@ -31,6 +29,8 @@ class SimSettings(Behaviour, BaseSettings):
     """Valid keys, separated by commas; none: any key."""
     models: Annotated[tuple[str, ...], NoDecode] = ()
     """Known models, separated by commas; none: any."""
+    voices: Annotated[tuple[str, ...], NoDecode] = ()
+    """Known voices, separated by commas; none: any."""
     scenario: str = "steady"
     """A name or a TOML file: what goes wrong."""
     record_bytes: int | None = Field(default=None, ge=0)
@@ -42,7 +42,7 @@ class SimSettings(Behaviour, BaseSettings):
     deflate: bool = False
     """Negotiate compression of messages."""
 
-    @field_validator("tls_names", "api_keys", "models", mode="before")
+    @field_validator("tls_names", "api_keys", "models", "voices", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(item.strip() for item in value.split(",") if item.strip()) if isinstance(value, str) else value

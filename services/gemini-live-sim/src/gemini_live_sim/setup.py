@@ -27,9 +27,15 @@ class _SpeechConfig(_Part):
     language_code: str = ""
 
 
+class _Thinking(_Part):
+    thinking_level: str = ""
+
+
 class _GenerationConfig(_Part):
     response_modalities: tuple[str, ...] = ("AUDIO",)
     speech_config: _SpeechConfig = _SpeechConfig()
+    thinking_config: _Thinking = _Thinking()
+    enable_affective_dialog: bool | None = None
 
 
 class Vad(_Part):

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from gemini_live_sim.health import ROOT
+
 NAMES = ("localhost", "127.0.0.1", "::1", "gemini-live-sim")
-ROOT = "root.pem"
 _VALID = dt.timedelta(days=365)
 _SKEW = dt.timedelta(hours=1)
 

@@ -5,17 +5,26 @@ been heard to the end. What is asked meanwhile waits if nothing may interrupt, a
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from gemini_live_sim import messages
-from gemini_live_sim.actions import Trigger
+from gemini_live_sim.actions import SendRaw, Step, Trigger
 from gemini_live_sim.agenda import Agenda
-from gemini_live_sim.answers import Speech
+from gemini_live_sim.answers import Speech, muted
 from gemini_live_sim.behaviour import Behaviour
-from gemini_live_sim.delivery import AudioPlan, CompletePlan, GeneratedPlan, Plan, TranscriptPlan, plan_answer
+from gemini_live_sim.delivery import (
+    AudioPlan,
+    CompletePlan,
+    GeneratedPlan,
+    Plan,
+    StrayPlan,
+    TextPlan,
+    TranscriptPlan,
+    plan_answer,
+)
 from gemini_live_sim.journal import AnswerRecord, Journal, note
 from gemini_live_sim.outputs import AudioOut, Note, Output, Send
 from gemini_live_sim.setup import SessionSetup
@@ -27,10 +36,18 @@ MAX_WAITING = 8
 _TAG = "answer"
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    make: Callable[[int], Speech]
+    late: Sequence[Json]
+
+
 @dataclass
 class _Active:
     speech: Speech
     record: AnswerRecord
+    late: Sequence[Json]
+    """What is sent after the first piece of its transcription, at its end at the latest."""
     billed_s: float = 0.0
     """Audio of its earlier turns, if it has several."""
 
@@ -72,7 +89,7 @@ class Turns:
         self._agenda = agenda
         self._on_end = on_end
         self._active: _Active | None = None
-        self._waiting: deque[Callable[[int], Speech]] = deque(maxlen=MAX_WAITING)
+        self._waiting: deque[_Asked] = deque(maxlen=MAX_WAITING)
         self._settled_at = 0.0
         self.number = 0
         """The turn that was begun last; a resumed session goes on counting."""
@@ -84,9 +101,9 @@ class Turns:
         """Whether an answer is being thought of, sent or heard."""
         return self._active is not None
 
-    def answer(self, make: Callable[[int], Speech], now: float) -> None:
-        """Answer now, or after the active answer. ``make`` gets the number of the turn."""
-        self._waiting.append(make)
+    def answer(self, make: Callable[[int], Speech], now: float, late: Sequence[Json] = ()) -> None:
+        """Answer now, or after the active answer. ``make`` gets the number of the turn; ``late`` follows its first words."""
+        self._waiting.append(_Asked(make, late))
         self.go_on(now)
 
     def go_on(self, now: float) -> None:
@@ -118,18 +135,23 @@ class Turns:
                 self._send_audio(active, plan, now)
             case TranscriptPlan():
                 self._emit(Send(messages.transcription("output", plan.text)))
+                self._catch_up(active)
+            case TextPlan():
+                self._emit(Send(messages.model_turn([{"text": plan.text}])))
+            case StrayPlan():
+                self._emit(Send(messages.content(interrupted=True)))
             case GeneratedPlan():
                 self._emit(Send(messages.content(generationComplete=True)))
             case CompletePlan():
                 self._complete(active, plan, now)
 
-    def _begin(self, make: Callable[[int], Speech], now: float) -> None:
+    def _begin(self, asked: _Asked, now: float) -> None:
         self.number += 1
-        speech = make(self.number)
+        speech = muted(asked.make(self.number), self._behaviour)
         record = AnswerRecord(self.number, speech.pcm, speech.hz, speech.text)
-        self._active = _Active(speech, self._stage.journal.answer(record))
+        self._active = _Active(speech, self._stage.journal.answer(record), asked.late)
         self._emit(Note("answering", f"answering: {speech.seconds:.1f} s", self.number))
-        transcript = self._setup.output_audio_transcription is not None
+        transcript = self._setup.output_audio_transcription is not None or bool(self._behaviour.unasked_transcripts)
         first_audio_at = max(now + self._behaviour.thinking_ms / 1000, self._settled_at)
         for due, plan in plan_answer(speech, first_audio_at, self._behaviour, transcript=transcript):
             self._agenda.put(due, plan, _TAG)
@@ -143,20 +165,23 @@ class Turns:
 
     def _audio(self, turn: int, pcm_parts: list[bytes], hz: int, *, first: bool = False) -> Send:
         behaviour = self._behaviour
-        parts = messages.audio_parts(pcm_parts, hz, empty=behaviour.empty_parts, thoughts=behaviour.thought_parts)
+        mime_type = behaviour.mime.replace("{hz}", str(hz))
+        parts = messages.audio_parts(pcm_parts, mime_type, empty=behaviour.empty_parts, thoughts=behaviour.thought_parts)
         return Send(messages.model_turn(parts), AudioOut(turn, first, b"".join(pcm_parts)))
 
     def _complete(self, active: _Active, plan: CompletePlan, now: float) -> None:
         if not plan.last:
             active.billed_s += plan.seconds
-            self._emit(Send(self._bill(active.record.turn, plan.seconds, status="IN_PROGRESS")))
+            self._bill(active.record.turn, plan.seconds, "IN_PROGRESS", now)
             return
+        self._catch_up(active)
         self._active = None
         self._end(Settled(active.record, plan.seconds), now)
         self.go_on(now)
 
     def _leave(self, active: _Active, now: float) -> None:
         """Send what still comes of an interrupted answer; the next one starts after it."""
+        self._catch_up(active)
         record, speech = active.record, active.speech
         stop = record.sent_bytes + speech.hz * self._behaviour.leftover_ms // 1000 * 2
         leftover = speech.pcm[record.sent_bytes : stop]
@@ -171,14 +196,33 @@ class Turns:
 
     def _end(self, settled: Settled, now: float) -> None:
         record = settled.record
-        record.complete = True
-        self._stage.journal.tell("model", record.text)
-        self._emit(Send(self._bill(record.turn, settled.seconds, status="IDLE")))
-        self._emit(Note("turn_complete", f"turn {record.turn} complete", record.turn))
+        if record.text:
+            self._stage.journal.tell("model", record.text)
+        record.complete = self._bill(record.turn, settled.seconds, "IDLE", now)
+        if record.complete:
+            self._emit(Note("turn_complete", f"turn {record.turn} complete", record.turn))
+        else:
+            self._emit(Note("left_open", f"turn {record.turn} over, without turnComplete", record.turn))
         self._on_end(now)
-        self._stage.happened("turn_complete", now)
+        if record.complete:
+            self._stage.happened("turn_complete", now)
 
-    def _bill(self, turn: int, seconds: float, status: str) -> Json:
+    def _bill(self, turn: int, seconds: float, status: str, now: float) -> bool:
+        """Send turnComplete with its bill; return whether this turn has one."""
+        behaviour = self._behaviour
         report = self._stage.meter.bill(turn, seconds, self._setup.context_window_compression)
+        if behaviour.end_turns == "never" or (behaviour.end_turns == "every_other" and turn % 2):
+            return False
         note(self._stage.journal.usage, report)
-        return messages.turn_complete(report.as_json(), status=status if self._behaviour.interaction_status else None)
+        usage = report.as_json(behaviour.usage)
+        status_told = status if behaviour.interaction_status else None
+        self._emit(Send(messages.turn_complete(usage, status=status_told, reason=behaviour.turn_reason)))
+        if usage is not None and behaviour.usage_again_ms is not None:
+            self._agenda.put(now + behaviour.usage_again_ms / 1000, Step(action=SendRaw(message=messages.bill(usage))))
+        return True
+
+    def _catch_up(self, active: _Active) -> None:
+        """Send what was kept until after the answer's first words."""
+        for message in active.late:
+            self._emit(Send(message))
+        active.late = ()

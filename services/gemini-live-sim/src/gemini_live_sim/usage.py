@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
+from gemini_live_sim.behaviour import UsageShape
 from gemini_live_sim.setup import Compression
 from gemini_live_sim.wire import Json
 
@@ -11,6 +12,8 @@ AUDIO_TOKENS_PER_S = 25
 _CHARS_PER_TOKEN = 4
 CONTEXT_TOKENS = 131_072
 """What the model can take in; beyond it the oldest is forgotten."""
+MAX_COUNT = 2**31 - 1
+"""The largest count that the API's 32 bits hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +29,21 @@ class UsageReport:
         """Prompt and response together."""
         return sum(self.prompt.values()) + sum(self.response.values())
 
-    def as_json(self) -> Json:
-        """The ``usageMetadata`` of a server message."""
+    def as_json(self, shape: UsageShape = "full") -> Json | None:
+        """The ``usageMetadata`` of a server message; nothing if there is to be none."""
+        if shape == "none":
+            return None
+        if shape == "total":
+            return {"totalTokenCount": self.total}
+        if shape in ("negative", "huge"):
+            return UsageReport(self.turn, *(_distorted(side, shape) for side in (self.prompt, self.response))).as_json()
+        answer = "candidates" if shape == "candidates" else "response"
         return {
             "promptTokenCount": sum(self.prompt.values()),
-            "responseTokenCount": sum(self.response.values()),
-            "totalTokenCount": self.total,
+            f"{answer}TokenCount": sum(self.response.values()),
+            "totalTokenCount": min(self.total, MAX_COUNT),
             "promptTokensDetails": _details(self.prompt),
-            "responseTokensDetails": _details(self.response),
+            f"{answer}TokensDetails": _details(self.response),
         }
 
 
@@ -67,6 +77,10 @@ class UsageMeter:
         excess = self.context.total() - target_tokens
         if excess > 0:
             self.context["AUDIO"] = max(self.context["AUDIO"] - excess, 0)
+
+
+def _distorted(tokens: dict[str, int], shape: UsageShape) -> dict[str, int]:
+    return {name: -n if shape == "negative" else MAX_COUNT for name, n in tokens.items()}
 
 
 def _details(tokens: dict[str, int]) -> list[Json]:

@@ -12,6 +12,8 @@ Json: TypeAlias = dict[str, Any]
 
 INVALID = 1007
 """The close code for what the server cannot understand."""
+INVALID_ARGUMENT = "Request contains an invalid argument."
+"""What Google says where it says no more."""
 
 _VERBATIM = frozenset({"args", "response", "parameters", "properties", "labels"})
 """Keys whose values belong to the user: the names inside them are never respelt."""
