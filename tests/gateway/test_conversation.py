@@ -265,6 +265,72 @@ def test_what_comes_of_a_reply_that_was_interrupted_while_it_was_thought_of_is_d
     assert [message.turn for message in chat.of(TurnEnd)] == [1]
 
 
+@pytest.mark.parametrize("before_s", [0.0, 0.05, 0.25, 0.49, 1.0])
+@pytest.mark.parametrize("speed", [1.0, 4.0, 1000.0])
+def test_a_stray_interruption_costs_nothing_of_the_answer_behind_it(before_s, speed):
+    """A2: it comes although nothing is being said."""
+    chat = Chat()
+    chat.speak(1000)
+    chat.wait(0.6)
+    chat.voice(Interrupted())
+    chat.wait(before_s)
+    answer = reply(2000)
+    for start in range(0, len(answer), 1920):
+        chat.voice(Audio(answer[start : start + 1920], 24000))
+        chat.wait(0.04 / speed)
+    chat.voice(ReplyGenerated(), TurnComplete())
+    chat.wait(3.0)
+    assert chat.heard(1) == answer
+
+
+def test_what_is_in_doubt_is_heard_at_last_although_nothing_follows():
+    chat = Chat()
+    answer = reply(200)
+    chat.voice(Interrupted(), Audio(answer, 24000))
+    chat.wait(DOUBT_S - 0.05)
+    assert chat.heard(1) == b""
+    chat.wait(0.1)
+    chat.voice(TurnComplete())
+    chat.wait(1.0)
+    assert chat.heard(1) == answer
+
+
+@pytest.mark.parametrize("leftover_ms", [0, 400])
+def test_the_next_answers_are_heard_of_a_voice_that_never_says_that_its_turn_is_over(leftover_ms):
+    """A1."""
+    chat = Chat()
+    chat.speak(1000)
+    chat.voice(Audio(reply(4000), 24000))
+    chat.wait(1.0)
+    chat.speak(1000)
+    chat.voice(Interrupted())
+    if leftover_ms:
+        chat.voice(Audio(reply(leftover_ms), 24000))
+    for seed in (2, 3):
+        chat.wait(1.0)
+        answer = reply(1000, seed=seed)
+        chat.voice(Audio(answer, 24000), ReplyGenerated())
+        chat.wait(2.0)
+        assert chat.heard(seed) == answer
+        chat.speak(1000)
+
+
+def test_an_answer_that_is_longer_than_the_pacer_holds_counts_as_cut():
+    """I: 150 s at eight times real time."""
+    chat = Chat()
+    piece = reply(1000)
+    for _ in range(150):
+        chat.voice(Audio(piece, 24000))
+        chat.wait(0.125)
+    chat.voice(ReplyGenerated(), TurnComplete())
+    chat.wait(160.0)
+    (end,) = chat.of(TurnEnd)
+    assert not end.complete
+    assert any("counts as cut" in line for line in chat.logged)
+    chat.played(1, played_ms=140_000, complete=True)
+    assert not chat.over[0].times.complete, "whatever an older robot says"
+
+
 def test_an_interruption_cuts_what_queues_behind_as_well():
     chat = Chat()
     chat.voice(Audio(reply(500), 24000), ReplyGenerated(), Audio(reply(500), 24000), ReplyGenerated(), Interrupted())

@@ -418,8 +418,8 @@ NEW_THINKER = "gemini-3.8-live-extended-thinking"
 LEVELS_OF = {
     "gemini-3.8-live": set(),
     NEW_THINKER: {"low", "medium", "high"},
-    "gemini-3.1-flash-live-preview": {"minimal", "low", "medium", "high"},
-    "gemini-2.5-flash-native-audio-preview-12-2025": set(),
+    "gemini-3.1-flash-live": {"minimal", "low", "medium", "high"},
+    "gemini-2.5-flash-native-audio": set(),
 }
 """What the fact sheets say, written down once more."""
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import sessions_doc
 
-from gemini_gateway.events import Alive, GoAway, LiveError, Resumable, Tokens, ToolCall, Unheard, Unknown, Working
+from gemini_gateway.events import Alive, GoAway, LiveError, Reason, Resumable, Tokens, ToolCall, Unheard, Unknown, Working
 from gemini_gateway.exchanges import CHARS as SEED_CHARS
 from gemini_gateway.exchanges import TURNS as SEED_TURNS
 from gemini_gateway.exchanges import Keep
@@ -16,11 +16,14 @@ from gemini_gateway.session import (
     BEHIND_S,
     BLAMED_MIN_S,
     BYTES_PER_S,
+    DECLINED_S,
+    FAINT,
     GAP_TELL_S,
     GRACE_S,
     HANDLE_MAX_S,
     HANDLE_PAUSE_S,
     HELD_MAX_S,
+    MUTE_TURNS,
     OUTAGE_MAX_S,
     OWED_MIN_S,
     PAUSE_S,
@@ -44,6 +47,7 @@ from gemini_gateway.session import (
     Limits,
     Phase,
     Session,
+    is_audible,
 )
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, Standing, TurnComplete
 
@@ -135,6 +139,11 @@ class Rim:
             self.server(Resumable(handle))
         self.send()
         return self
+
+    def open_dialled(self) -> None:
+        """The dial is answered."""
+        self.sent.append([])
+        self.do(self.session.opened(self.now))
 
     def fail(self, error: LiveError) -> None:
         self.do(self.session.failed(error, self.now))
@@ -1256,6 +1265,99 @@ def test_a_connection_that_is_refused_as_soon_as_it_opens_is_dialled_once_more()
     assert rim.standings[-1] == Standing("refused", "check GEMINI_API_KEY")
 
 
+DECLINED = LiveError("declined", "1011 words that nobody knows")
+DOUBTED = LiveError("refused", "1007 words that nobody knows", sure=False)
+
+
+def pauses(rim: Rim, error: LiveError, times: int) -> list[float]:
+    """How long it is from each failed dial to the next."""
+    found = []
+    for _ in range(times):
+        rim.dial()
+        rim.fail(error)
+        failed_at = rim.now
+        while not rim.session.wants_to_dial(rim.now):
+            rim.wait(0.1)
+        found.append(rim.now - failed_at)
+    return found
+
+
+def test_a_setup_that_is_declined_in_new_words_is_dialled_ever_more_seldom():
+    least_s = DECLINED_S[0]
+    assert pauses(Rim(draw=1.0), DECLINED, 7) == pytest.approx([3, 6, 12, 24, 48, 60, 60], abs=0.2)
+    assert pauses(Rim(draw=0.0), DECLINED, 7)[0] >= 0.75 * least_s
+    rim = Rim(draw=1.0)
+    pauses(rim, DECLINED, 5)
+    rim.open().wait(60)
+    rim.close(LOST)
+    assert pauses(rim, DECLINED, 1) == pytest.approx([least_s], abs=0.2), "what has opened since is well"
+
+
+def test_a_refusal_for_a_reason_that_nobody_knows_is_tried_again_sooner():
+    assert pauses(Rim(), DOUBTED, 7) == pytest.approx([15, 30, 60, 120, 240, 300, 300], abs=0.2)
+    assert pauses(Rim(), REFUSED, 2) == pytest.approx([REFUSED_RETRY_S] * 2, abs=0.2)
+
+
+def test_a_microphone_that_ends_right_after_speech_leaves_silence_that_the_model_can_hear():
+    """N: a model that does not heed the end of the stream."""
+    rim = Rim(trailing_silence_s=1.5).open()
+    rim.speak()
+    before = rim.audio
+    rim.wait(STREAM_END_S + 0.2)
+    assert rim.audio == before + bytes(int(1.5 * BYTES_PER_S))
+    assert rim.marks == [["stream_end"]]
+    rim.answer()
+    rim.wait(60)
+    assert len(rim.audio) == len(before) + 1.5 * BYTES_PER_S, "once"
+    rim.mic(0.1)
+    rim.wait(STREAM_END_S + 0.2)
+    assert rim.marks == [["stream_end"] * 2]
+
+
+def test_push_to_talk_needs_no_silence():
+    rim = Rim(trailing_silence_s=1.5, manual_vad=True).open()
+    rim.press("start")
+    rim.mic(1.0, speaking=True)
+    rim.press("end")
+    before = rim.audio
+    rim.wait(STREAM_END_S + 1)
+    assert rim.audio == before
+
+
+def test_words_that_are_not_to_be_kept_are_neither_told_nor_kept():
+    """K."""
+    rim = Rim(transcripts=False).open()
+    rim.speak()
+    rim.server(Said("person", "secret"), A_REPLY, Said("robot", "secret"), ReplyGenerated(), TurnComplete())
+    rim.mic(10)
+    rim.close(LOST)
+    assert rim.dial().seed == ()
+    assert rim.kept == []
+    assert not [event for event in rim.events if isinstance(event, Said)]
+
+
+def test_words_that_were_kept_are_forgotten_once_they_are_not_to_be():
+    rim = Rim().open()
+    rim.speak()
+    rim.server(Said("person", "secret"), A_REPLY, TurnComplete())
+    rim.session.limit(Limits(transcripts=False))
+    rim.mic(10)
+    rim.close(LOST)
+    assert rim.dial().seed == ()
+
+
+def test_silence_counts_as_sent_only_where_it_is_billed():
+    for billed, tokens in ((False, 25), (True, 275)):
+        rim = Rim(silence_is_billed=billed).open()
+        rim.mic(10)
+        rim.mic(1, speaking=True)
+        rim.server(A_REPLY, ReplyGenerated(), TurnComplete())
+        rim.wait(LATE_S + 0.2)
+        (bill,) = rim.bills
+        assert bill.prompt["audio"] == pytest.approx(tokens, abs=2)
+        assert rim.estimates == [True]
+
+
 def test_a_refusal_of_a_connection_that_was_talking_is_believed_only_if_the_next_dial_says_so():
     rim = Rim().open("h1")
     rim.wait(60)
@@ -1408,6 +1510,77 @@ def test_a_server_that_only_writes_down_what_is_asked_again_and_again_hangs():
         rim.server(Said("person", "are you there?"))
         rim.mic(PAUSE_S + 1.0)
     assert rim.now - began < SILENCE_MAX_S + 6
+
+
+def mute_turns(rim: Rim, n: int, *events) -> None:
+    for _ in range(n):
+        rim.speak()
+        rim.server(*events, TurnComplete())
+
+
+@pytest.mark.parametrize(
+    "events", [(), (Unheard(),), (Reason("RESPONSE_REJECTED"),), (Audio(b"\2\0" * 4800, 24000), ReplyGenerated())]
+)
+def test_after_some_turns_without_a_sound_a_new_session_begins_and_then_more_seldom(events):
+    rim = Rim().open("h1")
+    for times in (1, 2, 4):
+        mute_turns(rim, times * MUTE_TURNS - 1, *events)
+        assert not rim.hanging_up
+        mute_turns(rim, 1, *events)
+        assert rim.hanging_up
+        rim.server(Resumable("too late"))
+        rim.close()
+        assert rim.dial().handle is None
+        rim.open_dialled()
+        rim.server(Resumable("h2"))
+    rim.speak()
+    rim.answer()
+    mute_turns(rim, MUTE_TURNS, *events)
+    assert rim.hanging_up, "as soon as ever once there was a sound"
+
+
+@pytest.mark.parametrize("events", [(A_REPLY, Interrupted()), (ToolCall((("1", "wave"),)),)])
+def test_a_turn_that_was_cut_or_calls_a_tool_needs_no_sound(events):
+    rim = Rim().open("h1")
+    mute_turns(rim, 5 * MUTE_TURNS, *events)
+    assert not rim.hanging_up
+    assert "mute_turn" not in rim.counts
+
+
+def test_a_turn_that_nobody_asked_for_needs_no_sound_either():
+    rim = Rim().open("h1")
+    for _ in range(5 * MUTE_TURNS):
+        rim.mic(3.0)
+        rim.server(TurnComplete())
+    assert rim.counts == []
+
+
+def test_a_turn_that_was_heard_and_ends_for_a_reason_is_told():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(A_REPLY, Reason("MALFORMED_FUNCTION_CALL"), TurnComplete())
+    assert rim.counts == ["turn_reason"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "audible"), [([0], False), ([FAINT, -FAINT], False), ([0, FAINT + 1], True), ([-32768], True)]
+)
+def test_what_a_person_hears_is_louder_than_that(samples, audible):
+    assert is_audible(b"".join(sample.to_bytes(2, "little", signed=True) for sample in samples) + b"\7") is audible
+    assert not is_audible(b"")
+
+
+def test_an_answer_is_not_cut_by_speech_that_began_before_it():
+    """C: a gate that takes the room for speech."""
+    rim = Rim().open("h1")
+    rim.mic(3.0, speaking=True)
+    rim.server(*[Audio(b"\0\1" * 24000, 24000)] * 6, ReplyGenerated(), TurnComplete())
+    rim.mic(6.0, speaking=True)
+    assert SpeechNoticed() not in rim.events
+    rim.server(*[Audio(b"\0\1" * 24000, 24000)] * 6, ReplyGenerated(), TurnComplete())
+    rim.mic(0.5)
+    rim.mic(BARGE_IN_S + 0.1, speaking=True)
+    assert SpeechNoticed() in rim.events, "but by speech that begins in it"
 
 
 @pytest.mark.parametrize("event", [Unheard(), Said("robot", "well"), Working(on=True), ToolCall((("1", "wave"),))])

@@ -56,20 +56,21 @@ MODELS: Final[Mapping[str, Model]] = {
         calls_default="non_blocking",
         scheduling=False,
     ),
-    "gemini-3.1-flash-live-preview": Model(
+    "gemini-3.1-flash-live": Model(
         proactive=False, affective_dialog=False, stream_end_counts=True, content="history", scheduling=False
     ),
-    "gemini-2.5-flash-native-audio-preview-12-2025": Model(
-        thinking_levels=frozenset(), transcripts_unasked=False, stream_end_counts=True
-    ),
+    "gemini-2.5-flash-native-audio": Model(thinking_levels=frozenset(), transcripts_unasked=False, stream_end_counts=True),
 }
+"""By the beginning of the name: previews have dates behind it."""
 UNKNOWN: Final = Model()
 """A model that is not listed is sent whatever its persona says, and is trusted with the least."""
 
 
 def of(name: str) -> Model:
-    """The model's entry, by its name with or without ``models/``."""
-    return MODELS.get(name.removeprefix("models/"), UNKNOWN)
+    """The model's entry, by its name with or without ``models/``: the longest that it begins with."""
+    bare = name.removeprefix("models/") + "-"
+    fitting = [known for known in MODELS if bare.startswith(known + "-")]
+    return MODELS[max(fitting, key=len)] if fitting else UNKNOWN
 
 
 def takes(name: str, field: str) -> bool:

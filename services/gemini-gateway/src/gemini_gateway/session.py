@@ -319,6 +319,8 @@ class _Line:
     interrupted: bool = False
     called: bool = False
     """Whether the turn calls a tool."""
+    forsaken: bool = False
+    """Whether its session is not to be resumed, whatever handle still comes."""
     ended: bool = False
     """Whether we took its last turn for over; should the server say so yet, that is known."""
     reason: str = ""
@@ -563,7 +565,7 @@ class Session:
                 self._line.wanted = True
                 return [Count("go_away", f"Gemini closes this connection in {time_left_s:.0f} s"), *self.tick(now)]
             case Resumable(handle):
-                if handle:
+                if handle and not self._line.forsaken:
                     self._handle, self._handle_at = handle, now
             case ToolCall(calls):
                 names = ", ".join(name for _, name in calls)
@@ -721,6 +723,7 @@ class Session:
         if row.mute_turns >= row.mute_turns_max and self.phase is Phase.LIVE:
             words = f"{row.mute_turns} turns in a row were without a sound: a new session begins"
             self._handle = None
+            line.forsaken = True
             row.mute_turns, row.mute_turns_max = 0, row.mute_turns_max * 2
             out += [Count("mute", words), *self._close(Phase.WAITING)]
         return out
@@ -881,6 +884,7 @@ class Session:
         if self._in_a_row.handle_failures < HANDLE_FAILURES and not at_once:
             return []
         self._handle, self._in_a_row.handle_failures = None, 0
+        self._line.forsaken = True
         return [Count("handle_dropped", f"the session cannot be resumed, a new one begins: {words}")]
 
     def _acquit(self) -> None:
