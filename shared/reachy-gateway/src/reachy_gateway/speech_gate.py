@@ -1,25 +1,48 @@
-"""The speech gate: tells when the person speaks, by energy. Pure; it never gates audio."""
+"""The speech gate: tells when the person speaks, by energy in two bands. Pure; it never gates audio.
+
+Each band has a noise floor of its own: a vowel stands out of the room below 850 Hz, an "s" above. What is slower than speech,
+as an offset or the hum of the mains, is in neither band.
+"""
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from reachy_gateway.audio import Mono, Pcm16
 from reachy_gateway.voice import HEARS_HZ
 
-ABOVE_FLOOR_DB: Final = 10.0
+FRAME: Final = HEARS_HZ // 50
+"""Samples that are judged together, 20 ms, whatever the length of the chunks."""
+FRAME_MS: Final = 20
+ABOVE_FLOOR_DB: Final = 9.0
+"""The floor is the quietest moment of seconds, 2 to 4 dB below the mean of a steady noise. Three frames in a row of that noise
+are not so much louder; a fan's were, at 8 dB, once in 13 minutes."""
 SILENCE_DBFS: Final = -100.0
 """No room is that quiet: these are the zeros of a robot that speaks. One sample in ten that is not 0, but 1, is louder."""
-SILENCE_POWER: Final = 1e-10
-QUIETEST_SPEECH_DBFS: Final = -50.0
+QUIETEST_SPEECH_DBFS: Final = -58.0
+"""In either band. Speech of -50 dBFS, which is 10 dB above a room of -60, begins and ends with less."""
+UNKNOWN_ROOM_DBFS: Final = -58.0
+"""The white noise that is taken for the room while nothing but zeros was heard: of a virtual robot, or of a bare offset."""
+STARTING_DBFS: Final = -33.0
+STARTING_MS: Final = 400
+"""A microphone may start with zeros: while there are no more of them than this the room may yet turn out to be so loud."""
 ONSET_MS: Final = 60
 """This much in a row must be loud to count as speech: a click is shorter, even where it falls across two chunks."""
 HANGOVER_MS: Final = 300
 """This much must be quiet before speech counts as over: the pause within a word is shorter."""
-FLOOR_RISE_DB_PER_S: Final = 1.0
-"""How fast the estimate of the noise floor follows a room that became louder; a quieter one is followed at once."""
+FLOOR_PART_MS: Final = 400
+FLOOR_PARTS: Final = 8
+"""The floor is the quietest of the last 2.8 to 3.2 s: a noise that lasts longer is the room, and so is a vowel."""
+SLOWEST: Final = 8
+"""Polynomials up to this degree are taken out of a frame. That takes 60 dB and more of 50 and 60 Hz, 1.5 dB of a man's second
+harmonic, and of an offset all, whether it stands, drifts or jumps from frame to frame."""
+LOW_HZ: Final = range(150, 850, 50)
+HIGH_HZ: Final = range(850, 7500, 475)
+"""Few frequencies stand for many: there speech is a noise. OpenBLAS shares a product of more rows out to threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,41 +58,125 @@ class SpeechEnded:
     speech_ms: float
 
 
+def band(frequencies: range) -> npt.NDArray[np.float32]:
+    """The rows whose products with a frame have the squares of a band's power in it, 1 being full scale."""
+    at = np.arange(FRAME) / HEARS_HZ
+    turns = 2 * np.pi * np.outer(frequencies, at)
+    rows = np.concatenate([np.cos(turns), np.sin(turns)])
+    slow, _ = np.linalg.qr(np.polynomial.legendre.legvander(np.linspace(-1, 1, FRAME), SLOWEST))
+    rows -= rows @ slow @ slow.T
+    share = frequencies.step * FRAME / HEARS_HZ
+    return (rows * math.sqrt(2 * share) / FRAME / 32768).astype(np.float32)
+
+
+def power_of(db: float) -> float:
+    """A level as a power, 1 being full scale."""
+    return float(10 ** (db / 10))
+
+
+LOW: Final = band(LOW_HZ)
+HIGH: Final = band(HIGH_HZ)
+ABOVE_FLOOR: Final = power_of(ABOVE_FLOOR_DB)
+SILENCE_POWER: Final = power_of(SILENCE_DBFS)
+QUIETEST_SPEECH_POWER: Final = power_of(QUIETEST_SPEECH_DBFS)
+STARTING_POWER: Final = power_of(STARTING_DBFS)
+UNKNOWN_ROOM_POWER: Final = power_of(UNKNOWN_ROOM_DBFS)
+
+
+class NoiseFloor:
+    """The power of the room in a band: the quietest of the last seconds. Bounded: one number for each of ``FLOOR_PARTS``."""
+
+    def __init__(self, frequencies: range) -> None:
+        self._share = len(frequencies) * frequencies.step / (HEARS_HZ / 2)
+        """Of white noise, this much is in the band."""
+        self.power = math.inf
+        self._part = math.inf
+        self._frames = 0
+        self._parts: deque[float] = deque(maxlen=FLOOR_PARTS - 1)
+        self._before = math.inf
+        self._taught = False
+        self._zeros_ms = 0
+
+    def skip(self) -> None:
+        """Take a frame of zeros, which teaches nothing; nor does a frame beside it that is zeros in part."""
+        self._before = math.inf
+        if not self._taught:
+            self._zeros_ms += FRAME_MS
+            room = STARTING_POWER if self._zeros_ms < STARTING_MS else UNKNOWN_ROOM_POWER
+            self.power = self._part = room * self._share
+
+    def learn(self, power: float) -> None:
+        """Take the power of the next frame."""
+        # Of two in a row the louder one counts: a frame that is lost in part, or the moment between two waves, is not the room.
+        louder = max(self._before, power)
+        self._before = power
+        self._taught = True
+        if louder < self._part:
+            self._part = louder
+            self.power = min(self.power, louder)
+        self._frames += 1
+        if self._frames == FLOOR_PART_MS // FRAME_MS:
+            if self._part < math.inf:
+                self._parts.append(self._part)
+                self.power = min(self._parts)
+            self._part = math.inf
+            self._frames = 0
+
+
 class SpeechGate:
-    """An energy gate with an adaptive noise floor, an onset and a hangover."""
+    """An energy gate of two bands, each with its noise floor, an onset and a hangover.
+
+    It judges frames of 20 ms. What is left of a chunk waits for the next one, less than a frame.
+    """
 
     def __init__(self) -> None:
-        self._floor_db = -60.0
-        self._loud_ms = 0.0
-        self._quiet_ms = 0.0
-        self._speech_ms = 0.0
+        self._rest: Mono = np.zeros(0, np.float32)
+        self._low = NoiseFloor(LOW_HZ)
+        self._high = NoiseFloor(HIGH_HZ)
+        self._loud_ms = 0
+        self._quiet_ms = 0
+        self._speech_ms = 0
         self.speaking = False
         self.mark = 0
         """The mark of the newest chunk that held speech."""
 
     def hear(self, samples: Pcm16 | Mono, mark: int) -> SpeechStarted | SpeechEnded | None:
-        """Take the next chunk, 16 kHz mono; the mark is whatever names it to the caller."""
-        if not len(samples):
-            return None
-        ms = len(samples) * 1000 / HEARS_HZ
-        level_db = dbfs(samples)
-        loud = level_db > max(self._floor_db + ABOVE_FLOOR_DB, QUIETEST_SPEECH_DBFS)
-        if level_db <= SILENCE_DBFS:
-            pass
-        elif not loud:
-            self._floor_db = min(level_db, self._floor_db) if level_db < self._floor_db else self._risen(ms, level_db)
-        elif self.speaking:
-            self._floor_db = self._risen(ms / 10, level_db)  # a noise that goes on for a minute is the room
-        return self._step(ms, mark, loud=loud)
+        """Take the next chunk, 16 kHz mono, of any length; the mark is whatever names it to the caller.
 
-    def _risen(self, ms: float, level_db: float) -> float:
-        return min(level_db, self._floor_db + FLOOR_RISE_DB_PER_S * ms / 1000)
+        Of two things that happen within one long chunk the later one is told.
+        """
+        floats = samples.astype(np.float32, copy=False)
+        if len(floats) == FRAME and not len(self._rest):
+            return self._step(mark, loud=self._loud(floats))
+        floats = np.concatenate((self._rest, floats))
+        whole = len(floats) - len(floats) % FRAME
+        told: SpeechStarted | SpeechEnded | None = None
+        for start in range(0, whole, FRAME):
+            told = self._step(mark, loud=self._loud(floats[start : start + FRAME])) or told
+        self._rest = floats[whole:]
+        return told
 
-    def _step(self, ms: float, mark: int, *, loud: bool) -> SpeechStarted | SpeechEnded | None:
+    def _loud(self, frame: Mono) -> bool:
+        """Whether a frame stands out of the room, which learns from it."""
+        parts = LOW.dot(frame)
+        low = float(parts.dot(parts))
+        parts = HIGH.dot(frame)
+        high = float(parts.dot(parts))
+        if low <= SILENCE_POWER and high <= SILENCE_POWER:
+            self._low.skip()
+            self._high.skip()
+            return False
+        self._low.learn(low)
+        self._high.learn(high)
+        return (low > QUIETEST_SPEECH_POWER and low > ABOVE_FLOOR * self._low.power) or (
+            high > QUIETEST_SPEECH_POWER and high > ABOVE_FLOOR * self._high.power
+        )
+
+    def _step(self, mark: int, *, loud: bool) -> SpeechStarted | SpeechEnded | None:
         if loud:
-            self._loud_ms += ms
-            self._speech_ms += self._quiet_ms + ms if self.speaking else 0.0
-            self._quiet_ms = 0.0
+            self._loud_ms += FRAME_MS
+            self._speech_ms += self._quiet_ms + FRAME_MS if self.speaking else 0
+            self._quiet_ms = 0
             if self.speaking or self._loud_ms >= ONSET_MS:
                 self.mark = mark
             if not self.speaking and self._loud_ms >= ONSET_MS:
@@ -77,8 +184,8 @@ class SpeechGate:
                 self._speech_ms = self._loud_ms
                 return SpeechStarted()
             return None
-        self._loud_ms = 0.0
-        self._quiet_ms += ms
+        self._loud_ms = 0
+        self._quiet_ms += FRAME_MS
         if self.speaking and self._quiet_ms >= HANGOVER_MS:
             self.speaking = False
             return SpeechEnded(self.mark, self._speech_ms)
