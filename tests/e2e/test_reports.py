@@ -1,0 +1,121 @@
+"""What people reported of real servers and rooms, on the whole way: microphone, robot, gateway, SDK, simulator and back."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rig import Desk, Keys, faults, read_wav, running_hub, running_robot
+
+from gemini_gateway.personas import Persona, Vad
+from gemini_live_sim.behaviour import Behaviour
+from gemini_live_sim.server import serve
+
+NUMBERS = [read_wav(Path(__file__).parent / "data" / f"number-{n}.wav") for n in (1, 2, 3)]
+OFFSET = 1036 / 32768
+"""-30 dBFS."""
+
+
+class Room(Desk):
+    """A desk in a room whose microphone has an offset."""
+
+    async def record(self):
+        async for chunk in super().record():
+            yield chunk + np.float32(OFFSET)
+
+
+@pytest.mark.parametrize(("turns", "generation"), [("every_other", True), ("never", True), ("never", False)])
+@pytest.mark.parametrize("leftover_ms", [0, 400])
+async def test_answers_are_heard_of_a_server_that_does_not_end_its_turns(tmp_path, gemini, turns, generation, leftover_ms):
+    """A1: the person speaks into the first answer, and asks twice more."""
+    made = Keys(tmp_path, "reachy-1")
+    async with serve() as sim:
+        sim.behaviour = Behaviour(
+            mode="echo", speed=4, end_turns=turns, end_generation=generation, leftover_ms=leftover_ms, settle_ms=0
+        )
+        async with running_hub(made, gemini(sim)) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
+            await robot.welcomed()
+            robot.desk.say(NUMBERS[0])
+            await robot.desk.until(lambda: len(robot.desk.played) > 8000)
+            robot.desk.say(NUMBERS[1])
+            await robot.desk.until(lambda: robot.desk.hushed)
+            for number in NUMBERS[1:]:
+                since = len(robot.desk.played)
+                if number is not NUMBERS[1]:
+                    robot.desk.say(number)
+                await robot.desk.until(lambda since=since: len(robot.desk.played) > since + 16000, 20.0)
+                await robot.desk.until(lambda: time.monotonic() - robot.desk.handed[-1][0] > 0.5, 20.0)
+                assert faults(robot.desk.played[since:, 0], number[:, 0]) == []
+            assert hub.tally.total("fault") == 0
+
+
+@pytest.mark.parametrize(("before_ms", "thinking_ms"), [(250, 500), (50, 50), (1000, 1200)])
+async def test_an_answer_is_heard_behind_an_interruption_of_nothing(tmp_path, gemini, before_ms, thinking_ms):
+    """A2."""
+    made = Keys(tmp_path, "reachy-1")
+    async with serve() as sim:
+        sim.behaviour = Behaviour(mode="echo", speed=4, stray_interrupted_ms=before_ms, thinking_ms=thinking_ms)
+        async with running_hub(made, gemini(sim)) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
+            await robot.welcomed()
+            for n, number in enumerate(NUMBERS[:2], 1):
+                since = len(robot.desk.played)
+                robot.desk.say(number)
+                await robot.answered(n)
+                assert faults(robot.desk.played[since:, 0], number[:, 0]) == []
+
+
+async def test_half_an_emoji_in_mid_answer_costs_nothing(tmp_path, gemini):
+    """B: up to the robot, whose wire takes no halves."""
+    made = Keys(tmp_path, "reachy-1")
+    half = '{"serverContent":{"outputTranscription":{"text":"done \\ud83d"},"inputTranscription":{"text":"\\udc00"}}}'
+    async with serve() as sim:
+        sim.behaviour = Behaviour(mode="echo", speed=4)
+        async with running_hub(made, gemini(sim)) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
+            await robot.welcomed()
+            session = await sim.session(1)
+            robot.desk.say(NUMBERS[0])
+            await robot.desk.until(lambda: len(robot.desk.played) > 8000)
+            session.send_raw(half)
+            await robot.answered(1)
+            assert faults(robot.desk.played[:, 0], NUMBERS[0][:, 0]) == []
+            assert hub.tally.total("fault") == hub.tally.total("unsendable") == 0
+            assert len(sim.sessions) == 1
+
+
+async def test_an_answer_is_heard_in_a_room_whose_microphone_has_an_offset(tmp_path, gemini):
+    """C: the server says that its turn is over as soon as it has sent all, so that only we can cut the answer."""
+    made = Keys(tmp_path, "reachy-1")
+    async with serve() as sim:
+        sim.behaviour = Behaviour(mode="tone", tone_ms=6000, speed=8, hold_turn_complete=False, vad_threshold_dbfs=-28)
+        patient = Persona(vad=Vad(silence_duration_ms=1500))
+        async with (
+            running_hub(made, gemini(sim, persona=patient)) as hub,
+            running_robot(made.robot("reachy-1"), hub.bound, Room()) as robot,
+        ):
+            await robot.welcomed()
+            gate = hub.robots["reachy-1"].conversation.gate
+            await robot.desk.until(lambda: len(robot.desk.said) > 4 * 16000)
+            assert not gate.speaking
+            robot.desk.say(NUMBERS[0])
+            await robot.desk.until(lambda: gate.speaking)
+            await robot.desk.until(lambda: not gate.speaking)
+            await robot.answered(1)
+            assert len(robot.desk.played) >= 6 * 16000
+            assert robot.desk.hushed == []
+            assert not gate.speaking
+
+
+async def test_a_robot_is_told_that_its_answer_was_not_whole(tmp_path, gemini, monkeypatch):
+    """I: with a pacer that holds 1.5 s, and an answer of 3 s at once."""
+    monkeypatch.setattr("reachy_gateway.pacer.QUEUE_MAX_MS", 1500)
+    made = Keys(tmp_path, "reachy-1")
+    async with serve() as sim:
+        sim.behaviour = Behaviour(mode="tone", tone_ms=3000, speed=0)
+        async with running_hub(made, gemini(sim)) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
+            await robot.welcomed()
+            robot.desk.say(NUMBERS[0])
+            await robot.desk.until(lambda: hub.robots["reachy-1"].peer.numbers.turns[False] == 1)
+            await robot.desk.until(lambda: robot.core.summary)
+            assert [turn.complete for turn in robot.core.summary] == [False]
+            assert hub.robots["reachy-1"].peer.numbers.turns[True] == 0
+            assert hub.robots["reachy-1"].conversation.pacer.dropped_ms > 1000
