@@ -332,11 +332,12 @@ def talking(open_office):
         *robots: str,
         office: Voices | None = None,
         pace: float = 1.0,
+        made: type[Talk] = Talk,
         **changes: Any,
     ) -> AsyncIterator[Talk | list[Talk]]:
         names = robots or ("reachy-1",)
         office = office or open_office(sim, *names, **changes)
-        talks = [Talk(name, office, sim, pace=pace) for name in names]
+        talks = [made(name, office, sim, pace=pace) for name in names]
         for talk in talks:
             talk.office = office
         async with running(talks):
