@@ -1,8 +1,9 @@
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
-from gemini_gateway.models import MODELS
+from gemini_gateway.models import LEVELS, MODELS, UNKNOWN, Model
 from gemini_gateway.personas import Persona, Vad, impossible, read
 from gemini_gateway.usage import PRICES
 
@@ -190,6 +191,7 @@ def test_a_robot_that_makes_the_mistake_of_the_defaults_anew_is_told(robots):
     assert [problem.split(": ")[0] for problem in problems] == ["defaults.thinking_level", "robots.a.thinking_level"]
 
 
+DOC = Path(__file__).parents[2] / "docs" / "sessions.md"
 NOT_HERE = "version v1beta of the API does not take it; leave it out"
 
 
@@ -328,3 +330,26 @@ def test_a_file_with_mistakes_still_gives_personas(robots):
     found, problems = robots("[defaults]\ntemperature = 9\nvoice = 'Puck'\n")
     assert problems
     assert isinstance(found.of("a"), Persona), "but there is something to go on with"
+
+
+def test_the_documentation_has_the_table_of_models_as_it_is():
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in DOC.read_text(encoding="utf-8").splitlines()]
+    told = {row[0]: row[1:] for row in rows if len(row) == 9 and row[0] not in ("Model", "---")}
+    word = {True: "yes", False: "no", None: "unknown"}
+
+    def listed(values, default) -> str:
+        return ", ".join(f"{value} (default)" if value == default else value for value in values) or "none"
+
+    def of(model: Model) -> list[str]:
+        return [
+            listed([level for level in LEVELS if level in model.thinking_levels], model.thinking_default),
+            word[model.proactive],
+            word[model.affective_dialog],
+            word[model.transcripts_unasked],
+            word[model.stream_end_counts],
+            model.content,
+            listed(sorted(model.calls), model.calls_default),
+            word[model.scheduling],
+        ]
+
+    assert told == {name: of(model) for name, model in [*MODELS.items(), ("any other", UNKNOWN)]}
