@@ -25,11 +25,11 @@ SILENCE_DBFS: Final = -100.0
 """No room is that quiet: these are the zeros of a robot that speaks. One sample in ten that is not 0, but 1, is louder."""
 QUIETEST_SPEECH_DBFS: Final = -58.0
 """In either band. Speech of -50 dBFS, which is 10 dB above a room of -60, begins and ends with less."""
-UNKNOWN_ROOM_DBFS: Final = -58.0
-"""The white noise that is taken for the room while nothing but zeros was heard: of a virtual robot, or of a bare offset."""
-STARTING_DBFS: Final = -33.0
-STARTING_MS: Final = 400
-"""A microphone may start with zeros: while there are no more of them than this the room may yet turn out to be so loud."""
+LOUDEST_START_DBFS: Final = -33.0
+"""A conversation that begins with more than 9 dB above this begins with speech, else with the room."""
+SILENT_ROOM_DBFS: Final = -58.0
+SILENT_MS: Final = 400
+"""After so many zeros, and no sound before, the room is a virtual robot's, or a bare offset: white noise of that level."""
 ONSET_MS: Final = 60
 """This much in a row must be loud to count as speech: a click is shorter, even where it falls across two chunks."""
 HANGOVER_MS: Final = 300
@@ -37,9 +37,9 @@ HANGOVER_MS: Final = 300
 FLOOR_PART_MS: Final = 400
 FLOOR_PARTS: Final = 8
 """The floor is the quietest of the last 2.8 to 3.2 s: a noise that lasts longer is the room, and so is a vowel."""
-SLOWEST: Final = 8
-"""Polynomials up to this degree are taken out of a frame. That takes 60 dB and more of 50 and 60 Hz, 1.5 dB of a man's second
-harmonic, and of an offset all, whether it stands, drifts or jumps from frame to frame."""
+SLOWEST: Final = 6
+"""Polynomials up to this degree are taken out of a frame: 35 dB of 60 Hz, 45 of 50 Hz, and of an offset all, whether it stands,
+drifts or jumps. A man's second harmonic stays."""
 LOW_HZ: Final = range(150, 850, 50)
 HIGH_HZ: Final = range(850, 7500, 475)
 """Few frequencies stand for many: there speech is a noise. OpenBLAS shares a product of more rows out to threads."""
@@ -79,18 +79,17 @@ HIGH: Final = band(HIGH_HZ)
 ABOVE_FLOOR: Final = power_of(ABOVE_FLOOR_DB)
 SILENCE_POWER: Final = power_of(SILENCE_DBFS)
 QUIETEST_SPEECH_POWER: Final = power_of(QUIETEST_SPEECH_DBFS)
-STARTING_POWER: Final = power_of(STARTING_DBFS)
-UNKNOWN_ROOM_POWER: Final = power_of(UNKNOWN_ROOM_DBFS)
+LOUDEST_START: Final = power_of(LOUDEST_START_DBFS)
+SILENT_ROOM: Final = power_of(SILENT_ROOM_DBFS)
 
 
 class NoiseFloor:
     """The power of the room in a band: the quietest of the last seconds. Bounded: one number for each of ``FLOOR_PARTS``."""
 
     def __init__(self, frequencies: range) -> None:
-        self._share = len(frequencies) * frequencies.step / (HEARS_HZ / 2)
-        """Of white noise, this much is in the band."""
-        self.power = math.inf
-        self._part = math.inf
+        self.power = LOUDEST_START
+        self._silent = SILENT_ROOM * len(frequencies) * frequencies.step / (HEARS_HZ / 2)
+        self._part = LOUDEST_START
         self._frames = 0
         self._parts: deque[float] = deque(maxlen=FLOOR_PARTS - 1)
         self._before = math.inf
@@ -102,8 +101,8 @@ class NoiseFloor:
         self._before = math.inf
         if not self._taught:
             self._zeros_ms += FRAME_MS
-            room = STARTING_POWER if self._zeros_ms < STARTING_MS else UNKNOWN_ROOM_POWER
-            self.power = self._part = room * self._share
+            if self._zeros_ms >= SILENT_MS:
+                self.power = self._part = self._silent
 
     def learn(self, power: float) -> None:
         """Take the power of the next frame."""
