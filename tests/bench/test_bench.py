@@ -56,3 +56,12 @@ def test_storm_sees_every_robot_come_back(tmp_path):
     timings, done = run(tmp_path, "storm", "--robots", 13, "--runs", 2, "--kills", 2)
     assert [it["n"] for it in timings] == [2, 3, 2, 2, 2, 2], done.stderr
     assert all(it["min"] > 0 for it in timings)
+
+
+def test_gate_measures_every_room(tmp_path):
+    rows, done = run(tmp_path, "gate", "--minutes", 0.5)
+    assert [row["room"] for row in rows][:3] == ["white noise", "pink noise", "brown noise"], done.stderr
+    assert len(rows) == 8
+    for row in rows:
+        assert row["false openings a minute"] == "0.0", done.stdout
+        assert row["room"] in done.stdout
