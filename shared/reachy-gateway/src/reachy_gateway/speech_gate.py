@@ -1,7 +1,7 @@
 """The speech gate: tells when the person speaks, by energy in two bands. Pure; it never gates audio.
 
-Each band has a noise floor of its own: a vowel stands out of the room below 850 Hz, an "s" above. What is slower than speech,
-as an offset or the hum of the mains, is in neither band.
+Each band has its own noise floor: a vowel stands out of the room's noise below 850 Hz, an "s" above. Neither band holds what
+is slower than speech: an offset, or the hum of the mains.
 """
 
 import math
@@ -19,30 +19,30 @@ FRAME: Final = HEARS_HZ // 50
 """Samples that are judged together, 20 ms, whatever the length of the chunks."""
 FRAME_MS: Final = 20
 ABOVE_FLOOR_DB: Final = 9.0
-"""The floor is the quietest moment of seconds, 2 to 4 dB below the mean of a steady noise. Three frames in a row of that noise
-are not so much louder; a fan's were, at 8 dB, once in 13 minutes."""
+"""The floor lies 2 to 4 dB below the mean of a steady noise. With 8 dB here a fan opened the gate once in 13 minutes."""
 SILENCE_DBFS: Final = -100.0
 """No room is that quiet: these are the zeros of a robot that speaks. One sample in ten that is not 0, but 1, is louder."""
 QUIETEST_SPEECH_DBFS: Final = -58.0
-"""In either band. Speech of -50 dBFS, which is 10 dB above a room of -60, begins and ends with less."""
+"""In either band: speech of -50 dBFS, 10 dB above a room of -60, begins with syllables that are so quiet."""
 LOUDEST_START_DBFS: Final = -33.0
-"""A conversation that begins with more than 9 dB above this begins with speech, else with the room."""
+"""The floor before the first sound: a conversation that begins with 9 dB more begins with speech, any other with the room."""
 SILENT_ROOM_DBFS: Final = -58.0
 SILENT_MS: Final = 400
-"""After so many zeros, and no sound before, the room is a virtual robot's, or a bare offset: white noise of that level."""
+"""After so many zeros, and no sound before, the floor is that of white noise of this level: a virtual robot has no room."""
 ONSET_MS: Final = 60
 """This much in a row must be loud to count as speech: a click is shorter, even where it falls across two chunks."""
 HANGOVER_MS: Final = 300
 """This much must be quiet before speech counts as over: the pause within a word is shorter."""
 FLOOR_PART_MS: Final = 400
 FLOOR_PARTS: Final = 8
-"""The floor is the quietest of the last 2.8 to 3.2 s: a noise that lasts longer is the room, and so is a vowel."""
+"""The floor is the quietest moment of the last 2.8 to 3.2 s: a noise that lasts longer counts as the room, and so does a vowel."""
 SLOWEST: Final = 6
-"""Polynomials up to this degree are taken out of a frame: 35 dB of 60 Hz, 45 of 50 Hz, and of an offset all, whether it stands,
-drifts or jumps. A man's second harmonic stays."""
+"""Polynomials up to this degree are taken out of a frame. They hold an offset and its drift; 50 Hz lose 45 dB by it, 60 Hz 35,
+and a man's second harmonic 1. An offset that jumps is a click, of one frame."""
 LOW_HZ: Final = range(150, 850, 50)
 HIGH_HZ: Final = range(850, 7500, 475)
-"""Few frequencies stand for many: there speech is a noise. OpenBLAS shares a product of more rows out to threads."""
+"""Each frequency stands for 475 Hz, as an "s" is a noise. 28 rows a band keep the product below the size that OpenBLAS may
+split among threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class SpeechEnded:
 
 
 def band(frequencies: range) -> npt.NDArray[np.float32]:
-    """The rows whose products with a frame have the squares of a band's power in it, 1 being full scale."""
+    """Rows: the squares of their products with a frame add up to the power in the band, 1 being full scale."""
     at = np.arange(FRAME) / HEARS_HZ
     turns = 2 * np.pi * np.outer(frequencies, at)
     rows = np.concatenate([np.cos(turns), np.sin(turns)])
