@@ -94,7 +94,8 @@ class SimSession(Journal):
         self.do(actions.Close(code=code, reason=reason))
 
     def abort(self) -> None:
-        """Drop the TCP connection now."""
+        """Drop the TCP connection now, a stalled one as well."""
+        self._reading.set()
         self._socket.transport.abort()
 
     def stall(self, *, reading: bool = True, sending: bool = True, for_s: float | None = None) -> None:
