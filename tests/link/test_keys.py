@@ -1,5 +1,7 @@
 import os
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reachy_link import keys
-from reachy_link.keys import Keyring, KeysError, checked_public, checked_robot_id, load_pair, load_robot, make_pair
+from reachy_link.keys import RACY_NS, Keyring, KeysError, checked_public, checked_robot_id, load_pair, load_robot, make_pair
 
 MAKE = "reachy-keys gateway"
 
@@ -332,3 +334,91 @@ def test_a_file_that_names_no_robot_is_a_problem_in_words(tmp_path):
     (problem,) = ring.problems
     assert "My Robot" in problem
     assert list(ring.robots) == ["reachy-1"]
+
+
+class Opened:
+    """Counts the files that are opened below a directory: Python tells every one of them to its audit hooks."""
+
+    def __init__(self) -> None:
+        self.below: str | None = None
+        self.paths: list[str] = []
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, args: tuple[object, ...]) -> None:
+        if self.below and event == "open" and str(args[0]).startswith(self.below):
+            self.paths.append(Path(str(args[0])).name)
+
+    def by(self, directory: Path, what: Callable[[], object]) -> list[str]:
+        """The files that are opened meanwhile."""
+        self.below, self.paths = str(directory), []
+        what()
+        self.below = None
+        return sorted(self.paths)
+
+
+OPENED = Opened()
+
+
+def long_after() -> int:
+    """A clock that is ahead, so that what was written just now looks as if it had been there for long."""
+    return time.time_ns() + 2 * RACY_NS
+
+
+def test_only_files_that_changed_are_read_again(tmp_path):
+    admitted = tmp_path / "admitted"
+    admitted.mkdir()
+    for number in range(50):
+        (admitted / f"reachy-{number}.pub").write_text(new_public())
+    ring = Keyring(tmp_path, long_after)
+    assert OPENED.by(admitted, ring.reload) == []
+    changes = ring.changes
+    public = new_public()
+    (admitted / "reachy-7.pub").write_text(public)
+    (admitted / "reachy-8.pub").unlink()
+    (admitted / "new.pub").write_text(new_public())
+    assert OPENED.by(admitted, ring.reload) == ["new.pub", "reachy-7.pub"]
+    assert ring.robot_of(public) == "reachy-7"
+    assert not ring.admits("reachy-8")
+    assert ring.admits("new")
+    assert ring.changes == changes + 1
+
+
+@pytest.mark.parametrize("how", ["in place", "replaced"])
+def test_a_change_that_keeps_the_size_and_the_time_of_a_file_is_seen(tmp_path, how):
+    """As a tool does that copies files with their times: the key that was there is revoked."""
+    old, new = new_public(), new_public()
+    ring = Keyring(tmp_path, long_after)
+    ring.admit("reachy-1", old)
+    path = tmp_path / "admitted" / "reachy-1.pub"
+    was = path.stat()
+    target = path if how == "in place" else path.with_suffix(".new")
+    target.write_text(f"{new}\n")
+    os.utime(target, ns=(was.st_atime_ns, was.st_mtime_ns))
+    target.replace(path)
+    assert (path.stat().st_mtime_ns, path.stat().st_size) == (was.st_mtime_ns, was.st_size)
+    ring.reload()
+    assert (ring.robot_of(old), ring.robot_of(new)) == (None, "reachy-1")
+
+
+def test_a_file_that_was_read_as_it_was_written_is_read_once_more(tmp_path):
+    """The file system's clock ticks every few milliseconds, or seconds: two changes within a tick leave the same stamp."""
+    ring = Keyring(tmp_path)
+    ring.admit("reachy-1", new_public())
+    admitted = tmp_path / "admitted"
+    assert OPENED.by(admitted, ring.reload) == ["reachy-1.pub"]
+    assert OPENED.by(admitted, ring.reload) == ["reachy-1.pub"], "and as long as it is new"
+
+
+def test_a_file_with_a_mistake_is_read_again_until_it_is_mended(tmp_path):
+    ring = Keyring(tmp_path, long_after)
+    ring.admit("reachy-1", new_public())
+    damaged = tmp_path / "admitted" / "reachy-2.pub"
+    damaged.write_text("no key")
+    for _ in range(2):
+        ring.reload()
+        assert OPENED.by(damaged.parent, ring.reload) == ["reachy-2.pub"]
+        assert len(ring.problems) == 1
+    damaged.write_text(new_public())
+    ring.reload()
+    assert ring.problems == []
+    assert ring.admits("reachy-2")

@@ -9,9 +9,11 @@ import os
 import stat
 import struct
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import zmq
 from zmq.utils import z85
@@ -165,15 +167,67 @@ def _read(path: Path, remedy: str) -> str:
         raise KeysError(f"{path} cannot be read ({error}); {remedy}") from None
 
 
+RACY_NS: Final = 2_000_000_000
+"""A file that changed so shortly before it was read is read once more: a second change in the same tick of the file system's
+clock, of up to 2 s, would not show."""
+
+
+class Stamp(NamedTuple):
+    """What changes when a file does: an editor can keep its size and a copying tool the time of its content, but none all."""
+
+    mtime_ns: int
+    ctime_ns: int
+    size: int
+    inode: int
+
+
+def stamp(path: "Path | os.DirEntry[str]") -> Stamp | None:
+    """A file's stamp; None if there is no such file, or nobody may see it."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return Stamp(status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino)
+
+
+class _KeyFile(NamedTuple):
+    """What a file under ``admitted`` said when it was read."""
+
+    stamp: Stamp | None
+    robot: str
+    keys: tuple[str, ...]
+    problem: str
+
+    def holds(self, stamp: Stamp | None) -> bool:
+        """Whether the file says the same as long as its stamp is this one."""
+        return stamp is not None and stamp == self.stamp
+
+
+def _key_file(path: Path, seen: Stamp | None, now_ns: int) -> _KeyFile:
+    """Read one file under ``admitted``. A mistake in one line takes out the file."""
+    if seen and abs(now_ns - max(seen.mtime_ns, seen.ctime_ns)) < RACY_NS:
+        seen = None
+    try:
+        robot = checked_robot_id(path.stem, str(path))
+        lines = [line for line in _read(path, "admit the robot again").splitlines() if line.strip()]
+        keys = tuple(checked_public(line, f"{path}:{number}").decode() for number, line in enumerate(lines, 1))
+    except KeysError as error:
+        return _KeyFile(None, "", (), str(error))  # read again: the trouble may pass without a trace in the stamp
+    return _KeyFile(seen, robot, keys, "")
+
+
 class Keyring:
     """The robots admitted at a gateway, by public key; follows its directory without a restart.
 
     Args:
         directory: The gateway's keys directory.
+        now_ns: The time that files are stamped with.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, now_ns: Callable[[], int] = time.time_ns) -> None:
         self._admitted = directory / ADMITTED_NAME
+        self._now_ns = now_ns
+        self._files: dict[str, _KeyFile] = {}
         self._robot_of: dict[str, str] = {}
         self._names: frozenset[str] = frozenset()
         self._seen_ns = -1
@@ -216,27 +270,38 @@ class Keyring:
         return True
 
     def reload(self) -> None:
-        """Read the directory again. One that cannot be read admits nobody new, and loses nobody."""
-        self.problems = []
-        robot_of: dict[str, str] = {}
+        """Look at every file again, and read those that changed.
+
+        A directory that cannot be read admits nobody new, and loses nobody.
+        """
         try:
             self._seen_ns = self._admitted.stat().st_mtime_ns
-            files = sorted(path for path in self._admitted.iterdir() if path.suffix == ".pub")
+            with os.scandir(self._admitted) as entries:
+                found = {entry.name: stamp(entry) for entry in entries if entry.name.endswith(".pub")}
         except FileNotFoundError:
-            self._seen_ns, files = -1, []
+            self._seen_ns, found = -1, {}
         except OSError as error:
-            self.problems.append(f"{self._admitted} cannot be read ({error}): the keys that were read before stay admitted")
+            self.problems = [f"{self._admitted} cannot be read ({error}): the keys that were read before stay admitted"]
             return
-        for path in files:
-            try:
-                robot = checked_robot_id(path.stem, str(path))
-                lines = [line for line in _read(path, "admit the robot again").splitlines() if line.strip()]
-                keys = [checked_public(line, f"{path}:{number}").decode() for number, line in enumerate(lines, 1)]
-            except KeysError as error:
-                self.problems.append(str(error))
-                continue
-            for public in keys:
-                if robot_of.setdefault(public, robot) != robot:
+        now_ns = self._now_ns()
+        files: dict[str, _KeyFile] = {}
+        for name, seen in found.items():
+            known = self._files.get(name)
+            files[name] = known if known and known.holds(seen) else _key_file(self._admitted / name, seen, now_ns)
+        if files != self._files or self.problems:
+            self._files = files
+            self._judge()
+
+    def _judge(self) -> None:
+        """Work out from what the files said who is admitted, and what is wrong."""
+        robot_of: dict[str, str] = {}
+        self.problems = []
+        for name, file in sorted(self._files.items()):
+            if file.problem:
+                self.problems.append(file.problem)
+            for public in file.keys:
+                if robot_of.setdefault(public, file.robot) != file.robot:
+                    path = self._admitted / name
                     self.problems.append(f"{path}: {public} is already admitted as {robot_of[public]}; one key, one robot")
         if robot_of != self._robot_of:
             self.changes += 1
