@@ -28,7 +28,7 @@ NEVER = {
 }
 ONLY_IN = {("reachy_mini", "robot_io"): {"reachy_device"}, ("google", "gemini_gateway"): {"live"}}
 PURE = {
-    "reachy_link": {"address", "bucket", "clock", "messages", "pcm", "playout", "tally", "trouble", "window", "wire"},
+    "reachy_link": {"address", "bucket", "clock", "messages", "pcm", "playout", "pulse", "tally", "trouble", "window", "wire"},
     "reachy_gateway": {
         "audio",
         "conversation",

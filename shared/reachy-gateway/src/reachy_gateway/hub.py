@@ -7,14 +7,15 @@ import secrets
 import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from reachy_gateway.conversation import WORDS_MAX, Conversation, Log, Out, Tell, TurnOver
-from reachy_gateway.limits import LINES, Limits
+from reachy_gateway.limits import Limits
 from reachy_gateway.numbers import Ending
 from reachy_gateway.peer import ACK_S, AWAY_S, CLONE_REMEDY, GONE_S, Peer, Verdict
 from reachy_gateway.voice import HANG_UP_S, Voice, VoiceEvent
-from reachy_link.bucket import Arrival, TokenBucket
+from reachy_link.bucket import Arrival
 from reachy_link.gateway_end import Bind, GatewayEnd
 from reachy_link.keys import KeyPair, Keyring
 from reachy_link.messages import (
@@ -38,7 +39,10 @@ from reachy_link.wire import WireError, check_payload
 log = logging.getLogger(__name__)
 
 STOPPING: Final = "this gateway is being stopped"
+LOOK_S: Final = 1.0
 DRAIN_LOOK_S: Final = 0.05
+HUNG_UP_LOOK_S: Final = 0.05
+"""How often a conversation that is to begin looks whether the voice of the one before has hung up."""
 
 MakeVoice = Callable[[str], Voice]
 """Makes a voice for the robot of that name."""
@@ -90,7 +94,6 @@ class Robot:
         self._again: asyncio.TimerHandle | None = None
         self._flush: Tell | None = None
         """A flush that found the robot's queue full, to be sent again."""
-        self._lines = TokenBucket(LINES)
         self._faults = 0
         self._last_fault = float("-inf")
 
@@ -100,7 +103,10 @@ class Robot:
         return self._conversation
 
     def start(self) -> None:
-        """Begin a conversation."""
+        """Begin a conversation, once the robot's former voice has hung up or has had its time to: one connection a robot."""
+        if self._hub.hangs_up(self.peer.robot):
+            self._again = self._loop.call_later(HUNG_UP_LOOK_S, self.start)
+            return
         self._again = None
         with self._boundary:
             assert self.peer.hello is not None  # noqa: S101 - a robot is made by its hello
@@ -109,8 +115,8 @@ class Robot:
             self._task = self._loop.create_task(self._run(self._voice), name=f"voice of {self.peer.robot}")
         self._tick()
 
-    def stop(self) -> "asyncio.Task[None] | None":
-        """End the conversation; the task that still hangs up, if there is one."""
+    def stop(self) -> None:
+        """End the conversation; the hub sees to the voice while it hangs up."""
         if self._conversation:
             self.peer.next_turn = self._conversation.turns.next
         self._conversation = self._voice = None
@@ -120,7 +126,7 @@ class Robot:
         task, self._task = self._task, None
         if task:
             task.cancel()
-        return task
+            self._hub.let_go(self.peer.robot, task)
 
     def welcome(self) -> None:
         """Answer the robot's hello."""
@@ -161,15 +167,24 @@ class Robot:
         self._schedule()
 
     async def _run(self, voice: Voice) -> None:
-        with self._boundary:
-            await voice.run(self._emit)
-            raise RuntimeError("the voice has ended by itself")
+        with _Boundary(partial(self._voice_fault, voice)):
+            await voice.run(partial(self._emit, voice))
+            if self._voice is voice:
+                raise RuntimeError("the voice has ended by itself")
 
-    def _emit(self, event: VoiceEvent) -> None:
+    def _emit(self, voice: Voice, event: VoiceEvent) -> None:
         with self._boundary:
-            if self._conversation:
+            if self._conversation and self._voice is voice:  # not one that still hangs up
                 self._carry_out(self._conversation.voice(event, self._hub.now()))
                 self._schedule()
+
+    def _voice_fault(self, voice: Voice, error: Exception) -> None:
+        """A fault of the voice that talks ends its conversation; one of a voice that hangs up is nobody else's."""
+        if self._voice is voice:
+            self._fault(error)
+            return
+        log.error("%s: a fault of ours as a voice hung up", self.peer.robot, exc_info=error)
+        self._hub.tally.count("fault", self.peer.robot)
 
     def _tick(self) -> None:
         self._timer = None  # uvloop's fire up to a millisecond early: then what is due has to be waited for once more
@@ -204,11 +219,11 @@ class Robot:
             match item:
                 case Tell():
                     self._tell(item, now)
-                case Log(words) if self._lines.take(1, now):
+                case Log(words) if self._hub.may_log(self.peer.robot, now):
                     log.info("%s: %s", self.peer.robot, words)
                 case TurnOver(times):
                     self.peer.numbers.turn(times)
-                    if self._lines.take(1, now):
+                    if self._hub.may_log(self.peer.robot, now):
                         log.info("%s: %s", self.peer.robot, times.line())
 
     def _tell(self, tell: Tell, now: float) -> None:
@@ -261,7 +276,7 @@ class Hub:
     ) -> None:
         self.make_voice = make_voice
         self.software = software
-        self.tally = Tally()
+        self.tally = Tally(known=ring.admits)
         self.now = time.monotonic
         self.robots: dict[str, Robot] = {}
         self.lost: set[str] = set()
@@ -274,7 +289,8 @@ class Hub:
         self._boot = secrets.token_hex(8)
         self._peers: dict[str, Peer] = {}
         self._answered: dict[str, float] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving: dict[asyncio.Task[None], tuple[str, float]] = {}
+        """Voices that hang up: the robot, and by when the voice has had its time to."""
         self.looked_around = self.now()
         self._stop_by: float | None = None
         self._stopping = asyncio.Event()
@@ -294,20 +310,35 @@ class Hub:
         try:
             while not self._drained():
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(1.0):  # Python 3.11's wait_for loses a cancellation now and then
+                    async with asyncio.timeout(LOOK_S):  # Python 3.11's wait_for loses a cancellation now and then
                         await (asyncio.sleep(DRAIN_LOOK_S) if self._stop_by is not None else self._stopping.wait())
-                self._ring.reload()
-                self._look_around()
+                if self._stop_by is None or self.now() - self.looked_around >= LOOK_S:
+                    self._ring.reload()
+                    self._look_around()
         finally:
             for robot in list(self.robots):
                 self._dismiss(robot, "stopped", "the gateway stops")
             if self._leaving:
-                await asyncio.wait(self._leaving, timeout=HANG_UP_S + 0.5)
+                await asyncio.wait(list(self._leaving), timeout=HANG_UP_S + 0.5)
             self._end.close()
 
     def connected(self) -> list[tuple[str, str, float]]:
         """Robot, key, and since when (seconds since 1970) of every key that is connected; for any thread."""
         return self._end.connected()
+
+    def let_go(self, robot: str, voice: "asyncio.Task[None]") -> None:
+        """A robot's voice was cancelled, and hangs up."""
+        self._leaving[voice] = robot, self.loop.time() + HANG_UP_S
+        voice.add_done_callback(lambda task: self._leaving.pop(task, None))
+
+    def hangs_up(self, robot: str) -> bool:
+        """Whether a voice of the robot still hangs up, and has time for that."""
+        now = self.loop.time()
+        return any(name == robot and now < by for name, by in self._leaving.values())
+
+    def may_log(self, robot: str, now: float) -> bool:
+        """Whether a robot may cause another line in the log."""
+        return self._limits_of(robot).may_log(now)
 
     def drain(self, for_s: float) -> None:
         """Stop: welcome nobody, tell robots to leave, and let turns in progress go on for so long at most."""
@@ -334,7 +365,7 @@ class Hub:
 
     def on_arrival(self, robot: str, size: int) -> Arrival:
         """Decide on a message of an admitted robot by its size alone; bounded by the keys that are admitted."""
-        arrival = self._limits_of(robot).weigh(size, self.now())
+        arrival = self._limits_of(robot).weigh(size, self.now(), self._end.stalled_s)
         if arrival is not Arrival.TAKE:
             self.on_bad("flood", robot, f"sends beyond {self._messages_per_s} messages or {self._bytes_per_s} bytes a second")
         return arrival
@@ -346,7 +377,7 @@ class Hub:
         if not isinstance(message, Mic) and payload:
             self.on_bad("payload", peer.robot, f"{message.kind} has {len(payload)} bytes of payload, expected 0")
             return
-        verdict, notes = peer.heard(message, now)
+        verdict, notes = peer.heard(message, now, self._end.stalled_s)
         for note in notes:
             self.on_bad(note.cause, peer.robot, note.detail)
         match verdict:
@@ -434,9 +465,7 @@ class Hub:
         if robot := self.robots.pop(name, None):
             robot.peer.numbers.endings[cause] += 1
             log.info("%s: %s", name, why)
-            if task := robot.stop():
-                self._leaving.add(task)
-                task.add_done_callback(self._leaving.discard)
+            robot.stop()
 
     def _look_around(self) -> None:
         """Once a second: robots that fell silent, or are no longer admitted."""
@@ -444,10 +473,11 @@ class Hub:
         for known in (self._limits, self._peers, self._answered):
             for name in [name for name in known if not self._ring.admits(name) and name not in self.robots]:
                 del known[name]
-        self.lost &= set(self._ring.robots)
+        self.tally.forget()
+        self.lost &= self._ring.names
         for name, robot in list(self.robots.items()):
-            silent_s = robot.peer.silent_s(now)
-            if name not in self._ring.robots:
+            silent_s = robot.peer.silent_s(now, self._end.stalled_s)
+            if not self._ring.admits(name):
                 self._dismiss(name, "revoked", "is no longer admitted")
             elif silent_s > GONE_S:
                 self._dismiss(name, "gone", f"not heard for {silent_s:.0f} s: its conversation ends")

@@ -98,10 +98,13 @@ class Metrics(Collector):
             "What was dropped, refused or missed, by cause; robot is empty where none is known.",
             labels=["robot", "cause"],
         )
-        counts = {(cause, robot): 0 for robot in admitted for cause in ALARMING} | dict(self._hub.tally.counts)
+        counts = {(cause, robot): 0 for robot in admitted for cause in ALARMING}
+        for (cause, peer), count in dict(self._hub.tally.counts).items():
+            if peer in admitted or not peer or peer in self._hub.tally.strangers:
+                key = cause, peer if peer in admitted else ""
+                counts[key] = counts.get(key, 0) + count
         for (cause, robot), count in counts.items():
-            if not robot or robot in admitted:
-                drops.add_metric([robot, cause], count)
+            drops.add_metric([robot, cause], count)
         yield drops
 
     def _of_connections(self, robots: dict[str, Robot], admitted: Collection[str]) -> Iterator[Metric]:

@@ -61,7 +61,7 @@ class Peer:
         self._last_told = float("-inf")
         self._last_mic = float("-inf")
         self._former: tuple[str, float] | None = None
-        self.last_heard = float("-inf")
+        self._last_heard = float("-inf")
         self.floor = 0
         self.next_turn = 1
         self.hello: Hello | None = None
@@ -80,15 +80,22 @@ class Peer:
         """The format of the robot's microphone, once it said hello."""
         return self.hello.mic if self.hello else None
 
-    def heard(self, message: Up, now: float) -> tuple[Verdict, list[Note]]:
-        """Take note of a message: what is to be done with it, and what is to be counted."""
+    def heard(self, message: Up, now: float, stalled_s: float = 0.0) -> tuple[Verdict, list[Note]]:
+        """Take note of a message: what is to be done with it, and what is to be counted.
+
+        Args:
+            message: The message.
+            now: The time.
+            stalled_s: For how long, in all, the gateway heard nobody. Silence is judged without that time.
+        """
         notes: list[Note] = []
+        awake_s = now - stalled_s
         if message.boot != self.boot:
-            verdict, notes = self._other_boot(message, now)
+            verdict, notes = self._other_boot(message, awake_s)
             if verdict is not Verdict.RESTARTED:
                 return verdict, notes
         restarted = self.ack is None
-        self.last_heard = now
+        self._last_heard = awake_s
         if self.ack is not None:
             if message.seq <= self.ack:
                 return Verdict.DROPPED, [*notes, Note("repeat", f"seq {message.seq} after {self.ack}")]
@@ -140,9 +147,9 @@ class Peer:
         latest_us, self._latest_us = self._latest_us, -1
         return None if latest_us < 0 else latest_us
 
-    def silent_s(self, now: float) -> float:
-        """How long the robot has not been heard."""
-        return now - self.last_heard
+    def silent_s(self, now: float, stalled_s: float = 0.0) -> float:
+        """How long the robot has not been heard by a gateway that ran."""
+        return now - stalled_s - self._last_heard
 
     def _differs(self, hello: Hello) -> bool:
         """Whether a hello says something else than the last one."""
@@ -156,15 +163,15 @@ class Peer:
         if beat.echo:
             self.clock.add(beat.echo.t_us, beat.echo.received_us, beat.t_us, now_us)
 
-    def _other_boot(self, message: Up, now: float) -> tuple[Verdict, list[Note]]:
+    def _other_boot(self, message: Up, awake_s: float) -> tuple[Verdict, list[Note]]:
         """A message of another start of the robot, or of another robot with its key."""
         former = self._former is not None and self._former[0] == message.boot
-        if former and self._former and now - self._former[1] > CLONE_AFTER_S and self.silent_s(now) < AWAY_S:
+        if former and self._former and awake_s - self._former[1] > CLONE_AFTER_S and self.silent_s(awake_s) < AWAY_S:
             detail = f"two robots use the key of {self.robot} (boots {message.boot} and {self.boot}): {CLONE_REMEDY}"
             return Verdict.CLONE, [Note("clone", detail)]
         if not isinstance(message, Hello):
             return Verdict.STRANGER, [Note("stranger", f"{message.kind} of a boot that has not said hello")]
-        self._former = (self.boot, now) if self.boot else None
+        self._former = (self.boot, awake_s) if self.boot else None
         self._fresh(message.boot)
         return Verdict.RESTARTED, []
 

@@ -6,8 +6,11 @@ says how many bytes came, and ``shutdown`` ends a connection, upon which libzmq 
 descriptors and, where they were granted something, every message once more: so nobody holds many, nor one without a word.
 """
 
+import fcntl
 import socket
 import struct
+import sys
+import termios
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -51,10 +54,10 @@ class _Connection:
     """Messages, as the last look found them."""
     stuck: TokenBucket | None = None
     judged: int = 0
-    """Bytes received that :attr:`stuck` has paid for."""
+    """Bytes that :attr:`stuck` has paid for."""
     unjudged: int = 0
-    """Bytes received at the last look. What came since is judged at the next: what it completes may have waited behind the
-    look, as it does when the event loop was held up, and its sender is honest."""
+    """Bytes that libzmq had read at the last look. Newer bytes are judged at the next look: the message that they complete may
+    have waited behind this one, as it does when the event loop was held up, and its sender is honest."""
 
 
 class Connections:
@@ -119,9 +122,15 @@ class Connections:
         fds = {fd: connection.key for fd, connection in self._by_fd.items() if connection.key and unwanted(connection.key)}
         return [Ended(key, "its key is no longer admitted") for fd, key in fds.items() if self.hang_up(fd)]
 
-    def audit(self, now: float) -> list[Ended]:
-        """End the connections that send more than they may; to be called a few times a second."""
+    def audit(self, now: float, stalled_s: float = 0.0) -> list[Ended]:
+        """End the connections that send more than they may; to be called a few times a second.
+
+        Args:
+            now: The time.
+            stalled_s: For how long, in all, nobody could be heard.
+        """
         ended = []
+        awake_s = now - stalled_s
         of_key: Counter[str] = Counter()
         for fd, connection in list(self._by_fd.items()):
             with _borrowed(fd) as tcp:
@@ -131,15 +140,15 @@ class Connections:
                 continue
             news, connection.received = received - connection.received, received
             words = ""
-            if not connection.flow.take(news, now):
+            if not connection.flow.take(news, now, stalled_s):
                 words = f"sends more than {self._flow.per_s:.0f} bytes/s"
             if connection.first_audit is None:
-                connection.first_audit = now
+                connection.first_audit = awake_s
             if connection.key:
                 of_key[connection.key] += 1
                 if of_key[connection.key] > PER_KEY:
                     words = f"has more than {PER_KEY} connections to one port"
-            elif now - connection.first_audit > SPEECHLESS_S:
+            elif awake_s - connection.first_audit > SPEECHLESS_S:
                 words = "connects and says nothing"
             if words and self.hang_up(fd):
                 ended.append(Ended(connection.key, words))
@@ -156,7 +165,7 @@ class Connections:
                 connection.seen, connection.stuck = connection.messages, None
                 continue
             with _borrowed(fd) as tcp:
-                received = _received(tcp) if tcp else 0  # of whom, hang_up sees to
+                received = _received(tcp) - _unread(tcp) if tcp else 0  # of whom, hang_up sees to
             if connection.stuck is None:
                 connection.stuck, connection.judged = TokenBucket(self._stuck), received
             elif connection.stuck.take(connection.unjudged - connection.judged, now):
@@ -214,3 +223,12 @@ def _received(tcp: socket.socket) -> int:
     except (OSError, struct.error):
         return 0
     return int(received)
+
+
+def _unread(tcp: socket.socket) -> int:
+    """Of the bytes that came through a connection, how many wait in the kernel: libzmq's thread has not had its turn."""
+    try:
+        waiting = fcntl.ioctl(tcp.fileno(), termios.FIONREAD, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(waiting, sys.byteorder)

@@ -12,6 +12,7 @@ from reachy_link.bucket import Arrival, Rate, TokenBucket
 from reachy_link.connections import Connections, Ended
 from reachy_link.keys import KeyPair, Keyring
 from reachy_link.messages import Down, Up
+from reachy_link.pulse import Pulse
 from reachy_link.sockets import (
     DOWN_SUBSCRIPTION_MAX_BYTES,
     MORE,
@@ -48,6 +49,10 @@ AUDIT_S: Final = 0.25
 LOOK_S: Final = 0.05
 """How often messages without an end are looked for on the way up: in a quarter second come 150,000 parts, and what an end
 completes the gateway must throw away part by part, 0.2 s of everybody's time."""
+LATE_S: Final = 2 * LOOK_S
+"""Between two moments at which the event loop runs are :data:`LOOK_S` at most: from so much on it has stalled."""
+STALL_S: Final = 0.5
+"""After so long a stall the messages without an end are looked for at the next look only: an end may wait to be heard."""
 BAR_S: Final = 10.0
 """How long a key is kept out after the gateway hung up on it."""
 CROWDED: Final = 0.8
@@ -89,6 +94,7 @@ class GatewayEnd:
         self._barred: dict[str, float] = {}
         self._denials: dict[str, TokenBucket] = {}
         self._dials: dict[str, TokenBucket] = {}
+        self._pulse = Pulse(LATE_S)
         with patient_threads():
             self._zap = Zap(self._context, ring, listener.on_bad, self._is_barred)
         self._up: SyncSocket = self._context.socket(zmq.SUB)
@@ -113,9 +119,19 @@ class GatewayEnd:
         self._tainted = False
         self._up_inbox, self._down_inbox = Inbox(self._up), Inbox(self._down)
         self._ring_seen = ring.changes
-        self._drains = [Drain(self._up, self._up_ready, before=self._follow_ring), Drain(self._down, self._down_ready)]
+        self._drains = [
+            Drain(self._up, self._up_ready, before=self._follow_ring),
+            Drain(self._down, self._down_ready, before=self._beat),
+        ]
+        self._stalled_at_look_s = 0.0
         self._loop = asyncio.get_running_loop()
         self._timers = [self._loop.call_later(AUDIT_S, self._audit), self._loop.call_later(LOOK_S, self._look)]
+
+    @property
+    def stalled_s(self) -> float:
+        """For how long, in all, the event loop did not run, and nobody could be heard."""
+        self._beat()
+        return self._pulse.stalled_s
 
     def connected(self) -> list[tuple[str, str, float]]:
         """Robot, key, and since when (seconds since 1970) of every key that is connected; for any thread."""
@@ -219,7 +235,8 @@ class GatewayEnd:
             self._down.setsockopt(zmq.SUBSCRIBE if notice[:1] == b"\1" else zmq.UNSUBSCRIBE, notice[1:])
         elif notice[:1] == b"\1":
             self._listener.on_bad("subscription", robot, f"asked for {notice[1:80]!r}, which is not its own")
-            if not self._denials.setdefault(key, TokenBucket(DENIALS)).take(1, time.monotonic()) and self._down_to.hang_up(fd):
+            denials = self._denials.setdefault(key, TokenBucket(DENIALS))
+            if not denials.take(1, time.monotonic(), self._pulse.stalled_s) and self._down_to.hang_up(fd):
                 self._bar(Ended(key, "keeps asking for what is not its own"))
         return True
 
@@ -231,8 +248,13 @@ class GatewayEnd:
         except zmq.ZMQError:
             return ""  # a subscription that ended with its connection has none
 
+    def _beat(self) -> float:
+        """The event loop runs: how long it had stalled until now."""
+        return self._pulse.beat(time.monotonic())
+
     def _follow_ring(self) -> None:
         """Take notice of keys that were admitted or revoked."""
+        self._beat()
         self._ring.refresh()
         if self._ring_seen != self._ring.changes:
             self._ring_seen = self._ring.changes
@@ -250,7 +272,7 @@ class GatewayEnd:
         self._follow_ring()
         self._barred = {key: until for key, until in self._barred.items() if until > now}
         for connections in (self._up_from, self._down_to):
-            for ended in connections.audit(now):
+            for ended in connections.audit(now, self._pulse.stalled_s):
                 self._bar(ended)
         for ended in self._down_to.end_the_endless(now):
             self._bar(ended)
@@ -260,6 +282,10 @@ class GatewayEnd:
 
     def _look(self) -> None:
         self._timers[1] = self._loop.call_later(LOOK_S, self._look)
+        stalled_s = self.stalled_s
+        recently_s, self._stalled_at_look_s = stalled_s - self._stalled_at_look_s, stalled_s
+        if recently_s >= STALL_S:
+            return
         for ended in self._up_from.end_the_endless(time.monotonic()):
             self._bar(ended)
 
@@ -271,8 +297,9 @@ class GatewayEnd:
         self._listener.on_bad("hung_up", robot or "", f"{ended.detail}: hung up")
 
     def _is_barred(self, key: str) -> bool:
-        now = time.monotonic()
-        return not self._dials.setdefault(key, TokenBucket(DIALS)).take(1, now) or self._barred.get(key, 0.0) > now
+        now, stalled_s = time.monotonic(), self.stalled_s
+        dials = self._dials.setdefault(key, TokenBucket(DIALS))
+        return not dials.take(1, now, stalled_s) or self._barred.get(key, 0.0) > now
 
     def _watcher(self, connections: Connections) -> Callable[[int, int, str], None]:
         def monitored(event: int, value: int, _endpoint: str) -> None:

@@ -1,28 +1,44 @@
 """Counters by cause, and the first occurrence of each for the log."""
 
 from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+OTHER: Final = "other"
 
 
 class Tally:
     """Counts what was dropped or went wrong, by cause and by peer.
 
-    Bounded: causes are a fixed set of words in our code; beyond ``peers_max`` peers, further ones count as ``"other"``.
+    Bounded: causes are a fixed set of words in our code. A known peer always counts under its own name, and is forgotten by
+    :meth:`forget` once it is known no more. Of all others ``peers_max`` have a name; further ones count as ``"other"``.
+
+    Args:
+        known: Whether a peer is one of a set that is bounded elsewhere, such as the admitted robots.
     """
 
-    def __init__(self, peers_max: int = 256) -> None:
+    def __init__(self, peers_max: int = 256, known: Callable[[str], bool] = lambda _: False) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
-        self._peers: set[str] = set()
+        self.strangers: set[str] = set()
+        """Peers that were counted while nobody knew them."""
         self._peers_max = peers_max
+        self._known = known
 
     def count(self, cause: str, peer: str = "", n: int = 1) -> bool:
         """Count it; true the first time for this cause and peer, when it is worth a line in the log."""
-        if peer not in self._peers:
-            if len(self._peers) >= self._peers_max:
-                peer = "other"
-            self._peers.add(peer)
+        if peer and peer not in self.strangers and not self._known(peer):
+            if len(self.strangers) >= self._peers_max:
+                peer = OTHER
+            self.strangers.add(peer)
         first = (cause, peer) not in self.counts
         self.counts[cause, peer] += n
         return first
+
+    def forget(self) -> None:
+        """Drop the counts of peers that were known and are not any more."""
+        gone = {peer for _, peer in self.counts if peer and peer not in self.strangers and not self._known(peer)}
+        for key in [key for key in self.counts if key[1] in gone]:
+            del self.counts[key]
 
     def total(self, cause: str, peer: str | None = None) -> int:
         """How often that happened, for one peer or for all."""
