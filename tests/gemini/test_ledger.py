@@ -195,3 +195,40 @@ def test_turns_that_cannot_be_written_to_the_end_are_told(tmp_path, caplog):
     ledger.close()
     other.close()
     assert "the last 2 turns are lost" in caplog.text
+
+
+def modes(path):
+    return {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir() if file.name.startswith(path.name)}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_nobody_else_may_read_the_ledger_nor_its_companions_whatever_the_umask_is(tmp_path, umask):
+    path, before = tmp_path / "books" / "ledger.sqlite", os.umask(umask)
+    try:
+        ledger = Ledger(path)
+        ledger.add(MONDAY, "a", "s1", MODEL, TURN, COST)
+    finally:
+        os.umask(before)
+    assert modes(path) == dict.fromkeys(["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"], 0o600)
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    ledger.close()
+
+
+def test_a_ledger_that_an_older_gateway_left_open_to_others_is_closed_to_them_and_another_file_is_not(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    old = Ledger(path)
+    old.add(MONDAY, "a", "s1", MODEL, TURN, COST)
+    for file in tmp_path.iterdir():
+        file.chmod(0o644)
+    new = Ledger(path)
+    new.add(MONDAY, "a", "s1", MODEL, TURN, COST)
+    old.add(MONDAY, "a", "s1", MODEL, TURN, COST)
+    assert modes(path) == dict.fromkeys(["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"], 0o600)
+    assert new.accounts(MONDAY)[MONDAY, "a"].turns == 3
+    old.close()
+    new.close()
+    (tmp_path / "letter.txt").write_text("somebody's, and long enough to be taken for a database " * 100)
+    (tmp_path / "letter.txt").chmod(0o644)
+    with pytest.raises(LedgerError):
+        Ledger(tmp_path / "letter.txt")
+    assert modes(tmp_path / "letter.txt") == {"letter.txt": 0o644}

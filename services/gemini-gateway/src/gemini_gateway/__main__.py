@@ -13,7 +13,6 @@ from gemini_gateway.voices import Voices
 from reachy_gateway import service
 from reachy_link import logs
 from reachy_link.config import fail, load
-from reachy_link.keys import Keyring
 
 
 def main() -> int:
@@ -23,7 +22,7 @@ def main() -> int:
     logs.set_up("gemini-gateway", settings.log_level, secrets)
     shared, problems = personas.read(settings.robots_file, settings.model)
     try:
-        service.keys_of(settings)
+        _, ring = service.keys_of(settings)
     except ValueError as error:
         problems.append(str(error))
     try:
@@ -37,6 +36,11 @@ def main() -> int:
         """Read anew, as the key's file may have changed."""
         return GeminiSettings().endpoint()
 
+    def admitted() -> frozenset[str]:
+        """The robots that have a key now."""
+        ring.reload()
+        return ring.names
+
     voices = Voices(
         endpoint,
         shared,
@@ -44,12 +48,13 @@ def main() -> int:
         robots_file=settings.robots_file,
         model=settings.model,
         transcripts=settings.transcripts_dir,
+        keep_days=settings.transcripts_keep_days,
         uplink_ms=settings.uplink_ms,
         shortcut=settings.shortcut,
-        admitted=lambda: Keyring(settings.keys_dir.expanduser()).names,
+        admitted=admitted,
     )
     banner = f"talking to {settings.endpoint().name}, model {shared.default.model}"
-    with closing(ledger):
+    with closing(ledger), closing(voices):
         return service.main(
             "gemini-gateway",
             settings,

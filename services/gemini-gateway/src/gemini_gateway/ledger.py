@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import sqlite3
+import stat
 from collections import deque
 from contextlib import suppress
 from datetime import date
@@ -42,13 +44,15 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._unwritten: deque[tuple[str, ...]] = deque(maxlen=UNWRITTEN_MAX)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(path)
             self._db = sqlite3.connect(path, isolation_level=None, timeout=LOCK_S)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")  # FULL waits for the disk at each turn, and all audio with it
             self._db.executescript(SCHEMA)
             if "session" not in {row[1] for row in self._db.execute("PRAGMA table_info(turns)")}:
                 self._db.execute("ALTER TABLE turns ADD COLUMN session TEXT NOT NULL DEFAULT ''")  # older than that column
+            _tighten(path)
         except (OSError, sqlite3.Error) as error:
             raise LedgerError(f"{path} cannot be used: {error}; mend it, or set GATEWAY_LEDGER to another file") from None
 
@@ -91,3 +95,25 @@ class Ledger:
         if self._unwritten:
             log.error("the ledger cannot be written: the last %d turns are lost", len(self._unwritten))
         self._db.close()
+
+
+def _make(path: Path) -> None:
+    """Make a new ledger that nobody but the gateway's user may read; SQLite gives its companions the same mode."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def _tighten(path: Path) -> None:
+    """Take away what an older gateway let others read.
+
+    By name, as to open and close a database's file takes away the locks that this process has on it. A file system without
+    modes, or a file of another owner, is no reason not to start.
+    """
+    for file in (path, *(path.with_name(path.name + companion) for companion in ("-wal", "-shm"))):
+        try:
+            if stat.S_IMODE(file.stat().st_mode) & 0o077:
+                file.chmod(0o600)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.warning("others can read %s, and that cannot be changed: %s", file, error)

@@ -34,6 +34,8 @@ class GeminiSettings(GatewaySettings):
     """Where tokens and cost are booked."""
     transcripts_dir: Path | None = None
     """Where transcripts are kept for robots whose persona asks for that."""
+    transcripts_keep_days: int = Field(default=30, ge=0, le=36500)
+    """Transcripts of earlier days are deleted; 0 keeps them for ever."""
     uplink_ms: int | None = Field(default=None, ge=20, le=100)
     """How much mic audio goes to Gemini in a message: more is cheaper, and comes later by as much. By default 20, and 40 while
     the event loop has hardly any time left."""

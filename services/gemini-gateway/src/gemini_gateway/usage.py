@@ -98,6 +98,8 @@ class Books:
         self._load = load
         self._days: dict[date, dict[str, Account]] = {}
         self._sessions: dict[str, tuple[str, Account]] = {}
+        self._total: tuple[date, Money] | None = None
+        """A day's, until something is booked: every voice asks several times a second."""
 
     def open(self, day: date) -> dict[str, Account]:
         """The day's accounts by robot, read if need be."""
@@ -111,6 +113,7 @@ class Books:
             self._sessions[robot] = session, Account()
         self._sessions[robot][1].add(tokens, cost, turns)
         self.open(day).setdefault(robot, Account()).add(tokens, cost, turns)
+        self._total = None
 
     def account(self, day: date, robot: str) -> Account:
         """A robot's day."""
@@ -126,7 +129,9 @@ class Books:
 
     def total(self, day: date) -> Money:
         """The gateway's day."""
-        return sum((account.cost for account in self.open(day).values()), Money(0))
+        if self._total is None or self._total[0] != day:
+            self._total = day, sum((account.cost for account in self.open(day).values()), Money(0))
+        return self._total[1]
 
     def verdict(self, day: date, robot: str, robot_budget: Money | None, gateway_budget: Money | None) -> Verdict:
         """What the budgets say of a robot's next turn."""

@@ -1,13 +1,13 @@
 """What the voices of a process share: the endpoint, its outage, the personas, the books."""
 
 import asyncio
-import json
 import logging
 import random
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -20,14 +20,20 @@ from gemini_gateway.meter import Bill
 from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona, Personas
 from gemini_gateway.session import Limits
+from gemini_gateway.transcripts import Transcripts
 from gemini_gateway.usage import Account, Books, Money, Verdict
 from gemini_gateway.voice import GeminiVoice, limits_of
+from reachy_gateway.limits import LINES
 from reachy_gateway.voice import Said
+from reachy_link.bucket import TokenBucket
+from reachy_link.keys import Stamp, stamp
 from reachy_link.tally import Tally
 
 log = logging.getLogger(__name__)
 
 WATCH_S: Final = 1.0
+FORGET_EVERY: Final = 60
+"""Once in so many looks robots that are no longer admitted are forgotten."""
 
 
 class Voices:
@@ -36,6 +42,7 @@ class Voices:
     Args:
         endpoint: Reads anew which server to talk to and by which key, as the key's file may have been mended.
         transcripts: Where transcripts are kept, if a persona asks for that.
+        keep_days: For how many days; 0 is for ever.
         today: The local date and time; budgets turn at its midnight.
         limits: What a persona implies for its session.
         uplink_ms: How much mic audio goes to Gemini in a message; None leaves it to how busy the event loop is.
@@ -52,6 +59,7 @@ class Voices:
         robots_file: Path | None = None,
         model: str | None = None,
         transcripts: Path | None = None,
+        keep_days: int = 0,
         today: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
         limits: Callable[[Persona], Limits] = limits_of,
         uplink_ms: int | None = None,
@@ -65,8 +73,9 @@ class Voices:
         self._ledger = ledger
         self._robots_file = robots_file
         self._model = model
-        self._transcripts = transcripts
         self._today = today
+        self._transcripts = Transcripts(transcripts, keep_days, lambda: today().date()) if transcripts else None
+        self._transcripts_trouble = ""
         self._persona_limits = limits
         self._uplink_ms = uplink_ms
         self.crowding = Crowding()
@@ -75,9 +84,10 @@ class Voices:
         self._outages: dict[str, Outage] = {}
         self.books = Books(ledger.accounts)
         self.books.open(today().date())
-        self.tally = Tally()
+        self.tally = Tally(known=lambda robot: robot in self.voices)
         self.voices: dict[str, GeminiVoice] = {}
         self._warned: dict[str, str] = {}
+        self._lines: dict[str, TokenBucket] = {}
         self._seen = self._signature()
 
     def make(self, robot: str) -> GeminiVoice:
@@ -96,7 +106,7 @@ class Voices:
     async def watch(self) -> None:
         """Follow the robots file, the key's file and how busy the event loop is, until cancelled."""
         self._name_strangers()
-        while True:
+        for look in count(1):
             await asyncio.sleep(WATCH_S)
             if self.crowding.look(time.monotonic(), time.thread_time()) and self._uplink_ms is None:
                 log.info(
@@ -109,24 +119,51 @@ class Voices:
             if (seen := self._signature()) != self._seen:
                 self._seen = seen
                 self.reload()
+            self._tell_lost_transcripts()
+            if look % FORGET_EVERY == 0:
+                self._forget()
 
     def reload(self) -> None:
-        """Read the configuration anew: what is wrong is said and changes nothing, what is right holds from now on."""
+        """Read the configuration anew.
+
+        The robots file and the key are taken each for itself: a mistake in one is said, leaves the last good one in place, and
+        keeps nobody from the other.
+        """
+        taken = [name for name, read in (("robots file", self._reload_robots()), ("key", self._reload_endpoint())) if read]
+        if taken:
+            log.info("configuration read anew: %s", " and ".join(taken))
+        for voice in self.voices.values():
+            voice.refresh(mended=bool(taken))
+
+    def _reload_robots(self) -> bool:
+        """Take the robots file; false if it has a mistake."""
         read, problems = personas.read(self._robots_file, self._model)
+        for problem in problems:
+            self._say_mistake(problem)
+        if not problems:
+            self._personas = read
+            self._name_strangers()
+        return not problems
+
+    def _reload_endpoint(self) -> bool:
+        """Take the key, and the server that it is for; false if it cannot be read."""
         try:
             if (endpoint := self._read_endpoint()) != self._endpoint:
                 self._live.retarget(endpoint)
                 self._endpoint = endpoint
         except (OSError, ValueError) as error:
-            problems = [*problems, f"{error}; mend it, and it is read again"]
-        for problem in problems:
-            log.error("configuration: %s (the last good one stays)", problem)
-        if not problems:
-            self._personas = read
-            log.info("configuration read anew")
-            self._name_strangers()
-        for voice in self.voices.values():
-            voice.refresh(mended=not problems)
+            self._say_mistake(f"{error}; mend it, and it is read again")
+            return False
+        return True
+
+    @staticmethod
+    def _say_mistake(words: str) -> None:
+        log.error("configuration: %s (the last good one stays)", words)
+
+    def close(self) -> None:
+        """Finish what is being written."""
+        if self._transcripts:
+            self._transcripts.close()
 
     # --- what metrics are made of: may be asked from another thread ---------------------------------------------------
 
@@ -169,7 +206,8 @@ class Voices:
             self.count(robot, "ledger", f"{error}; a restart before it can be would forget this turn")
         whole, account = self.books.session(robot), self.books.account(day, robot)
         words = "%s: the turn cost $%.4f; its session %s $%.4f in %d turns, today $%.4f in %d"
-        log.info(words, robot, cost, session, whole.cost, whole.turns, account.cost, account.turns)
+        if self._may_log(robot):
+            log.info(words, robot, cost, session, whole.cost, whole.turns, account.cost, account.turns)
 
     def _uncounted(self, robot: str, cost: Money) -> str:
         limited = self.persona(robot).budget_usd_per_day or self.budget
@@ -195,20 +233,43 @@ class Voices:
         """Keep a piece of transcript that is so old, if that was asked for."""
         if self._transcripts is None or not self.persona(robot).transcripts_to_file:
             return
-        now = self._today() - timedelta(seconds=age_s)
-        line = json.dumps({"at": now.isoformat(), "who": said.who, "text": said.text}, ensure_ascii=False)
-        path = self._transcripts / f"{robot}-{now.date().isoformat()}.jsonl"
-        try:
-            self._transcripts.mkdir(parents=True, exist_ok=True)
-            with path.open("a") as file:
-                file.write(line + "\n")
-        except OSError as error:
-            self.count(robot, "transcript", f"the transcript cannot be written: {error}")
+        self._transcripts.keep(robot, self._today() - timedelta(seconds=age_s), said)
 
     def count(self, robot: str, cause: str, words: str) -> None:
-        """Count something; refusals and the first of each cause are warnings, the rest is told at DEBUG."""
+        """Count something, and log it; the first of each cause is a warning, as is each refusal.
+
+        Beyond the first of each cause a robot has as many lines as :data:`LINES` permits, whoever makes it happen.
+        """
         first = self.tally.count(cause, robot)
-        log.log(logging.WARNING if first or cause == "refused" else logging.INFO, "%s: %s (%s)", robot, words, cause)
+        if first or self._may_log(robot):
+            log.log(logging.WARNING if first or cause == "refused" else logging.INFO, "%s: %s (%s)", robot, words, cause)
+
+    def _may_log(self, robot: str) -> bool:
+        return self._lines.setdefault(robot, TokenBucket(LINES)).take(1, time.monotonic())
+
+    def _tell_lost_transcripts(self) -> None:
+        """Count what was lost, and say once that, and once more when it is over."""
+        if self._transcripts is None:
+            return
+        lost, trouble = self._transcripts.take_lost()
+        for robot, pieces in lost.items():
+            self.tally.count("transcript", robot, pieces)
+        if bool(trouble) != bool(self._transcripts_trouble) and self._may_log(""):
+            if trouble:
+                log.warning("the transcript cannot be written: %s (what is said meanwhile is lost, and counted)", trouble)
+            else:
+                log.info("transcripts are written again")
+        self._transcripts_trouble = trouble
+
+    def _forget(self) -> None:
+        """Forget robots that are not admitted any more; their conversations have ended."""
+        if self._admitted is None:
+            return
+        admitted = self._admitted()
+        for known in (self.voices, self._warned, self._lines):
+            for robot in known.keys() - admitted:
+                del known[robot]
+        self.tally.forget()
 
     def _name_strangers(self) -> None:
         """A persona whose robot is mistyped would wait for it for ever, without a word."""
@@ -216,15 +277,7 @@ class Voices:
         if strangers:
             log.warning("no key is admitted of these in %s: %s", self._robots_file, ", ".join(sorted(strangers)))
 
-    def _signature(self) -> tuple[object, ...]:
+    def _signature(self) -> tuple[tuple[Path, Stamp | None], ...]:
         """What changes when a file that matters does."""
         files = [path for path in (self._robots_file, self._endpoint.key_file) if path]
-        return tuple((path, _changed_ns(path)) for path in files)
-
-
-def _changed_ns(path: Path) -> int | None:
-    """When a file was changed last; None if it is not there, or not for us to see."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return None
+        return tuple((path, stamp(path)) for path in files)

@@ -1,0 +1,240 @@
+"""What the voices of a gateway share: lines in the log, robots file and key each for itself, names that are forgotten."""
+
+import asyncio
+import logging
+import os
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from pydantic import SecretStr
+
+from gemini_gateway import personas, voices
+from gemini_gateway.events import Tokens
+from gemini_gateway.ledger import Ledger
+from gemini_gateway.live import Endpoint
+from gemini_gateway.personas import Gateway, Persona
+from gemini_gateway.session import Phase
+from gemini_gateway.usage import Books, Money
+from gemini_gateway.voices import Voices
+
+NOBODY = SimpleNamespace(url="https://127.0.0.1:9", root_path=None)
+TOKENS = Tokens({"audio": 1000}, {"audio": 1000})
+
+
+# --- lines in the log -------------------------------------------------------------------------------------------------
+
+CAUSES = ("activity_ignored", "unknown_message", "tool_call", "go_away", "refused", "quota", "lost", "unknown_price")
+
+
+@pytest.mark.parametrize("causes", [*((cause,) for cause in CAUSES), CAUSES], ids="+".join)
+def test_a_robot_has_few_lines_whatever_happens_and_however_often(office, caplog, causes):
+    shared, began = office(NOBODY), time.monotonic()
+    caplog.set_level(logging.DEBUG, "gemini_gateway")
+    for n in range(3000):
+        shared.count("reachy-1", causes[n % len(causes)], "something happened")
+    most = 40 + 2 * (time.monotonic() - began) + len(causes)
+    assert 30 < len(caplog.records) <= most
+    assert sum(shared.tally.total(cause, "reachy-1") for cause in causes) == 3000, "all are counted"
+    shared.count("reachy-2", causes[0], "something happened")
+    assert "reachy-2: something happened" in caplog.text, "whose lines are its own"
+
+
+def test_the_first_of_each_cause_is_a_warning_though_the_robot_has_used_up_its_lines(office, caplog):
+    shared = office(NOBODY)
+    caplog.set_level(logging.DEBUG, "gemini_gateway")
+    for _ in range(3000):
+        shared.count("reachy-1", "activity_ignored", "it marks turns")
+    shared.count("reachy-1", "uplink", "it is too slow")
+    assert caplog.records[-1].getMessage() == "reachy-1: it is too slow (uplink)"
+    assert caplog.records[-1].levelno == logging.WARNING
+
+
+def test_turns_that_are_billed_without_end_fill_no_log(office, caplog):
+    shared = office(NOBODY)
+    caplog.set_level(logging.DEBUG, "gemini_gateway")
+    for _ in range(500):
+        shared.bill("reachy-1", "s", "gemini-3.8-live", TOKENS)
+    assert len(caplog.records) < 60
+    assert shared.accounts()["reachy-1"].turns == 500
+
+
+# --- the robots file and the key --------------------------------------------------------------------------------------
+
+
+class Office:
+    """Voices that follow a robots file and a key's file."""
+
+    def __init__(self, tmp_path):
+        self.robots, self.key = tmp_path / "robots.toml", tmp_path / "key"
+        self.robots.write_text('[defaults]\nvoice = "Kore"\n')
+        self.key.write_text("first-key")
+        self.ledger = Ledger(tmp_path / "ledger.sqlite")
+        shared, problems = personas.read(self.robots)
+        assert not problems
+        self.voices = Voices(self._endpoint, shared, self.ledger, robots_file=self.robots)
+        self.voice = self.voices.make("reachy-1")
+        self.voice.session.phase = Phase.REFUSED
+
+    def _endpoint(self):
+        key = self.key.read_text()
+        if not key:
+            raise ValueError(f"{self.key} holds no key")
+        return Endpoint("nobody", SecretStr(key), NOBODY.url, None, self.key)
+
+    @property
+    def tried_again(self):
+        return self.voice.session.phase is Phase.WAITING
+
+    @property
+    def key_taken(self):
+        return self.voices._endpoint.key.get_secret_value()
+
+    @property
+    def voice_taken(self):
+        return self.voices.persona("reachy-1").voice
+
+
+@pytest.fixture
+def followed(tmp_path):
+    office = Office(tmp_path)
+    yield office
+    office.ledger.close()
+
+
+def mend_the_key(office):
+    office.key.write_text("second-key")
+
+
+def mend_the_file(office):
+    office.robots.write_text('[defaults]\nvoice = "Puck"\n')
+
+
+BROKEN_FILES = ["no toml", "[defaults]\ntemperature = 99\n", None]
+BROKEN_KEYS = ["", None]
+
+
+def replace(path, text):
+    path.unlink() if text is None else path.write_text(text)
+
+
+@pytest.mark.parametrize("broken", BROKEN_FILES, ids=["no TOML", "a mistake", "gone"])
+def test_a_mended_key_is_tried_though_the_robots_file_is_broken(followed, caplog, broken):
+    replace(followed.robots, broken)
+    mend_the_key(followed)
+    followed.voices.reload()
+    assert (followed.key_taken, followed.voice_taken) == ("second-key", "Kore")
+    assert followed.tried_again
+    assert caplog.text.count("(the last good one stays)") == 1
+
+
+@pytest.mark.parametrize("broken", BROKEN_KEYS, ids=["empty", "gone"])
+def test_a_mended_robots_file_is_taken_though_the_key_cannot_be_read(followed, caplog, broken):
+    replace(followed.key, broken)
+    mend_the_file(followed)
+    followed.voices.reload()
+    assert (followed.key_taken, followed.voice_taken) == ("first-key", "Puck")
+    assert followed.tried_again
+    assert caplog.text.count("(the last good one stays)") == 1
+
+
+def test_where_both_are_broken_both_stay_and_nothing_is_tried(followed, caplog):
+    replace(followed.robots, "no toml")
+    replace(followed.key, "")
+    followed.voices.reload()
+    assert (followed.key_taken, followed.voice_taken) == ("first-key", "Kore")
+    assert not followed.tried_again
+    assert caplog.text.count("(the last good one stays)") == 2
+
+
+@pytest.mark.parametrize(("breaks", "mends"), [("robots", mend_the_key), ("key", mend_the_file)])
+async def test_a_refused_robot_dials_within_a_second_of_what_was_mended(followed, breaks, mends):
+    watch = asyncio.create_task(followed.voices.watch())
+    replace(getattr(followed, breaks), "")  # an empty robots file is a good one
+    if breaks == "robots":
+        replace(followed.robots, "no toml")
+    async with asyncio.timeout(5):
+        await asyncio.sleep(0)
+        mends(followed)
+        began = time.monotonic()
+        while not followed.tried_again:
+            await asyncio.sleep(0.01)
+    assert time.monotonic() - began < voices.WATCH_S + 0.5
+    watch.cancel()
+    await asyncio.wait([watch])
+
+
+async def test_a_file_that_was_changed_and_keeps_its_size_and_time_is_read_anew(followed):
+    watch = asyncio.create_task(followed.voices.watch())
+    await asyncio.sleep(0)
+    was = followed.key.stat()
+    other = followed.key.with_suffix(".new")
+    other.write_text("other-key")
+
+    os.utime(other, ns=(was.st_atime_ns, was.st_mtime_ns))
+    other.replace(followed.key)
+    async with asyncio.timeout(5):
+        while followed.key_taken != "other-key":
+            await asyncio.sleep(0.01)
+    watch.cancel()
+    await asyncio.wait([watch])
+
+
+# --- robots that come and go ------------------------------------------------------------------------------------------
+
+
+async def test_robots_that_are_replaced_leave_nothing_behind_and_the_newest_is_counted(office, monkeypatch):
+    monkeypatch.setattr(voices, "WATCH_S", 0.0)
+    monkeypatch.setattr(voices, "FORGET_EVERY", 1)
+    admitted = set()
+    shared = office(NOBODY, admitted=lambda: admitted)
+    watch = asyncio.create_task(shared.watch())
+    for number in range(600):
+        robot = f"robot-{number}"
+        admitted.clear()
+        admitted.add(robot)
+        shared.make(robot)
+        shared.count(robot, "lost", "the connection is lost")
+        shared.count(robot, "lost", "the connection is lost")
+        async with asyncio.timeout(5):
+            while shared.voices.keys() != admitted:
+                await asyncio.sleep(0)
+    assert dict(shared.tally.counts) == {("lost", "robot-599"): 2}
+    assert shared._lines.keys() <= admitted
+    watch.cancel()
+    await asyncio.wait([watch])
+
+
+def test_every_robot_of_many_is_counted_under_its_own_name(office):
+    shared = office(NOBODY)
+    for number in range(300):
+        shared.make(f"robot-{number}")
+        shared.count(f"robot-{number}", "lost", "the connection is lost")
+    assert all(shared.tally.total("lost", f"robot-{number}") == 1 for number in range(300))
+
+
+# --- budgets ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_day_is_summed_up_once_for_all_who_ask_and_anew_once_something_is_booked():
+    """Every voice asks 5 to 30 times a second."""
+    monday = datetime(2026, 11, 23, tzinfo=UTC).date()
+    books = Books()
+    for number in range(1000):
+        books.add(monday, f"robot-{number}", "s", TOKENS, Money("0.001"))
+    began = time.perf_counter()
+    for _ in range(3000):
+        assert books.verdict(monday, "robot-1", None, Money(10)).allowed
+    assert time.perf_counter() - began < 0.5, "0.02 s here; each sum of its own is 0.1 ms"
+    books.add(monday, "robot-1", "s", TOKENS, Money(9))
+    assert not books.verdict(monday, "robot-1", None, Money(10)).allowed
+    assert books.verdict(monday.replace(day=24), "robot-1", None, Money(10)).allowed, "another day"
+    assert books.total(monday) == Money("10.000")
+
+
+def test_a_gateways_budget_holds_for_every_robot(office):
+    shared = office(NOBODY, Persona(), Gateway(budget_usd_per_day=Money("0.01")))
+    assert shared.verdict("reachy-2").allowed
+    shared.bill("reachy-1", "s", "gemini-3.8-live", TOKENS)
+    assert not shared.verdict("reachy-2").allowed
