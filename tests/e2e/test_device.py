@@ -6,6 +6,7 @@ from rig import Keys, faults, read_wav, running_hub, running_robot
 
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
+from robot_io.device import Moment
 
 NUMBER = read_wav(Path(__file__).parent / "data" / "number-1.wav")
 ANSWER_MS = 4000
@@ -26,6 +27,7 @@ async def test_a_device_that_is_lost_in_mid_answer_and_found_again_plays_the_nex
             assert not robot.runner.report()["ok"]
             await robot.desk.until(lambda: robot.core.has_device)
             assert robot.core.welcomed
+            assert robot.desk.moments.count(Moment.READY) == 2, "a new device is told as well"
             await robot.desk.until(lambda: robot.core._phase == "listening")
             assert len(robot.desk.played) == before, "the rest of the answer is not heard"
             robot.desk.say(NUMBER)

@@ -183,7 +183,7 @@ def test_a_second_turn_queues_behind_the_first():
         p.push(2, chunk(0.2))
     assert levels(p.due(0)) == [0.1] * 3 + [0.2] * 3
     assert [report.turn for report in p.finished] == [1]
-    assert p.turn == 2
+    assert p.begun == [(1, 0.0), (2, 60.0)]
 
 
 def test_a_second_turn_waits_for_its_own_jitter_target():
@@ -279,8 +279,8 @@ def test_a_flush_that_is_repeated_or_old_changes_nothing():
         p.push(2, chunk())
     assert not p.flush(2)
     assert not p.flush(1)
-    assert p.floor == 2
     assert ms_of(p.due(0)) == LEAD_MS
+    assert not p.push(1, chunk())
 
 
 def test_a_flush_while_nothing_waits_closes_the_old_turns_all_the_same():
@@ -307,7 +307,7 @@ def test_a_new_gateway_counts_its_turns_anew():
     p.due(0)
     assert p.reset(), "the device holds some of it"
     assert p.finished == [TurnReport(50, played_ms=40)]
-    assert (p.floor, p.active, p.buffered_ms) == (0, False, 0)
+    assert (p.active, p.buffered_ms) == (False, 0)
     assert p.push(1, chunk())
     p.end(1)
     assert ms_of(p.due(0)) == 20
@@ -502,3 +502,24 @@ def test_whatever_the_lead_speech_flows(lead_ms):
     rig.end(1)
     rig.drain()
     assert len(rig.left) == 50
+
+
+def test_each_turn_begins_behind_what_the_device_has_yet_to_play():
+    """Short replies in a row, of which one call hands over several."""
+    p = playout(lead_ms=200)
+    for turn in (1, 2, 3):
+        p.push(turn, chunk(0.1 * turn))
+        p.end(turn)
+    assert ms_of(p.due(30.0)) == 60
+    assert p.begun == [(1, 30.0), (2, 50.0), (3, 70.0)]
+
+
+def test_a_turn_begins_once_and_one_without_sound_never():
+    p = playout()
+    p.end(1)
+    for _ in range(3):
+        p.push(2, chunk())
+    handed = p.due(0.0) + p.due(0.0) + p.due(0.0)
+    p.push(2, chunk())
+    assert handed
+    assert p.begun == [(2, 0.0)], "concealment is no beginning, nor what comes after it"

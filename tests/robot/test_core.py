@@ -194,6 +194,36 @@ def test_a_welcome_is_noticed_once_however_often_it_comes():
     assert [words for words in rig.words() if "connected" in words] == ["connected to the gateway (gateway 1)"]
 
 
+def test_a_device_that_is_made_anew_is_told_that_the_gateway_listens():
+    rig = connected()
+    rig.take(rig.core.device(rig.now, there=False))
+    rig.run(1.0)
+    assert rig.of(Notice) == []
+    rig.take(rig.core.device(rig.now, there=True))
+    assert rig.of(Notice) == [Notice(Moment.READY)]
+
+
+def test_a_device_that_opens_after_the_welcome_is_told_once_it_is_open():
+    rig = Rig()
+    rig.take(rig.core.device(rig.now, there=False))
+    rig.run(0.5)
+    rig.welcome()
+    rig.run(0.5)
+    assert rig.of(Notice) == []
+    rig.take(rig.core.device(rig.now, there=True))
+    assert rig.of(Notice) == [Notice(Moment.READY)]
+
+
+def test_a_device_that_is_made_anew_before_a_welcome_is_told_with_it():
+    rig = Rig()
+    for there in (False, True):
+        rig.take(rig.core.device(rig.now, there=there))
+    rig.run(0.5)
+    assert rig.of(Notice) == []
+    rig.welcome()
+    assert rig.of(Notice) == [Notice(Moment.READY)]
+
+
 def test_a_welcome_for_another_start_of_the_robot_is_ignored_and_counted():
     rig = Rig()
     rig.welcome(to_boot=OTHER_BOOT)
@@ -780,6 +810,25 @@ def test_a_turn_is_reported_with_its_moments_on_the_robots_clock():
     assert report.arrived_us == arrived_us
     assert report.started_us == pytest.approx(arrived_us + 30_000, abs=1000), "60 ms are there after 20, of which 10 still play"
     assert report.cut_us is None
+
+
+@pytest.mark.parametrize("chunks", [1, 2], ids=["one chunk", "two chunks"])
+def test_turns_that_follow_one_another_at_once_have_each_its_own_beginning(chunks):
+    """The second used to begin a chunk late, or never if it was one chunk, which then took the next one's latency."""
+    rig = connected()
+    rig.tell(State, state="speaking", heard_us=int(rig.now * 1e6))
+    began_us = int(rig.now * 1e6)
+    for turn in (1, 2, 3):
+        rig.speaker(turn, count=chunks)
+        rig.tell(TurnEnd, turn=turn)
+    rig.run(1.0)
+    reports = rig.sent(Played)
+    assert [report.turn for report in reports] == [1, 2, 3]
+    starts = [report.started_us for report in reports]
+    assert None not in starts
+    assert [b - a for a, b in pairwise(starts)] == [pytest.approx(20_000 * chunks, abs=11_000)] * 2
+    assert starts[0] - began_us < 100_000
+    assert [report.latency_ms is not None for report in reports] == [True, False, False]
 
 
 def test_a_turn_that_a_flush_silenced_says_when():

@@ -231,10 +231,13 @@ class RobotCore:
         return out
 
     def device(self, now: float, *, there: bool) -> list[Out]:
-        """The device is open, or it is lost: then nothing is played, and what was being played is not resumed."""
+        """The device is open, or it is lost: then nothing is played, and what was being played is not resumed.
+
+        A device that is opened after the gateway's welcome is told that moment, which its predecessor was told or nobody was.
+        """
         self.has_device = there
         if there:
-            return []
+            return [Notice(Moment.READY)] if self.welcomed else []
         self._pending = self._pending[:0]
         self._zeros_since = None
         self._playout.cut()
@@ -367,7 +370,9 @@ class RobotCore:
     def _welcome(self, message: Welcome, now: float) -> list[Out]:
         out: list[Out] = []
         if not self.welcomed:
-            out += [Log(f"connected to the gateway{self._at()} ({message.software})"), Notice(Moment.READY)]
+            out.append(Log(f"connected to the gateway{self._at()} ({message.software})"))
+            if self.has_device:
+                out.append(Notice(Moment.READY))
             if self._sounded and self.has_device:
                 out.append(Say("connected"))
             if self._activity:
@@ -428,12 +433,11 @@ class RobotCore:
 
     def _play(self, now: float, queued_ms: float) -> list[Out]:
         out: list[Out] = []
-        turn = self._playout.turn
         for samples in self._playout.due(queued_ms):
-            if turn is not None:
-                self._started_us.setdefault(turn, int((now + queued_ms / 1000) * 1e6))
             queued_ms += self._profile.speaker.ms(len(samples))
             out.append(Play(samples))
+        self._started_us |= {turn: int((now + before_ms / 1000) * 1e6) for turn, before_ms in self._playout.begun}
+        self._playout.begun.clear()
         if queued_ms > 0:
             self._spoke_until = now + queued_ms / 1000
         self._ending += self._playout.finished

@@ -24,6 +24,7 @@ class Moment(Enum):
     """What a device may want to know of the conversation; a real robot needs none of it."""
 
     READY = "the gateway listens"
+    """Told to a device that is open, or as soon as it is; again after each loss of the link."""
     ANSWERED = "an answer has been played to its end"
 
 

@@ -44,6 +44,8 @@ class _Queue:
     cut: bool = False
     """Whether there had been more of it, which the gateway dropped."""
     started: bool = False
+    begun: bool = False
+    """Whether the device was handed anything of it."""
     faded: bool = False
     """Its last sample before a gap has been faded out, so its next one fades in."""
 
@@ -69,21 +71,14 @@ class Playout:
         self.overflow_chunks = 0
         self.finished: list[TurnReport] = []
         """Turns that ended since the caller last took them; the caller empties it."""
-
-    @property
-    def floor(self) -> int:
-        """The lowest turn that may still be heard."""
-        return self._floor
+        self.begun: list[tuple[int, float]] = []
+        """Turns whose first samples :meth:`due` has handed over, and what the device had yet to play before them; the caller
+        empties it."""
 
     @property
     def active(self) -> bool:
         """Whether a turn is playing or waiting to."""
         return bool(self._turns)
-
-    @property
-    def turn(self) -> int | None:
-        """The turn that is playing, or will be next."""
-        return self._turns[0].report.turn if self._turns else None
 
     @property
     def buffered_ms(self) -> float:
@@ -157,6 +152,9 @@ class Playout:
             else:
                 break
             if len(samples):
+                if not queue.begun:
+                    queue.begun = True
+                    self.begun.append((queue.report.turn, queued_ms))
                 out.append(samples)
                 self._handed = True
                 queued_ms += self._format.ms(len(samples))
