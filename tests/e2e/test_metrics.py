@@ -104,8 +104,11 @@ async def test_a_conversation_is_told_as_it_was(tmp_path, office):
     assert sum(parts_s.values()) == pytest.approx(total_s, abs=0.005), "the parts are the whole"
     assert 0.6 < parts_s["voice"] < 1.4
     assert answered.value("reachylink_barge_in_seconds_count", **one) == 0
-    assert answered.value("reachylink_tokens_total", kind="out_audio", **one) > 0
-    assert answered.value("reachylink_cost_dollars_total", **one) == answered.value("reachylink_gateway_cost_dollars_total") > 0
+    for tokens in ("reachylink_tokens_total", "reachylink_tokens_today"):
+        assert answered.value(tokens, kind="out_audio", **one) > 0
+    cost = answered.value("reachylink_cost_dollars_total", **one)
+    assert cost == answered.value("reachylink_cost_dollars_today", **one) > 0
+    assert cost == answered.value("reachylink_gateway_cost_dollars_today")
     assert answered.value("reachylink_budget_dollars", **one) == 5
     assert answered.value("reachylink_gateway_budget_dollars") == 10
     assert answered.value("reachylink_link_rtt_seconds", **one) < 0.1
@@ -135,7 +138,7 @@ async def test_a_conversation_is_told_as_it_was(tmp_path, office):
     assert gone.value("reachylink_robot_state", state="absent", **one) == 1, "it said goodbye"
     others = gone.labels("robot", "reachylink_drops", "reachylink_robot_state")
     assert others == set(), "the series of a robot that left have gone with it"
-    assert gone.value("reachylink_gateway_cost_dollars_total") == lost.value("reachylink_gateway_cost_dollars_total")
+    assert gone.value("reachylink_gateway_cost_dollars_today") == lost.value("reachylink_gateway_cost_dollars_today")
 
 
 async def test_a_robot_that_comes_back_counts_on_and_a_revoked_one_is_forgotten(tmp_path):

@@ -61,7 +61,7 @@ async def test_the_table_shows_the_robots_of_a_gateway(tmp_path):
                 lambda it: (
                     it.value("reachylink_turns_total", outcome="done") == 1
                     and it.value("reachylink_robot_state", robot="reachy-1", state="listening") == 1
-                    and sum(sample.value for sample in it.samples("reachylink_tokens_total"))
+                    and sum(sample.value for sample in it.samples("reachylink_tokens_today"))
                 )
             )
             status, out, err = await run_top("--url", asked.url, "--once")
@@ -77,7 +77,7 @@ async def test_the_table_shows_the_robots_of_a_gateway(tmp_path):
     assert int(cells[6]) == scrape.value("reachylink_underruns_total")
     assert int(cells[5]) == pytest.approx(1000 * scrape.value("reachylink_last_turn_latency_seconds"), abs=1)
     assert int(cells[4]) == pytest.approx(1000 * top.Told(scrape.text).median("reachylink_turn_latency_seconds"), abs=1)
-    assert int(cells[9]) == sum(sample.value for sample in scrape.samples("reachylink_tokens_total")) > 0
+    assert int(cells[9]) == sum(sample.value for sample in scrape.samples("reachylink_tokens_today")) > 0
 
 
 async def test_nobody_there_is_said_in_words_with_status_1():

@@ -14,6 +14,7 @@ from gemini_gateway import personas, voices
 from gemini_gateway.events import Tokens
 from gemini_gateway.ledger import Ledger
 from gemini_gateway.live import Endpoint
+from gemini_gateway.metrics import metrics_of
 from gemini_gateway.personas import Gateway, Persona
 from gemini_gateway.session import Phase
 from gemini_gateway.usage import Books, Money
@@ -238,3 +239,38 @@ def test_a_gateways_budget_holds_for_every_robot(office):
     assert shared.verdict("reachy-2").allowed
     shared.bill("reachy-1", "s", "gemini-3.8-live", TOKENS)
     assert not shared.verdict("reachy-2").allowed
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+
+def told(shared, robots=("reachy-1",)):
+    """What Prometheus is told, by type and name."""
+    return {
+        (family.type, sample.name, sample.labels.get("kind")): sample.value
+        for family in metrics_of(shared, robots)
+        for sample in family.samples
+    }
+
+
+def test_counters_do_not_fall_at_midnight_and_what_is_of_today_does(office):
+    now = [datetime(2026, 11, 29, 23, 59, tzinfo=UTC)]
+    shared = office(NOBODY, today=lambda: now[0])
+    shared.make("reachy-1")
+    shared.bill("reachy-1", "s", "gemini-3.8-live", TOKENS)
+    before = told(shared)
+    now[0] = now[0].replace(day=30)
+    after = told(shared)
+    assert after.keys() == before.keys()
+    assert [key for key in before if key[0] == "counter" and after[key] < before[key]] == []
+    today = ("reachylink_tokens_today", "reachylink_cost_dollars_today", "reachylink_gateway_cost_dollars_today")
+    fell = {key[1] for key in before if after[key] < before[key]}
+    assert fell == set(today)
+    assert (
+        after["counter", "reachylink_tokens_total", "in_audio"]
+        == before["gauge", "reachylink_tokens_today", "in_audio"]
+        == 1000
+    )
+    shared.bill("reachy-1", "s", "gemini-3.8-live", TOKENS)
+    assert told(shared)["counter", "reachylink_tokens_total", "in_audio"] == 2000
+    assert told(shared)["gauge", "reachylink_tokens_today", "in_audio"] == 1000

@@ -203,9 +203,9 @@ CASES = {
     "most of a budget": Case(
         alert="BudgetNearlySpent",
         series={
-            f"reachylink_gateway_cost_dollars_total{{{ONE}}}": "7.9 8.1",
+            f"reachylink_gateway_cost_dollars_today{{{ONE}}}": "7.9 8.1",
             f"reachylink_gateway_budget_dollars{{{ONE}}}": "10x9",
-            f"reachylink_gateway_cost_dollars_total{{{TWO}}}": "8.1x9",
+            f"reachylink_gateway_cost_dollars_today{{{TWO}}}": "8.1x9",
         },
         quiet=("0s",),
         on=("15s",),

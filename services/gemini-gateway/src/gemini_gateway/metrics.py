@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from gemini_gateway.session import Phase
-from gemini_gateway.usage import KINDS
+from gemini_gateway.usage import KINDS, Account
 from gemini_gateway.voice import GeminiVoice
 from gemini_gateway.voices import Voices
 
@@ -54,19 +54,23 @@ def _of_sessions(talking: dict[str, GeminiVoice]) -> Iterator[Metric]:
 
 
 def _of_the_books(voices: Voices, robots: Collection[str]) -> Iterator[Metric]:
-    tokens = CounterMetricFamily("reachylink_tokens", "Tokens since midnight, by kind.", labels=["robot", "kind"])
-    cost = CounterMetricFamily("reachylink_cost_dollars", "Cost since midnight.", labels=["robot"])
+    tokens = CounterMetricFamily("reachylink_tokens", "Tokens since the gateway started, by kind.", labels=["robot", "kind"])
+    cost = CounterMetricFamily("reachylink_cost_dollars", "Cost since the gateway started.", labels=["robot"])
+    tokens_today = GaugeMetricFamily("reachylink_tokens_today", "Tokens since midnight, by kind.", labels=["robot", "kind"])
+    cost_today = GaugeMetricFamily("reachylink_cost_dollars_today", "Cost since midnight.", labels=["robot"])
     budget = GaugeMetricFamily("reachylink_budget_dollars", "The budget for a day, where there is one.", labels=["robot"])
-    accounts = voices.accounts()
+    today = voices.accounts()
+    for accounts, tokens_of, cost_of in ((dict(voices.totals), tokens, cost), (today, tokens_today, cost_today)):
+        for robot in robots:
+            account = accounts.get(robot) or Account()
+            for kind in KINDS:
+                tokens_of.add_metric([robot, kind], account.tokens[kind])
+            cost_of.add_metric([robot], float(account.cost))
     for robot in robots:
-        account = accounts.get(robot)
-        for kind in KINDS:
-            tokens.add_metric([robot, kind], account.tokens[kind] if account else 0)
-        cost.add_metric([robot], float(account.cost) if account else 0.0)
         if (dollars := voices.persona(robot).budget_usd_per_day) is not None:
             budget.add_metric([robot], float(dollars))
-    yield from (tokens, cost, budget)
-    spent = float(sum(account.cost for account in accounts.values()))
-    yield CounterMetricFamily("reachylink_gateway_cost_dollars", "Cost since midnight, of all robots that talked.", spent)
+    yield from (tokens, cost, tokens_today, cost_today, budget)
+    spent = float(sum(account.cost for account in today.values()))
+    yield GaugeMetricFamily("reachylink_gateway_cost_dollars_today", "Cost since midnight, of all robots that talked.", spent)
     if (dollars := voices.budget) is not None:
         yield GaugeMetricFamily("reachylink_gateway_budget_dollars", "The gateway's budget for a day.", float(dollars))

@@ -82,6 +82,8 @@ class Voices:
         self.hurry = Hurry()
         self._admitted = admitted
         self._outages: dict[str, Outage] = {}
+        self.totals: dict[str, Account] = {}
+        """What each robot used since the gateway started."""
         self.books = Books(ledger.accounts)
         self.books.open(today().date())
         self.tally = Tally(known=lambda robot: robot in self.voices)
@@ -195,7 +197,9 @@ class Voices:
         """Book a turn."""
         day, tokens = self._today().date(), bill.tokens
         cost = self._personas.price(model).of(tokens)
-        self.books.add(day, robot, session, tokens, cost, turns=0 if bill.amends else 1)
+        turns = 0 if bill.amends else 1
+        self.books.add(day, robot, session, tokens, cost, turns)
+        self.totals.setdefault(robot, Account()).add(tokens, cost, turns)
         if bill.estimated:
             self.count(robot, "uncounted", self._uncounted(robot, cost))
         if model not in self._personas.prices:
@@ -266,7 +270,7 @@ class Voices:
         if self._admitted is None:
             return
         admitted = self._admitted()
-        for known in (self.voices, self._warned, self._lines):
+        for known in (self.voices, self.totals, self._warned, self._lines):
             for robot in known.keys() - admitted:
                 del known[robot]
         self.tally.forget()

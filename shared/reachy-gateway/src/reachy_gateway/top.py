@@ -96,7 +96,7 @@ def head(told: Told) -> str:
         told.one("reachylink_gateway_info", "software"),
         f"{connected:.0f} robots connected, {admitted:.0f} admitted, at most {most:.0f}",
     ]
-    if (spent := told.sum("reachylink_gateway_cost_dollars_total")) is not None:
+    if (spent := told.sum("reachylink_gateway_cost_dollars_today")) is not None:
         budget = told.sum("reachylink_gateway_budget_dollars")
         words.append(f"${spent:.2f} today" + (f" of ${budget:.2f}" if budget is not None else ""))
     if told.sum("reachylink_gemini_down"):
@@ -123,8 +123,8 @@ def row(told: Told, robot: str) -> tuple[str, ...]:
             + (told.sum("reachylink_robot_drops_total", robot=robot) or 0)
         ),
         _number(losses + ends),
-        _number(told.sum("reachylink_tokens_total", robot=robot)),
-        _number(told.sum("reachylink_cost_dollars_total", robot=robot), digits=4),
+        _number(told.sum("reachylink_tokens_today", robot=robot)),
+        _number(told.sum("reachylink_cost_dollars_today", robot=robot), digits=4),
         _number(told.sum("reachylink_link_rtt_seconds", robot=robot), 1000, digits=1),
     )
 
