@@ -1,6 +1,7 @@
 """The architecture's rules: who imports whom, and what a module that decides may know."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,21 +44,25 @@ PURE = {
     },
     "robot_io": {"core", "device", "route", "sounds"},
     "gemini_gateway": {
+        "crowding",
         "events",
         "exchanges",
         "gaps",
+        "hurry",
         "meter",
         "models",
         "outage",
-        "personas",
         "pieces",
         "refusals",
         "session",
-        "shortcut",
         "usage",
     },
 }
 IMPURE = {"zmq", "asyncio", "time", "socket", "threading", "os", "random", "secrets", "logging"}
+IMPURE |= {"concurrent", "fcntl", "http", "pathlib", "queue", "select", "shutil", "signal", "sqlite3", "ssl", "subprocess"}
+IMPURE |= {"tempfile", "urllib", "uvloop", "websockets"}
+BROAD = {("reachy_device", "Exception"): 1}
+"""Excepts that take whatever is raised: a thread's end. The hub's boundary is a class, and none."""
 
 
 def modules(package: str) -> Iterator[tuple[str, set[str]]]:
@@ -103,3 +108,61 @@ def test_a_module_that_decides_knows_no_socket_no_task_and_no_clock(package):
         assert not names & IMPURE, f"{package}.{module} imports {names & IMPURE}"
         ours = {name for name in names if name.partition(".")[0] in OURS and "." in name}
         assert ours <= pure, f"{package}.{module} imports {ours - pure}"
+
+
+def row(package: str) -> list[str]:
+    """The package's row of the document's table of pure modules, by column."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    _, table = text.split("| Package | Pure modules | Rim |\n")
+    [found] = [line for line in table.split("\n\n")[0].splitlines() if line.startswith(f"| `{package}` |")]
+    return found.split("|")
+
+
+@pytest.mark.parametrize("package", sorted(PURE))
+def test_the_document_lists_the_pure_modules_that_are_tested_and_no_others(package):
+    _, _, pure, rim, _ = row(package)
+    assert set(re.findall(r"`(\w+)`", pure)) == PURE[package]
+    assert not set(re.findall(r"`(\w+)`", rim)) & PURE[package]
+
+
+def broad(tree: ast.AST) -> Iterator[str]:
+    """What a module's excepts take that take nearly everything."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler):
+            names = {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)} if node.type else {"everything"}
+            yield from names & {"Exception", "BaseException", "everything"}
+
+
+def test_a_broad_except_is_where_the_document_says():
+    found: dict[tuple[str, str], int] = {}
+    for package in sorted(OURS):
+        for path in PACKAGES[package].rglob("*.py"):
+            for name in broad(ast.parse(path.read_text())):
+                found[path.stem, name] = found.get((path.stem, name), 0) + 1
+    assert found == BROAD
+
+
+def public_names(tree: ast.AST) -> Iterator[str]:
+    """Methods, properties and functions that anybody may call."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            yield node.name
+
+
+CALLED_BY_OTHERS = {"handle_error", "do_GET", "log_message"}
+"""Names that a library calls."""
+
+
+def test_nothing_is_defined_that_only_tests_use():
+    """What is public is named somewhere else in the sources, benchmarks or tools, or has a decorator that a library reads."""
+    sources = [path for package in OURS - {"gemini_live_sim"} for path in PACKAGES[package].rglob("*.py")]
+    users = [*sources, *PACKAGES["gemini_live_sim"].rglob("*.py"), *ROOT.glob("bench/*.py"), *ROOT.glob("tools/*.py")]
+    words = re.findall(r"\w+", "\n".join(path.read_text() for path in users))
+    count = {name: words.count(name) for path in sources for name in public_names(ast.parse(path.read_text()))}
+    assert sorted(name for name, n in count.items() if n < 2 and name not in CALLED_BY_OTHERS) == []
+
+
+def test_no_branch_is_for_a_system_on_which_no_gateway_starts():
+    """A gateway counts descriptors and reads sockets' counters as Linux and its like have them."""
+    sources = [path for package in OURS for path in PACKAGES[package].rglob("*.py")]
+    assert [path.name for path in [*sources, *ROOT.glob("*/*/pyproject.toml")] if "win32" in path.read_text()] == []

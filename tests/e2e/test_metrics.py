@@ -16,8 +16,9 @@ from scraping import NUMBER, Scrape, asked, talked
 from mock_gateway.voice import MockVoice
 from reachy_gateway.latency import PARTS
 from reachy_gateway.numbers import RobotNumbers
+from reachy_link.address import Address
 from reachy_link.messages import BeatUp, Bye, Hello
-from reachy_link.robot_end import Address, RobotEnd
+from reachy_link.robot_end import RobotEnd
 from reachy_link.wire import pack_up
 
 LABELS = {"robot", "state", "part", "cause", "outcome", "kind", "phase", "planned", "software", "le"}

@@ -238,10 +238,6 @@ class Connection:
             except STRANGE as error:
                 yield Unknown(unquoted(error))
 
-    async def close(self) -> None:
-        """Hang up."""
-        await self._session.close()
-
     @staticmethod
     async def _audio(shortcut: Shortcut) -> list[Audio]:
         try:

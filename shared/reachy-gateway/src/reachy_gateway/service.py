@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from importlib.metadata import version
 from typing import Any, Final
 
+import uvloop
 import zmq
 
 from reachy_gateway import heap
@@ -17,11 +18,6 @@ from reachy_gateway.settings import GatewaySettings
 from reachy_link import logs
 from reachy_link.config import fail, health_server
 from reachy_link.keys import KeyPair, Keyring, KeysError, load_pair
-
-if sys.platform == "win32":
-    from asyncio import run as run_loop
-else:
-    from uvloop import run as run_loop  # TLS and timers in C: a third less of a core for the same robots
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +86,7 @@ def main(
     heap.keep_flat()
     heap.keep_out()
     sys.setswitchinterval(SWITCH_S)
-    return run_loop(run())
+    return uvloop.run(run())  # TLS and timers in C: a third less of a core for the same robots
 
 
 async def _serve(

@@ -13,8 +13,6 @@ from reachy_link.sockets import MORE, NOW, Drain, Inbox, Monitor, SyncSocket, se
 from reachy_link.trouble import Trouble
 from reachy_link.wire import Parts, down_topic
 
-__all__ = ["Address", "RobotEnd"]
-
 
 class RobotEnd:
     """Publishes to, and hears from, one gateway.

@@ -40,7 +40,6 @@ class VersionError(WireError):
         older = "the other end" if theirs < VERSION else "this end"
         shown = theirs if abs(theirs) < 10**6 else "beyond any"
         super().__init__("version", f"the other end speaks protocol version {shown}, this end {VERSION}: upgrade {older}")
-        self.theirs = theirs
 
 
 def up_topic(robot: str) -> bytes:
