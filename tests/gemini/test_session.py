@@ -2696,6 +2696,41 @@ def test_a_question_into_an_answer_that_was_interrupted_does_not_wait_for_what_i
     assert rim.hanging_up
 
 
+def test_an_answer_that_its_server_has_interrupted_is_not_cut_once_more_by_speech_that_goes_on():
+    """That would cut the next answer."""
+    rim = long_answer(40.0)
+    rim.server(Interrupted(), TurnComplete())
+    rim.mic(2.0, speaking=True)
+    assert SpeechNoticed() not in rim.events
+
+
+def test_an_answer_that_was_interrupted_sounds_no_more_when_its_connection_is_lost():
+    rim = long_answer(40.0)
+    rim.server(Interrupted(), TurnComplete())
+    rim.close(LOST)
+    rim.open()
+    rim.mic(2.0, speaking=True)
+    assert SpeechNoticed() not in rim.events
+
+
+def test_a_question_into_an_interrupted_answer_is_owed_one_at_once_also_where_speech_does_not_cut():
+    rim = long_answer(40.0, interrupts=False)
+    rim.server(Interrupted(), TurnComplete())
+    rim.speak()
+    rim.mic(SILENCE_S + 1.0)
+    assert rim.counts == ["silent"]
+
+
+def test_an_answer_that_still_sounds_is_cut_by_speech_after_a_second_connection_is_lost_too():
+    rim = long_answer()
+    for _ in range(3):
+        rim.close(LOST)
+        rim.mic(0.5)
+        rim.open()
+    rim.mic(BARGE_IN_S + CHUNK_S, speaking=True)
+    assert rim.events.count(SpeechNoticed()) == 1
+
+
 def test_a_model_that_says_that_it_works_is_waited_for_before_its_first_sound_too():
     rim = Rim().open()
     rim.speak()

@@ -126,3 +126,19 @@ async def test_who_sends_a_message_of_very_many_parts_is_hung_up_on_once_it_has_
                     await asyncio.sleep(0.01)
     context.destroy(linger=0)
     assert {(cause, who) for cause, who, _ in end._listener.bad} == {(cause, "reachy-1") for cause in bad}
+
+
+async def test_nothing_is_kept_of_a_key_that_is_revoked(made, end, hearing):
+    """Else a fleet whose keys are replaced leaves a little behind for each of them, for ever."""
+    keys = {robot: made.robot(robot).keys.public.decode() for robot in ("reachy-1", "reachy-2")}
+    for robot in keys:
+        socket = await hearing(robot)
+        socket.subscribe(b"another")
+    async with asyncio.timeout(10):
+        while len(end._denials) < 2:
+            await asyncio.sleep(0.01)
+        assert end._denials.keys() == end._dials.keys() == set(keys.values())
+        made.ring.revoke("reachy-2")
+        while "revoked" not in {cause for cause, *_ in end._listener.bad}:
+            await asyncio.sleep(0.01)
+    assert end._denials.keys() == end._dials.keys() == {keys["reachy-1"]}
