@@ -224,7 +224,7 @@ def test_a_ledger_that_an_older_gateway_left_open_to_others_is_closed_to_them_an
     new.add(MONDAY, "a", "s1", MODEL, TURN, COST)
     old.add(MONDAY, "a", "s1", MODEL, TURN, COST)
     assert modes(path) == dict.fromkeys(["ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"], 0o600)
-    assert new.accounts(MONDAY)[MONDAY, "a"].turns == 3
+    assert new.accounts(MONDAY)["a"].turns == 3
     old.close()
     new.close()
     (tmp_path / "letter.txt").write_text("somebody's, and long enough to be taken for a database " * 100)

@@ -185,5 +185,5 @@ async def test_what_is_offered_is_sent_or_left_to_the_sender_and_keeps_its_order
                     await asyncio.sleep(0.01)
             assert sim.sessions[0].heard == sent
             assert line.offer_audio(PIECES[0]) is shortcut
-            await line.close()
+            await line._session.close()
             assert not line.offer_audio(PIECES[0]), "nobody would hear it, nor learn that nobody does"

@@ -14,6 +14,7 @@ from gemini_gateway import personas, voices
 from gemini_gateway.events import Tokens
 from gemini_gateway.ledger import Ledger
 from gemini_gateway.live import Endpoint
+from gemini_gateway.meter import Bill
 from gemini_gateway.metrics import metrics_of
 from gemini_gateway.personas import Gateway, Persona
 from gemini_gateway.session import Phase
@@ -56,7 +57,7 @@ def test_turns_that_are_billed_without_end_fill_no_log(office, caplog):
     shared = office(NOBODY)
     caplog.set_level(logging.DEBUG, "gemini_gateway")
     for _ in range(500):
-        shared.bill("reachy-1", "s", "gemini-3.8-live", TOKENS)
+        shared.bill("reachy-1", "s", "gemini-3.8-live", Bill(TOKENS))
     assert len(caplog.records) < 60
     assert shared.accounts()["reachy-1"].turns == 500
 
@@ -237,7 +238,7 @@ def test_a_day_is_summed_up_once_for_all_who_ask_and_anew_once_something_is_book
 def test_a_gateways_budget_holds_for_every_robot(office):
     shared = office(NOBODY, Persona(), Gateway(budget_usd_per_day=Money("0.01")))
     assert shared.verdict("reachy-2").allowed
-    shared.bill("reachy-1", "s", "gemini-3.8-live", TOKENS)
+    shared.bill("reachy-1", "s", "gemini-3.8-live", Bill(TOKENS))
     assert not shared.verdict("reachy-2").allowed
 
 
@@ -257,7 +258,7 @@ def test_counters_do_not_fall_at_midnight_and_what_is_of_today_does(office):
     now = [datetime(2026, 11, 29, 23, 59, tzinfo=UTC)]
     shared = office(NOBODY, today=lambda: now[0])
     shared.make("reachy-1")
-    shared.bill("reachy-1", "s", "gemini-3.8-live", TOKENS)
+    shared.bill("reachy-1", "s", "gemini-3.8-live", Bill(TOKENS))
     before = told(shared)
     now[0] = now[0].replace(day=30)
     after = told(shared)
@@ -271,6 +272,6 @@ def test_counters_do_not_fall_at_midnight_and_what_is_of_today_does(office):
         == before["gauge", "reachylink_tokens_today", "in_audio"]
         == 1000
     )
-    shared.bill("reachy-1", "s", "gemini-3.8-live", TOKENS)
+    shared.bill("reachy-1", "s", "gemini-3.8-live", Bill(TOKENS))
     assert told(shared)["counter", "reachylink_tokens_total", "in_audio"] == 2000
     assert told(shared)["gauge", "reachylink_tokens_today", "in_audio"] == 1000

@@ -35,7 +35,7 @@ HANGOVER_MS: Final = 300
 """This much must be quiet before speech counts as over: the pause within a word is shorter."""
 FLOOR_PART_MS: Final = 400
 FLOOR_PARTS: Final = 8
-"""The floor is the quietest moment of the last 2.8 to 3.2 s: a noise that lasts longer counts as the room, and so does a vowel."""
+"""The floor is the quietest moment of the last 2.8 to 3.2 s: a longer noise counts as the room, and so does a longer vowel."""
 SLOWEST: Final = 6
 """Polynomials up to this degree are taken out of a frame. They hold an offset and its drift; 50 Hz lose 45 dB by it, 60 Hz 35,
 and a man's second harmonic 1. An offset that jumps is a click, of one frame."""
