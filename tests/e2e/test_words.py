@@ -136,8 +136,10 @@ async def test_nobody_listens(made, caplog):
 async def test_nobody_listens_at_a_name(made, caplog):
     bound = free()._replace(host="localhost")
     async with running_robot(made.robot("reachy-1"), bound) as robot:
-        await told(robot, caplog, "nobody listens at localhost:")
-        assert "Is the name known here (getent hosts localhost)?" in caplog.text
+        await told(robot, caplog, "nobody listens at 127.0.0.1:")
+        assert "is this its address? (localhost has this address here)" in caplog.text
+        async with hub_at(made, bound):
+            await talks(robot)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """The gateway's sockets, real ones, with robots that do not do their part."""
 
 import asyncio
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import zmq
+from ports import free_ports
 from rig import Keys
 
 from reachy_link import sockets
@@ -142,3 +145,29 @@ async def test_nothing_is_kept_of_a_key_that_is_revoked(made, end, hearing):
         while "revoked" not in {cause for cause, *_ in end._listener.bad}:
             await asyncio.sleep(0.01)
     assert end._denials.keys() == end._dials.keys() == {keys["reachy-1"]}
+
+
+NEEDS_IPV6 = pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
+
+
+@pytest.mark.parametrize(
+    ("host", "families"),
+    [
+        pytest.param("*", {4, 6}, marks=NEEDS_IPV6),
+        pytest.param("[::]", {4, 6}, marks=NEEDS_IPV6),
+        pytest.param("[::1]", {6}, marks=NEEDS_IPV6),
+        ("0.0.0.0", {4}),
+        ("localhost", {4}),
+    ],
+)
+async def test_a_gateway_listens_on_the_families_that_its_host_says(made, host, families):
+    end = GatewayEnd(made.pair, made.ring, Bind(host, *free_ports(2)), Listener())
+    reached = set()
+    for version, ip in ((4, "127.0.0.1"), (6, "::1")):
+        for port in end.bound[1:]:
+            with suppress(ConnectionRefusedError):
+                _, writer = await asyncio.open_connection(ip, port)
+                writer.transport.abort()
+                reached.add(version)
+    end.close()
+    assert reached == families

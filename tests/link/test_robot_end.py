@@ -114,3 +114,20 @@ async def test_what_is_asked_again_while_nobody_listens_does_not_wait_for_somebo
     await stands(gateway)
     end.close()
     context.destroy(linger=0)
+
+
+async def test_a_name_is_never_dialled():
+    """libzmq would look it up, and end the process for one that it cannot read."""
+    identity = RobotIdentity("reachy-1", KeyPair(*zmq.curve_keypair()), zmq.curve_keypair()[0])
+    troubles, told = [], asyncio.Event()
+    end = RobotEnd(identity, Address("_gateway"), lambda _: None, lambda trouble: (troubles.append(trouble), told.set()))
+    for at in (Address("gate!way", 1, 2), Address("box.lab", 1, 2)):
+        end.redial(at)
+        end.redial()
+        end.send((b"reachy-1/up", b"{}", b""))
+        end.resubscribe()
+    end.redial(Address("127.0.0.1", 1, 2))
+    await asyncio.wait_for(told.wait(), 10)
+    end.close()
+    assert {trouble.cause for trouble in troubles} == {"unreachable"}
+    assert all("127.0.0.1" in trouble.words for trouble in troubles)

@@ -38,6 +38,37 @@ def test_all_problems_are_told_at_once(program, settings):
     assert "Traceback" not in done.stderr + done.stdout
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "-box", "box~1", "gate!way", "tcp://box:5555", "box:0", "box:70000", "bo x", " ", ",", "::1", "fe80::1%eth0",
+        "127.0.0.01", "a" * 64, f"{'a.' * 127}a", "[box]", "büro/x", "box.lab,BOX.LAB.",
+    ],
+)  # fmt: skip
+def test_a_gateway_that_cannot_be_dialled_is_one_line(tmp_path, host):
+    done = run("robot-io", ROBOT_GATEWAY=host, REACHY_KEYS_DIR=tmp_path)
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if "ROBOT_GATEWAY" in line] == done.stderr.splitlines()
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("host", ["-box", "gate!way", "tcp://*", "*:5555", "127.0.0.01", "[::1]:5555", "[box]", " "])
+def test_an_address_that_nobody_can_listen_on_is_one_line(tmp_path, host):
+    done = run("mock-gateway", GATEWAY_HOST=host, REACHY_KEYS_DIR=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "GATEWAY_HOST" in done.stderr
+
+
+@pytest.mark.parametrize("host", ["nobody", "203.0.113.7", "2001:db8::7", "fe80::1%nowhere"])
+def test_an_address_that_is_not_this_machines_is_one_line_beside_the_log(tmp_path, host):
+    made = Keys(tmp_path)
+    done = run("mock-gateway", GATEWAY_HOST=host, REACHY_KEYS_DIR=made.gateway_dir)
+    assert done.returncode == 2
+    assert "GATEWAY_HOST" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
 def test_a_gateway_without_keys_says_how_to_make_them(tmp_path):
     done = run("mock-gateway", REACHY_KEYS_DIR=tmp_path)
     assert done.returncode == 2

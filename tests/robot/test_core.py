@@ -32,7 +32,7 @@ from reachy_link.messages import (
 from reachy_link.pcm import Format, Samples, to_pcm16
 from reachy_link.trouble import Trouble
 from reachy_link.wire import WireError, check_payload, pack_up, unpack_up
-from robot_io.core import LOST_S, Hush, Log, Notice, Out, Play, Profile, Redial, Resubscribe, RobotCore, Say, Send
+from robot_io.core import LOST_S, Hush, Log, LookUp, Notice, Out, Play, Profile, Redial, Resubscribe, RobotCore, Say, Send
 from robot_io.device import Moment
 
 STEREO = Format(rate_hz=16000, channels=2)
@@ -1115,7 +1115,7 @@ def test_whatever_a_gateway_does_no_turn_below_the_floor_is_played_and_the_uplin
 
 # --- several gateways -------------------------------------------------------------------------------------------------
 
-ONE, TWO = Address("one.lab"), Address("two.lab")
+ONE, TWO = Address("10.0.0.1"), Address("10.0.0.2")
 NOBODY = Trouble("unreachable", "nobody listens")
 
 
@@ -1362,3 +1362,153 @@ def test_a_wish_to_leave_that_is_for_another_start_of_the_robot_is_dropped():
     rig = served()
     rig.tell(Leave, to_boot=OTHER_BOOT, reason="being stopped")
     assert (rig.sent(Bye), rig.of(Redial)) == ([], [])
+
+
+# --- gateways by name -------------------------------------------------------------------------------------------------
+
+BOX = Address("box.lab")
+NAMELESS = Trouble("unknown-name", "box.lab is not known here")
+
+
+def found(rig: Rig, *ips: str, name: str = "box.lab") -> list[Out]:
+    return rig.take(rig.core.looked_up(name, ips, NAMELESS, rig.now))
+
+
+def named(*ips: str, addresses: Sequence[Address] = (BOX,)) -> Rig:
+    """Welcomed at the first address of a name, long ago."""
+    rig = Rig(addresses=addresses)
+    rig.run(0.01)
+    found(rig, *ips)
+    rig.welcome()
+    rig.run(10.0, mic=True)
+    rig.forget()
+    return rig
+
+
+def test_a_name_is_looked_up_at_the_start_and_its_address_dialled_as_soon_as_it_is_known():
+    rig = Rig(addresses=[BOX])
+    rig.run(0.05)
+    assert (rig.of(LookUp), rig.of(Redial)) == ([LookUp("box.lab")], [])
+    assert found(rig, "10.0.0.1")[-1] == Redial(BOX.at("10.0.0.1"))
+    assert rig.words() == []
+    rig.welcome()
+    assert rig.words() == ["connected to the gateway at box.lab:5555+5556 (10.0.0.1) (gateway 1)"]
+
+
+def test_a_name_that_is_not_known_is_a_dial_that_failed_and_is_told_once():
+    rig = Rig(addresses=[BOX, TWO])
+    rig.run(0.05)
+    found(rig)
+    assert rig.of(Redial) == [Redial(TWO)]
+    assert rig.words() == ["box.lab is not known here", f"trying the gateway at {TWO}"]
+    assert rig.core.counts["look_up"] == 1
+    rig.forget()
+    for _ in range(1000):
+        rig.run(0.01)
+        rig.take(rig.core.trouble(NOBODY, rig.now))
+        if rig.of(LookUp):
+            found(rig)
+            rig.forget()
+    assert rig.core.counts["look_up"] == pytest.approx(20, abs=3), "twice a second, as long as somebody fails"
+    assert rig.words(warning=True) == []
+
+
+def test_a_look_up_without_an_end_holds_nobody_up_for_more_than_2_s():
+    rig = Rig(addresses=[BOX, TWO])
+    rig.run(1.9)
+    assert rig.of(Redial) == []
+    rig.run(0.2)
+    assert rig.of(Redial) == [Redial(TWO)]
+    assert rig.words(warning=True) == [
+        "no name server answers what the address of box.lab is: check the network, and /etc/resolv.conf"
+    ]
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    rig.run(3.1)
+    assert [(dial.address, at) for at, dial in rig.out if isinstance(dial, Redial)][1:] == [
+        (BOX, pytest.approx(55.1, abs=0.1)),
+        (TWO, pytest.approx(55.1, abs=0.1)),
+    ], "it has waited for that look-up already"
+    assert rig.of(LookUp) == [LookUp("box.lab")]
+    found(rig, "10.0.0.1")
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    rig.run(3.1)
+    assert rig.of(Redial)[-1] == Redial(BOX.at("10.0.0.1")), "late is better than never"
+
+
+def test_a_look_up_that_ends_too_late_is_used_at_once_where_there_is_no_other_gateway():
+    rig = Rig(addresses=[BOX])
+    rig.run(5.0)
+    assert len(rig.words(warning=True)) == 1
+    assert found(rig, "10.0.0.1")[-1] == Redial(BOX.at("10.0.0.1"))
+
+
+def test_while_it_is_served_no_name_is_looked_up():
+    rig = named("10.0.0.1")
+    rig.run(10.0, mic=True)
+    assert rig.of(LookUp) == []
+
+
+@pytest.mark.parametrize("how", ["a failed dial", "silence"])
+def test_a_gateway_that_is_gone_may_have_another_address(how):
+    rig = named("10.0.0.1")
+    if how == "a failed dial":
+        rig.take(rig.core.trouble(NOBODY, rig.now))
+    rig.run(2.1, beats=False)
+    assert LookUp("box.lab") in rig.of(LookUp)
+    assert found(rig, "10.0.0.2")[-1] == Redial(BOX.at("10.0.0.2"))
+    assert "box.lab has another address now at box.lab:5555+5556 (10.0.0.2)" in rig.words(warning=False)
+
+
+def test_the_address_that_was_found_before_is_dialled_while_nobody_knows_the_name():
+    rig = named("10.0.0.1")
+    for _ in range(50):
+        rig.take(rig.core.trouble(NOBODY, rig.now))
+        rig.run(0.1, beats=False)
+        if rig.of(LookUp):
+            found(rig)
+    assert {dial.address for dial in rig.of(Redial)} <= {None}
+    assert rig.core.route.here == BOX.at("10.0.0.1")
+    assert rig.words(warning=True) == [
+        "nobody listens (box.lab has this address here)",
+        "nothing from the gateway at box.lab:5555+5556 (10.0.0.1) for 2.0 s",
+        "box.lab is not known here (the address that it had before is dialled)",
+    ]
+
+
+def test_other_addresses_do_not_disturb_who_is_served():
+    rig = named("10.0.0.1")
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    rig.run(0.02)
+    rig.forget()
+    found(rig, "10.0.0.2")
+    rig.run(5.0, mic=True)
+    assert rig.core.welcomed
+    assert rig.of(Redial) == []
+
+
+def test_a_gateway_of_two_addresses_is_reached_at_the_other_at_once_and_never_waits_for_a_round():
+    """As a gateway that listens on 127.0.0.1 alone, and is called localhost."""
+    rig = named("[::1]", "127.0.0.1")
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    for _ in range(300):
+        rig.run(0.01, beats=False)
+        rig.take(rig.core.trouble(NOBODY, rig.now))
+    dialled = rig.when(Redial(BOX.at("127.0.0.1")))
+    assert len(dialled) == pytest.approx(3.0 / 0.27, abs=2)
+
+
+def test_a_gateway_of_two_addresses_that_refuses_is_not_hammered():
+    rig = named("[::1]", "127.0.0.1")
+    for n in range(1000):
+        rig.take(rig.core.trouble(Trouble("key", "refused") if n % 2 else NOBODY, rig.now))
+        rig.run(0.01, beats=False)
+    assert len(rig.of(Redial)) <= 2 * 10.0 / 3.0 + 2
+
+
+def test_what_was_said_of_addresses_that_are_gone_is_forgotten():
+    rig = Rig(addresses=[BOX])
+    for n in range(200):
+        rig.run(1.0)
+        found(rig, f"10.0.0.{n}")
+        rig.take(rig.core.trouble(NOBODY, rig.now))
+    assert len(rig.core._complaints) <= 3

@@ -34,11 +34,11 @@ from reachy_link.messages import (
 from reachy_link.pcm import Format, Samples, from_pcm16, to_pcm16
 from reachy_link.playout import Playout, TurnReport
 from reachy_link.tally import Tally
-from reachy_link.trouble import Trouble
+from reachy_link.trouble import UNREACHABLE, Trouble, silent
 from reachy_link.window import AckWindow
 from reachy_link.wire import WireError, check_payload
 from robot_io.device import Moment
-from robot_io.route import ROUND_S, Route
+from robot_io.route import ADDRESSES_ROUND_S, ROUND_S, Route
 
 HELLO_S: Final = 0.2
 HELLO_REFUSED_S: Final = 5.0
@@ -88,9 +88,16 @@ class Resubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Redial:
-    """Hang up and dial, another gateway if one is given."""
+    """Hang up and dial, another gateway if one is given; nothing, if that is a name."""
 
     address: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Find the addresses of a name."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +122,7 @@ class Log:
     warning: bool = False
 
 
-Out = Send | Play | Hush | Resubscribe | Redial | Say | Notice | Log
+Out = Send | Play | Hush | Resubscribe | Redial | LookUp | Say | Notice | Log
 
 
 @dataclass(frozen=True)
@@ -163,15 +170,15 @@ class RobotCore:
 
     def __init__(self, profile: Profile, now: float, addresses: Sequence[Address] = ()) -> None:
         self._profile = profile
-        self.route = Route(addresses, now)
+        self.route = Route(addresses, now, profile.robot)
         self._astray = False
         """The gateway here has failed, and the next one's time has not come yet."""
         self._leaving = False
         """The gateway here asked the robot to leave, and it has not yet."""
         self._left = False
         """It has, and nobody has welcomed it since: what the old gateway still says does not matter."""
-        self._complaints: dict[Address | None, str] = {}
-        """What was said of gateways since the robot was last welcomed."""
+        self._complaints: dict[Address | str | None, str] = {}
+        """What was said of gateways and names since the robot was last welcomed; bounded by where its route leads."""
         self._tally = Tally()
         self._losses = 0
         self._seq = 0
@@ -285,8 +292,27 @@ class RobotCore:
         self._last_trouble = now
         if self.refused:
             self.refused, self._since = "", now  # the link stood until now, and whoever listens next may think better of it
-        out = [Log(trouble.words, warning=True)] if self._news(trouble.cause) else []
-        return [*out, *self._elsewhere(now)]
+        known_as = f" ({self.route.name} has this address here)" if self.route.name and not self.route.unknown else ""
+        out = [Log(trouble.words + known_as, warning=True)] if self._news(trouble.cause, self.route.here) else []
+        round_s = ADDRESSES_ROUND_S if trouble.cause == UNREACHABLE and self.route.one_gateway else ROUND_S
+        return [*out, *self._elsewhere(now, round_s)]
+
+    def looked_up(self, name: str, ips: Sequence[str], trouble: Trouble, now: float) -> list[Out]:
+        """A name has been looked up: its addresses, or what is wrong if there are none."""
+        here = self.route.here
+        if self.route.looked_up(name, ips, now, stay=self.welcomed):
+            told: list[Out] = [Log(f"{name} has another address now{self._at()}")] if here and not here.named else []
+            self._complaints = {of: said for of, said in self._complaints.items() if isinstance(of, str) or of in self.route}
+            return told + self._dial(now)
+        if ips:
+            return []
+        self._tally.count("look_up")
+        if name != self.route.name or self.welcomed:
+            return []
+        if self.route.unknown:
+            return self.trouble(trouble, now)
+        words = f"{trouble.words} (the address that it had before is dialled)"
+        return [Log(words, warning=True)] if self._news(trouble.cause, name) else []
 
     def bad(self, error: WireError) -> list[Out]:
         """A message that is not of this protocol: counted, and logged the first time."""
@@ -390,7 +416,7 @@ class RobotCore:
         self._last_hello = now
         if reason != self.refused:
             self.refused = reason
-            if self._news(reason):
+            if self._news(reason, self.route.here):
                 out.append(Log(f"the gateway{self._at()} refused this robot: {reason}", warning=True))
             out += self._elsewhere(now) or self._sound("refused", now)
         return out
@@ -516,8 +542,12 @@ class RobotCore:
         if silent_s > LOST_S and now - max(self._last_redial, self._last_trouble) > REDIAL_S:
             self._last_redial = now
             out.append(Redial())
+        out += [LookUp(name) for name in self.route.look_ups(now)]
+        out += self.trouble(silent(self.route.name), now) if self.route.overdue(now) else []
         unserved_s = min(now - self._since, self.route.here_s(now))
-        if self._astray or (not self.welcomed and not self.refused and unserved_s > LOST_S):
+        if self._astray:
+            out += self._elsewhere(now, 0.0)
+        elif not self.welcomed and not self.refused and unserved_s > LOST_S:
             out += self._elsewhere(now)
         if not self.welcomed:
             if now - self._last_hello >= (HELLO_REFUSED_S if self.refused else HELLO_S):
@@ -542,32 +572,36 @@ class RobotCore:
         self._left = True
         return [*out, *self._elsewhere(now)]
 
-    def _elsewhere(self, now: float) -> list[Out]:
+    def _elsewhere(self, now: float, round_s: float = ROUND_S) -> list[Out]:
         """This gateway has failed: go on to the next, at once or as soon as it may be. Where there is no other: nothing."""
+        self.route.doubt()
         if not self.route.several:
             return []
         out = self._unwelcome(now, kept=True) if self.welcomed else []
-        self._astray = not self.route.onward(now)
-        if self._astray:
-            return out
+        self._astray = not self.route.onward(now, round_s)
+        return out if self._astray else out + self._dial(now)
+
+    def _dial(self, now: float) -> list[Out]:
+        """Dial where the route is by now."""
+        out: list[Out] = []
         if self._kept:
             self._kept = False
             out.append(self._send(Bye, now))
         self.refused, self._gateway_boot, self._left = "", None, False
         self._last_hello = float("-inf")
         self._last_down = self._last_resubscribe = self._last_redial = self._last_trouble = now
-        if self.route.here not in self._complaints:
+        if self.route.several and self.route.here not in self._complaints:
             out.append(Log(f"trying the gateway{self._at()}"))
         return [*out, Redial(self.route.here)]
 
-    def _news(self, complaint: str) -> bool:
-        """Whether this is not what was said of the gateway here last."""
-        said, self._complaints[self.route.here] = self._complaints.get(self.route.here), complaint
+    def _news(self, complaint: str, of: Address | str | None) -> bool:
+        """Whether this is not what was said of that gateway, or of that name, last."""
+        said, self._complaints[of] = self._complaints.get(of), complaint
         return said != complaint
 
     def _at(self) -> str:
         """Where, if that needs to be said."""
-        return f" at {self.route.here}" if self.route.several else ""
+        return f" at {self.route.place}" if self.route.several or self.route.name else ""
 
     def _hello(self, now: float) -> Send:
         profile = self._profile

@@ -10,7 +10,8 @@ from reachy_link.keys import RobotIdentity
 from reachy_link.robot_end import RobotEnd
 from reachy_link.trouble import Trouble
 from reachy_link.wire import WireError, pack_up, unpack_down
-from robot_io.core import Hush, Log, Notice, Out, Play, Profile, Redial, Resubscribe, RobotCore, Say, Send
+from robot_io import resolver
+from robot_io.core import Hush, Log, LookUp, Notice, Out, Play, Profile, Redial, Resubscribe, RobotCore, Say, Send
 from robot_io.device import Button, Device, DeviceError
 from robot_io.sounds import sound
 
@@ -29,6 +30,7 @@ class Runner:
         address: The gateway that is dialled first.
         profile: What the core is told; formats and lead are the device's own.
         others: Gateways to go to when one does not serve, in this order.
+        look_up: Finds the addresses of a gateway's name.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Runner:
         address: Address,
         profile: Callable[[Device], Profile],
         others: Sequence[Address] = (),
+        look_up: resolver.LookUp = resolver.system_look_up,
     ) -> None:
         self._make_device = make_device
         self._device = make_device()
@@ -46,13 +49,15 @@ class Runner:
         self._identity = identity
         self._address = address
         self._ticked = self._now()
+        self._look_up = look_up
         self._end: RobotEnd | None = None
+        self._resolver: resolver.Resolver | None = None
 
     def report(self) -> dict[str, object]:
         """How the robot stands, for health: the loop turns, and the gateway knows it."""
         core, loop = self.core, self._now() - self._ticked < 2.0  # noqa: PLR2004
         told = {"loop": loop, "device": core.has_device, "welcomed": core.welcomed}
-        return {"ok": all(told.values()), **told, "counts": core.counts, "gateway": str(core.route.here)}
+        return {"ok": all(told.values()), **told, "counts": core.counts, "gateway": str(core.route.place)}
 
     def push(self, button: Button) -> None:
         """The button to talk is pressed or released, whatever it is."""
@@ -65,6 +70,7 @@ class Runner:
         Raises:
             DeviceError: If the device cannot be used, and opening it anew cannot help.
         """
+        self._resolver = resolver.Resolver(self._on_looked_up, self._look_up)
         self._end = RobotEnd(self._identity, self._address, self._on_parts, self._on_trouble)
         clock = asyncio.create_task(self._tick(), name="clock")
         microphone = asyncio.create_task(self._microphone(), name="microphone")
@@ -76,6 +82,7 @@ class Runner:
             for task in (clock, microphone):
                 task.cancel()
             await asyncio.wait({clock, microphone})
+            self._resolver.close()
             self._carry_out(self.core.goodbye(self._now()))
             await self._device.close()
             await asyncio.sleep(0.05)  # linger is 0: give the goodbye a moment to leave
@@ -127,6 +134,9 @@ class Runner:
     def _on_trouble(self, trouble: Trouble) -> None:
         self._carry_out(self.core.trouble(trouble, self._now()))
 
+    def _on_looked_up(self, name: str, ips: Sequence[str], trouble: Trouble) -> None:
+        self._carry_out(self.core.looked_up(name, ips, trouble, self._now()))
+
     def _carry_out(self, out: list[Out]) -> None:
         for item in out:
             match item:
@@ -144,6 +154,9 @@ class Runner:
                     self._link.resubscribe()
                 case Redial(address):
                     self._link.redial(address)
+                case LookUp(name):
+                    if self._resolver:
+                        self._resolver.ask(name)
                 case Log(words, warning):
                     log.log(logging.WARNING if warning else logging.INFO, "%s: %s", self._identity.robot, words)
 

@@ -1,8 +1,9 @@
 """What every gateway can be told."""
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from reachy_link.address import ANY, listening
 from reachy_link.config import Settings
 from reachy_link.gateway_end import Bind
 
@@ -12,8 +13,8 @@ class GatewaySettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="GATEWAY_")
 
-    host: str = "*"
-    """The address to listen on; ``*`` is all."""
+    host: str = ANY
+    """The address to listen on; ``*`` is all of both families, ``0.0.0.0`` all of IPv4."""
     up_port: int = Field(default=5555, ge=0, le=65535)
     down_port: int = Field(default=5556, ge=0, le=65535)
     max_robots: int = Field(default=50, ge=1, le=1000)
@@ -26,6 +27,11 @@ class GatewaySettings(Settings):
 
     drain_s: float = Field(default=2.0, ge=0, le=600)
     """How long turns in progress may go on when the gateway is stopped; whatever supervises it must wait for longer."""
+
+    @field_validator("host")
+    @classmethod
+    def _can_be_listened_on(cls, text: str) -> str:
+        return listening(text)
 
     def bind(self) -> Bind:
         """Where the link listens."""

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Protocol
 
 import zmq
 
+from reachy_link.address import ANY, endpoint, is_ipv6
 from reachy_link.bucket import Arrival, Rate, TokenBucket
 from reachy_link.connections import Connections, Ended
 from reachy_link.keys import KeyPair, Keyring
@@ -73,9 +74,9 @@ class Listener(Protocol):
 
 
 class Bind(NamedTuple):
-    """Where a gateway listens; port 0 lets the system choose."""
+    """Where a gateway listens; port 0 lets the system choose. The host is as :func:`~reachy_link.address.listening` has it."""
 
-    host: str = "*"
+    host: str = ANY
     up_port: int = 5555
     down_port: int = 5556
 
@@ -167,10 +168,9 @@ class GatewayEnd:
         self._context.destroy(linger=0)
 
     def _bind(self, socket: SyncSocket, host: str, port: int) -> int:
-        socket.ipv6 = host.startswith("[")
-        socket.bind(f"tcp://{host}:{port}")
-        endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        return int(endpoint.rpartition(":")[2])
+        socket.ipv6 = host == ANY or is_ipv6(host)  # of both families, libzmq falls back to IPv4 where there is no other
+        socket.bind(endpoint(host, port))
+        return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
 
     def _up_ready(self) -> bool:
         try:

@@ -7,15 +7,18 @@ from typing import Final
 
 import zmq
 
-from reachy_link.address import Address
+from reachy_link.address import Address, endpoint, is_ipv6
 from reachy_link.keys import RobotIdentity, admitting
 from reachy_link.sockets import MORE, NOW, Drain, Inbox, Monitor, SyncSocket, set_dialer
-from reachy_link.trouble import Trouble
+from reachy_link.trouble import UNREACHABLE, Trouble
 from reachy_link.wire import Parts, down_topic
 
 
 class RobotEnd:
-    """Publishes to, and hears from, one gateway.
+    """Publishes to, and hears from, one gateway, which is dialled by its IP address.
+
+    libzmq would look a name up in the one thread that moves the whole link, and end the process for a name that it cannot
+    read: so a gateway of which only the name is known is not dialled, until it is :meth:`redial`-ed by an address.
 
     libzmq dials again by itself while nobody listens, never after a refusal, and ten times a second at a wrong key: so after
     any failed handshake this end hangs up and dials anew at a pace of its own.
@@ -108,29 +111,28 @@ class RobotEnd:
         """Called by a line."""
         self._on_trouble(trouble)
 
-    def explain(self, event: int, value: int, endpoint: str) -> Trouble | None:
+    def explain(self, event: int, value: int, where: str) -> Trouble | None:
         """What a monitor event means for a person, if anything."""
         robot, public = self._identity.robot, self._identity.keys.public.decode()
         match event:
             case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 admit = admitting(robot, public)
-                return Trouble("key", f"the gateway at {endpoint} refused this robot's key; on the gateway: {admit}")
+                return Trouble("key", f"the gateway at {where} refused this robot's key; on the gateway: {admit}")
             case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_DISCONNECTED:
-                return Trouble("protocol", f"what listens at {endpoint} is no gateway of Reachy Link: check ROBOT_GATEWAY")
+                return Trouble("protocol", f"what listens at {where} is no gateway of Reachy Link: check ROBOT_GATEWAY")
             case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL if value == errno.EAGAIN:
-                return Trouble("mute", f"what listens at {endpoint} does not answer as a gateway: check ROBOT_GATEWAY")
+                return Trouble("mute", f"what listens at {where} does not answer as a gateway: check ROBOT_GATEWAY")
             case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
                 key = self._identity.gateway_public.decode()
                 return Trouble(
                     "gateway-key",
-                    f"{endpoint} hung up during the handshake: it is still starting, or its public key is not {key} (compare "
+                    f"{where} hung up during the handshake: it is still starting, or its public key is not {key} (compare "
                     "with the gateway's self.pub, and mend with: reachy-keys trust KEY), or it is no gateway of Reachy Link: "
                     "check ROBOT_GATEWAY",
                 )
             case zmq.EVENT_CONNECT_RETRIED:
-                known = f" Is the name known here (getent hosts {self.address.host})?" if self.address.named else ""
-                words = f"nobody listens at {endpoint}: is the gateway running, and is this its address?{known}"
-                return Trouble("unreachable", words)
+                words = f"nobody listens at {where}: is the gateway running, and is this its address?"
+                return Trouble(UNREACHABLE, words)
         return None
 
 
@@ -156,7 +158,8 @@ class _Line:
     def __init__(self, end: RobotEnd, socket: SyncSocket, port: int) -> None:
         self._end = end
         self._socket = socket
-        self._endpoint = f"tcp://{end.address.host}:{port}"
+        self._endpoint = endpoint(end.address.host, port)
+        self._dialled = not end.address.named
         self._failures = 0
         self._timer: asyncio.TimerHandle | None = None
         self._monitor = Monitor(socket, self._event, self.EVENTS)
@@ -167,7 +170,7 @@ class _Line:
         """A connection was made, and its handshake is not over."""
         self._fell = False
         """The connection has just ended: that libzmq will dial again is no failed dial yet."""
-        socket.ipv6 = end.address.host.startswith("[")
+        socket.ipv6 = is_ipv6(end.address.host)
         self._dial()
 
     def redial(self) -> None:
@@ -182,6 +185,8 @@ class _Line:
         self._monitor.close()
 
     def _dial(self) -> None:
+        if not self._dialled:
+            return
         self._socket.connect(self._endpoint)
         self._connected, self._shaking = True, False
 

@@ -1,0 +1,109 @@
+"""Robots that know their gateway by its name: whatever becomes of the name, a robot talks where it can, and stops at once."""
+
+import signal
+
+ENDS_WITHIN_S = 1.5
+CONNECTS_WITHIN_S = 4.0
+"""A look-up's time is up after 2 s."""
+TALKS_WITHIN_S = 10.0
+"""Until a turn of 6 s was heard to its end."""
+
+
+def test_a_name_server_is_silent_and_another_gateway_is_known_by_its_ip_address(world):
+    world.name_server("127.0.0.9")
+    world.gateway()
+    robot = world.robot("box-1.lab:5555+5556,127.0.0.1:5555+5556")
+    robot.until_connected(CONNECTS_WITHIN_S)
+    robot.until_it_talks(TALKS_WITHIN_S)
+    assert "no name server answers what the address of box-1.lab is: check the network, and /etc/resolv.conf" in robot.said
+    assert robot.stop() < ENDS_WITHIN_S, "while the name is still being looked up"
+
+
+def test_a_name_server_is_silent_and_no_other_gateway_is_known(world):
+    world.name_server("127.0.0.9")
+    robot = world.robot("box-1.lab")
+    robot.until_said("no name server answers what the address of box-1.lab is", 3)
+    assert robot.stop() < ENDS_WITHIN_S
+
+
+def test_a_name_server_is_silent_and_the_next_one_answers(world):
+    """After the system's own 5 s, which are more than a round waits for."""
+    world.name_server("127.0.0.9")
+    world.name_server("127.0.0.10", box__lab="127.0.0.1")
+    world.gateway()
+    robot = world.robot("box.lab")
+    robot.until_connected(5 + CONNECTS_WITHIN_S)
+    robot.until_it_talks(TALKS_WITHIN_S)
+
+
+def test_what_was_found_before_serves_while_name_servers_are_silent(world):
+    records = world.name_server("127.0.0.9", box__lab="127.0.0.1")
+    gateway = world.gateway()
+    robot = world.robot("box.lab")
+    robot.until_it_talks(TALKS_WITHIN_S)
+    records.unlink()
+    gateway.process.send_signal(signal.SIGKILL)
+    robot.until_said("nobody listens at 127.0.0.1:", 5)
+    world.gateway()
+    robot.until_connected(CONNECTS_WITHIN_S, times=2)
+    robot.until_it_talks(TALKS_WITHIN_S)
+    assert robot.stop() < ENDS_WITHIN_S
+
+
+def test_a_gateway_that_comes_back_at_another_address_is_found(world):
+    records = world.name_server("127.0.0.9", box__lab="127.0.0.2")
+    first = world.gateway("127.0.0.2")
+    robot = world.robot("box.lab")
+    robot.until_it_talks(TALKS_WITHIN_S)
+    first.process.send_signal(signal.SIGKILL)
+    world.gateway("127.0.0.3")
+    records.write_text("box.lab 127.0.0.3\n")
+    robot.until_connected(CONNECTS_WITHIN_S, times=2)
+    robot.until_it_talks(TALKS_WITHIN_S)
+    assert "at box.lab:5555+5556 (127.0.0.3)" in robot.said
+
+
+def test_every_address_of_a_name_is_tried(world):
+    world.name_server("127.0.0.9", box__lab="127.0.0.2 127.0.0.3 127.0.0.4 fd00::7")
+    gateway = world.gateway("127.0.0.3")
+    robot = world.robot("box.lab")
+    robot.until_it_talks(TALKS_WITHIN_S)
+    gateway.process.send_signal(signal.SIGKILL)
+    world.gateway("127.0.0.4")
+    robot.until_connected(CONNECTS_WITHIN_S, times=2)
+
+
+def test_a_name_that_has_only_an_ipv6_address(world):
+    world.run("ip", "address", "add", "fd00::7/128", "dev", "lo")
+    world.name_server("127.0.0.9", box__lab="fd00::7", four__lab="127.0.0.1")
+    gateway = world.gateway("*")
+    robot = world.robot("box.lab")
+    robot.until_it_talks(TALKS_WITHIN_S)
+    robot.stop()
+    robot = world.robot("four.lab")
+    robot.until_connected(CONNECTS_WITHIN_S)
+    robot.stop()
+    gateway.stop()
+
+
+def test_a_name_of_the_hosts_file_with_letters_beyond_ascii_and_one_with_an_underscore(world):
+    world.name_server("127.0.0.9", **{"xn--bro-hoa__local": "127.0.0.1", "_gateway": "127.0.0.1"})
+    world.gateway("0.0.0.0")
+    for name in ("büro.local", "_gateway"):
+        robot = world.robot(name)
+        robot.until_connected(CONNECTS_WITHIN_S)
+        robot.stop()
+
+
+def test_a_machine_without_ipv6_listens_on_all_addresses_all_the_same(world):
+    world.run("sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
+    world.gateway("*")
+    robot = world.robot("localhost")
+    robot.until_connected(CONNECTS_WITHIN_S)
+
+
+def test_a_name_that_nobody_knows(world):
+    world.name_server("127.0.0.9", other__lab="127.0.0.1")
+    robot = world.robot("box.lab")
+    robot.until_said("box.lab is not known here: check ROBOT_GATEWAY, and what getent ahosts box.lab says", 3)
+    assert robot.stop() < ENDS_WITHIN_S
