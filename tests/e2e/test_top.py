@@ -89,11 +89,20 @@ async def test_nobody_there_is_said_in_words_with_status_1():
     assert len(err.splitlines()) == 1
 
 
-async def test_another_page_of_the_port_is_said_to_be_none(tmp_path, capsys):
+@pytest.mark.parametrize("settings", [{"REACHY_HEALTH_PORT": "http"}, {"REACHY_HEALTH_HOST": "a b"}])
+async def test_settings_that_are_none_are_said_in_words_with_status_1(monkeypatch, capsys, settings):
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    assert await asyncio.to_thread(top.main, ["--once"]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+async def test_another_page_of_the_port_is_said_to_be_none(tmp_path, capsys, monkeypatch):
     made, ports = Keys(tmp_path, "reachy-1"), free_ports(3)
     async with serve() as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports[:2])) as robot:
         with gateway(made, ports, sim):
             await robot.welcomed()
+            monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # which is not asked
             for page, words in (("nothing", "answers 404"), ("healthz", "no gateway")):
                 assert await asyncio.to_thread(top.main, ["--once", "--url", f"http://127.0.0.1:{ports[2]}/{page}"]) == 1
                 assert words in capsys.readouterr().err

@@ -1,16 +1,16 @@
 """``reachy-top``: the robots on a gateway as a table in the terminal, from its metrics."""
 
 import argparse
-import os
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NoReturn
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from reachy_link.health import configured, fetched
 
 DEFAULT_PORT: Final = 8080
 ANSWER_S: Final = 3.0
@@ -147,20 +147,25 @@ def ask(url: str) -> Told:
         TopError: If nobody answers, or somebody else.
     """
     try:
-        with urllib.request.urlopen(url, timeout=ANSWER_S) as response:  # noqa: S310 - the operator's own
-            return Told(response.read().decode(errors="replace"))
+        return Told(fetched(url, ANSWER_S).decode(errors="replace"))
     except urllib.error.HTTPError as error:
         raise TopError(f"{url} answers {error.code}: is that a gateway's health port (REACHY_HEALTH_PORT)?") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         reason = getattr(error, "reason", error)
         raise TopError(f"no answer from {url} ({reason}): does the gateway run, with REACHY_HEALTH_PORT set?") from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; exit status 0, or 1 with one line that says what is wrong."""
-    port = os.environ.get("REACHY_HEALTH_PORT") or DEFAULT_PORT
+    try:
+        host, port = configured(DEFAULT_PORT)
+    except ValueError as error:
+        sys.stderr.write(f"reachy-top: {error}\n")
+        return 1
     parser = argparse.ArgumentParser(prog="reachy-top", description="The robots on a gateway, from its metrics.")
-    parser.add_argument("--url", default=f"http://127.0.0.1:{port}/metrics", help="where they are told (%(default)s)")
+    parser.add_argument(
+        "--url", default=f"http://{host}:{port or DEFAULT_PORT}/metrics", help="where they are told (%(default)s)"
+    )
     parser.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between looks (%(default)s)")
     parser.add_argument("--once", action="store_true", help="look once, for scripts")
     args = parser.parse_args(argv)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from reachy_link.address import listening
 from reachy_link.health import HealthServer, Page, Report
 from reachy_link.logs import conceal, redacted
 
@@ -26,6 +27,14 @@ class Settings(BaseSettings):
     health_port: int = Field(default=0, ge=0, le=65535, validation_alias="REACHY_HEALTH_PORT")
     """Where health is asked for; 0 is nowhere."""
     health_host: str = Field(default="127.0.0.1", validation_alias="REACHY_HEALTH_HOST")
+    """The address where; ``*`` is all of both families."""
+    health_names: str = Field(default="", validation_alias="REACHY_HEALTH_NAMES")
+    """Names with a dot by which it may be asked, with commas: else a web page could have a browser ask by a name of its own."""
+
+    @field_validator("health_host")
+    @classmethod
+    def _can_be_asked(cls, text: str) -> str:
+        return listening(text)
 
 
 S = TypeVar("S", bound=BaseSettings)
@@ -54,8 +63,9 @@ def health_server(
     if not port:
         return None
     try:
-        return HealthServer(host, port, report, pages)
-    except OSError as error:
+        names = {name.strip().lower() for name in settings.health_names.split(",")}
+        return HealthServer(host, port, report, pages, names)
+    except (OSError, UnicodeError) as error:
         fail([f"REACHY_HEALTH_HOST, REACHY_HEALTH_PORT: cannot listen on {host}, port {port}: {error}"])
 
 

@@ -3,15 +3,29 @@
 import json
 import logging
 import os
+import re
+import socket
 import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from socketserver import TCPServer
+from typing import Any, Final, NamedTuple
+
+from reachy_link.address import ANY, is_ipv6, listening
 
 log = logging.getLogger(__name__)
+
+_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?")
+"""Of an HTTP request: a host, and perhaps a port."""
+_PRIVATE: Final = re.compile(r"[^.]*|[0-9.]+|\[.*|.*\.(internal|localhost)")
+"""Hosts that nobody outside can give a meaning to: a word, an IP address, and what is reserved for private use."""
+EVERYWHERE: Final = (ANY, "[::]", "0.0.0.0")
+
+DEFAULT_PORT: Final = 8765
 
 Report = Callable[[], dict[str, Any]]
 """Tells how the service stands; ``ok`` decides. Called from another thread: reads only."""
@@ -25,6 +39,22 @@ class Page(NamedTuple):
 
 
 class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, host: str, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._of_both = host in (ANY, "[::]") and socket.has_dualstack_ipv6()
+        if self._of_both or is_ipv6(host):
+            self.address_family = socket.AF_INET6
+        bare = host.strip("[]")
+        super().__init__(("::" if self._of_both else "0.0.0.0" if host == ANY else bare, port), handler)
+
+    def server_bind(self) -> None:
+        """The base class looks up the name of the address, too: a silent name server would hold up the start."""
+        if self._of_both:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
     def handle_error(self, *_: object) -> None:
         """A question that could not be answered, in the log, which hides secrets; who asked may have gone away."""
         if not isinstance(sys.exc_info()[1], OSError):
@@ -34,18 +64,32 @@ class _Server(ThreadingHTTPServer):
 class HealthServer:
     """Answers ``GET /healthz`` with the report as JSON: 200 while ``ok`` is true, else 503.
 
-    A thread of its own, so that it can tell when the event loop hangs.
+    A thread of its own, so that it can tell when the event loop hangs. A web page that has a browser ask here, by a name of its
+    own that it made mean this machine, is refused: it could read everything else.
 
     Args:
+        host: Where to listen, as :func:`~reachy_link.address.listening` has it.
         pages: What else is answered, by its path. Called from another thread: reads only.
+        names: Names by which it may be asked, beside those that only this network can give a meaning to.
     """
 
-    def __init__(self, host: str, port: int, report: Report, pages: Mapping[str, Callable[[], Page]] | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        report: Report,
+        pages: Mapping[str, Callable[[], Page]] | None = None,
+        names: Collection[str] = (),
+    ) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = 2
 
             def do_GET(self) -> None:
-                if self.path == "/healthz":
+                asked = self.headers.get("Host", "")
+                if not _is_ours(asked, names):
+                    words = f"asked by the name {asked[:80]!r}, which is not in REACHY_HEALTH_NAMES; an IP address will do, too"
+                    self.send_error(403, explain=words)
+                elif self.path == "/healthz":
                     told = report()
                     self._answer(200 if told["ok"] else 503, Page("application/json", json.dumps(told).encode()))
                 elif pages and self.path in pages:
@@ -63,9 +107,8 @@ class HealthServer:
             def log_message(self, *_: object) -> None:
                 """A line per question would drown the conversation."""
 
-        self._server = _Server((host, port), Handler)
-        self._server.daemon_threads = True
-        self.port = int(self._server.server_address[1])
+        self._server = _Server(host, port, Handler)
+        self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.2,), name="health", daemon=True).start()
 
     def close(self) -> None:
@@ -74,22 +117,59 @@ class HealthServer:
         self._server.server_close()
 
 
-def ask(port: int) -> tuple[bool, str]:
-    """Whether the service on this host is well, and what it says."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever proxy the environment names
+def _is_ours(asked: str, names: Collection[str]) -> bool:
+    """Whether an HTTP request asks for a host that nobody outside can make mean this machine."""
+    match = _HOST.fullmatch(asked.strip().lower())
+    host = match[1].removesuffix(".") if match else ""
+    return not asked or (match is not None and (host in names or _PRIVATE.fullmatch(host) is not None))
+
+
+def fetched(url: str, timeout_s: float) -> bytes:
+    """What is answered to a question, whatever proxy the environment names: who is asked is on this machine or its network.
+
+    Raises:
+        OSError: If nobody answers; an HTTPError if the answer is an error.
+    """
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(f"http://127.0.0.1:{port}/healthz", timeout=2) as response:
-            return True, response.read().decode()
+        with direct.open(url, timeout=timeout_s) as response:
+            return bytes(response.read())
+    except (HTTPException, ValueError) as error:
+        raise OSError(f"what answers there is no service of Reachy Link ({error!r})") from None
+
+
+def ask(port: int, host: str = "127.0.0.1") -> tuple[bool, str]:
+    """Whether the service that listens there is well, and what it says."""
+    try:
+        return True, fetched(f"http://{host}:{port}/healthz", 2).decode(errors="replace")
     except urllib.error.HTTPError as error:
-        return False, error.read().decode()
+        return False, error.read().decode(errors="replace")
     except OSError as error:
-        return False, f"no answer on port {port}: {error}"
+        return False, f"no answer on port {port} of {host}: {error}"
+
+
+def configured(default: int) -> tuple[str, int]:
+    """Where the service of this environment answers, as ``REACHY_HEALTH_HOST`` and ``REACHY_HEALTH_PORT`` say.
+
+    Raises:
+        ValueError: If that is nowhere.
+    """
+    text = os.environ.get("REACHY_HEALTH_PORT") or str(default)
+    if not re.fullmatch("[0-9]{1,5}", text):
+        raise ValueError(f"REACHY_HEALTH_PORT={text} is no port")
+    host = listening(os.environ.get("REACHY_HEALTH_HOST") or ANY)
+    return "127.0.0.1" if host in EVERYWHERE else host, int(text)
 
 
 def main(argv: Iterable[str] = ()) -> int:
     """``python -m reachy_link.health``: exit status 0 if the service of this container is well."""
     del argv
-    ok, words = ask(int(os.environ.get("REACHY_HEALTH_PORT", "8765")))
+    try:
+        host, port = configured(DEFAULT_PORT)
+    except ValueError as error:
+        ok, words = False, str(error)
+    else:
+        ok, words = ask(port, host)
     sys.stdout.write(words + "\n")
     return 0 if ok else 1
 

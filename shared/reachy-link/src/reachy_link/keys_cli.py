@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reachy_link import keys
-from reachy_link.health import ask
+from reachy_link.health import ask, configured
 
 DEFAULT_DIR = "~/.config/reachy-link"
 
@@ -97,26 +97,28 @@ def _admit(directory: Path, args: argparse.Namespace) -> None:
 
 def _list(directory: Path, _: argparse.Namespace) -> None:
     ring = keys.Keyring(directory)
-    port = os.environ.get("REACHY_HEALTH_PORT", "0")
-    asked = port.isdigit() and int(port) > 0
-    since = _connected(int(port)) if asked else None
+    try:
+        host, port = configured(0)
+    except ValueError:
+        host, port = "", 0
+    since = _connected(host, port) if port else None
     for robot, publics in ring.robots.items():
         for public in publics:
             print(f"{robot}\t{public}" + ("" if since is None else f"\t{since.get(public, 'not connected')}"))
     for problem in ring.problems:
         print(f"reachy-keys: {problem}", file=sys.stderr)
-    if asked and since is None:
+    if port and since is None:
         print(
-            f"reachy-keys: who is connected is not known here: no gateway's health answers on port {port} of this host; "
+            f"reachy-keys: who is connected is not known here: no gateway's health answers on port {port} of {host}; "
             "with Docker ask in the gateway's container: docker compose exec gemini-gateway reachy-keys list",
             file=sys.stderr,
         )
 
 
-def _connected(port: int) -> dict[str, str] | None:
-    """Since when each key is connected, in words, as the gateway on this host says; None if there is none."""
+def _connected(host: str, port: int) -> dict[str, str] | None:
+    """Since when each key is connected, in words, as the gateway there says; None if there is none."""
     try:
-        connections = json.loads(ask(port)[1])["connections"]
+        connections = json.loads(ask(port, host)[1])["connections"]
         times = {each["key"]: datetime.fromtimestamp(each["since"], UTC) for each in connections}
     except (ValueError, LookupError, TypeError, OverflowError):
         return None
