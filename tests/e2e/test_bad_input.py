@@ -195,3 +195,26 @@ def test_a_mic_message_is_as_small_as_it_is_said_to_be():
     message = Mic(robot="reachy-1", boot=BOOT, seq=12345, t_us=123456789, samples=320)
     topic, packed, _ = pack_up(message)
     assert len(topic) + len(packed) < 160
+
+
+async def test_each_key_that_is_not_admitted_is_named_once_and_so_is_one_that_was_revoked(tmp_path, caplog):
+    """Not the first of them alone: weeks later another robot is set up, and its key is to be read in the log."""
+    made = Keys(tmp_path, "reachy-1", "reachy-2")
+    strangers = [made.robot("reachy-8"), made.robot("reachy-9")]
+    async with (
+        running_hub(made, lambda _: MockVoice()) as hub,
+        running_robot(made.robot("reachy-1"), hub.bound) as one,
+        running_robot(made.robot("reachy-2"), hub.bound) as two,
+        running_robot(strangers[0], hub.bound) as first,
+        running_robot(strangers[1], hub.bound),
+    ):
+        await one.welcomed()
+        await two.welcomed()
+        await first.desk.until(lambda: hub.tally.total("key") >= 8)
+        for robot in ("reachy-1", "reachy-2"):
+            made.ring.revoke(robot)
+        keys = [made.robot(robot).keys.public.decode() for robot in ("reachy-1", "reachy-2")]
+        await first.desk.until(lambda: all(f"{key}: its key is no longer admitted" in caplog.text for key in keys))
+    for stranger in strangers:
+        public = stranger.keys.public.decode()
+        assert sum(f"dialled with {public}, which is not admitted" in line for line in caplog.messages) == 1

@@ -1,4 +1,4 @@
-from reachy_link.tally import Tally
+from reachy_link.tally import STRANGER_AGAIN_S, Strangers, Tally
 
 
 def test_only_the_first_of_a_cause_and_a_peer_is_worth_a_line():
@@ -69,3 +69,28 @@ def test_robots_that_are_replaced_leave_nothing_behind():
         tally.forget()
         assert len(tally.counts) == 1
     assert tally.total("clone", "reachy-1999") == 1
+
+
+def test_each_stranger_is_worth_a_line_a_day():
+    strangers = Strangers()
+    assert strangers.is_new("one", 0.0)
+    assert not any(strangers.is_new("one", now) for now in (0.0, 1.0, STRANGER_AGAIN_S - 1))
+    assert strangers.is_new("two", 10.0)
+    assert strangers.is_new("one", STRANGER_AGAIN_S)
+    assert strangers.is_new("three", 30 * STRANGER_AGAIN_S), "weeks later"
+
+
+def test_a_crowd_of_strangers_does_not_fill_the_log_and_who_stays_is_told_in_time():
+    strangers = Strangers()
+    told = [now / 100 for now in range(360_000) if strangers.is_new(f"stranger {now}", now / 100)]
+    assert len(told) == 20 + 59
+    assert strangers.is_new("a robot that was set up now", 3600.0 + 60.0)
+
+
+def test_the_strangers_that_are_remembered_are_bounded_and_the_oldest_are_forgotten():
+    strangers = Strangers(most=3)
+    for n in range(10):
+        assert strangers.is_new(f"stranger {n}", n)
+    assert len(strangers._told) == 3
+    assert not strangers.is_new("stranger 9", 10.0)
+    assert strangers.is_new("stranger 0", 10.0)

@@ -77,8 +77,8 @@ async def test_an_admitted_key_gets_in_and_is_its_user_id(ask, ring):
 async def test_a_key_that_is_not_admitted_is_refused_and_told_with_its_address(ask, refusals):
     public, _ = zmq.curve_keypair()
     assert await ask(key_of(public)) == [b"400", b"key not admitted", b""]
-    ((cause, peer, detail),) = refusals
-    assert (cause, peer) == ("key", "")
+    ((cause, peer, detail, who),) = refusals
+    assert (cause, peer, who) == ("key", "", public.decode())
     assert "10.0.0.9" in detail
     assert public.decode() in detail
 

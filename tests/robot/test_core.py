@@ -1512,3 +1512,16 @@ def test_what_was_said_of_addresses_that_are_gone_is_forgotten():
         found(rig, f"10.0.0.{n}")
         rig.take(rig.core.trouble(NOBODY, rig.now))
     assert len(rig.core._complaints) <= 3
+
+
+def test_what_is_dropped_is_told_again_once_the_link_was_made_anew():
+    rig = connected()
+    for n in range(3):
+        for _ in range(5):
+            rig.take(rig.core.bad(WireError("header", f"bad {n}")))
+            rig.take(rig.core.bad(WireError("parts", f"bad {n}")))
+        rig.run(3.0, beats=False, mic=True)
+        rig.run(0.5, beats=False)
+        rig.welcome()
+    assert len([words for words in rig.words() if "dropped a message of the gateway" in words]) == 2 * 3
+    assert len([words for words in rig.words() if "too slow for live speech" in words]) == 3

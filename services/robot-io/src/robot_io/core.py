@@ -178,7 +178,7 @@ class RobotCore:
         self._left = False
         """It has, and nobody has welcomed it since: what the old gateway still says does not matter."""
         self._complaints: dict[Address | str | None, str] = {}
-        """What was said of gateways and names since the robot was last welcomed; bounded by where its route leads."""
+        """What was said of gateways, names and the link since the robot was last welcomed; bounded by where its route leads."""
         self._tally = Tally()
         self._losses = 0
         self._seq = 0
@@ -316,7 +316,8 @@ class RobotCore:
 
     def bad(self, error: WireError) -> list[Out]:
         """A message that is not of this protocol: counted, and logged the first time."""
-        first = self._tally.count(error.cause)
+        self._tally.count(error.cause)
+        first = self._news("dropped", f"a message: {error.cause}")
         return (
             [Log(f"dropped a message of the gateway: {error} (further ones are only counted)", warning=True)] if first else []
         )
@@ -329,7 +330,8 @@ class RobotCore:
 
     def _mic_chunk(self, chunk: Samples, now: float) -> list[Out]:
         if not self._window.admits(now, (self._clock.rtt_us or 0) / 1e6):
-            if self._tally.count("window"):
+            self._tally.count("window")
+            if self._news("dropped", "the microphone"):
                 return [Log("the link is too slow for live speech: dropping what would come late", warning=True)]
             return []
         tail_ms = self._profile.half_duplex_tail_ms
@@ -595,7 +597,7 @@ class RobotCore:
         return [*out, Redial(self.route.here)]
 
     def _news(self, complaint: str, of: Address | str | None) -> bool:
-        """Whether this is not what was said of that gateway, or of that name, last."""
+        """Whether this is not what was said of that gateway, name or part of the link last."""
         said, self._complaints[of] = self._complaints.get(of), complaint
         return said != complaint
 

@@ -33,7 +33,7 @@ from reachy_link.messages import (
     Up,
     Welcome,
 )
-from reachy_link.tally import Tally
+from reachy_link.tally import Strangers, Tally
 from reachy_link.wire import WireError, check_payload
 
 log = logging.getLogger(__name__)
@@ -277,6 +277,7 @@ class Hub:
         self.make_voice = make_voice
         self.software = software
         self.tally = Tally(known=ring.admits)
+        self._strangers = Strangers()
         self.now = time.monotonic
         self.robots: dict[str, Robot] = {}
         self.lost: set[str] = set()
@@ -403,9 +404,10 @@ class Hub:
             case _ if robot := self.robots.get(peer.robot):
                 robot.on_up(message, payload)
 
-    def on_bad(self, cause: str, peer: str, detail: str) -> None:
-        """Count what was dropped or refused, and log it the first time."""
-        if self.tally.count(cause, peer):
+    def on_bad(self, cause: str, peer: str, detail: str, who: str = "") -> None:
+        """Count what was dropped or refused, and log it the first time: of each robot, or of each stranger."""
+        first = self.tally.count(cause, peer)
+        if first if peer else self._strangers.is_new(f"{cause} {who}", self.now()):
             log.warning("%s: %s (%s; further ones are only counted)", peer or "link", detail, cause)
         if cause == "version" and peer:
             self._refuse(self._peer(peer), detail, None)

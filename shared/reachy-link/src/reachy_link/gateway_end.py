@@ -69,8 +69,15 @@ class Listener(Protocol):
     def on_up(self, message: Up, payload: bytes) -> None:
         """Take a message of an admitted robot, which speaks for itself."""
 
-    def on_bad(self, cause: str, peer: str, detail: str) -> None:
-        """Take note of something that was dropped or refused; ``peer`` is a robot where it is known, else empty."""
+    def on_bad(self, cause: str, peer: str, detail: str, who: str = "") -> None:
+        """Take note of something that was dropped or refused.
+
+        Args:
+            cause: A word of ours.
+            peer: The robot, where it is known, else empty.
+            detail: What happened.
+            who: If no robot is known: what tells one of them from another, a key or an address.
+        """
 
 
 class Bind(NamedTuple):
@@ -183,7 +190,7 @@ class GatewayEnd:
         fd = self._up_from.heard(parts[0], key)
         robot = self._ring.robot_of(key)
         if robot is None:
-            self._listener.on_bad("revoked", "", "a message by a key that is no longer admitted")
+            self._listener.on_bad("revoked", "", f"a message by {key}, which is no longer admitted", key)
             return True
         if self._up_inbox.overfull and self._up_from.hang_up(fd):
             self._bar(Ended(key, "sends a message of very many parts"))
@@ -263,7 +270,7 @@ class GatewayEnd:
                     del buckets[key]
             for connections in (self._up_from, self._down_to):
                 for ended in connections.hang_up_on(lambda key: self._ring.robot_of(key) is None):
-                    self._listener.on_bad("revoked", "", f"{ended.key}: {ended.detail}: hung up")
+                    self._listener.on_bad("revoked", "", f"{ended.key}: {ended.detail}: hung up", ended.key)
 
     def _audit(self) -> None:
         """End what goes beyond its bounds where libzmq has none."""
@@ -294,7 +301,7 @@ class GatewayEnd:
         robot = self._ring.robot_of(ended.key)
         if robot is not None:
             self._barred[ended.key] = time.monotonic() + BAR_S
-        self._listener.on_bad("hung_up", robot or "", f"{ended.detail}: hung up")
+        self._listener.on_bad("hung_up", robot or "", f"{ended.detail}: hung up", "" if robot else ended.key)
 
     def _is_barred(self, key: str) -> bool:
         now, stalled_s = time.monotonic(), self.stalled_s

@@ -1,10 +1,15 @@
-"""Counters by cause, and the first occurrence of each for the log."""
+"""Counters by cause, and the first occurrence of each for the log. Pure: time is passed in."""
 
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from reachy_link.bucket import Rate, TokenBucket
+
 OTHER: Final = "other"
+STRANGER_LINES: Final = Rate(1 / 60, 20)
+"""Lines in the log about whom no robot is known: so many a second, and at once."""
+STRANGER_AGAIN_S: Final = 86400.0
 
 
 class Tally:
@@ -43,3 +48,26 @@ class Tally:
     def total(self, cause: str, peer: str | None = None) -> int:
         """How often that happened, for one peer or for all."""
         return sum(n for (c, p), n in self.counts.items() if c == cause and peer in (None, p))
+
+
+class Strangers:
+    """Which of those that are no robots are worth a line in the log: each once a day, and not too many in a row.
+
+    Bounded: beyond ``most`` the one who was told first is forgotten. Only who was told is remembered, so that nobody who comes
+    in a crowd is left out for good.
+    """
+
+    def __init__(self, most: int = 256) -> None:
+        self._most = most
+        self._told: dict[str, float] = {}
+        self._lines = TokenBucket(STRANGER_LINES)
+
+    def is_new(self, who: str, now: float) -> bool:
+        """Whether to tell of them now."""
+        if now - self._told.get(who, float("-inf")) < STRANGER_AGAIN_S or not self._lines.take(1, now):
+            return False
+        self._told.pop(who, None)
+        if len(self._told) >= self._most:
+            del self._told[next(iter(self._told))]
+        self._told[who] = now
+        return True

@@ -6,6 +6,7 @@ from typing import Final
 import zmq
 from zmq.utils import z85
 
+from reachy_link.address import plain
 from reachy_link.keys import Keyring
 from reachy_link.sockets import ZAP_DOMAIN, Drain, SyncSocket
 
@@ -20,7 +21,7 @@ class Zap:
     socket is a ROUTER: unlike a REP it goes on even if an answer could not be sent.
 
     Args:
-        on_bad: Told of every refusal.
+        on_bad: Told of every refusal: cause, robot, detail, and who it is if no robot is known.
         barred: Whether an admitted key (Z85) is kept out for a while.
     """
 
@@ -28,7 +29,7 @@ class Zap:
         self,
         context: zmq.Context[SyncSocket],
         ring: Keyring,
-        on_bad: Callable[[str, str, str], None],
+        on_bad: Callable[[str, str, str, str], None],
         barred: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._ring = ring
@@ -66,12 +67,17 @@ class Zap:
                 self._ring.refresh()
                 robot = self._ring.robot_of(public.decode())
                 if robot is not None and self._barred(public.decode()):
-                    self._on_bad("barred", robot, "dials too often, or too soon after the gateway hung up on it")
+                    self._on_bad("barred", robot, "dials too often, or too soon after the gateway hung up on it", "")
                     return b"300", b"later", b""
                 if robot is not None:
                     return b"200", b"OK", public
-                peer = address.decode(errors="replace")
-                self._on_bad("key", "", f"{peer} dialled with {public.decode()}, which is not admitted")
+                detail = f"{_where(address)} dialled with {public.decode()}, which is not admitted"
+                self._on_bad("key", "", detail, public.decode())
                 return b"400", b"key not admitted", b""
-        self._on_bad("mechanism", "", "a handshake without CURVE")
+        where = _where(parts[3]) if len(parts) > 3 else "somebody"  # noqa: PLR2004 - the address is the fourth part
+        self._on_bad("mechanism", "", f"{where} dialled without CURVE", where)
         return b"400", b"CURVE only", b""
+
+
+def _where(address: bytes) -> str:
+    return plain(address.decode(errors="replace"))
