@@ -2,6 +2,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,8 @@ def new_public() -> str:
 def robot_dir(tmp_path: Path, robot: str = "reachy-1") -> Path:
     """A robot's keys directory with everything in it."""
     make_pair(tmp_path / "robot")
-    (tmp_path / "robot" / "robot-id").write_text(f"{robot}\n")
-    (tmp_path / "robot" / "gateway.pub").write_text(new_public() + "\n")
+    keys.write(tmp_path / "robot" / "robot-id", f"{robot}\n")
+    keys.write(tmp_path / "robot" / "gateway.pub", new_public() + "\n")
     return tmp_path / "robot"
 
 
@@ -46,11 +47,52 @@ def test_a_secret_key_is_readable_by_its_owner_alone(tmp_path):
 def test_a_directory_in_which_others_could_put_keys_is_refused_with_the_remedy(tmp_path, place):
     make_pair(tmp_path)
     Keyring(tmp_path).admit("reachy-1", zmq.curve_keypair()[0].decode())
-    (tmp_path / place).chmod(0o777)
-    with pytest.raises(KeysError, match=rf"mode 777.*chmod o-w .*{place if place != '.' else tmp_path.name}"):
+    for mode in (0o777, 0o775, 0o770, 0o707, 0o730):
+        (tmp_path / place).chmod(mode)
+        with pytest.raises(KeysError, match=rf"mode {mode:03o}.*chmod go-w .*{place if place != '.' else tmp_path.name}"):
+            load_pair(tmp_path, "make")
+    for mode in (0o755, 0o700, 0o3777):  # with the sticky bit, as Kubernetes has it, nobody can replace another's file
+        (tmp_path / place).chmod(mode)
         load_pair(tmp_path, "make")
-    (tmp_path / place).chmod(0o775)
-    load_pair(tmp_path, "make")
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o664, 0o646, 0o620])
+@pytest.mark.parametrize("name", ["gateway.pub", "robot-id"])
+def test_a_file_that_others_can_write_makes_nobody_of_a_robot(tmp_path, name, mode):
+    """Whoever can write it chooses the gateway that the robot trusts."""
+    directory = robot_dir(tmp_path)
+    (directory / name).chmod(mode)
+    with pytest.raises(KeysError, match=rf"{name} has mode {mode:03o}, so others can change it: chmod go-w .*{name}"):
+        load_robot(directory)
+    (directory / name).chmod(0o644)
+    load_robot(directory)
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o664])
+def test_a_file_that_others_can_write_admits_nobody(tmp_path, mode):
+    ring = Keyring(tmp_path)
+    ring.admit("reachy-1", new_public())
+    ring.admit("reachy-2", new_public())
+    path = tmp_path / "admitted" / "reachy-1.pub"
+    path.chmod(mode)
+    ring.reload()
+    assert list(ring.robots) == ["reachy-2"]
+    assert ring.problems == [f"{path} has mode {mode:03o}, so others can change it: chmod go-w {path}"]
+
+
+def test_what_is_made_here_is_taken_here_whatever_the_umask(tmp_path):
+    for n, umask in enumerate((0o000, 0o002, 0o022, 0o077)):
+        before = os.umask(umask)
+        try:
+            directory, public = tmp_path / f"gateway-{n}" / "deeper", new_public()
+            Keyring(directory).admit("reachy-1", public)
+            make_pair(directory)
+            identity = robot_dir(tmp_path / f"robot-{n}")
+        finally:
+            os.umask(before)
+        assert load_pair(directory, MAKE)
+        assert load_robot(identity)
+        assert Keyring(directory).robot_of(public) == "reachy-1"
 
 
 def test_a_new_directory_of_keys_is_its_owners_alone(tmp_path):
@@ -422,3 +464,65 @@ def test_a_file_with_a_mistake_is_read_again_until_it_is_mended(tmp_path):
     ring.reload()
     assert ring.problems == []
     assert ring.admits("reachy-2")
+
+
+# --- nothing is lost --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", ["# the red one", "damaged", "\u00e4" * 40])
+def test_a_file_with_a_line_that_is_no_key_is_not_written_anew(tmp_path, line):
+    """It would lose the good keys in it, of which none is admitted because of that line."""
+    ring, path = Keyring(tmp_path), tmp_path / "admitted" / "reachy-1.pub"
+    good, other = new_public(), new_public()
+    ring.admit("reachy-1", good)
+    text = f"{line}\n{good}\n"
+    path.write_text(text)
+    for change in (lambda: ring.admit("reachy-1", other), lambda: ring.revoke("reachy-1", good)):
+        with pytest.raises(KeysError, match=r"reachy-1\.pub:1: .*mend the file, or .*reachy-keys revoke reachy-1"):
+            change()
+        assert path.read_text() == text
+    assert ring.revoke("reachy-1") == 0, "to shut a robot out is possible in any case"
+    assert not path.exists()
+    assert ring.admit("reachy-1", other)
+
+
+def test_a_key_that_stands_in_another_robots_file_too_stays_there(tmp_path):
+    ring = Keyring(tmp_path)
+    public, other = new_public(), new_public()
+    ring.admit("reachy-1", public)
+    path = tmp_path / "admitted" / "reachy-2.pub"
+    path.write_text(f"{public}\n")
+    ring.admit("reachy-2", other)
+    assert path.read_text() == f"{public}\n{other}\n"
+
+
+def test_a_file_that_cannot_be_read_is_not_written_anew(tmp_path):
+    ring, path = Keyring(tmp_path), tmp_path / "admitted" / "reachy-1.pub"
+    ring.admit("reachy-1", new_public())
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(KeysError, match=r"cannot be read"):
+        ring.admit("reachy-1", new_public())
+    assert path.read_bytes() == b"\xff\xfe\x00"
+
+
+def test_keys_that_are_admitted_at_the_same_time_are_all_admitted(tmp_path):
+    publics = [new_public() for _ in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(lambda public: Keyring(tmp_path).admit("reachy-1", public), publics))
+    assert set(Keyring(tmp_path).robots["reachy-1"]) == set(publics)
+
+
+def test_a_byte_order_mark_before_a_key_is_no_part_of_it(tmp_path):
+    directory = robot_dir(tmp_path)
+    for name in ("self.key", "gateway.pub", "robot-id"):
+        (directory / name).write_bytes(b"\xef\xbb\xbf" + (directory / name).read_bytes())
+    assert load_robot(directory).robot == "reachy-1"
+
+
+def test_a_pipe_in_place_of_a_file_holds_nobody_up(tmp_path):
+    ring = Keyring(tmp_path)
+    ring.admit("reachy-2", new_public())
+    os.mkfifo(tmp_path / "admitted" / "reachy-1.pub", 0o600)
+    (tmp_path / "admitted" / "reachy-3.pub").mkdir()
+    ring.reload()
+    assert list(ring.robots) == ["reachy-2"]

@@ -121,6 +121,16 @@ def test_the_list_of_nobody_is_empty(run):
     assert run("list") == (0, "", "")
 
 
+def test_a_robot_whose_file_is_damaged_is_not_admitted_anew_but_can_be_shut_out(run, tmp_path):
+    run("admit", "reachy-1", new_public())
+    path = tmp_path / "gateway" / "admitted" / "reachy-1.pub"
+    path.write_text("damaged")
+    status, told, complaint = run("admit", "reachy-1", new_public())
+    assert (status, told, path.read_text()) == (1, "", "damaged")
+    assert "mend the file, or shut the robot out with: reachy-keys revoke reachy-1" in complaint
+    assert run("revoke", "reachy-1") == (0, "removed the damaged file of reachy-1; takes effect at once\n", "")
+
+
 def test_the_list_complains_of_damaged_files(run, tmp_path):
     public = new_public()
     run("admit", "reachy-1", public)

@@ -3,14 +3,18 @@
 A keys directory holds ``self.key`` (our own secret key, mode 600) and ``self.pub``; at a robot also ``gateway.pub`` and
 ``robot-id``; at a gateway also ``admitted/<robot>.pub``, one public key a line, several while a key is being rotated. All
 keys are in Z85, 40 characters (https://rfc.zeromq.org/spec/32/).
+
+Whoever can write such a file is the gateway, or a robot: one that its group or others may write, or its directory, is refused.
 """
 
+import fcntl
 import os
 import stat
 import struct
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -26,6 +30,7 @@ PUBLIC_NAME: Final = "self.pub"
 GATEWAY_NAME: Final = "gateway.pub"
 ROBOT_ID_NAME: Final = "robot-id"
 ADMITTED_NAME: Final = "admitted"
+OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
 class KeysError(Exception):
@@ -85,7 +90,7 @@ def make_pair(directory: Path) -> KeyPair:
     path = directory / SECRET_NAME
     if path.exists():
         raise KeysError(f"{path} exists: to replace it, move it away first")
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(directory)
     public, secret = zmq.curve_keypair()
     write(path, secret.decode() + "\n", mode=0o600)
     write(directory / PUBLIC_NAME, public.decode() + "\n")
@@ -99,15 +104,12 @@ def load_pair(directory: Path, command: str) -> KeyPair:
         KeysError: If it is missing, damaged, readable by others, or where others could put another.
     """
     path = directory / SECRET_NAME
-    text = _read(path, f"make one with: {command}")
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
-        raise KeysError(f"{path} has mode {mode:03o}, so others can read it: chmod 600 {path}")
+    text = _read(path, f"make one with: {command}", secret=True)
     for place in (directory, directory / ADMITTED_NAME):
         mode = place.stat().st_mode if place.exists() else 0
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        if mode & OTHERS_WRITE and not mode & stat.S_ISVTX:
             raise KeysError(
-                f"{place} has mode {stat.S_IMODE(mode):03o}, so others can change the keys in it: chmod o-w {place}"
+                f"{place} has mode {stat.S_IMODE(mode):03o}, so others can change the keys in it: chmod go-w {place}"
             )
     try:
         public = zmq.curve_public(text.strip().encode())
@@ -146,11 +148,16 @@ def admitting(robot: str, public: str) -> str:
     return f"reachy-keys {command} (with Docker: docker compose run --rm keys {command})"
 
 
+def make_directory(directory: Path) -> None:
+    """Make a keys directory, whatever the umask, unless there is one."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def write(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a file whole or not at all."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             os.fchmod(descriptor, mode)
         Path(temporary).replace(path)
@@ -158,13 +165,35 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
         Path(temporary).unlink(missing_ok=True)  # what is left if anything above failed
 
 
-def _read(path: Path, remedy: str) -> str:
+def _read(path: Path, remedy: str, *, secret: bool = False) -> str:
     try:
-        return path.read_text()
+        with open(path, encoding="utf-8", opener=_opened) as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            text = file.read().removeprefix("\ufeff")  # a byte order mark, of an editor of Windows
     except FileNotFoundError:
         raise KeysError(f"{path} is missing; {remedy}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise KeysError(f"{path} cannot be read ({error}); {remedy}") from None
+    if secret and mode & 0o077:
+        raise KeysError(f"{path} has mode {mode:03o}, so others can read it: chmod 600 {path}")
+    if mode & OTHERS_WRITE:
+        raise KeysError(f"{path} has mode {mode:03o}, so others can change it: chmod go-w {path}")
+    return text
+
+
+def _opened(path: str, flags: int) -> int:
+    """As ``open`` does it, but without waiting for whoever would write into a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _keys_in(path: Path) -> list[str]:
+    """The public keys of a file.
+
+    Raises:
+        KeysError: If anything in it is none.
+    """
+    lines = _read(path, "admit the robot again").splitlines()
+    return [checked_public(line, f"{path}:{number}").decode() for number, line in enumerate(lines, 1) if line.strip()]
 
 
 RACY_NS: Final = 2_000_000_000
@@ -209,8 +238,7 @@ def _key_file(path: Path, seen: Stamp | None, now_ns: int) -> _KeyFile:
         seen = None
     try:
         robot = checked_robot_id(path.stem, str(path))
-        lines = [line for line in _read(path, "admit the robot again").splitlines() if line.strip()]
-        keys = tuple(checked_public(line, f"{path}:{number}").decode() for number, line in enumerate(lines, 1))
+        keys = tuple(_keys_in(path))
     except KeysError as error:
         return _KeyFile(None, "", (), str(error))  # read again: the trouble may pass without a trace in the stamp
     return _KeyFile(seen, robot, keys, "")
@@ -311,36 +339,68 @@ class Keyring:
         """Admit a robot's key, beside those it has; false if it was admitted already.
 
         Raises:
-            KeysError: If it is no key or no robot id, or the key belongs to another robot.
+            KeysError: If it is no key or no robot id, the key belongs to another robot, or the robot's file is damaged.
         """
         checked_robot_id(robot, "robot id")
         key = checked_public(public, "public key").decode()
-        owner = self.robot_of(key)
-        if owner == robot:
-            return False
-        if owner is not None:
-            raise KeysError(f"this key is admitted as {owner} already; every robot needs a key of its own")
-        self._store(robot, [*self.robots.get(robot, []), key])
+        with self._alone():
+            owner = self.robot_of(key)
+            if owner == robot:
+                return False
+            if owner is not None:
+                raise KeysError(f"this key is admitted as {owner} already; every robot needs a key of its own")
+            self._store(robot, [*self._kept(robot), key])
         return True
 
     def revoke(self, robot: str, public: str | None = None) -> int:
         """Revoke one key of a robot, or all; returns how many.
 
         Raises:
-            KeysError: If there is nothing to revoke.
+            KeysError: If there is nothing to revoke, or one of several keys is to be, and the robot's file is damaged.
         """
-        keys = self.robots.get(robot, [])
-        kept = [key for key in keys if public is not None and key != public.strip()]
-        if len(kept) == len(keys):
+        checked_robot_id(robot, "robot id")
+        if not self._file(robot).exists():
             raise KeysError(f"{robot} has no such key admitted; see: reachy-keys list")
-        self._store(robot, kept)
-        return len(keys) - len(kept)
+        with self._alone():
+            if public is None:
+                count = len(self.robots.get(robot, []))
+                self._store(robot, [])
+                return count
+            keys = self._kept(robot)
+            kept = [key for key in keys if key != public.strip()]
+            if len(kept) == len(keys):
+                raise KeysError(f"{robot} has no such key admitted; see: reachy-keys list")
+            self._store(robot, kept)
+            return len(keys) - len(kept)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time changes who is admitted, and begins with what the one before has left."""
+        if not self._admitted.exists():
+            make_directory(self._admitted.parent)
+        self._admitted.mkdir(mode=0o755, exist_ok=True)
+        directory = os.open(self._admitted, os.O_RDONLY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            self.reload()
+            yield
+        finally:
+            os.close(directory)
+
+    def _file(self, robot: str) -> Path:
+        return self._admitted / f"{robot}.pub"
+
+    def _kept(self, robot: str) -> list[str]:
+        """The keys in a robot's file, which is written anew: so nothing in it may be lost because it cannot be read."""
+        path = self._file(robot)
+        try:
+            return _keys_in(path) if path.exists() else []
+        except KeysError as error:
+            raise KeysError(f"{error}: mend the file, or shut the robot out with: reachy-keys revoke {robot}") from None
 
     def _store(self, robot: str, keys: list[str]) -> None:
-        self._admitted.mkdir(parents=True, exist_ok=True)
-        path = self._admitted / f"{robot}.pub"
         if keys:
-            write(path, "".join(f"{key}\n" for key in keys))
+            write(self._file(robot), "".join(f"{key}\n" for key in keys))
         else:
-            path.unlink()
+            self._file(robot).unlink(missing_ok=True)
         self.reload()

@@ -84,7 +84,7 @@ def _at_the_gateway(directory: Path) -> None:
 
 def _trust(directory: Path, args: argparse.Namespace) -> None:
     public = keys.checked_public(args.key, "gateway's public key")
-    directory.mkdir(parents=True, exist_ok=True)
+    keys.make_directory(directory)
     keys.write(directory / keys.GATEWAY_NAME, public.decode() + "\n")
     print("trusted; takes effect when robot-io next starts")
 
@@ -128,7 +128,8 @@ def _connected(host: str, port: int) -> dict[str, str] | None:
 def _revoke(directory: Path, args: argparse.Namespace) -> None:
     _at_the_gateway(directory)
     count = keys.Keyring(directory).revoke(args.id, args.key)
-    print(f"revoked {count} key{'s' if count != 1 else ''} of {args.id}; takes effect at once")
+    what = f"revoked {count} key{'s' if count != 1 else ''} of {args.id}" if count else f"removed the damaged file of {args.id}"
+    print(f"{what}; takes effect at once")
 
 
 def _demo(directory: Path, args: argparse.Namespace) -> None:
