@@ -52,9 +52,10 @@ async def ask(context, zap) -> AsyncIterator[Ask]:
     socket.connect("inproc://zeromq.zap.01")
 
     async def ask(
-        key: bytes, *, version=b"1.0", domain=b"reachy", mechanism=b"CURVE", more: tuple[bytes, ...] = (), timeout_s=5.0
-    ):
-        await socket.send_multipart([version, b"id-7", domain, b"10.0.0.9", b"", mechanism, key, *more])
+        key: bytes, *, version=b"1.0", domain=b"reachy", mechanism=b"CURVE", address=b"10.0.0.9",
+        more: tuple[bytes, ...] = (), timeout_s=5.0,
+    ):  # fmt: skip
+        await socket.send_multipart([version, b"id-7", domain, address, b"", mechanism, key, *more])
         answer = await asyncio.wait_for(socket.recv_multipart(), timeout_s)
         assert answer[:2] == [b"1.0", b"id-7"]
         assert len(answer) == 6
@@ -81,6 +82,13 @@ async def test_a_key_that_is_not_admitted_is_refused_and_told_with_its_address(a
     assert (cause, peer, who) == ("key", "", public.decode())
     assert "10.0.0.9" in detail
     assert public.decode() in detail
+
+
+async def test_a_stranger_is_told_by_the_address_that_people_know(ask, refusals):
+    await ask(key_of(zmq.curve_keypair()[0]), address=b"::ffff:10.0.0.7")
+    await ask(b"", mechanism=b"NULL", address=b"::ffff:10.0.0.7")
+    assert all(detail.startswith("10.0.0.7 dialled with") for _, _, detail, _ in refusals)
+    assert refusals[1][3] == "10.0.0.7"
 
 
 async def test_a_key_admitted_or_revoked_meanwhile_counts_at_the_next_handshake(ask, tmp_path):

@@ -75,6 +75,13 @@ class World:
     def run(self, *command: object) -> None:
         subprocess.run(self.inside(*command), check=True, timeout=10)
 
+    def interface(self, name: str, address: str) -> None:
+        """An interface with that address, and with nobody else."""
+        self.run("ip", "link", "add", name, "type", "veth", "peer", "name", "nobody")
+        self.run("ip", "address", "add", address, "dev", name, "nodad")
+        for end in (name, "nobody"):
+            self.run("ip", "link", "set", end, "up")
+
     def start(self, *command: object, **settings: object) -> Program:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         env = clean | {"PYTHONUNBUFFERED": "1"} | {name: str(value) for name, value in settings.items()}

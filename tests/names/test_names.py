@@ -86,7 +86,27 @@ def test_a_name_that_has_only_an_ipv6_address(world):
     gateway.stop()
 
 
-def test_a_name_of_the_hosts_file_with_letters_beyond_ascii_and_one_with_an_underscore(world):
+def test_an_address_that_means_something_on_one_interface_alone(world):
+    world.interface("wlan0", "fe80::7/64")
+    world.gateway("::")
+    robot = world.robot("[fe80::7%wlan0]")
+    robot.until_connected(CONNECTS_WITHIN_S)
+    robot.stop()
+    robot = world.robot("[fe80::7%wlan1]")
+    robot.until_said("nobody listens at [fe80::7%wlan1]:", 5)
+    robot.stop()
+
+
+def test_a_dead_address_of_a_name_holds_nobody_up_for_long(world):
+    """The first, of IPv6, leads nowhere, as in many homes."""
+    world.interface("wlan0", "fd00::1/64")
+    world.name_server("127.0.0.9", box__lab="fd00::7 127.0.0.1")
+    world.gateway("0.0.0.0")
+    robot = world.robot("box.lab")
+    robot.until_connected(CONNECTS_WITHIN_S)
+
+
+def test_a_name_with_letters_beyond_ascii_and_one_with_an_underscore(world):
     world.name_server("127.0.0.9", **{"xn--bro-hoa__local": "127.0.0.1", "_gateway": "127.0.0.1"})
     world.gateway("0.0.0.0")
     for name in ("büro.local", "_gateway"):

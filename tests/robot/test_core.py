@@ -1435,6 +1435,17 @@ def test_a_look_up_without_an_end_holds_nobody_up_for_more_than_2_s():
     assert rig.of(Redial)[-1] == Redial(BOX.at("10.0.0.1")), "late is better than never"
 
 
+def test_a_look_up_that_begins_late_has_its_2_s_all_the_same():
+    """As where the device takes its time to be made, before the first tick."""
+    rig = Rig(addresses=[BOX, TWO])
+    rig.now += 1.5
+    rig.run(1.9)
+    assert TWO not in [dial.address for dial in rig.of(Redial)]
+    rig.run(0.2)
+    assert rig.of(Redial)[-1] == Redial(TWO)
+    assert "no name server answers" in rig.words(warning=True)[0]
+
+
 def test_a_look_up_that_ends_too_late_is_used_at_once_where_there_is_no_other_gateway():
     rig = Rig(addresses=[BOX])
     rig.run(5.0)

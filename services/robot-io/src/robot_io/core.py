@@ -546,7 +546,7 @@ class RobotCore:
             out.append(Redial())
         out += [LookUp(name) for name in self.route.look_ups(now)]
         out += self.trouble(silent(self.route.name), now) if self.route.overdue(now) else []
-        unserved_s = min(now - self._since, self.route.here_s(now))
+        unserved_s = 0.0 if self.route.unknown else min(now - self._since, self.route.here_s(now))
         if self._astray:
             out += self._elsewhere(now, 0.0)
         elif not self.welcomed and not self.refused and unserved_s > LOST_S:
