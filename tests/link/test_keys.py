@@ -395,7 +395,7 @@ class Opened:
         self.below, self.paths = str(directory), []
         what()
         self.below = None
-        return sorted(self.paths)
+        return sorted(set(self.paths))
 
 
 OPENED = Opened()
