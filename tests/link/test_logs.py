@@ -34,6 +34,13 @@ def restored():
     for name, value in levels.items():
         logging.getLogger(name).setLevel(value)
     sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+    logging.captureWarnings(capture=False)
+
+
+def said(capsys) -> str:
+    """What is logged so far: a thread writes it."""
+    assert logs.flush()
+    return capsys.readouterr().err
 
 
 def line(message: str, *arguments: object, error: BaseException | None = None, secrets: tuple[str, ...] = (SECRET,)) -> str:
@@ -80,7 +87,7 @@ def test_we_are_as_loud_as_asked_and_libraries_only_warn(restored, capsys):
     logging.getLogger("robot_io.core").debug("our detail with %s", SECRET)
     logging.getLogger("websockets.client").info("> x-goog-api-key: %s", SECRET)
     logging.getLogger("websockets.client").warning("a warning")
-    told = capsys.readouterr().err
+    told = said(capsys)
     assert "our detail with [secret]" in told
     assert "a warning" in told
     assert "x-goog-api-key" not in told
@@ -90,7 +97,7 @@ def test_the_level_is_that_of_our_own_lines(restored, capsys):
     set_up("gateway", "WARNING")
     logging.getLogger("reachy_gateway.hub").info("connected")
     logging.getLogger("reachy_gateway.hub").warning("refused")
-    told = capsys.readouterr().err
+    told = said(capsys)
     assert "connected" not in told
     assert "WARNING refused" in told
 
@@ -99,7 +106,7 @@ def test_a_secret_that_is_learned_later_is_replaced_from_then_on(restored, capsy
     set_up("gateway", "INFO", [SECRET])
     conceal("the-rotated-key")
     logging.getLogger("reachy_gateway.hub").warning("%s was %s", "the-rotated-key", SECRET)
-    assert capsys.readouterr().err.endswith("[secret] was [secret]\n")
+    assert said(capsys).endswith("[secret] was [secret]\n")
 
 
 @pytest.mark.parametrize("key", ["AIza" + "B" * 35, "AQ." + "c" * 50])
@@ -120,7 +127,7 @@ def test_what_ends_the_program_or_a_thread_is_told_without_its_secrets(restored,
         fails()
     except ConnectionError as error:
         sys.excepthook(type(error), error, error.__traceback__)
-    told = capsys.readouterr().err
+    told = said(capsys)
     assert SECRET not in told
     assert told.count("ConnectionError: 401 for [secret]") == 2
     assert told.count("Traceback") == 2
@@ -150,4 +157,4 @@ async def test_faults_of_the_event_loop_are_told_once_a_second_however_many_ther
         await asyncio.sleep(0)
     finally:
         loop.set_exception_handler(None)
-    assert capsys.readouterr().err.count("ZeroDivisionError") == 1
+    assert said(capsys).count("ZeroDivisionError") == 1

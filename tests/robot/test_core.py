@@ -1,3 +1,5 @@
+import sys
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TypeVar
@@ -1536,3 +1538,31 @@ def test_what_is_dropped_is_told_again_once_the_link_was_made_anew():
         rig.welcome()
     assert len([words for words in rig.words() if "dropped a message of the gateway" in words]) == 2 * 3
     assert len([words for words in rig.words() if "too slow for live speech" in words]) == 3
+
+
+def test_what_was_dropped_may_be_asked_for_by_another_thread_while_it_is_counted():
+    rig = Rig()
+    faults: list[Exception] = []
+    over = threading.Event()
+
+    def asks() -> None:
+        while not over.is_set():
+            try:
+                rig.core.counts  # noqa: B018 - asking is the test
+            except RuntimeError as error:
+                faults.append(error)
+
+    thread = threading.Thread(target=asks)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread.start()
+    try:
+        for n in range(20_000):
+            rig.core._tally.count(f"cause-{n}")
+            if n % 200 == 0:
+                rig.core._tally.counts.clear()
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+    assert not faults

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from gemini_live_sim.health import PORT, default_tls_dir
+from gemini_live_sim.logs import Lines, tell
 from gemini_live_sim.scenario import ScenarioError
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
@@ -25,7 +26,7 @@ def run() -> int:
         settings = read_settings(os.environ)
     except SettingsError as error:
         return _complain(str(error))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=[Lines(sys.stdout)])
     logging.getLogger("websockets").setLevel(logging.ERROR)
     try:
         asyncio.run(_run(settings))
@@ -84,5 +85,5 @@ async def _run(settings: SimSettings) -> None:
 
 
 def _complain(text: str) -> int:
-    sys.stderr.write(text + "\n")
+    tell(sys.stderr, text)
     return 2

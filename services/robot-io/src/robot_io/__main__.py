@@ -10,6 +10,7 @@ from importlib.metadata import version
 from reachy_link import logs
 from reachy_link.config import fail, health_server, load
 from reachy_link.keys import KeysError, load_robot
+from reachy_link.spool import tell
 from robot_io.core import Profile, RobotCore
 from robot_io.device import Button, Device, DeviceError
 from robot_io.route import spread
@@ -96,11 +97,12 @@ def _print_summary(core: RobotCore) -> None:
     """The conversation at a glance."""
     if not core.summary:
         return
-    print("turn  answered after  played   underruns  heard to its end")  # noqa: T201
+    lines = ["turn  answered after  played   underruns  heard to its end"]
     for turn in core.summary:
         latency = f"{turn.latency_ms:>7} ms" if turn.latency_ms is not None else "         -"
         heard = "yes" if turn.complete else "no, cut"
-        print(f"{turn.turn:>4}  {latency}      {turn.played_ms / 1000:5.1f} s  {turn.underruns:>6}     {heard}")  # noqa: T201
+        lines.append(f"{turn.turn:>4}  {latency}      {turn.played_ms / 1000:5.1f} s  {turn.underruns:>6}     {heard}")
+    tell(sys.stdout, "\n".join([*lines, ""]))
 
 
 if __name__ == "__main__":

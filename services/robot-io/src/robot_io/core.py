@@ -220,8 +220,8 @@ class RobotCore:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What was dropped, by cause."""
-        counts = {cause: n for (cause, _), n in self._tally.counts.items()}
+        """What was dropped, by cause. May be asked from another thread, so the counts are copied at one go."""
+        counts = {cause: n for (cause, _), n in dict(self._tally.counts).items()}
         return counts | {"late_chunks": self._playout.late_chunks, "overflow_chunks": self._playout.overflow_chunks}
 
     # --- inputs -------------------------------------------------------------------------------------------------------

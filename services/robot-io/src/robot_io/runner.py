@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from reachy_link import logs
 from reachy_link.address import Address
 from reachy_link.keys import RobotIdentity
 from reachy_link.robot_end import RobotEnd
@@ -57,7 +58,8 @@ class Runner:
         """How the robot stands, for health: the loop turns, and the gateway knows it."""
         core, loop = self.core, self._now() - self._ticked < 2.0  # noqa: PLR2004
         told = {"loop": loop, "device": core.has_device, "welcomed": core.welcomed}
-        return {"ok": all(told.values()), **told, "counts": core.counts, "gateway": str(core.route.place)}
+        more = {"counts": core.counts, "gateway": str(core.route.place), "log_lines_lost": logs.lost()}
+        return {"ok": all(told.values()), **told, **more}
 
     def push(self, button: Button) -> None:
         """The button to talk is pressed or released, whatever it is."""

@@ -156,4 +156,4 @@ def _report(hub: Hub) -> dict[str, Any]:
     counts = {f"{cause} {peer}".strip(): n for (cause, peer), n in dict(hub.tally.counts).items()}
     connections = [{"robot": robot, "key": key, "since": round(since)} for robot, key, since in hub.connected()]
     told = {"ok": ok, "robots": sorted(hub.robots), "connections": connections, "counts": counts}
-    return told | {"tasks": len(asyncio.all_tasks(hub.loop))}
+    return told | {"tasks": len(asyncio.all_tasks(hub.loop)), "log_lines_lost": logs.lost()}

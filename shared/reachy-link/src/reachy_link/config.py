@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -11,7 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reachy_link.address import listening
 from reachy_link.health import HealthServer, Page, Report
-from reachy_link.logs import conceal, redacted
+from reachy_link.logs import conceal, flush, one_line
+from reachy_link.spool import tell
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -48,10 +49,10 @@ def load(model: type[S]) -> S:
         fail(f"{_variable(model, problem['loc'])}: {_words(model, problem)}" for problem in error.errors(include_url=False))
 
 
-def fail(problems: "Any") -> NoReturn:
+def fail(problems: Iterable[str]) -> NoReturn:
     """End the program: bad configuration, all problems at once."""
-    for problem in problems:
-        sys.stderr.write(redacted(f"configuration: {problem}\n"))
+    flush()
+    tell(sys.stderr, "".join(f"{one_line(f'configuration: {problem}')}\n" for problem in problems))
     sys.exit(2)
 
 

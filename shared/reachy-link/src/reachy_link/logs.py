@@ -9,6 +9,9 @@ import time
 from collections.abc import Iterable
 from typing import Any, Final
 
+from reachy_link import spool
+from reachy_link.spool import Spool
+
 LOOKS_SECRET: Final = re.compile(r"\b(?:AIza[\w-]{30,}|AQ\.[\w-]{30,})")
 """Keys as Google makes them, wherever somebody has put one by mistake."""
 CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -17,6 +20,7 @@ FAULT_PAUSE_S: Final = 1.0
 
 log = logging.getLogger(__name__)
 _secrets: set[str] = set()
+_spool = Spool(None)
 
 
 def conceal(*secrets: str) -> None:
@@ -39,7 +43,7 @@ class Redacted(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without secrets."""
-        return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], redacted(super().format(record)))
+        return _escaped(redacted(super().format(record)))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
         """The line but for its traceback: a message is one line, whatever is quoted in it."""
@@ -47,15 +51,66 @@ class Redacted(logging.Formatter):
         return super().formatMessage(record)
 
 
+def one_line(text: str) -> str:
+    """The text without secrets, as one line that commands no terminal."""
+    return _escaped(redacted(text).replace("\n", "\\n"))
+
+
+def _escaped(text: str) -> str:
+    return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+class _Handler(logging.Handler):
+    """Hands lines to the spool. Who logs never waits for who reads the log, and a line that cannot be made harms nobody."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except RecursionError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a value's own words raise
+            words = "a log line cannot be made: %s at %s:%d"
+            line = self.format(_record(logging.ERROR, words, type(error).__name__, record.pathname, record.lineno))
+        _spool.put(line + "\n")
+
+    def flush(self) -> None:
+        """At the program's end, too: what waits is written, within :data:`~reachy_link.spool.EXIT_S`."""
+        _spool.flush()
+
+
+def _record(level: int, words: str, *args: object) -> logging.LogRecord:
+    return logging.LogRecord(__name__, level, "", 0, words, args, None)
+
+
+def lost() -> int:
+    """How many log lines could not be written so far."""
+    return _spool.lost
+
+
+def flush() -> bool:
+    """Wait until all lines are written, within :data:`~reachy_link.spool.EXIT_S`; whether they are."""
+    return _spool.flush()
+
+
 def set_up(program: str, level: str, secrets: Iterable[str] = ()) -> None:
     """Log to standard error, and let nothing else write there: what ends the program, or a thread of it, is logged as well.
 
-    Libraries speak up from WARNING on only: at DEBUG some print the headers that carry a key.
+    A thread writes, so that a standard error which nobody reads, or which is closed, silences no robot: see
+    :class:`~reachy_link.spool.Spool` for the bound. Libraries speak up from WARNING on only: at DEBUG some print the
+    headers that carry a key.
     """
+    global _spool  # noqa: PLW0603 - a process has one standard error
     conceal(*secrets)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Redacted(program))
+    spool.hold_standard_streams()
+    form = Redacted(program)
+    if _spool.stream is not sys.stderr:
+        _spool.close()
+        words = "%d log lines are lost: standard error could not be written"
+        _spool = Spool(sys.stderr, redacted, lambda n: form.format(_record(logging.WARNING, words, n)) + "\n")
+    handler = _Handler()
+    handler.setFormatter(form)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
     for ours in ("reachy_link", "reachy_gateway", "robot_io", "gemini_gateway", "mock_gateway", "__main__"):
         logging.getLogger(ours).setLevel(level)
     sys.excepthook = lambda kind, error, trace: log.critical("the program ends", exc_info=(kind, error, trace))
