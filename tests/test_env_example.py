@@ -10,6 +10,7 @@ from gemini_gateway.personas import Gateway, Persona, Vad, read
 from gemini_gateway.settings import GeminiSettings
 from gemini_gateway.usage import PRICES
 from reachy_gateway.settings import GatewaySettings
+from reachy_link.environment import VARIABLES
 from robot_io.settings import RobotSettings
 
 ROOT = Path(__file__).parent.parent
@@ -51,13 +52,16 @@ def test_the_example_shows_the_defaults(model):
         assert shown[name] == expected, name
 
 
+def test_programs_know_the_names_in_the_example_so_that_they_can_tell_a_misspelt_one():
+    assert example().keys() == VARIABLES
+
+
 def test_the_example_as_it_is_changes_nothing(monkeypatch):
+    before = GeminiSettings()
     for line in (ROOT / ".env.example").read_text().splitlines():
         if found := re.fullmatch(r"([A-Z_]+)=(.*)", line):
             monkeypatch.setenv(*found.groups())
-    assert GeminiSettings() == GeminiSettings.model_construct(
-        **{name: field.default for name, field in GeminiSettings.model_fields.items()}
-    )
+    assert GeminiSettings() == before
 
 
 def test_the_example_of_a_robots_file_is_a_good_one_and_shows_the_defaults():

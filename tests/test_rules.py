@@ -29,7 +29,21 @@ NEVER = {
 }
 ONLY_IN = {("reachy_mini", "robot_io"): {"reachy_device"}, ("google", "gemini_gateway"): {"live"}}
 PURE = {
-    "reachy_link": {"address", "bucket", "clock", "messages", "pcm", "playout", "pulse", "tally", "trouble", "window", "wire"},
+    "reachy_link": {
+        "address",
+        "bucket",
+        "clock",
+        "environment",
+        "messages",
+        "pcm",
+        "playout",
+        "pulse",
+        "tally",
+        "text",
+        "trouble",
+        "window",
+        "wire",
+    },
     "reachy_gateway": {
         "audio",
         "conversation",
@@ -49,6 +63,7 @@ PURE = {
         "exchanges",
         "gaps",
         "hurry",
+        "loosening",
         "meter",
         "models",
         "outage",
@@ -166,3 +181,37 @@ def test_no_branch_is_for_a_system_on_which_no_gateway_starts():
     """A gateway counts descriptors and reads sockets' counters as Linux and its like have them."""
     sources = [path for package in OURS for path in PACKAGES[package].rglob("*.py")]
     assert [path.name for path in [*sources, *ROOT.glob("*/*/pyproject.toml")] if "win32" in path.read_text()] == []
+
+
+def text_without_encoding(tree: ast.AST) -> Iterator[int]:
+    """The lines that read or write text in whatever encoding the machine has."""
+    awaited = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Await)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or id(node) in awaited or any(word.arg == "encoding" for word in node.keywords):
+            continue
+        name = (
+            node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id if isinstance(node.func, ast.Name) else ""
+        )
+        words = {word.arg: ast.unparse(word.value) for word in node.keywords}
+        if name in ("open", "fdopen"):
+            places = node.args if isinstance(node.func, ast.Attribute) and name == "open" else node.args[1:]
+            given = words.get("mode", ast.unparse(places[0]) if places else "'r'")
+            if re.fullmatch(r"'[rwax+t]+'", given):
+                yield node.lineno
+        elif name in ("read_text", "write_text") or (name in ("run", "Popen", "check_output") and words.get("text") == "True"):
+            yield node.lineno
+
+
+def test_the_rule_for_text_finds_what_it_is_for():
+    found = "open(p)", "open(p, 'w')", "p.open()", "p.open('a')", "os.fdopen(3, 'w')", "p.read_text()", "run(c, text=True)"
+    fine = "open(p, 'rb')", "p.open('wb')", "wave.open(f, 'rb')", "p.read_text(encoding='utf-8')", "os.fdopen(3, 'wb')"
+    assert [text for text in found if not list(text_without_encoding(ast.parse(text)))] == []
+    assert [text for text in fine if list(text_without_encoding(ast.parse(text)))] == []
+
+
+@pytest.mark.parametrize("package", sorted(OURS))
+def test_text_is_read_and_written_in_an_encoding_that_is_named(package):
+    """Else a file means one thing on this machine, and another in a container whose locale is not UTF-8."""
+    for path in sorted(PACKAGES[package].rglob("*.py")):
+        lines = list(text_without_encoding(ast.parse(path.read_text(encoding="utf-8"))))
+        assert not lines, f"{path}: lines {lines}"

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from pydantic import SecretStr, ValidationError
 
@@ -86,7 +88,13 @@ def test_a_key_that_was_meant_to_be_there_never_becomes_the_simulator(env, tmp_p
         env(GEMINI_API_KEY_FILE=path)
 
 
-@pytest.mark.parametrize("key", [KEY, " ", "nonsense"])
+@pytest.mark.parametrize("key", [" ", "\ufeff", "\r\n"])
+def test_a_blank_key_is_a_mistake_and_not_the_simulator(env, key):
+    with pytest.raises(ValidationError, match="white space"):
+        env(GEMINI_API_KEY=key)
+
+
+@pytest.mark.parametrize("key", [KEY, "nonsense"])
 def test_no_key_at_all_falls_back_to_the_simulator(env, key):
     assert env(GEMINI_API_KEY=key, GATEWAY_SIM_URL="https://sim.example").endpoint().name == "Google"
 
@@ -95,6 +103,58 @@ def test_a_key_file_is_read_anew_for_each_settings(env, key_file):
     env(GEMINI_API_KEY_FILE=key_file)
     key_file.write_text("rotated")
     assert GeminiSettings().endpoint().key.get_secret_value() == "rotated"
+
+
+@pytest.mark.parametrize("around", ["\ufeff{}", "{}\r\n", " {} "])
+def test_what_stands_around_a_key_is_taken_off(env, around):
+    assert env(GEMINI_API_KEY=around.format(KEY)).endpoint().key.get_secret_value() == KEY
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [
+        (KEY + "\u200b", "character 28 of 28 is an invisible character"),
+        (f"\u201c{KEY}\u201d", "character 1 of 29 is a typographic quotation mark"),
+        (f"AIza {KEY}", "character 5 of 32 is a space"),
+        (f'"{KEY}"', "quotation marks"),
+    ],
+)
+@pytest.mark.parametrize("in_a_file", [False, True])
+def test_a_key_that_no_header_carries_is_one_line_that_does_not_show_it(env, tmp_path, capsys, key, why, in_a_file):
+    path = tmp_path / "api-key"
+    path.write_text(key, encoding="utf-8")
+    given = {"GEMINI_API_KEY_FILE": path} if in_a_file else {"GEMINI_API_KEY": key}
+    with pytest.raises(ValidationError) as raised:
+        env(**given)
+    with pytest.raises(SystemExit):
+        load(GeminiSettings)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"configuration: {next(iter(given))}: ")
+    assert why in line
+    assert KEY not in line + str(raised.value)
+
+
+def test_an_address_with_what_nobody_sees_is_told(env):
+    with pytest.raises(ValidationError, match="character 18 of 21 is an invisible character"):
+        env(GOOGLE_GEMINI_BASE_URL="https://box.lab:8\u200b765")
+
+
+def test_a_home_is_found_in_every_path(env, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "key").write_text(KEY)
+    names = (
+        "GEMINI_ROOT_CERT",
+        "GATEWAY_ROBOTS_FILE",
+        "GATEWAY_LEDGER",
+        "GATEWAY_TRANSCRIPTS_DIR",
+        "GATEWAY_SIM_ROOT",
+        "REACHY_KEYS_DIR",
+    )
+    settings = env(GEMINI_API_KEY_FILE="~/key", **dict.fromkeys(names, "~/x"))
+    paths = [value for value in settings.model_dump().values() if isinstance(value, Path)]
+    assert len(paths) == len(names) + 1
+    assert {path.parent for path in paths} == {tmp_path}
+    assert settings.endpoint().key_file == tmp_path / "key"
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Bad configuration: every problem at once, by its variable's name, with status 2 and no traceback."""
 
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -14,11 +16,18 @@ BIN = Path(sys.executable).parent
 SPEECH = Path(__file__).parents[1] / "e2e" / "data"
 
 
-def run(program: str, **settings: object) -> subprocess.CompletedProcess[str]:
+def environment(settings: dict[str, object]) -> dict[str, str]:
     foreign = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    env = clean | {name: str(value) for name, value in settings.items()}
-    return subprocess.run([BIN / program], env=env, capture_output=True, text=True, timeout=20, check=False)
+    return clean | {name: str(value) for name, value in settings.items()}
+
+
+def run(program: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([BIN / program], env=environment(settings), capture_output=True, text=True, timeout=20, check=False)
+
+
+def start(program: str, stderr: int, **settings: object) -> subprocess.Popen[str]:
+    return subprocess.Popen([BIN / program], env=environment(settings), stderr=stderr, text=True)
 
 
 @pytest.mark.parametrize(
@@ -140,3 +149,35 @@ def test_a_key_that_others_can_read_is_refused_with_the_command_that_mends_it(tm
     done = run("mock-gateway", REACHY_KEYS_DIR=made.gateway_dir)
     assert done.returncode == 2
     assert f"chmod 600 {secret}" in done.stderr
+
+
+@pytest.mark.parametrize("program", ["mock-gateway", "robot-io"])
+def test_what_an_orchestrator_sets_and_what_is_misspelt_is_warned_of_and_ends_nothing(tmp_path, program):
+    made = Keys(tmp_path, "reachy-1")
+    made.robot("reachy-1")
+    up, down = free_ports(2)
+    settings = {
+        "REACHY_KEYS_DIR": made.gateway_dir if program == "mock-gateway" else made.robot_dir("reachy-1"),
+        "GATEWAY_HOST": "127.0.0.1", "GATEWAY_UP_PORT": up, "GATEWAY_DOWN_PORT": down,
+        "ROBOT_DEVICE": "wav", "ROBOT_UTTERANCES": SPEECH, "ROBOT_SPEAKER_WAV": tmp_path / "speaker.wav",
+        "REACHY_HEALTH_PORT": "tcp://10.0.0.1:80", "GATEWAY_PORT": "tcp://10.0.0.1:80", "GATEWAY_SERVICE_HOST": "10.0.0.1",
+        "GATEWAY_ROBOT_FILE": "robots.toml", "TZ": "Europe/Berln",
+    }  # fmt: skip
+    process = start(program, stderr=subprocess.PIPE, **settings)
+    told = ""
+    try:
+        while not re.search("listening on ports|microphone and speaker are open", told):
+            line = process.stderr.readline()
+            assert line, told
+            told += line
+    finally:
+        process.send_signal(signal.SIGTERM)
+        told += process.communicate(timeout=10)[1]
+    assert process.returncode == 0, told
+    for words in (
+        "REACHY_HEALTH_PORT is the address of a Kubernetes Service",
+        "GATEWAY_PORT, GATEWAY_SERVICE_HOST",
+        "GATEWAY_ROBOT_FILE: no setting has this name, so it does nothing; is it GATEWAY_ROBOTS_FILE?",
+        "TZ=Europe/Berln is no time zone that is known here: days begin at midnight UTC; is it Europe/Berlin?",
+    ):
+        assert words in told

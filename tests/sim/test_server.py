@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import gemini_live_sim
 from gemini_live_sim import Abort, Behaviour, Close, ResumeIo, SendRaw, SimSettings, Stall, Step, serve
-from gemini_live_sim.process import SettingsError, read_settings
+from gemini_live_sim.process import SettingsError, read_settings, suspects
 from gemini_live_sim.scenario import SCENARIOS, ScenarioError, load_scenario
 
 PATH = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
@@ -210,7 +210,7 @@ def test_every_name_of_the_package_is_there_without_being_imported_first() -> No
 
 
 def test_the_core_has_no_socket_no_loop_and_no_clock() -> None:
-    rim = {"__init__", "__main__", "alarm", "connection", "health", "listener", "process", "server", "tls", "watch"}
+    rim = {"__init__", "__main__", "alarm", "connection", "health", "listener", "logs", "process", "server", "tls", "watch"}
     folder = Path(gemini_live_sim.__file__).parent
     core = [path for path in folder.glob("*.py") if path.stem not in rim]
     assert len(core) > 15
@@ -221,14 +221,38 @@ def test_the_core_has_no_socket_no_loop_and_no_clock() -> None:
 
 
 def test_all_wrong_settings_are_named_at_once(monkeypatch) -> None:
-    wrong = {"SIM_PORT": "many", "SIM_SPEED": "-1", "SIM_SCRIPT": "no json", "SIM_SPEEED": "2"}
+    wrong = {"SIM_PORT": "many", "SIM_SPEED": "-1", "SIM_SCRIPT": "no json"}
     for name, value in wrong.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as error:
-        read_settings(os.environ)
+        read_settings()
     lines = str(error.value).splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 4
     assert all(any(line.strip().startswith(f"{name}: ") for line in lines) for name in wrong)
+
+
+def test_a_misspelt_setting_is_told_with_the_nearest_one_and_ends_nothing(monkeypatch) -> None:
+    """An orchestrator sets variables of its own accord."""
+    (line,) = suspects({"SIM_SPEEED": "2", "SIM_SPEED": "2", "OTHER_SPEED": "2"})
+    assert line == "SIM_SPEEED: there is no such setting; is it SIM_SPEED?"
+    monkeypatch.setenv("SIM_SPEEED", "2")
+    read_settings()
+
+
+def test_what_kubernetes_sets_for_a_service_called_sim_is_no_setting(monkeypatch) -> None:
+    service = {"SIM_PORT": "tcp://10.0.0.1:80", "SIM_SERVICE_HOST": "10.0.0.1", "SIM_PORT_80_TCP_ADDR": "10.0.0.1"}
+    for name, value in service.items():
+        monkeypatch.setenv(name, value)
+    assert read_settings().port == 8765
+    assert [line.partition(" ")[0] for line in suspects(service)] == sorted(service)
+
+
+def test_what_stands_around_a_setting_goes_and_a_home_is_found(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SIM_TLS_DIR", "\ufeff~/tls\r")
+    monkeypatch.setenv("SIM_MODE", "echo\r\n")
+    settings = read_settings()
+    assert (settings.tls_dir, settings.mode) == (tmp_path / "tls", "echo")
 
 
 def test_settings_come_from_the_environment(monkeypatch) -> None:
@@ -236,7 +260,7 @@ def test_settings_come_from_the_environment(monkeypatch) -> None:
     monkeypatch.setenv("SIM_API_KEYS", "a, b")
     monkeypatch.setenv("SIM_MODELS", "")
     monkeypatch.setenv("SIM_SCRIPT", '[{"on": "turn_complete", "action": {"do": "close", "code": 1008}}]')
-    settings = read_settings(os.environ)
+    settings = read_settings()
     assert settings.behaviour().mode == "echo"
     assert [key.get_secret_value() for key in settings.api_keys] == ["a", "b"]
     assert (settings.models, settings.port, settings.record_bytes) == ((), 8765, 0)

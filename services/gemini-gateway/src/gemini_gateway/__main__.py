@@ -12,7 +12,7 @@ from gemini_gateway.settings import GeminiSettings
 from gemini_gateway.voices import Voices
 from reachy_gateway import service
 from reachy_link import logs
-from reachy_link.config import fail, load
+from reachy_link.config import fail, load, read
 
 
 def main() -> int:
@@ -26,7 +26,7 @@ def main() -> int:
     except ValueError as error:
         problems.append(str(error))
     try:
-        ledger = Ledger(settings.ledger.expanduser())
+        ledger = Ledger(settings.ledger)
     except LedgerError as error:
         problems.append(f"GATEWAY_LEDGER: {error}")
     if problems:
@@ -34,7 +34,7 @@ def main() -> int:
 
     def endpoint() -> Endpoint:
         """Read anew, as the key's file may have changed."""
-        return GeminiSettings().endpoint()
+        return read(GeminiSettings).endpoint()
 
     def admitted() -> frozenset[str]:
         """The robots that have a key now."""
@@ -63,7 +63,7 @@ def main() -> int:
             secrets,
             sources=[partial(metrics_of, voices)],
             beside=voices.watch,
-            on_hangup=voices.reload,
+            on_hangup=partial(voices.reload, asked=True),
         )
 
 

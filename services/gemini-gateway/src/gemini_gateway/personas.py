@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from gemini_gateway import models
 from gemini_gateway.usage import PRICES, Money, Price
 from reachy_link.messages import RobotId
+from reachy_link.text import TextError, decoded
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
 
@@ -104,9 +105,8 @@ def read(path: Path | None, model: str | None = None) -> tuple[Personas, list[st
     if path is None:
         return Personas(Persona(**base), {}, Gateway(), {}), []
     try:
-        text = path.read_text(encoding="utf-8")
-        return parsed(tomllib.loads(text), str(path), base)
-    except (OSError, UnicodeDecodeError) as error:
+        return parsed(tomllib.loads(decoded(path.read_bytes())), str(path), base)
+    except (OSError, TextError) as error:
         return _nothing(), [f"{path}: cannot be read (it is what GATEWAY_ROBOTS_FILE names): {error}"]
     except tomllib.TOMLDecodeError as error:
         return _nothing(), [f"{path}: no TOML: {error}"]

@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 from gemini_gateway.live import Endpoint
 from reachy_gateway.settings import GatewaySettings
 from reachy_link.config import from_file
+from reachy_link.text import unsendable
 
 
 class GeminiSettings(GatewaySettings):
@@ -46,7 +47,7 @@ class GeminiSettings(GatewaySettings):
     @classmethod
     def _key_from_file(cls, values: dict[str, Any]) -> dict[str, Any]:
         path = values.get("GEMINI_API_KEY_FILE") or values.get("api_key_file")
-        if not (values.get("GEMINI_API_KEY") or values.get("api_key")):
+        if values.get("GEMINI_API_KEY") is None and values.get("api_key") is None:  # a blank one is a mistake
             with suppress(ValueError):  # said below, beside whatever else is wrong
                 values["GEMINI_API_KEY"] = from_file({"GEMINI_API_KEY_FILE": path}, "GEMINI_API_KEY")
         return values
@@ -57,6 +58,22 @@ class GeminiSettings(GatewaySettings):
         if path and not from_file({"GEMINI_API_KEY_FILE": path}, "GEMINI_API_KEY"):
             raise ValueError(f"GEMINI_API_KEY_FILE={path} holds no key")  # and no key would be the simulator
         return path
+
+    @field_validator("api_key")
+    @classmethod
+    def _can_be_sent(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and not key.get_secret_value():
+            raise ValueError("it holds nothing but white space: leave it empty for the simulator")
+        if key and (why := unsendable(key.get_secret_value())):
+            raise ValueError(f"it is no key that can be sent: {why}")
+        return key
+
+    @field_validator("base_url", "sim_url")
+    @classmethod
+    def _is_ascii(cls, url: str | None) -> str | None:
+        if url and (why := unsendable(url)):
+            raise ValueError(f"it is no URL: {why}")
+        return url
 
     def endpoint(self) -> Endpoint:
         """The selector: a base URL is that server; a key alone is Google; nothing is the simulator.

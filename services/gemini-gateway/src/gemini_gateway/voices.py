@@ -16,6 +16,7 @@ from gemini_gateway.crowding import Crowding
 from gemini_gateway.hurry import Hurry
 from gemini_gateway.ledger import Ledger, LedgerError
 from gemini_gateway.live import Endpoint, Live
+from gemini_gateway.loosening import loosened
 from gemini_gateway.meter import Bill
 from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona, Personas
@@ -125,21 +126,26 @@ class Voices:
             if look % FORGET_EVERY == 0:
                 self._forget()
 
-    def reload(self) -> None:
+    def reload(self, *, asked: bool = False) -> None:
         """Read the configuration anew.
 
         The robots file and the key are taken each for itself: a mistake in one is said, leaves the last good one in place, and
         keeps nobody from the other.
+
+        Args:
+            asked: Whether a person asks for it. Only then does a file that takes a limit away count: it may be half written.
         """
-        taken = [name for name, read in (("robots file", self._reload_robots()), ("key", self._reload_endpoint())) if read]
-        if taken:
+        read = (("robots file", self._reload_robots(asked=asked)), ("key", self._reload_endpoint()))
+        if taken := [name for name, well in read if well]:
             log.info("configuration read anew: %s", " and ".join(taken))
         for voice in self.voices.values():
             voice.refresh(mended=bool(taken))
 
-    def _reload_robots(self) -> bool:
+    def _reload_robots(self, *, asked: bool) -> bool:
         """Take the robots file; false if it has a mistake."""
         read, problems = personas.read(self._robots_file, self._model)
+        if not problems and not asked and (gone := loosened(self._personas, read)):
+            problems = [f"{self._robots_file} takes away {', '.join(gone)}: if that is meant, send SIGHUP or start again"]
         for problem in problems:
             self._say_mistake(problem)
         if not problems:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 from pydantic import ValidationError
 
@@ -13,7 +14,7 @@ from gemini_live_sim.health import PORT, default_tls_dir
 from gemini_live_sim.logs import Lines, tell
 from gemini_live_sim.scenario import ScenarioError
 from gemini_live_sim.server import serve
-from gemini_live_sim.settings import SimSettings
+from gemini_live_sim.settings import SimSettings, of_kubernetes
 
 _KEPT_SESSIONS = 50
 
@@ -23,7 +24,7 @@ log = logging.getLogger("gemini_live_sim")
 def run() -> int:
     """Serve; return the exit code: 2 if the settings are wrong."""
     try:
-        settings = read_settings(os.environ)
+        settings = read_settings()
     except SettingsError as error:
         return _complain(str(error))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=[Lines(sys.stdout)])
@@ -40,24 +41,17 @@ class SettingsError(ValueError):
     """The environment is wrong; the message has a line for each variable."""
 
 
-def read_settings(environment: Mapping[str, str]) -> SimSettings:
+def read_settings() -> SimSettings:
     """Read ``SIM_*`` for a server that runs on its own.
 
     Raises:
         SettingsError: With everything that is wrong, by the variable's name.
     """
-    known = {f"SIM_{name.upper()}" for name in SimSettings.model_fields}
-    wrong = [
-        f"{name}: there is no such setting"
-        for name in sorted(environment)
-        if name.upper().startswith("SIM_") and name.upper() not in known
-    ]
     try:
         settings = SimSettings()
     except ValidationError as error:
-        wrong += [_in_words(item["loc"], item["msg"]) for item in error.errors(include_url=False, include_input=False)]
-    if wrong:
-        raise SettingsError("\n".join(["The settings are wrong:", *(f"  {line}" for line in wrong)]))
+        wrong = [_in_words(item["loc"], item["msg"]) for item in error.errors(include_url=False, include_input=False)]
+        raise SettingsError("\n".join(["The settings are wrong:", *(f"  {line}" for line in wrong)])) from None
     own = {
         "port": settings.port if settings.port is not None else PORT,
         "tls_dir": settings.tls_dir or default_tls_dir(),
@@ -66,6 +60,21 @@ def read_settings(environment: Mapping[str, str]) -> SimSettings:
         "keep_sessions": min(settings.keep_sessions, _KEPT_SESSIONS),
     }
     return settings.model_copy(update=own)
+
+
+def suspects(environment: Mapping[str, str]) -> list[str]:
+    """A line for each ``SIM_*`` that nothing reads: a misspelt name, or a port that is the address of a Kubernetes Service."""
+    known = {f"SIM_{name.upper()}" for name in SimSettings.model_fields}
+    found = []
+    for name, value in sorted(environment.items()):
+        if not name.upper().startswith("SIM_"):
+            continue
+        if of_kubernetes(name, value):
+            found.append(f"{name} is not read: it describes a Kubernetes Service")
+        elif name.upper() not in known:
+            near = get_close_matches(name.upper(), known, 1, 0.75)
+            found.append(f"{name}: there is no such setting" + (f"; is it {near[0]}?" if near else ""))
+    return found
 
 
 def _in_words(where: tuple[int | str, ...], message: str) -> str:
@@ -78,6 +87,8 @@ async def _run(settings: SimSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    for words in suspects(os.environ):
+        log.warning("%s", words)
     async with serve(settings) as sim:
         log.info("listening on %s, scenario %s, root certificate in %s", sim.url, settings.scenario, sim.root_path)
         await stopped.wait()

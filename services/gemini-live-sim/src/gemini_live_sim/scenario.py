@@ -75,13 +75,13 @@ def load_scenario(name: str, default: Behaviour) -> Scenario:
     if not name.endswith(".toml"):
         raise ScenarioError(f"there is no scenario {name!r}: it is one of {', '.join(SCENARIOS)}, or a .toml file")
     try:
-        tables = tomllib.loads(Path(name).read_text(encoding="utf-8"))
+        tables = tomllib.loads(Path(name).expanduser().read_text(encoding="utf-8-sig"))
         unknown = tables.keys() - {"behaviour", "connection"}
         if unknown:
             raise ScenarioError(f"unknown tables {', '.join(sorted(unknown))}")
         behaviour = _changed(default, tables.get("behaviour", {}))
         return Scenario(behaviour, tuple(_changed(behaviour, table) for table in tables.get("connection", [])))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ScenarioError(f"cannot use the scenario {name}: {error}") from error
 
 

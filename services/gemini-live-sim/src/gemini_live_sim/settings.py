@@ -1,14 +1,23 @@
 """The server's settings: from code, or from ``SIM_*`` in the environment."""
 
 import json
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from gemini_live_sim.actions import Step
 from gemini_live_sim.behaviour import Behaviour
+
+_SERVICE = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?$")
+
+
+def of_kubernetes(name: str, value: str) -> bool:
+    """Whether a variable is what Kubernetes sets for a Service that is called ``sim``."""
+    upper = name.upper()
+    return bool(_SERVICE.search(upper)) or (upper.endswith("_PORT") and bool(re.match(r"(tcp|udp|sctp)://", value.strip())))
 
 
 class SimSettings(Behaviour, BaseSettings):
@@ -41,6 +50,21 @@ class SimSettings(Behaviour, BaseSettings):
     """Longer messages of clients close their connection with 1009."""
     deflate: bool = False
     """Negotiate compression of messages."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_meant(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """White space and a byte order mark around a value go; a port that Kubernetes has set for a Service is none."""
+        given = {name: value.strip().strip("\ufeff") if isinstance(value, str) else value for name, value in values.items()}
+        return {name: value for name, value in given.items() if name != "port" or not of_kubernetes(f"SIM_{name}", str(value))}
+
+    @field_validator("tls_dir")
+    @classmethod
+    def _at_home(cls, value: Path | None) -> Path | None:
+        try:
+            return value.expanduser() if value else None
+        except RuntimeError:
+            raise ValueError(f"nobody knows whose home the ~ in {value} is: write the whole path") from None
 
     @field_validator("tls_names", "api_keys", "models", "voices", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import version
 
 from reachy_link import logs
-from reachy_link.config import fail, health_server, load
+from reachy_link.config import fail, health_server, load, tell_suspects
 from reachy_link.keys import KeysError, load_robot
 from reachy_link.spool import tell
 from robot_io.core import Profile, RobotCore
@@ -27,12 +27,13 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)  # a button that is pressed before there is one must not end the program
     settings = load(RobotSettings)
     logs.set_up("robot-io", settings.log_level)
+    tell_suspects()
     problems = []
     utterances = sorted(settings.utterances.glob("*.wav")) if settings.device == "wav" else []
     if settings.device == "wav" and not utterances:
         problems.append(f"ROBOT_UTTERANCES: no *.wav in {settings.utterances.absolute()}")
     try:
-        identity = load_robot(settings.keys_dir.expanduser())
+        identity = load_robot(settings.keys_dir)
     except KeysError as error:
         fail([*problems, f"REACHY_KEYS_DIR: {error}"])
     if problems:

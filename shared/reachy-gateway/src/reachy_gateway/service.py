@@ -16,7 +16,7 @@ from reachy_gateway.hub import Hub, MakeVoice
 from reachy_gateway.metrics import Metrics, Source
 from reachy_gateway.settings import GatewaySettings
 from reachy_link import logs
-from reachy_link.config import fail, health_server
+from reachy_link.config import fail, health_server, tell_suspects
 from reachy_link.keys import KeyPair, Keyring, KeysError, load_pair
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def keys_of(settings: GatewaySettings) -> tuple[KeyPair, Keyring]:
     Raises:
         ValueError: If they cannot be used; the words name the variable.
     """
-    directory = settings.keys_dir.expanduser()
+    directory = settings.keys_dir
     try:
         return load_pair(directory, f"reachy-keys --dir {directory} gateway"), Keyring(directory)
     except KeysError as error:
@@ -68,6 +68,7 @@ def main(
     logs.set_up(name, settings.log_level, [*secrets, keys.secret.decode()])
     software = f"{name} {version(name)}"
     log.info("%s: %s", software, banner)
+    tell_suspects()
 
     async def run() -> int:
         loop = asyncio.get_running_loop()

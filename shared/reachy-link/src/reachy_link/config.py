@@ -1,26 +1,48 @@
 """Settings from the environment: one frozen model per service, and everything that is wrong with it at once."""
 
+import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Final, Literal, NoReturn, TypeVar
+from zoneinfo import available_timezones
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reachy_link.address import listening
+from reachy_link.environment import of_an_orchestrator, suspects
 from reachy_link.health import HealthServer, Page, Report
 from reachy_link.logs import conceal, flush, one_line
 from reachy_link.spool import tell
+from reachy_link.text import TextError, decoded, trimmed, unsendable
+
+log = logging.getLogger(__name__)
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
-class Settings(BaseSettings):
-    """What every service has. An empty variable counts as one that is not set, as compose passes them on."""
+class ConfigError(ValueError):
+    """Bad configuration, in a line for each problem."""
 
-    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore", populate_by_name=True)
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class Settings(BaseSettings):
+    """What every service has. An empty variable counts as one that is not set, as compose passes them on.
+
+    Around a value, white space and a byte order mark are taken off; in a path, ``~`` is the home directory. A port that an
+    orchestrator has set to the address of a Service counts as not set.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, env_ignore_empty=True, extra="ignore", populate_by_name=True, hide_input_in_errors=True
+    )
 
     keys_dir: Path = Field(default=Path("~/.config/reachy-link"), validation_alias="REACHY_KEYS_DIR")
     """Where ``reachy-keys`` keeps this machine's keys."""
@@ -37,16 +59,83 @@ class Settings(BaseSettings):
     def _can_be_asked(cls, text: str) -> str:
         return listening(text)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_meant(cls, values: dict[str, Any]) -> dict[str, Any]:
+        given = {name: trimmed(value) if isinstance(value, str) else value for name, value in values.items()}
+        blank = {name for name, value in given.items() if value == "" and not _secret(cls, name)}  # a secret must not be lost
+        return {name: value for name, value in given.items() if name not in blank and not _no_port(name, value)}
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _at_home(cls, value: Any) -> Any:
+        return _expanded(value) if isinstance(value, Path) else value
+
+
+def _secret(model: type[BaseSettings], name: str) -> bool:
+    field = model.model_fields.get(_name(model, (name,)))
+    return field is not None and "SecretStr" in str(field.annotation)
+
+
+def _no_port(name: str, value: object) -> bool:
+    return name.lower().endswith("port") and isinstance(value, str) and of_an_orchestrator(f"_{name}", value)
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"nobody knows whose home the ~ in {path} is: write the whole path") from None
+
 
 S = TypeVar("S", bound=BaseSettings)
+
+
+def read(model: type[S]) -> S:
+    """The settings, as the environment and the files that it names hold them now.
+
+    Raises:
+        ConfigError: If a variable is wrong.
+    """
+    try:
+        return model()
+    except ValidationError as error:
+        problems = error.errors(include_url=False)
+        raise ConfigError(f"{_variable(model, each['loc'])}: {_words(model, each)}" for each in problems) from None
 
 
 def load(model: type[S]) -> S:
     """The settings, or the end of the program with status 2 and a line for every variable that is wrong."""
     try:
-        return model()
-    except ValidationError as error:
-        fail(f"{_variable(model, problem['loc'])}: {_words(model, problem)}" for problem in error.errors(include_url=False))
+        return read(model)
+    except ConfigError as error:
+        fail(error.problems)
+
+
+def tell_suspects() -> None:
+    """Warn of what somebody may have meant for us, and nothing reads: misspelt variables, a time zone that is none."""
+    for words in suspects(os.environ):
+        log.warning("environment: %s", words)
+    if problem := zone_problem(os.environ.get("TZ", "")):
+        log.warning("environment: %s", problem)
+
+
+ZONES: Final = "/usr/share/zoneinfo"
+RULE: Final = re.compile(r"(<[+\-\w]{3,}>|[A-Za-z]{3,})[+-]?\d.*")
+"""A zone in full, as POSIX has it: ``CET-1CEST,M3.5.0,M10.5.0/3``."""
+
+
+def zone_problem(zone: str, known: Callable[[], set[str]] = available_timezones) -> str | None:
+    """What is wrong with ``TZ``, if anything: the C library takes UTC for a zone that it does not find, and says nothing."""
+    name = zone.removeprefix(":")
+    if not name or name in ("UTC", "GMT") or RULE.fullmatch(name):
+        return None
+    if Path(os.environ.get("TZDIR") or ZONES, name).is_file():
+        return None
+    zones = known()
+    near = get_close_matches(name, zones, 1) if zones else []
+    advice = f"; is it {near[0]}?" if near else "" if zones else "; no time zones are installed here (Debian: tzdata)"
+    return f"TZ={zone} is no time zone that is known here: days begin at midnight UTC{advice}"
 
 
 def fail(problems: Iterable[str]) -> NoReturn:
@@ -74,19 +163,25 @@ def from_file(values: Mapping[str, Any], name: str) -> str | None:
     """A secret from the file that ``NAME_FILE`` points to, as Docker secrets come.
 
     Raises:
-        ValueError: If the file cannot be read.
+        ValueError: If the file cannot be read, or holds nothing that can be sent.
     """
     path = values.get(f"{name}_FILE") or os.environ.get(f"{name}_FILE")
     if not path:
         return None
     try:
-        secret = Path(path).read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
+        secret = decoded(_expanded(Path(path)).read_bytes()).strip()
+    except (OSError, TextError) as error:
         raise ValueError(f"{name}_FILE={path} cannot be read: {error}") from None
     if not secret:
         raise ValueError(f"{name}_FILE={path} is empty")
-    conceal(secret)  # also one that a file holds from now on
+    conceal(secret, *(part for part in secret.split() if len(part) >= PART_MIN))  # also one that a file holds from now on
+    if why := unsendable(secret):
+        raise ValueError(f"{name}_FILE={path} holds no key that can be sent: {why}")
     return secret
+
+
+PART_MIN: Final = 8
+"""Of a secret of several words, these are hidden each: shorter ones would take words out of every line."""
 
 
 def _name(model: type[BaseSettings], where: tuple[int | str, ...]) -> str:
@@ -107,6 +202,6 @@ def _variable(model: type[BaseSettings], where: tuple[int | str, ...]) -> str:
 
 def _words(model: type[BaseSettings], problem: Any) -> str:
     given = problem.get("input")
-    field = model.model_fields.get(_name(model, problem["loc"]))
-    shown = isinstance(given, str | int | float) and not (field and "SecretStr" in str(field.annotation))
-    return f"{problem['msg']} (given: {given!r})" if shown else str(problem["msg"])
+    shown = isinstance(given, str | int | float) and not any(_secret(model, str(name)) for name in problem["loc"][:1])
+    words = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{words} (given: {given!r})" if shown else words

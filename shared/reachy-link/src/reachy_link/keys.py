@@ -23,6 +23,7 @@ import zmq
 from zmq.utils import z85
 
 from reachy_link.messages import is_robot_id
+from reachy_link.text import TextError, decoded
 
 Z85_CHARS: Final = 40
 SECRET_NAME: Final = "self.key"  # noqa: S105 - a file name
@@ -167,12 +168,12 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
 
 def _read(path: Path, remedy: str, *, secret: bool = False) -> str:
     try:
-        with open(path, encoding="utf-8", opener=_opened) as file:
+        with open(path, "rb", opener=_opened) as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            text = file.read().removeprefix("\ufeff")  # a byte order mark, of an editor of Windows
+            text = decoded(file.read())
     except FileNotFoundError:
         raise KeysError(f"{path} is missing; {remedy}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, TextError) as error:
         raise KeysError(f"{path} cannot be read ({error}); {remedy}") from None
     if secret and mode & 0o077:
         raise KeysError(f"{path} has mode {mode:03o}, so others can read it: chmod 600 {path}")

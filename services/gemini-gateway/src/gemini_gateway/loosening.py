@@ -1,0 +1,19 @@
+"""Limits that a robots file takes away, which may be what an editor or a full disk left of it. Pure."""
+
+from gemini_gateway.personas import Personas
+
+
+def loosened(before: Personas, after: Personas) -> list[str]:
+    """The keys of budgets, and of the prices that budgets are reckoned by, which were in the file and are no longer."""
+    gone: list[str] = []
+    key = "budget_usd_per_day"
+    if before.gateway.budget_usd_per_day is not None and after.gateway.budget_usd_per_day is None:
+        gone.append(f"gateway.{key}")
+    if before.default.budget_usd_per_day is not None and after.default.budget_usd_per_day is None:
+        gone.append(f"defaults.{key}")
+    for robot in before.robots:
+        was, now = before.of(robot).budget_usd_per_day, after.of(robot).budget_usd_per_day
+        own, inherits = was != before.default.budget_usd_per_day, now == after.default.budget_usd_per_day
+        if was is not None and own and inherits and (now is None or now > was):
+            gone.append(f"robots.{robot}.{key}")
+    return gone + [f"prices.{model}" for model in sorted(before.prices.keys() - after.prices.keys())]

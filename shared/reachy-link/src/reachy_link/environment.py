@@ -1,0 +1,94 @@
+"""What the environment holds that no setting reads: names that were misspelt, and what an orchestrator sets by itself."""
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Final
+
+from reachy_link.text import BOM
+
+VARIABLES: Final = frozenset(
+    [
+        "COMPOSE_FILE",
+        "GATEWAY_DOWN_PORT",
+        "GATEWAY_DRAIN_S",
+        "GATEWAY_HOST",
+        "GATEWAY_LEDGER",
+        "GATEWAY_MAX_ROBOTS",
+        "GATEWAY_ROBOTS_FILE",
+        "GATEWAY_ROBOT_BYTES_PER_S",
+        "GATEWAY_ROBOT_MESSAGES_PER_S",
+        "GATEWAY_SHORTCUT",
+        "GATEWAY_SIM_ROOT",
+        "GATEWAY_SIM_URL",
+        "GATEWAY_TRANSCRIPTS_DIR",
+        "GATEWAY_UPLINK_MS",
+        "GATEWAY_UP_PORT",
+        "GEMINI_API_KEY",
+        "GEMINI_API_KEY_FILE",
+        "GEMINI_MODEL",
+        "GEMINI_ROOT_CERT",
+        "GOOGLE_GEMINI_BASE_URL",
+        "REACHY_HEALTH_HOST",
+        "REACHY_HEALTH_PORT",
+        "REACHY_KEYS_DIR",
+        "REACHY_LOG_LEVEL",
+        "ROBOT_DAEMON_HOST",
+        "ROBOT_DAEMON_PORT",
+        "ROBOT_DEVICE",
+        "ROBOT_DOWN_PORT",
+        "ROBOT_GATEWAY",
+        "ROBOT_GATEWAY_ORDER",
+        "ROBOT_HALF_DUPLEX",
+        "ROBOT_HALF_DUPLEX_TAIL_MS",
+        "ROBOT_PATIENCE_S",
+        "ROBOT_PUSH_TO_TALK",
+        "ROBOT_SHOW_TRANSCRIPTS",
+        "ROBOT_SPEAKER_WAV",
+        "ROBOT_UP_PORT",
+        "ROBOT_UTTERANCES",
+        "SIM_SCENARIO",
+        "TZ",
+    ]
+)
+"""Every variable in ``.env.example``: any of our programs may be started with those of all."""
+PREFIXES: Final = ("GATEWAY_", "ROBOT_", "REACHY_", "GEMINI_")
+FOREIGN: Final = ("REACHY_MINI_",)
+"""The robot's SDK has variables of its own."""
+NEAR: Final = 0.75
+"""How alike a name with one of our prefixes is to the one that it is taken for."""
+VERY_NEAR: Final = 0.9
+"""And any other name, which may be anybody's. So the simulator's are judged: the gateway does not know them all."""
+SERVICE_LINKS: Final = "enableServiceLinks: false keeps such variables away"
+
+_SERVICE: Final = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)$")
+_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://\S*")
+
+
+def of_an_orchestrator(name: str, value: str) -> bool:
+    """Whether this is what Kubernetes sets for a Service: ``GATEWAY_PORT=tcp://10.0.0.1:80`` and its like."""
+    upper = name.upper()
+    return bool(_SERVICE.search(upper)) or (upper.endswith("_PORT") and bool(_ADDRESS.fullmatch(value.strip())))
+
+
+def suspects(environment: Mapping[str, str]) -> list[str]:
+    """A line for each variable that somebody may have meant for us. Names alone: a value may be a secret."""
+    found: list[str] = []
+    services: list[str] = []
+    for name, value in sorted(environment.items()):
+        bare = name.lstrip(BOM).upper()
+        if of_an_orchestrator(bare, value):
+            if bare in VARIABLES:
+                found.append(f"{name} is the address of a Kubernetes Service, not a port: the default counts; {SERVICE_LINKS}")
+            elif bare.startswith(PREFIXES):
+                services.append(name)
+        elif bare not in VARIABLES:
+            ours = bare.startswith(PREFIXES) and not bare.startswith(FOREIGN)
+            near = get_close_matches(bare, VARIABLES, 1, NEAR if ours else VERY_NEAR)
+            if near or ours:
+                found.append(f"{name}: no setting has this name, so it does nothing" + (f"; is it {near[0]}?" if near else ""))
+        elif bare != name.upper():
+            found.append(f"{bare} has a byte order mark before its name, so it does nothing: save its file without one")
+    if services:
+        found.append(f"not read, as they describe a Kubernetes Service: {', '.join(services)}; {SERVICE_LINKS}")
+    return found
