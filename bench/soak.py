@@ -33,9 +33,9 @@ from gemini_live_sim import GeminiLiveSim, SimSession, SimSettings, actions, ser
 from reachy_gateway import heap
 from reachy_link import keys
 from reachy_link.address import Address
-from reachy_link.health import ask
 from reachy_link.pcm import Samples
 from reachy_link.robot_end import RobotEnd
+from reachy_link.well import ask
 from robot_io.core import TurnSummary
 from stand import LOAD_CORE, Gateway, Light, keep, machine, make_keys, make_runner, memory_bytes, until
 

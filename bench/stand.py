@@ -21,8 +21,8 @@ import uvloop
 
 from reachy_link import keys
 from reachy_link.address import Address
-from reachy_link.health import ask
 from reachy_link.pcm import Format, Samples
+from reachy_link.well import ask
 from robot_io.core import Profile
 from robot_io.device import Device, Moment
 from robot_io.runner import Runner

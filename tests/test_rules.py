@@ -1,7 +1,10 @@
 """The architecture's rules: who imports whom, and what a module that decides may know."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -215,3 +218,26 @@ def test_text_is_read_and_written_in_an_encoding_that_is_named(package):
     for path in sorted(PACKAGES[package].rglob("*.py")):
         lines = list(text_without_encoding(ast.parse(path.read_text(encoding="utf-8"))))
         assert not lines, f"{path}: lines {lines}"
+
+
+@pytest.mark.parametrize("package", sorted(OURS))
+def test_every_package_says_how_many_threads_numpy_makes_before_it_is_imported(package):
+    """On a host of many cores they are more than a container may have: the process ended at the import."""
+    code = (
+        "import os, sys\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'numpy': print('numpy', os.environ.get('OPENBLAS_NUM_THREADS'))\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        f"import {package}\n"
+        "print(os.environ.get('OPENBLAS_NUM_THREADS'))\n"
+        "import numpy\n"
+    )
+    env = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+
+    def told(**more: str) -> list[str]:
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, env=env | more, capture_output=True, text=True, timeout=30, check=True).stdout.split()
+
+    assert sorted(told()) == ["1", "1", "numpy"]
+    assert sorted(told(OPENBLAS_NUM_THREADS="2")) == ["2", "2", "numpy"], "what is set stays"

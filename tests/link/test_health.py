@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from reachy_link.health import HealthServer, ask, configured, fetched, main
+from reachy_link.health import HealthServer, configured, fetched
+from reachy_link.well import ask
 
 NEEDS_IPV6 = pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
 
@@ -122,16 +123,9 @@ def test_where_to_ask_is_what_the_service_was_told(monkeypatch, host, port, wher
     assert configured(7) == where
 
 
-@pytest.mark.parametrize("port", ["http", "-1", "\u00b2", "8080.0", " 8080", "1" * 99])
-def test_a_port_that_is_none_is_words_and_status_1(monkeypatch, capsys, port):
-    monkeypatch.setenv("REACHY_HEALTH_PORT", port)
-    assert main() == 1
-    assert capsys.readouterr().out == f"REACHY_HEALTH_PORT={port} is no port\n"
-
-
 def test_as_a_command_it_tells_by_its_status_whether_the_service_is_well():
     with serving() as port:
         for text, status in ((str(port), 0), ("", 1)):
             env = os.environ | {"REACHY_HEALTH_PORT": text}
-            done = subprocess.run([sys.executable, "-m", "reachy_link.health"], env=env, check=False, capture_output=True)
+            done = subprocess.run([sys.executable, "-m", "reachy_link.well"], env=env, check=False, capture_output=True)
             assert (done.returncode, b"Traceback" in done.stderr) == (status, False)

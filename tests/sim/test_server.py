@@ -197,7 +197,7 @@ def test_it_shares_no_code_with_the_project_and_none_with_the_sdk() -> None:
 def test_a_health_check_imports_nothing_of_the_server() -> None:
     code = "import sys, gemini_live_sim.__main__; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    ours = {"gemini_live_sim", "gemini_live_sim.__main__", "gemini_live_sim.health"}
+    ours = {"gemini_live_sim", "gemini_live_sim.__main__", "gemini_live_sim.health", "gemini_live_sim.threads"}
     assert {name for name in modules if name.startswith("gemini_live_sim")} == ours
     assert set(modules).isdisjoint({"asyncio", "cryptography", "numpy", "pydantic", "soxr", "websockets"})
 

@@ -6,6 +6,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import gemini_live_sim.threads  # noqa: F401 - before numpy
+
 if TYPE_CHECKING:
     from gemini_live_sim.actions import (
         Abort,

@@ -1,4 +1,4 @@
-"""Health over HTTP: a thread that answers, and the command that a container's healthcheck runs."""
+"""Health over HTTP: a thread that answers. :mod:`reachy_link.well` asks it."""
 
 import json
 import logging
@@ -9,7 +9,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
@@ -138,16 +138,6 @@ def fetched(url: str, timeout_s: float) -> bytes:
         raise OSError(f"what answers there is no service of Reachy Link ({error!r})") from None
 
 
-def ask(port: int, host: str = "127.0.0.1") -> tuple[bool, str]:
-    """Whether the service that listens there is well, and what it says."""
-    try:
-        return True, fetched(f"http://{host}:{port}/healthz", 2).decode(errors="replace")
-    except urllib.error.HTTPError as error:
-        return False, error.read().decode(errors="replace")
-    except OSError as error:
-        return False, f"no answer on port {port} of {host}: {error}"
-
-
 def configured(default: int) -> tuple[str, int]:
     """Where the service of this environment answers, as ``REACHY_HEALTH_HOST`` and ``REACHY_HEALTH_PORT`` say.
 
@@ -159,20 +149,3 @@ def configured(default: int) -> tuple[str, int]:
         raise ValueError(f"REACHY_HEALTH_PORT={text} is no port")
     host = listening(os.environ.get("REACHY_HEALTH_HOST") or ANY)
     return "127.0.0.1" if host in EVERYWHERE else host, int(text)
-
-
-def main(argv: Iterable[str] = ()) -> int:
-    """``python -m reachy_link.health``: exit status 0 if the service of this container is well."""
-    del argv
-    try:
-        host, port = configured(DEFAULT_PORT)
-    except ValueError as error:
-        ok, words = False, str(error)
-    else:
-        ok, words = ask(port, host)
-    sys.stdout.write(words + "\n")
-    return 0 if ok else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reachy_link import keys
-from reachy_link.health import ask, configured
+from reachy_link.health import configured
+from reachy_link.well import ask
 
 DEFAULT_DIR = "~/.config/reachy-link"
 
