@@ -3,6 +3,7 @@
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS builder
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 ARG SERVICE=gemini-gateway
 WORKDIR /src
 COPY requirements/build.txt requirements/build.txt
@@ -14,6 +15,9 @@ RUN uv pip install --no-cache --require-hashes -r requirements.txt
 COPY shared shared
 COPY services/${SERVICE} services/${SERVICE}
 RUN uv pip install --no-cache --no-sources --no-build-isolation --no-deps shared/reachy-link shared/reachy-gateway services/${SERVICE} && rm -f /venv/.lock
+# A clone's modes are its owner's: nobody else may be able to read them.
+COPY services/healthy /venv/bin/healthy
+RUN chmod -R u=rwX,go=rX /venv && chmod 755 /venv/bin/healthy && /venv/bin/healthy true
 
 FROM ${BASE}
 ARG SERVICE=gemini-gateway
@@ -21,9 +25,9 @@ RUN find / -xdev -type f -perm /6000 -exec chmod a-s {} + && groupadd --gid 1000
  && install -d -o reachy -g reachy /keys /data \
  && ln -s /venv/bin/${SERVICE} /usr/local/bin/gateway
 COPY --from=builder /venv /venv
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 \
     REACHY_KEYS_DIR=/keys REACHY_HEALTH_PORT=8080
 USER reachy
 EXPOSE 5555 5556
-HEALTHCHECK --interval=2s --timeout=3s --start-period=10s --retries=5 CMD ["python", "-m", "reachy_link.health"]
+HEALTHCHECK --interval=2s --timeout=40s --start-period=30s --retries=5 CMD ["healthy", "python", "-m", "reachy_link.well"]
 ENTRYPOINT ["gateway"]
