@@ -29,5 +29,5 @@ ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OPENBLAS_N
     REACHY_KEYS_DIR=/keys REACHY_HEALTH_PORT=8080
 USER reachy
 EXPOSE 5555 5556
-HEALTHCHECK --interval=2s --timeout=40s --start-period=30s --retries=5 CMD ["healthy", "python", "-m", "reachy_link.well"]
+HEALTHCHECK --interval=2s --timeout=70s --start-period=30s --retries=5 CMD ["healthy", "python", "-m", "reachy_link.well"]
 ENTRYPOINT ["gateway"]

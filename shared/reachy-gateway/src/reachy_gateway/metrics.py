@@ -17,6 +17,7 @@ from reachy_gateway.hub import Hub, Robot
 from reachy_gateway.numbers import LAG_S, Buckets
 from reachy_link.health import Page
 from reachy_link.messages import Phase
+from reachy_link.sockets import next_tick
 
 Source = Callable[[Collection[str]], Iterable[Metric]]
 """A voice's own metrics of these robots, which are connected. Called from another thread: reads only."""
@@ -54,7 +55,7 @@ class Metrics(Collector):
     async def watch(self) -> None:
         """Measure how late the event loop is, and once a second how late the microphones are, until cancelled."""
         loop = asyncio.get_running_loop()
-        looks, due = 0, loop.time()
+        looks, due = 0, next_tick(loop.time(), LAG_EVERY_S)
         while True:
             due += LAG_EVERY_S
             await asyncio.sleep(due - loop.time())  # not at all after a stall, until each look that it held up was counted

@@ -24,6 +24,7 @@ from reachy_link.sockets import (
     Inbox,
     Monitor,
     SyncSocket,
+    next_tick,
     patient_threads,
     set_listener,
 )
@@ -133,7 +134,7 @@ class GatewayEnd:
         ]
         self._stalled_at_look_s = 0.0
         self._loop = asyncio.get_running_loop()
-        self._timers = [self._loop.call_later(AUDIT_S, self._audit), self._loop.call_later(LOOK_S, self._look)]
+        self._timers = [self._loop.call_soon(self._audit), self._loop.call_soon(self._look)]
 
     @property
     def stalled_s(self) -> float:
@@ -275,7 +276,7 @@ class GatewayEnd:
     def _audit(self) -> None:
         """End what goes beyond its bounds where libzmq has none."""
         now = time.monotonic()
-        self._timers[0] = self._loop.call_later(AUDIT_S, self._audit)
+        self._timers[0] = self._loop.call_at(next_tick(self._loop.time(), AUDIT_S), self._audit)
         self._follow_ring()
         self._barred = {key: until for key, until in self._barred.items() if until > now}
         for connections in (self._up_from, self._down_to):
@@ -288,7 +289,7 @@ class GatewayEnd:
             self._listener.on_bad("crowded", "", f"nearly all of the {most} descriptors are in use: newcomers may not get in")
 
     def _look(self) -> None:
-        self._timers[1] = self._loop.call_later(LOOK_S, self._look)
+        self._timers[1] = self._loop.call_at(next_tick(self._loop.time(), LOOK_S), self._look)
         stalled_s = self.stalled_s
         recently_s, self._stalled_at_look_s = stalled_s - self._stalled_at_look_s, stalled_s
         if recently_s >= STALL_S:
