@@ -241,3 +241,12 @@ def test_every_package_says_how_many_threads_numpy_makes_before_it_is_imported(p
 
     assert sorted(told()) == ["1", "1", "numpy"]
     assert sorted(told(OPENBLAS_NUM_THREADS="2")) == ["2", "2", "numpy"], "what is set stays"
+
+
+def test_every_clone_has_the_same_line_ends():
+    """Whatever its ``core.autocrlf``: a script that ends its lines in CRLF does not run, in an image or out of it."""
+    listed = subprocess.run(["git", "ls-files", "--eol"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    rows = [line.partition("\t")[0].split(maxsplit=2) for line in listed.splitlines()]
+    assert len(rows) > 300
+    assert {attributes.strip() for _, _, attributes in rows} <= {"attr/text=auto eol=lf", "attr/-text"}
+    assert {index for index, _, attributes in rows if "eol=lf" in attributes} <= {"i/lf", "i/none"}

@@ -49,9 +49,14 @@ class Project:
         return json.loads(lines[0]) if lines else {}
 
 
+def inspected(name: str, what: str) -> str:
+    command = ["docker", "inspect", "--format", f"{{{{{what}}}}}", name]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Iterator[Project]:
-    """The tree as a fresh clone has it, with its images built."""
+    """The tree as a fresh clone under umask 077 has it, with its images built."""
     directory = tmp_path_factory.mktemp("clone")
     files = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -60,6 +65,9 @@ def project(tmp_path_factory) -> Iterator[Project]:
         if (ROOT / name).is_file():
             (directory / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, directory / name)
+            (directory / name).chmod((directory / name).stat().st_mode & 0o700)
+    for folder in directory.rglob("*/"):
+        folder.chmod(0o700)
     assert not (directory / ".env").exists()
     project = Project(directory)
     project.compose("build", timeout_s=600)
@@ -90,6 +98,9 @@ def test_up_runs_a_whole_conversation_and_down_ends_it_at_once(project):
     with wave.open(str(project.directory / "out" / "speaker.wav")) as recording:
         assert recording.getnframes() / recording.getframerate() > 10
     assert project.state("gemini-gateway")["Health"] == "healthy"
+    checks = json.loads(inspected(project.state("gemini-gateway")["Name"], "json .State.Health.Log"))
+    ended = [each["End"] for each in checks if each["ExitCode"] == 0]
+    assert len(ended) == 1, "once it is well, it is asked once a minute"
     query = ("python", "-m", "sqlite3", "/data/ledger.sqlite", "SELECT robot, COUNT(*) FROM turns GROUP BY robot")
     booked = project.compose("exec", "gemini-gateway", *query).stdout  # as docs/operations.md has it
     assert re.search(r"virtual-1\W+3\b", booked)
@@ -229,14 +240,10 @@ def test_a_gateway_that_crashes_starts_again(project):
     project.compose("up", "--detach", "--wait", "gemini-gateway")
     name = project.state("gemini-gateway")["Name"]
 
-    def told(what: str) -> str:
-        command = ["docker", "inspect", "--format", f"{{{{{what}}}}}", name]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
     # From outside: in its own container nothing can kill it, and an engine that is asked to would not start it again.
     kill = ["docker", "run", "--rm", "--pid", "host", "--user", "0", "--entrypoint", "python", "reachy-link/robot-io", "-c"]
-    subprocess.run([*kill, f"import os; os.kill({told('.State.Pid')}, 9)"], check=True)
-    project.until(lambda: told(".RestartCount") != "0")
+    subprocess.run([*kill, f"import os; os.kill({inspected(name, '.State.Pid')}, 9)"], check=True)
+    project.until(lambda: inspected(name, ".RestartCount") != "0")
     project.compose("up", "--detach", "--wait", "gemini-gateway")
 
 
@@ -301,7 +308,11 @@ def test_an_image_holds_no_gstreamer_no_secret_and_no_sdk_that_it_does_not_need(
     search = r"find / -xdev \( -type f -perm /6000 \) -o \( -perm -0002 ! -type l ! -perm -1000 \)"
     found = subprocess.run([*raised, search], capture_output=True, text=True, check=True)
     assert found.stdout == "", "nothing raises privileges, and nothing may be written by anybody"
+    closed = r"find /venv $(ls -d /utterances 2>/dev/null) \( ! -type l ! -perm -044 \) -o \( -type d ! -perm -011 \)"
+    found = subprocess.run([*raised, closed], capture_output=True, text=True, check=True)
+    assert found.stdout == "", "whatever modes the clone had, the service can read it"
     config = subprocess.run(["docker", "inspect", image], capture_output=True, text=True, check=True).stdout
+    assert "OPENBLAS_NUM_THREADS=1" in config
     assert not re.search(r"API_KEY|SECRET|TOKEN", config)
 
 

@@ -107,7 +107,8 @@ def read(path: Path | None, model: str | None = None) -> tuple[Personas, list[st
     try:
         return parsed(tomllib.loads(decoded(path.read_bytes())), str(path), base)
     except (OSError, TextError) as error:
-        return _nothing(), [f"{path}: cannot be read (it is what GATEWAY_ROBOTS_FILE names): {error}"]
+        remedy = "; with Docker: chmod a+rX config config/robots.toml" if isinstance(error, PermissionError) else ""
+        return _nothing(), [f"{path}: cannot be read (it is what GATEWAY_ROBOTS_FILE names): {error}{remedy}"]
     except tomllib.TOMLDecodeError as error:
         return _nothing(), [f"{path}: no TOML: {error}"]
 
