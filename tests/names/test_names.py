@@ -2,6 +2,8 @@
 
 import signal
 
+import pytest
+
 ENDS_WITHIN_S = 1.5
 CONNECTS_WITHIN_S = 4.0
 """A look-up's time is up after 2 s."""
@@ -120,6 +122,21 @@ def test_a_machine_without_ipv6_listens_on_all_addresses_all_the_same(world):
     world.gateway("*")
     robot = world.robot("localhost")
     robot.until_connected(CONNECTS_WITHIN_S)
+
+
+@pytest.mark.parametrize(
+    "address", ["255.255.255.255", "224.0.0.1", "192.0.2.1", "[::]", "[ff02::1%lo]", "[fe80::1]", "[::ffff:127.0.0.1]"]
+)
+def test_an_address_at_which_no_gateway_can_be_is_told_in_words(world, address):
+    robot = world.robot(address)
+    robot.until_said("is the gateway running, and is this its address?", 5)
+    assert robot.stop() < ENDS_WITHIN_S
+
+
+def test_a_machine_that_knows_no_name_server(world):
+    robot = world.robot("box.lab")
+    robot.until_said("no name server answers what the address of box.lab is", 5)
+    assert robot.stop() < ENDS_WITHIN_S
 
 
 def test_a_name_that_nobody_knows(world):

@@ -74,13 +74,25 @@ async def test_threads_are_bounded_and_who_finds_no_room_is_told_so():
         asked.resolver.ask(f"box-{n}.lab")
     refused = [await asked.next() for _ in range(2)]
     assert {(name, hosts, trouble.cause) for name, hosts, trouble in refused} == {
-        (f"box-{THREADS_MAX}.lab", (), "silent"),
-        (f"box-{THREADS_MAX + 1}.lab", (), "silent"),
+        (f"box-{THREADS_MAX}.lab", (), "no-room"),
+        (f"box-{THREADS_MAX + 1}.lab", (), "no-room"),
     }
     system.free.set()
     assert len([await asked.next() for _ in range(THREADS_MAX)]) == len(system.asked) == THREADS_MAX
     asked.resolver.ask("box-99.lab")
     assert (await asked.next())[1] == ["10.0.0.1"]
+
+
+async def test_a_system_without_room_for_a_thread_ends_nothing(monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    asked = Asked(System())
+    asked.resolver.ask("box.lab")
+    name, hosts, trouble = await asked.next()
+    assert (name, hosts) == ("box.lab", ())
+    assert trouble.words == "box.lab is not looked up: can't start new thread"
 
 
 @pytest.mark.parametrize(

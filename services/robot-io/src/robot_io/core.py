@@ -292,7 +292,8 @@ class RobotCore:
         self._last_trouble = now
         if self.refused:
             self.refused, self._since = "", now  # the link stood until now, and whoever listens next may think better of it
-        known_as = f" ({self.route.name} has this address here)" if self.route.name and not self.route.unknown else ""
+        of_name = self.route.name and not self.route.unknown and trouble.cause != "key"  # there the line ends with a command
+        known_as = f" ({self.route.name} has this address here)" if of_name else ""
         out = [Log(trouble.words + known_as, warning=True)] if self._news(trouble.cause, self.route.here) else []
         round_s = ADDRESSES_ROUND_S if trouble.cause == UNREACHABLE and self.route.one_gateway else ROUND_S
         return [*out, *self._elsewhere(now, round_s)]

@@ -51,11 +51,12 @@ class Resolver:
         if name in self._asking:
             return
         self._asking.add(name)
-        if len(self._asking) > THREADS_MAX:
-            words = f"{name} is not looked up: {THREADS_MAX} other names are, and have not been answered"
-            self._loop.call_soon(self._answered, name, (), Trouble("silent", words))
-            return
-        threading.Thread(target=self._work, args=(name,), name=f"look-up of {name}", daemon=True).start()
+        try:
+            if len(self._asking) > THREADS_MAX:
+                raise RuntimeError(f"{THREADS_MAX} look-ups of other names have not ended")  # noqa: TRY301 - as below
+            threading.Thread(target=self._work, args=(name,), name=f"look-up of {name}", daemon=True).start()
+        except RuntimeError as error:  # of a thread: the system has no room for another
+            self._loop.call_soon(self._answered, name, (), Trouble("no-room", f"{name} is not looked up: {error}"))
 
     def close(self) -> None:
         """Tell nobody any more."""
