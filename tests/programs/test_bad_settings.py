@@ -61,6 +61,23 @@ def test_a_gateway_that_cannot_be_dialled_is_one_line(tmp_path, host):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("program", ["mock-gateway", "robot-io"])
+@pytest.mark.parametrize("host", ["a..b", "http://127.0.0.1", "127.0.0.1:8080", "127.1"])
+def test_an_address_for_health_that_is_none_is_one_line(tmp_path, program, host):
+    done = run(program, REACHY_HEALTH_HOST=host, REACHY_KEYS_DIR=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "REACHY_HEALTH_HOST" in done.stderr
+
+
+@pytest.mark.parametrize("host", ["http://reachy-mini.local", "reachy-mini.local:8000", "a..b", "*", " "])
+def test_a_daemon_that_cannot_be_asked_is_one_line(tmp_path, host):
+    done = run("robot-io", ROBOT_DAEMON_HOST=host, REACHY_KEYS_DIR=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "ROBOT_DAEMON_HOST" in done.stderr
+
+
 @pytest.mark.parametrize("host", ["-box", "gate!way", "tcp://*", "*:5555", "127.0.0.01", "[::1]:5555", "[box]", " "])
 def test_an_address_that_nobody_can_listen_on_is_one_line(tmp_path, host):
     done = run("mock-gateway", GATEWAY_HOST=host, REACHY_KEYS_DIR=tmp_path)

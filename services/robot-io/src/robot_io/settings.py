@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from reachy_link.address import Address, parse
+from reachy_link.address import ANY, Address, listening, parse
 from reachy_link.config import Settings
 
 
@@ -44,6 +44,13 @@ class RobotSettings(Settings):
     @classmethod
     def _can_be_read(cls, text: str, info: ValidationInfo) -> str:
         parse(text, info.data.get("up_port", 5555), info.data.get("down_port", 5556))
+        return text
+
+    @field_validator("daemon_host")
+    @classmethod
+    def _daemon_can_be_asked(cls, text: str | None) -> str | None:
+        if text is not None and listening(text) == ANY:
+            raise ValueError("the daemon runs at one host, not at all")
         return text
 
     def addresses(self) -> list[Address]:
