@@ -4,6 +4,7 @@ import asyncio
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 import zmq
@@ -39,7 +40,7 @@ HANDSHAKE_FAILURES: Final = (
 UP_FLOW: Final = Rate(2_000_000, 4_000_000)
 """Bytes through one connection. 48 kHz in stereo takes 0.2 MB/s."""
 DOWN_FLOW: Final = Rate(4096, 65536)
-"""What a robot sends on its down connection is heartbeats, and its subscription."""
+"""What a robot sends on its down connection is its subscription, and heartbeats if it has any."""
 STUCK: Final = Rate(512, 65536)
 """Bytes through one connection without a message that is complete: heartbeats."""
 DENIALS: Final = Rate(1, 20)
@@ -58,7 +59,7 @@ STALL_S: Final = 0.5
 BAR_S: Final = 10.0
 """How long a key is kept out after the gateway hung up on it."""
 CROWDED: Final = 0.8
-"""With this share of the process's descriptors in use by the link, it is said."""
+"""With this share of the process's descriptors in use, half of them by the link, it is said."""
 
 
 class Listener(Protocol):
@@ -285,7 +286,7 @@ class GatewayEnd:
         for ended in self._down_to.end_the_endless(now):
             self._bar(ended)
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if len(self._up_from) + len(self._down_to) > most * CROWDED:
+        if len(self._up_from) + len(self._down_to) > most * CROWDED / 2 and _descriptors() > most * CROWDED:
             self._listener.on_bad("crowded", "", f"nearly all of the {most} descriptors are in use: newcomers may not get in")
 
     def _look(self) -> None:
@@ -317,3 +318,8 @@ class GatewayEnd:
                 self._listener.on_bad("handshake", "", f"a handshake failed (event {event:#x}, value {value:#x})")
 
         return monitored
+
+
+def _descriptors() -> int:
+    """How many descriptors the process has, whatever they are for."""
+    return sum(1 for _ in Path("/dev/fd").iterdir())

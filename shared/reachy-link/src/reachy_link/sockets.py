@@ -30,7 +30,9 @@ queue is refilled meanwhile, and a flood of them holds everybody up."""
 def set_common(socket: SyncSocket) -> None:
     """Options of every socket of the link; ``docs/protocol.md`` says what each is for."""
     socket.linger = 0
-    socket.heartbeat_ivl, socket.heartbeat_timeout, socket.heartbeat_ttl = 500, 1500, 2000
+    # No heartbeats of ZMTP: while a program does not read, libzmq 4.3.5 ends the process over them (decision 0015).
+    socket.tcp_keepalive, socket.tcp_keepalive_idle, socket.tcp_keepalive_intvl, socket.tcp_keepalive_cnt = 1, 3, 1, 3
+    socket.tcp_maxrt = 3000
     socket.handshake_ivl = 2000
     socket.sndhwm = socket.rcvhwm = SEND_QUEUE_MESSAGES
 
