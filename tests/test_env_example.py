@@ -81,7 +81,8 @@ def test_all_that_can_be_set_is_in_the_example_of_a_robots_file_and_is_good(tmp_
     )
     personas, problems = read(file)
     assert problems == []
-    assert personas.default.model_fields_set == Persona.model_fields.keys()
+    nowhere = {"proactive_audio", "affective_dialog"}  # which no model takes on this version of the API
+    assert personas.default.model_fields_set | nowhere == Persona.model_fields.keys()
     assert personas.default.vad.model_fields_set == Vad.model_fields.keys()
     assert personas.of("reachy-1").voice == "Puck"
     assert personas.of("reachy-1").vad.silence_duration_ms == 300
