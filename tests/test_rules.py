@@ -70,6 +70,7 @@ PURE = {
         "models",
         "outage",
         "pieces",
+        "proxy",
         "refusals",
         "session",
         "usage",
@@ -77,9 +78,9 @@ PURE = {
 }
 IMPURE = {"zmq", "asyncio", "time", "socket", "threading", "os", "random", "secrets", "logging"}
 IMPURE |= {"concurrent", "fcntl", "http", "pathlib", "queue", "select", "shutil", "signal", "sqlite3", "ssl", "subprocess"}
-IMPURE |= {"tempfile", "urllib", "uvloop", "websockets"}
+IMPURE |= {"tempfile", "urllib.request", "uvloop", "websockets"}
 BROAD = {("reachy_device", "Exception"): 1, ("logs", "Exception"): 1}
-"""Excepts that take whatever is raised: a thread's end, and a value that no log line can hold. The hub's boundary is a class."""
+"""Excepts that take whatever is raised: a thread's end, a value that no log line can hold. The hub's is a class."""
 
 
 def modules(package: str) -> Iterator[tuple[str, set[str]]]:

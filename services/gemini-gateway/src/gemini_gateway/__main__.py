@@ -8,6 +8,7 @@ from gemini_gateway import personas
 from gemini_gateway.ledger import Ledger, LedgerError
 from gemini_gateway.live import Endpoint
 from gemini_gateway.metrics import metrics_of
+from gemini_gateway.proxy import password_of
 from gemini_gateway.settings import GeminiSettings
 from gemini_gateway.voices import Voices
 from reachy_gateway import service
@@ -29,6 +30,10 @@ def main() -> int:
         ledger = Ledger(settings.ledger)
     except LedgerError as error:
         problems.append(f"GATEWAY_LEDGER: {error}")
+    try:
+        logs.conceal(password_of(settings.endpoint().proxy))
+    except ValueError as error:
+        problems.append(str(error))
     if problems:
         fail(problems)
 

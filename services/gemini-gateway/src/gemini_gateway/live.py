@@ -38,6 +38,7 @@ from gemini_gateway.personas import Persona
 from gemini_gateway.pieces import Pieces, clean
 from gemini_gateway.shortcut import REPLY_HZ, Shortcut, reply_hz
 from reachy_gateway.voice import HANG_UP_S, HEARS_HZ, Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
+from reachy_link.keys import Stamp, stamp
 from reachy_link.logs import redacted
 
 MESSAGE_MAX_BYTES: Final = 4 * 2**20
@@ -119,6 +120,7 @@ class Endpoint:
         base_url: None is the SDK's own, Google's.
         root: A certificate to trust beside the system's.
         key_file: Where the key came from, if it was a file.
+        proxy: The URL of the proxy that it is reached by, if any; with its password.
     """
 
     name: str
@@ -126,6 +128,7 @@ class Endpoint:
     base_url: str | None = None
     root: Path | None = None
     key_file: Path | None = None
+    proxy: str | None = field(default=None, repr=False)
 
 
 class Connection:
@@ -269,7 +272,6 @@ class Live:
 
     def __init__(self, endpoint: Endpoint, *, shortcut: bool = True) -> None:
         self._shortcut = shortcut
-        self._trust = ssl.create_default_context()
         for model in MODELS_IN_USE:
             model.model_rebuild()
         self.retarget(endpoint)
@@ -280,14 +282,18 @@ class Live:
         Raises:
             OSError, ValueError: If the SDK cannot; then nothing has changed.
         """
-        self._client = genai.Client(
+        trust = ssl.create_default_context()  # a new one: what was trusted for the last endpoint is trusted no more
+        client = genai.Client(
             vertexai=False,
             api_key=endpoint.key.get_secret_value(),
             http_options=types.HttpOptions(
                 base_url=endpoint.base_url,
                 api_version=models.API_VERSION,
+                client_args={"trust_env": False},  # else a proxy that httpx cannot use ends the program; it has nothing to do
                 async_client_args={
-                    "ssl": self._trust,
+                    "trust_env": False,
+                    "proxy": endpoint.proxy,
+                    "ssl": trust,
                     "open_timeout": 5,
                     "close_timeout": 1,  # the default of 10 s is how long a dead peer would hold us
                     "ping_interval": PING_S,
@@ -299,8 +305,8 @@ class Live:
                 },
             ),
         )
-        self._endpoint = endpoint
-        self._load_root()
+        self._client, self._endpoint, self._trust = client, endpoint, trust
+        self._root_trouble = self._load_root()
 
     @asynccontextmanager
     async def connect(
@@ -322,8 +328,10 @@ class Live:
         try:
             session = await connecting.__aenter__()
         except ssl.SSLCertVerificationError as error:
-            trouble = self._load_root()  # a simulator that was started anew has made itself a new certificate
-            raise LiveError("unreachable", f"{self._endpoint.name} is not trusted: {error.verify_message}{trouble}") from error
+            if self._root_stamp() != self._root_seen:  # a simulator that was started anew has made itself a new certificate
+                self.retarget(self._endpoint)
+            words = f"{self._endpoint.name} is not trusted: {error.verify_message}{self._root_trouble}"
+            raise LiveError("unreachable", words) from error
         except (websockets.exceptions.WebSocketException, OSError, errors.APIError) as error:
             raise explained(error, opened=False) from error  # OSError holds a dial's own timeout, too
         except STRANGE as error:
@@ -339,9 +347,16 @@ class Live:
             finally:
                 session._ws.transport.abort()  # noqa: SLF001 - nothing to one that is closed; the SDK has no public way
 
+    def _root_stamp(self) -> Stamp | None:
+        return stamp(self._endpoint.root) if self._endpoint.root else None
+
     def _load_root(self) -> str:
-        """Trust the endpoint's certificate, too; what is wrong with it, which may be half written, and is read when missed."""
-        root = self._endpoint.root
+        """Trust the endpoint's root certificate, too.
+
+        Returns:
+            "", or a clause for the log if the file cannot be read: it may be half written, and is read again once it changes.
+        """
+        root, self._root_seen = self._endpoint.root, self._root_stamp()
         try:
             if root and root.exists():
                 self._trust.load_verify_locations(root)

@@ -1,5 +1,6 @@
 """gemini-gateway's settings."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from gemini_gateway.live import Endpoint
+from gemini_gateway.proxy import proxy_for
 from reachy_gateway.settings import GatewaySettings
 from reachy_link.config import from_file
 from reachy_link.text import unsendable
@@ -79,10 +81,14 @@ class GeminiSettings(GatewaySettings):
         """The selector: a base URL is that server; a key alone is Google; nothing is the simulator.
 
         A key that was given never falls back to the simulator.
+
+        Raises:
+            ValueError: If the proxy that the environment names cannot be used.
         """
         if self.base_url:
             key = self.api_key or SecretStr("none")
-            return Endpoint(self.base_url, key, self.base_url, self.root_cert, self.api_key_file)
+            proxy = proxy_for(self.base_url, os.environ)
+            return Endpoint(self.base_url, key, self.base_url, self.root_cert, self.api_key_file, proxy)
         if self.api_key:
-            return Endpoint("Google", self.api_key, key_file=self.api_key_file)
+            return Endpoint("Google", self.api_key, key_file=self.api_key_file, proxy=proxy_for(None, os.environ))
         return Endpoint(f"the simulator at {self.sim_url}", SecretStr("simulator"), self.sim_url, self.sim_root)
