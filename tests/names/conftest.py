@@ -101,9 +101,9 @@ class World:
             resolv.write(f"nameserver {ip}\n")
         return file
 
-    def gateway(self, host: str = "*", **settings: object) -> Program:
+    def gateway(self, host: str = "*", program: str = "mock-gateway", **settings: object) -> Program:
         keys = {"REACHY_KEYS_DIR": self._made.gateway_dir}
-        gateway = self.start(BIN / "mock-gateway", **keys, GATEWAY_HOST=host, **settings)
+        gateway = self.start(BIN / program, **keys, GATEWAY_HOST=host, **settings)
         gateway.until_said("listening on ports", 10)
         return gateway
 

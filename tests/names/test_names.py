@@ -21,6 +21,16 @@ def test_a_name_server_is_silent_and_another_gateway_is_known_by_its_ip_address(
     assert robot.stop() < ENDS_WITHIN_S, "while the name is still being looked up"
 
 
+def test_a_gateway_that_looks_googles_name_up_stops_at_once_too(world, tmp_path):
+    world.name_server("127.0.0.9")
+    gateway = world.gateway(
+        program="gemini-gateway", GEMINI_API_KEY="no-key", GATEWAY_LEDGER=tmp_path / "l.sqlite", GATEWAY_DRAIN_S=0
+    )
+    robot = world.robot("127.0.0.1")
+    robot.until_said("reconnecting: there is no connection to Gemini yet", 8)
+    assert gateway.stop() < ENDS_WITHIN_S
+
+
 def test_a_name_server_is_silent_and_no_other_gateway_is_known(world):
     world.name_server("127.0.0.9")
     robot = world.robot("box-1.lab")
