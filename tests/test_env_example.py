@@ -9,6 +9,7 @@ import yaml
 from gemini_gateway.personas import Gateway, Persona, Vad, read
 from gemini_gateway.settings import GeminiSettings
 from gemini_gateway.usage import PRICES
+from gemini_live_sim.settings import SimSettings
 from reachy_gateway.settings import GatewaySettings
 from reachy_link.environment import VARIABLES
 from robot_io.settings import RobotSettings
@@ -99,3 +100,26 @@ def test_compose_waits_for_longer_than_a_gateway_takes_to_stop():
     assert drain_s
     assert int(drain_s[1]) == GatewaySettings.model_fields["drain_s"].default
     assert int(grace_s[1]) >= int(drain_s[1]) + 3
+
+
+def paths(model) -> list[str]:
+    prefix = model.model_config["env_prefix"]
+    return [
+        str(field.validation_alias or f"{prefix}{name}".upper())
+        for name, field in model.model_fields.items()
+        if "Path" in str(field.annotation)
+    ]
+
+
+def test_a_home_is_found_in_every_path_of_every_program(monkeypatch, tmp_path):
+    """No shell has seen what stands in ``.env`` or a unit file."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x").write_text("a-key", encoding="utf-8")
+    found = 0
+    for model in (*MODELS, SimSettings):
+        for name in paths(model):
+            monkeypatch.setenv(name, "~/x")
+        given = [value for value in dict(model()).values() if isinstance(value, Path)]
+        assert given == [tmp_path / "x"] * len(paths(model))
+        found += len(given)
+    assert found > 10

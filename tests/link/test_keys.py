@@ -526,3 +526,24 @@ def test_a_pipe_in_place_of_a_file_holds_nobody_up(tmp_path):
     (tmp_path / "admitted" / "reachy-3.pub").mkdir()
     ring.reload()
     assert list(ring.robots) == ["reachy-2"]
+
+
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""], ids=["with", "without"])
+def test_key_files_are_read_with_and_without_a_byte_order_mark_and_in_any_line_ends(tmp_path, mark):
+    directory = robot_dir(tmp_path)
+    before = load_robot(directory)
+    for file in directory.iterdir():
+        file.write_bytes(mark + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert load_robot(directory) == before
+    admitted = tmp_path / "gateway" / "admitted"
+    admitted.mkdir(parents=True)
+    (admitted / "reachy-1.pub").write_bytes(mark + before.keys.public + b"\r\n")
+    ring = Keyring(tmp_path / "gateway")
+    assert (ring.problems, ring.robot_of(before.keys.public.decode())) == ([], "reachy-1")
+
+
+def test_a_key_file_in_another_encoding_is_named(tmp_path):
+    directory = robot_dir(tmp_path)
+    (directory / "gateway.pub").write_text(new_public(), encoding="utf-16")
+    with pytest.raises(KeysError, match="UTF-16: save it as UTF-8"):
+        load_robot(directory)

@@ -233,3 +233,19 @@ def test_the_demos_keys_fill_both_directories_and_stay_when_made_again(run, tmp_
     assert run("demo", str(robot), "reachy-demo")[0] == 0
     assert load_robot(robot) == first
     assert len(Keyring(tmp_path / "gateway").robots["reachy-demo"]) == 1
+
+
+@pytest.mark.parametrize("given", ["", " ", "\ufeff"])
+def test_an_empty_variable_is_the_default_directory_and_not_this_one(tmp_path, monkeypatch, capsys, given):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("REACHY_KEYS_DIR", given)
+    assert main(["gateway"]) == 0
+    assert (tmp_path / "home" / ".config" / "reachy-link" / "self.key").exists()
+    assert list(tmp_path.iterdir()) == [tmp_path / "home"]
+
+
+def test_a_home_of_nobody_is_one_line(monkeypatch, capsys):
+    monkeypatch.setenv("REACHY_KEYS_DIR", "~nobody-here/keys")
+    assert main(["gateway"]) == 1
+    assert "write the whole path" in capsys.readouterr().err

@@ -209,6 +209,31 @@ async def test_a_key_whose_file_changes_at_run_time(bench):
     assert bench.leaks() == []
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is empty"),
+        (NEXT_KEY.encode() + "\u200b".encode(), "is an invisible character"),
+        (f"\u201c{NEXT_KEY}\u201d".encode(), "is a typographic quotation mark"),
+        (NEXT_KEY.encode("utf-16"), "it is UTF-16"),
+        (f"{NEXT_KEY}\n{KEY}".encode(), "is a line's end"),
+    ],
+)
+async def test_a_key_that_cannot_be_sent_once_its_file_has_changed_is_one_line_and_the_last_good_one_stays(bench, content, why):
+    file = bench.directory / "api.key-file"
+    file.write_text(KEY)
+    async with bench.gateway(GEMINI_API_KEY=None, GEMINI_API_KEY_FILE=file) as gateway, bench.robot() as robot:
+        await robot.until("listening")
+        file.write_bytes(content)
+        await gateway.until("(the last good one stays)")
+        await robot.until("turn 1 done")
+    (line,) = [line for line in gateway.text.splitlines() if "the last good one stays" in line]
+    assert f"configuration: GEMINI_API_KEY_FILE: GEMINI_API_KEY_FILE={file}" in line
+    assert why in line
+    assert "pydantic" not in gateway.text
+    assert bench.leaks() == []
+
+
 @pytest.mark.parametrize("content", [b"", KEY.encode() + b"\xff\xfe", None], ids=["empty", "no text", "a directory"])
 async def test_a_key_file_that_cannot_be_read(bench, content):
     file = bench.directory / "api.key-file"

@@ -144,7 +144,9 @@ def configured(default: int) -> tuple[str, int]:
     Raises:
         ValueError: If that is nowhere.
     """
-    text = os.environ.get("REACHY_HEALTH_PORT") or str(default)
+    text = os.environ.get("REACHY_HEALTH_PORT", "").strip() or str(default)
+    if "://" in text:  # the address of a Kubernetes Service
+        text = str(default)
     if not re.fullmatch("[0-9]{1,5}", text):
         raise ValueError(f"REACHY_HEALTH_PORT={text} is no port")
     host = listening(os.environ.get("REACHY_HEALTH_HOST") or ANY)

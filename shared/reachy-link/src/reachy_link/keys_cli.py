@@ -1,6 +1,7 @@
 """``reachy-keys``: make, admit, list and revoke keys."""
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from reachy_link import keys
 from reachy_link.health import configured
+from reachy_link.text import trimmed
 from reachy_link.well import ask
 
 DEFAULT_DIR = "~/.config/reachy-link"
@@ -18,8 +20,16 @@ DEFAULT_DIR = "~/.config/reachy-link"
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; exit status 0, or 1 with one line that says what is wrong."""
     args = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding lacks
     try:
-        args.run(args.dir.expanduser(), args)
+        directory = args.dir.expanduser()
+    except RuntimeError:
+        print(f"reachy-keys: nobody knows whose home the ~ in {args.dir} is: write the whole path", file=sys.stderr)
+        return 1
+    try:
+        args.run(directory, args)
     except keys.KeysError as error:
         print(f"reachy-keys: {error}", file=sys.stderr)
         return 1
@@ -31,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="reachy-keys", description="Make, admit, list and revoke the keys of the robot link.")
-    default = os.environ.get("REACHY_KEYS_DIR", DEFAULT_DIR)
+    default = trimmed(os.environ.get("REACHY_KEYS_DIR", "")) or DEFAULT_DIR
     parser.add_argument("--dir", type=Path, default=Path(default), help="keys directory (REACHY_KEYS_DIR; %(default)s)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
