@@ -123,3 +123,15 @@ def test_a_home_is_found_in_every_path_of_every_program(monkeypatch, tmp_path):
         assert given == [tmp_path / "x"] * len(paths(model))
         found += len(given)
     assert found > 10
+
+
+def test_the_image_of_a_robot_wants_no_port_that_a_gateway_publishes():
+    """A robot that is plugged into the gateway's own box is a container on the host's network there."""
+    published = set()
+    for file in ROOT.glob("docker-compose*.yml"):
+        published |= set(re.findall(r"(\d+):\d+\"", file.read_text(encoding="utf-8")))
+    assert {"5555", "8080", "8081"} <= published
+    image = (ROOT / "services" / "robot-io" / "Dockerfile").read_text(encoding="utf-8")
+    port = re.search(r"REACHY_HEALTH_PORT=(\d+)", image)
+    assert port
+    assert port[1] not in published | {"8000"}, "nor the daemon's"

@@ -240,6 +240,9 @@ def test_a_gateway_that_crashes_starts_again(project):
     project.compose("up", "--detach", "--wait", "gemini-gateway")
     name = project.state("gemini-gateway")["Name"]
 
+    # As README.md has it: `docker compose kill` is a stop to the engine, whatever the signal, after which it restarts nothing.
+    project.compose("exec", "gemini-gateway", "sh", "-c", "kill -HUP 1")
+    project.until(lambda: "configuration read anew" in project.logs("gemini-gateway"))
     # From outside: in its own container nothing can kill it, and an engine that is asked to would not start it again.
     kill = ["docker", "run", "--rm", "--pid", "host", "--user", "0", "--entrypoint", "python", "reachy-link/robot-io", "-c"]
     subprocess.run([*kill, f"import os; os.kill({inspected(name, '.State.Pid')}, 9)"], check=True)

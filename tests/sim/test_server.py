@@ -255,6 +255,12 @@ def test_what_stands_around_a_setting_goes_and_a_home_is_found(monkeypatch, tmp_
     assert (settings.tls_dir, settings.mode) == (tmp_path / "tls", "echo")
 
 
+def test_a_scenario_file_is_found_in_a_home_and_read_without_its_byte_order_mark(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x.toml").write_text("[behaviour]\r\nmode = 'tone'\r\n", encoding="utf-8-sig")
+    assert load_scenario("~/x.toml", Behaviour(mode="echo")).behaviour.mode == "tone"
+
+
 def test_settings_come_from_the_environment(monkeypatch) -> None:
     monkeypatch.setenv("SIM_MODE", "echo")
     monkeypatch.setenv("SIM_API_KEYS", "a, b")
