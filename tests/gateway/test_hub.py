@@ -168,6 +168,31 @@ async def test_what_a_voice_says_or_breaks_as_it_hangs_up_is_not_the_next_conver
         assert scene.opened == scene.lines[1:]
 
 
+# --- a loop that stood still ------------------------------------------------------------------------------------------
+
+
+async def test_a_robot_is_neither_away_nor_gone_for_as_long_as_the_loop_stood_still(made, caplog):
+    async with playing(made) as scene:
+        scene.hello()
+        scene.hub.now = lambda: time.monotonic() + 90.0
+        scene.hub._end._pulse.stalled_s += 89.0
+        scene.hub._look_around()
+        assert scene.hub.robots.keys() == {"reachy-1"}
+        assert "not heard" not in caplog.text
+        scene.hub._end._pulse.stalled_s -= 89.0
+        scene.hub._look_around()
+        assert not scene.hub.robots, "it would be gone, had the loop run"
+        scene.lines[0].lets_go.set()
+
+
+async def test_a_loop_that_is_held_is_noticed(made):
+    async with playing(made) as scene:
+        before = scene.hub._end.stalled_s
+        time.sleep(0.6)  # noqa: ASYNC251 - that is the stall
+        await asyncio.sleep(0)
+        assert 0.4 < scene.hub._end.stalled_s - before < 2.0
+
+
 # --- names ------------------------------------------------------------------------------------------------------------
 
 

@@ -363,3 +363,24 @@ def test_a_new_start_of_the_robot_counts_its_losses_from_its_first_beat(peer):
         for losses in told:
             assert passes(peer, bot.beat(1.0, losses=losses), 1.0)
     assert peer.numbers.link_losses == 2
+
+
+# --- a gateway that stood still ---------------------------------------------------------------------------------------
+
+
+def test_nobody_was_silent_while_the_gateway_stood_still(peer):
+    bot = Bot(A)
+    peer.heard(bot.hello(100), 100.0, 0.0)
+    assert peer.silent_s(170.0, 0.0) == 70.0
+    assert peer.silent_s(170.0, 69.0) == pytest.approx(1.0)
+    peer.heard(bot.beat(170), 170.0, 69.0)
+    assert peer.silent_s(171.0, 69.0) == pytest.approx(1.0)
+
+
+def test_what_a_former_start_had_sent_before_a_stall_is_no_second_robot(peer):
+    """It was on its way when the robot started anew, and waited with everything else."""
+    old, new = Bot(A), Bot(B)
+    peer.heard(old.hello(100), 100.0, 0.0)
+    assert peer.heard(new.hello(101), 101.0, 0.0)[0] is Verdict.RESTARTED
+    assert peer.heard(old.mic(100.9), 103.5, 2.4)[0] is Verdict.STRANGER
+    assert peer.heard(old.mic(104), 103.6, 0.0)[0] is Verdict.CLONE, "without a stall it would be one"
