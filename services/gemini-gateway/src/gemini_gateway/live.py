@@ -438,7 +438,7 @@ def _words(content: types.LiveServerContent, pieces: Pieces) -> Iterator[Said]:
 
 
 def _calls(calls: Sequence[types.FunctionCall]) -> Iterator[ToolCall | Unknown]:
-    if known := tuple((call.id, call.name or "") for call in calls if call.id):
+    if known := tuple((call.id, clean(call.name or "")) for call in calls if call.id):
         yield ToolCall(known)
     if len(known) < len(calls):
         yield Unknown("a tool call without an id, which nobody can answer")
@@ -533,7 +533,7 @@ def unquoted(error: Exception) -> str:
             words = f"{error.code} {error.status}. {error.message}"
         case _:
             words = type(error).__name__
-    return redacted(words)[:300]
+    return redacted(clean(words))[:300]
 
 
 def explained(error: Exception, *, opened: bool) -> LiveError:

@@ -96,6 +96,8 @@ BLAMED_MIN_S: Final = 1.0
 SEND_STALL_S: Final = 3.0
 BEHIND_S: Final = 5.0
 """A connection that has been behind with the microphone by ``OUTAGE_MAX_S`` for so long does not catch up by itself."""
+WORDS_MAX: Final = 200
+"""Characters of what a server chose, where it is told to people."""
 STREAM_END_S: Final = 1.0
 """After so long without mic audio the server is told that the stream has paused."""
 TELL_S: Final = 1.0
@@ -572,7 +574,7 @@ class Session:
                 self._outbox.append(Decline(calls))
                 self._line.progress_at = now
                 self._line.called = True
-                return [Count("tool_call", f"a tool that nobody serves was called: {names}")]
+                return [Count("tool_call", f"a tool that nobody serves was called: {names[:WORDS_MAX]}")]
             case Unknown(detail):
                 return [Count("unknown_message", f"a message that nobody understands: {detail}")]
             case Tokens():
