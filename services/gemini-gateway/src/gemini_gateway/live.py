@@ -272,6 +272,8 @@ class Live:
 
     def __init__(self, endpoint: Endpoint, *, shortcut: bool = True) -> None:
         self._shortcut = shortcut
+        self._root: tuple[Path | None, str] = None, ""
+        """The newest root certificate that could be read, and where."""
         for model in MODELS_IN_USE:
             model.model_rebuild()
         self.retarget(endpoint)
@@ -351,18 +353,24 @@ class Live:
         return stamp(self._endpoint.root) if self._endpoint.root else None
 
     def _load_root(self) -> str:
-        """Trust the endpoint's root certificate, too.
+        """Trust the endpoint's root certificate, too: as it was read last where the file is half written, or gone.
 
         Returns:
-            "", or a clause for the log if the file cannot be read: it may be half written, and is read again once it changes.
+            "", or a clause for the log if the file cannot be read; it is read again once it changes.
         """
-        root, self._root_seen = self._endpoint.root, self._root_stamp()
+        root, self._root_seen, trouble = self._endpoint.root, self._root_stamp(), ""
+        if self._root[0] != root:
+            self._root = root, ""
         try:
             if root and root.exists():
-                self._trust.load_verify_locations(root)
-        except OSError as error:
-            return f"; {root} cannot be read ({error})"
-        return ""
+                text = root.read_text(encoding="ascii")
+                ssl.create_default_context().load_verify_locations(cadata=text)
+                self._root = root, text
+        except (OSError, ValueError) as error:
+            trouble = f"; {root} cannot be read ({error})"
+        if self._root[1]:
+            self._trust.load_verify_locations(cadata=self._root[1])
+        return trouble
 
 
 def translated(message: types.LiveServerMessage, pieces: Pieces) -> Iterator[ServerEvent]:
