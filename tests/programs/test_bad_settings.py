@@ -198,3 +198,14 @@ def test_what_an_orchestrator_sets_and_what_is_misspelt_is_warned_of_and_ends_no
         "TZ=Europe/Berln is no time zone that is known here: days begin at midnight UTC; is it Europe/Berlin?",
     ):
         assert words in told
+
+
+def test_a_robot_whose_directory_was_removed_says_what_it_misses(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = ["sh", "-c", 'cd "$0" && rmdir "$0" && exec "$1"', gone, BIN / "robot-io"]
+    env = environment({"ROBOT_DEVICE": "wav", "REACHY_KEYS_DIR": tmp_path})
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 2
+    assert "ROBOT_UTTERANCES: no *.wav in utterances" in done.stderr
+    assert "Traceback" not in done.stderr

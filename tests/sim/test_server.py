@@ -251,6 +251,7 @@ def test_what_stands_around_a_setting_goes_and_a_home_is_found(monkeypatch, tmp_
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SIM_TLS_DIR", "\ufeff~/tls\r")
     monkeypatch.setenv("SIM_MODE", "echo\r\n")
+    monkeypatch.setenv("SIM_SPEED", "")
     settings = read_settings()
     assert (settings.tls_dir, settings.mode) == (tmp_path / "tls", "echo")
 

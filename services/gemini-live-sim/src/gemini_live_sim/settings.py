@@ -54,9 +54,10 @@ class SimSettings(Behaviour, BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _as_meant(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """White space and a byte order mark around a value go; a port that Kubernetes has set for a Service is none."""
+        """What is blank counts as not set, as does a port that Kubernetes has set for a Service; a byte order mark goes."""
         given = {name: value.strip().strip("\ufeff") if isinstance(value, str) else value for name, value in values.items()}
-        return {name: value for name, value in given.items() if name != "port" or not of_kubernetes(f"SIM_{name}", str(value))}
+        service = {name for name, value in given.items() if name == "port" and of_kubernetes(f"SIM_{name}", str(value))}
+        return {name: value for name, value in given.items() if value != "" and name not in service}
 
     @field_validator("tls_dir")
     @classmethod

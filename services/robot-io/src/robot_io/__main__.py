@@ -5,7 +5,9 @@ import logging
 import secrets
 import signal
 import sys
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
 from reachy_link import logs
 from reachy_link.config import fail, health_server, load, tell_suspects
@@ -31,7 +33,7 @@ def main() -> int:
     problems = []
     utterances = sorted(settings.utterances.glob("*.wav")) if settings.device == "wav" else []
     if settings.device == "wav" and not utterances:
-        problems.append(f"ROBOT_UTTERANCES: no *.wav in {settings.utterances.absolute()}")
+        problems.append(f"ROBOT_UTTERANCES: no *.wav in {_whole(settings.utterances)}")
     try:
         identity = load_robot(settings.keys_dir)
     except KeysError as error:
@@ -70,6 +72,13 @@ def main() -> int:
     beside = f"; if it does not serve: {', '.join(map(str, others))}" if others else ""
     log.info("%s: dialling the gateway at %s%s", identity.robot, address, beside)
     return asyncio.run(_run(settings, Runner(make_device, identity, address, profile, others)))
+
+
+def _whole(path: Path) -> Path:
+    """The path from the root, where there is one: the current directory may have been removed."""
+    with suppress(FileNotFoundError):
+        return path.absolute()
+    return path
 
 
 async def _run(settings: RobotSettings, runner: Runner) -> int:
