@@ -157,6 +157,19 @@ def talkative(identity, up, down, seconds):
     return sent
 
 
+def pressing(identity, up, down, seconds):
+    """The button to talk, pressed and released without end, by a robot whose persona has none."""
+    pub = dial(zmq.XPUB, identity, up)
+    connected(pub)
+    pcm = {"rate_hz": 16000, "channels": 2}
+    pub.send_multipart([b"reachy-2/up", header(kind="hello", mic=pcm, speaker=pcm, lead_ms=40), b""])
+    sent = 0
+    for sent in paced(seconds, 150):
+        activity = header(kind="activity", seq=sent + 1, event=("start", "end")[sent % 2])
+        pub.send_multipart([b"reachy-2/up", activity, b""], zmq.NOBLOCK)
+    return sent
+
+
 def slow(identity, up, down, seconds):
     """Asks for as much as it may and reads none of it, on several connections."""
     subs = []

@@ -7,7 +7,7 @@ import resource
 import signal
 import sys
 import urllib.request
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ import pytest
 from ports import free_ports
 from rig import Keys, read_wav, running_robot
 
+from gemini_live_sim.server import serve
+from gemini_live_sim.settings import SimSettings
 from reachy_link.gateway_end import Bind
 
 HERE = Path(__file__).parent
@@ -88,8 +90,7 @@ def made(tmp_path):
     return Keys(tmp_path, "reachy-1", "reachy-2", "reachy-3")
 
 
-@pytest.fixture
-def gateway(made, tmp_path):
+def starter(made, tmp_path, program, sim=None):
     """Starts a gateway, without one of its defences if one is named."""
 
     @asynccontextmanager
@@ -99,8 +100,11 @@ def gateway(made, tmp_path):
         clean = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         env = clean | dict(zip(names, map(str, ports), strict=True))
         env |= {"REACHY_KEYS_DIR": str(keys_dir or made.gateway_dir), "GATEWAY_HOST": "127.0.0.1"}
+        if sim:
+            env |= {"GATEWAY_SIM_URL": sim.url, "GATEWAY_SIM_ROOT": str(sim.root_path)}
+            env |= {"GATEWAY_LEDGER": str(tmp_path / f"ledger-{ports[0]}.sqlite")}
         log = tmp_path / f"gateway-{ports[0]}.log"
-        command = [sys.executable, HERE / "launcher.py", *([without] if without else [])]
+        command = [sys.executable, HERE / "launcher.py", program, *([without] if without else [])]
         if descriptors:
             command = ["prlimit", f"--nofile={descriptors}:{descriptors}", *command]
         with log.open("w") as out:
@@ -118,6 +122,22 @@ def gateway(made, tmp_path):
             await process.wait()
 
     return start
+
+
+@pytest.fixture(params=["mock-gateway", "gemini-gateway"])
+async def gateway(request, made, tmp_path):
+    """Starts a gateway with all of its defences; gemini-gateway talks to a simulator."""
+    async with AsyncExitStack() as stack:
+        sim = None
+        if request.param == "gemini-gateway":
+            sim = await stack.enter_async_context(serve(SimSettings(mode="tone", tone_ms=700, thinking_ms=50, record_bytes=0)))
+        yield starter(made, tmp_path, request.param, sim)
+
+
+@pytest.fixture
+def undefended(made, tmp_path):
+    """Starts a mock-gateway without a defence that is named: what it is worth is the link's, and the same for every voice."""
+    return starter(made, tmp_path, "mock-gateway")
 
 
 class Victim:

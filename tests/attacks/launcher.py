@@ -1,14 +1,16 @@
-"""``launcher.py [DEFENCE]``: mock-gateway, with one of its defences removed, to see that an attack is one.
+"""``launcher.py PROGRAM [DEFENCE]``: a gateway, with one of its defences removed, to see that an attack is one.
 
 SIGUSR1 keeps the gateway busy for a moment, as with publishing: libzmq takes subscriptions in, and nobody decides on them.
+SIGUSR2 holds its event loop for 5 s.
 """
 
 import signal
 import sys
 import time
+from importlib import import_module
 
-from mock_gateway.__main__ import main
-from reachy_gateway import hub
+from gemini_gateway import voices
+from reachy_gateway import limits
 from reachy_gateway.limits import Limits
 from reachy_link import gateway_end
 from reachy_link.bucket import Rate
@@ -18,6 +20,7 @@ from reachy_link.keys import Keyring
 from reachy_link.sockets import set_common
 
 BUSY_S = 0.5
+HELD_S = 5.0
 
 
 class Anything(str):
@@ -110,7 +113,7 @@ def no_start_limit():
 
 def no_line_limit():
     """A robot may fill the log."""
-    hub.LINES = Rate(1e9, 1e9)
+    limits.LINES = voices.LINES = Rate(1e9, 1e9)
 
 
 DEFENCES = {
@@ -142,6 +145,8 @@ if __name__ == "__main__":
 
     GatewayEnd.__init__ = remembered
     signal.signal(signal.SIGUSR1, busy)
-    for name in sys.argv[1:]:
+    signal.signal(signal.SIGUSR2, lambda *_: time.sleep(HELD_S))
+    program, *defences = sys.argv[1:]
+    for name in defences:
         DEFENCES[name]()
-    sys.exit(main())
+    sys.exit(import_module(f"{program.replace('-', '_')}.__main__").main())

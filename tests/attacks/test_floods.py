@@ -19,8 +19,8 @@ async def beside(victim, attack):
 
 
 class TestAFloodOfMessages:
-    async def test_is_looked_at_one_by_one_if_there_are_no_limits(self, gateway):
-        async with gateway("limits") as open_gateway:
+    async def test_is_looked_at_one_by_one_if_there_are_no_limits(self, undefended):
+        async with undefended("limits") as open_gateway:
             await open_gateway.attack("flood", "reachy-2", 2)
             await open_gateway.until(lambda health: health["counts"].get("header reachy-2", 0) > 1500)
 
@@ -50,8 +50,8 @@ async def test_malformed_messages_at_2000_a_second(gateway, victim):
 
 
 class TestAMessageOfVeryManyParts:
-    async def test_comes_whole_if_nobody_hangs_up(self, gateway):
-        async with gateway("hanging up") as open_gateway:
+    async def test_comes_whole_if_nobody_hangs_up(self, undefended):
+        async with undefended("hanging up") as open_gateway:
             await open_gateway.attack("parts", "reachy-2", 2)
             await open_gateway.until(lambda health: "parts reachy-2" in health["counts"])
 
@@ -120,8 +120,8 @@ class TestAMessageThatDoesNotEnd:
             finally:
                 await task
 
-    async def test_fills_the_memory_if_nobody_hangs_up(self, gateway):
-        async with gateway("hanging up") as open_gateway:
+    async def test_fills_the_memory_if_nobody_hangs_up(self, undefended):
+        async with undefended("hanging up") as open_gateway:
             before_mb = open_gateway.memory_mb
             await self.attack(open_gateway, lambda _: open_gateway.memory_mb - before_mb > 12)
 
@@ -135,8 +135,8 @@ class TestAMessageThatDoesNotEnd:
 
 
 class TestRefusedSubscriptions:
-    async def test_fill_the_memory_if_nobody_hangs_up(self, gateway):
-        async with gateway("hanging up") as open_gateway:
+    async def test_fill_the_memory_if_nobody_hangs_up(self, undefended):
+        async with undefended("hanging up") as open_gateway:
             before_mb = open_gateway.memory_mb
             await open_gateway.attack("spam", "reachy-2", 4)
             await open_gateway.until(lambda health: health["counts"].get("subscription reachy-2", 0) > 5000)
@@ -168,8 +168,8 @@ class TestConnectionsThatSayNothing:
     """300 of them, at a gateway that may have 160 descriptors."""
 
     @pytest.mark.parametrize("without", ["handshake limit"])
-    async def test_keep_newcomers_out_for_good_if_they_may_stay(self, gateway, without):
-        async with gateway(without, descriptors=160) as open_gateway:
+    async def test_keep_newcomers_out_for_good_if_they_may_stay(self, undefended, without):
+        async with undefended(without, descriptors=160) as open_gateway:
             assert await open_gateway.attack("idle", "reachy-2", 4) == 0
 
     async def test_are_ended_and_newcomers_get_in(self, gateway, victim):
@@ -185,8 +185,8 @@ class TestConnectionsThatSayNothing:
 class TestConnectionsOfAnAdmittedKey:
     """60 to each port: they outlive the handshake's limit, and each that is subscribed gets every message once more."""
 
-    async def test_are_held_for_good_if_nobody_hangs_up(self, gateway):
-        async with gateway("hanging up") as open_gateway:
+    async def test_are_held_for_good_if_nobody_hangs_up(self, undefended):
+        async with undefended("hanging up") as open_gateway:
             before = open_gateway.descriptors
             task = asyncio.create_task(open_gateway.attack("hoard", "reachy-2", 5))
             await open_gateway.until(lambda _: open_gateway.descriptors - before > 115)
@@ -205,8 +205,8 @@ class TestConnectionsOfAnAdmittedKey:
 
 
 class TestARobotThatStartsAgainAndAgain:
-    async def test_begins_a_conversation_each_time_if_it_may(self, gateway):
-        async with gateway("start limit") as open_gateway:
+    async def test_begins_a_conversation_each_time_if_it_may(self, undefended):
+        async with undefended("start limit") as open_gateway:
             await open_gateway.attack("restless", "reachy-2", 2)
             assert open_gateway.said.count("reachy-2: connected") > 150
 
@@ -221,16 +221,23 @@ class TestARobotThatStartsAgainAndAgain:
 
 
 class TestARobotThatFillsTheLog:
-    async def test_writes_a_line_with_each_message_if_it_may(self, gateway):
-        async with gateway("line limit") as open_gateway:
-            await open_gateway.attack("talkative", "reachy-2", 2)
-            assert open_gateway.said.count("reachy-2: turn") > 200
+    """With turns that never were, or with a button that its persona does not have, which gemini-gateway tells."""
 
-    async def test_writes_a_few_lines(self, gateway, victim):
+    TALKATIVE, PRESSING = ("talkative", "reachy-2: turn"), ("pressing", "(activity_ignored)")
+    ATTACKS = (("mock-gateway", *TALKATIVE), ("gemini-gateway", *TALKATIVE), ("gemini-gateway", *PRESSING))
+
+    @pytest.mark.parametrize(("gateway", "attack", "line"), ATTACKS, indirect=["gateway"])
+    async def test_writes_a_line_with_each_message_if_it_may(self, gateway, attack, line):
+        async with gateway("line limit") as open_gateway:
+            await open_gateway.attack(attack, "reachy-2", 2)
+            assert open_gateway.said.count(line) > 200
+
+    @pytest.mark.parametrize(("gateway", "attack", "line"), ATTACKS, indirect=["gateway"])
+    async def test_writes_a_few_lines(self, gateway, victim, attack, line):
         async with gateway() as real, victim(real) as robot:
-            sent, noticed = await beside(robot, real.attack("talkative", "reachy-2", 3))
+            sent, noticed = await beside(robot, real.attack(attack, "reachy-2", 3))
             assert noticed == ([], {})
-            assert 10 < real.said.count("reachy-2: turn") < 60 < sent
+            assert 10 < real.said.count(line) < 60 < sent
 
 
 async def test_a_robot_that_reads_nothing(gateway, victim):
@@ -245,8 +252,8 @@ async def test_a_robot_that_reads_nothing(gateway, victim):
 
 
 class TestKeysThatChange:
-    async def test_a_revoked_key_goes_on_hearing_if_nobody_hangs_up(self, gateway, victim, made, tmp_path):
-        async with gateway("hanging up") as open_gateway:
+    async def test_a_revoked_key_goes_on_hearing_if_nobody_hangs_up(self, undefended, victim, made, tmp_path):
+        async with undefended("hanging up") as open_gateway:
             old = made.robot("reachy-2")
             spy = zmq.Context.instance().socket(zmq.SUB)
             set_dialer(spy, old.keys, old.gateway_public)

@@ -7,7 +7,6 @@ import struct
 import time
 from contextlib import contextmanager, suppress
 
-import pytest
 import zmq
 from rig import Keys, running_hub, running_robot
 
@@ -61,8 +60,8 @@ def counter():
 
 
 class TestAKeyThatIsNotAdmitted:
-    async def test_gets_in_if_nobody_looks_it_up(self, gateway, made):
-        async with gateway("admission") as open_gateway:
+    async def test_gets_in_if_nobody_looks_it_up(self, undefended, made):
+        async with undefended("admission") as open_gateway:
             stranger = made.robot("reachy-9")
             await speaks(open_gateway, None, hello("reachy-2"), lambda health: "reachy-2" in health["robots"], stranger)
 
@@ -112,8 +111,8 @@ class TestAClientWithoutCurve:
         with suppress(OSError):
             await writer.wait_closed()
 
-    async def test_is_believed_if_curve_is_not_enforced(self, gateway, made):
-        async with gateway("curve") as open_gateway:
+    async def test_is_believed_if_curve_is_not_enforced(self, undefended, made):
+        async with undefended("curve") as open_gateway:
             await self.says(open_gateway, made, lambda health: "reachy-1" in health["robots"])
 
     async def test_is_not_heard(self, gateway, victim, made):
@@ -151,8 +150,8 @@ class TestAGatewayWithAnotherKey:
 
 
 class TestARobotThatSpeaksAsAnother:
-    async def test_takes_its_place_if_names_are_not_compared(self, gateway, victim, made):
-        async with gateway("names") as open_gateway, victim(open_gateway):
+    async def test_takes_its_place_if_names_are_not_compared(self, undefended, victim, made):
+        async with undefended("names") as open_gateway, victim(open_gateway):
             identity = made.robot("reachy-2")
             await speaks(open_gateway, None, hello("reachy-1"), lambda _: "started anew" in open_gateway.said, identity)
 
@@ -168,8 +167,8 @@ class TestARobotThatSpeaksAsAnother:
 class TestARobotThatListensToAnother:
     TOPICS = (b"", b"reachy-1/down", b"reachy-1", b"reachy", b"r")
 
-    async def test_hears_it_if_subscriptions_are_not_checked(self, gateway, victim, made):
-        async with gateway("gatekeeper") as open_gateway, victim(open_gateway) as robot:
+    async def test_hears_it_if_subscriptions_are_not_checked(self, undefended, victim, made):
+        async with undefended("gatekeeper") as open_gateway, victim(open_gateway) as robot:
             with dialled(zmq.SUB, open_gateway.bound.down_port, made.robot("reachy-2")) as spy:
                 spy.subscribe(b"reachy-1/down")
                 await open_gateway.until(lambda _: spy.poll(0))
@@ -213,8 +212,8 @@ class TestNotificationsOutOfStep:
                         return leaked
         return leaked
 
-    async def test_give_one_robot_what_is_anothers_if_nothing_is_done(self, gateway, victim, made):
-        async with gateway("taint") as open_gateway, victim(open_gateway):
+    async def test_give_one_robot_what_is_anothers_if_nothing_is_done(self, undefended, victim, made):
+        async with undefended("taint") as open_gateway, victim(open_gateway):
             assert await self.attack(open_gateway, made, 6) > 3
 
     async def test_grant_nothing_until_they_are_in_step_again(self, gateway, victim, made):
@@ -224,11 +223,10 @@ class TestNotificationsOutOfStep:
             await robot.talks()
 
 
-@pytest.mark.parametrize("without", [None])
-async def test_both_robots_talk_when_nobody_is_hostile(gateway, victim, made, without):
+async def test_both_robots_talk_when_nobody_is_hostile(gateway, victim, made):
     """What the attacks are compared with; and health tells which key is connected, and since when."""
     began = time.time()
-    async with gateway(without) as real, victim(real) as one, victim(real, "reachy-2") as other:
+    async with gateway() as real, victim(real) as one, victim(real, "reachy-2") as other:
         await one.talks()
         await other.talks()
         assert await one.noticed() == await other.noticed() == ([], {})

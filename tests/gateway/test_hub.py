@@ -238,6 +238,22 @@ async def test_a_robot_that_is_no_longer_admitted_is_forgotten_and_its_successor
         assert drops(scene.hub)["impostor", "new-599"] == 1
 
 
+async def test_a_key_file_that_is_damaged_while_the_gateway_runs_is_said_once(made, caplog, monkeypatch):
+    monkeypatch.setattr(hub_module, "LOOK_S", 0.01)
+    async with playing(made) as scene:
+        path = made.gateway_dir / ADMITTED_NAME / "reachy-1.pub"
+        key = path.read_text()
+        path.write_text("no key")
+        await scene.until(lambda: "is not a public key" in caplog.text)
+        seen = scene.hub.looked_around
+        await scene.until(lambda: scene.hub.looked_around > seen + 0.1)
+        assert caplog.text.count("is not a public key") == 1
+        path.write_text(key)
+        await scene.until(lambda: scene.hub._ring.admits("reachy-1"))
+        path.write_text("no key")
+        await scene.until(lambda: caplog.text.count("is not a public key") == 2)
+
+
 # --- what costs the loop its time -------------------------------------------------------------------------------------
 
 

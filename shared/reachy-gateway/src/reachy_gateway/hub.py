@@ -287,6 +287,8 @@ class Hub:
         self._bytes_per_s = bytes_per_s
         self._limits: dict[str, Limits] = {}
         self._ring = ring
+        self._problems: list[str] = []
+        """What was wrong with the key files at the last look."""
         self._boot = secrets.token_hex(8)
         self._peers: dict[str, Peer] = {}
         self._answered: dict[str, float] = {}
@@ -306,8 +308,7 @@ class Hub:
 
     async def run(self) -> None:
         """Serve until cancelled, or until drained."""
-        for problem in self._ring.problems:
-            log.warning("%s", problem)
+        self._say_problems()
         try:
             while not self._drained():
                 with suppress(TimeoutError):
@@ -315,6 +316,7 @@ class Hub:
                         await (asyncio.sleep(DRAIN_LOOK_S) if self._stop_by is not None else self._stopping.wait())
                 if self._stop_by is None or self.now() - self.looked_around >= LOOK_S:
                     self._ring.reload()
+                    self._say_problems()
                     self._look_around()
         finally:
             for robot in list(self.robots):
@@ -322,6 +324,13 @@ class Hub:
             if self._leaving:
                 await asyncio.wait(list(self._leaving), timeout=HANG_UP_S + 0.5)
             self._end.close()
+
+    def _say_problems(self) -> None:
+        """Say what is wrong with the key files, once for as long as it is."""
+        for problem in self._ring.problems:
+            if problem not in self._problems:
+                log.warning("%s", problem)
+        self._problems = list(self._ring.problems)
 
     def connected(self) -> list[tuple[str, str, float]]:
         """Robot, key, and since when (seconds since 1970) of every key that is connected; for any thread."""
