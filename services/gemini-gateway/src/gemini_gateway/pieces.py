@@ -13,6 +13,11 @@ def clean(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+clean(
+    ""
+)  # the codec is a module: imported at its first use it would need a descriptor, which a gateway under attack may not have
+
+
 class Pieces:
     """Joins characters that were split between two pieces of the same speaker. Holds half a character for each."""
 
