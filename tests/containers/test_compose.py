@@ -117,7 +117,7 @@ def test_up_runs_a_whole_conversation_and_down_ends_it_at_once(project):
 @pytest.mark.timeout(180)
 def test_the_gateway_swapped_for_the_mock_answers_and_ends_with_the_robot(project):
     done = project.compose(*MOCK, "run", "--rm", "robot-io")
-    assert "connected to the gateway (mock-gateway" in done.stderr + done.stdout
+    assert re.search(r"connected to the gateway at gemini-gateway:\S+ \(\S+\) \(mock-gateway ", done.stderr + done.stdout)
     assert "turn 3 done" in done.stderr + done.stdout
     assert project.state("gemini-live-sim") == {}
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Coroutine, Iterable
 from importlib.metadata import version
 from typing import Any, Final
 
-import uvloop
 import zmq
 
 from reachy_gateway import heap
 from reachy_gateway.hub import Hub, MakeVoice
 from reachy_gateway.metrics import Metrics, Source
+from reachy_gateway.running import run as run_loop
 from reachy_gateway.settings import GatewaySettings
 from reachy_link import logs
 from reachy_link.config import fail, health_server, tell_suspects
@@ -87,7 +87,7 @@ def main(
     heap.keep_flat()
     heap.keep_out()
     sys.setswitchinterval(SWITCH_S)
-    return uvloop.run(run())  # TLS and timers in C: a third less of a core for the same robots
+    return run_loop(run())
 
 
 async def _serve(
