@@ -1,5 +1,7 @@
 """Fixtures for all tests."""
 
+from collections.abc import Callable
+
 import pytest
 from pydantic import SecretStr
 
@@ -7,6 +9,22 @@ from gemini_gateway.ledger import Ledger
 from gemini_gateway.live import Endpoint
 from gemini_gateway.personas import Gateway, Persona, Personas
 from gemini_gateway.voices import Voices
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """What was measured, whether it passed or not."""
+    reports = [report for status in ("passed", "failed") for report in terminalreporter.stats.get(status, [])]
+    lines = [words for report in reports for name, words in getattr(report, "user_properties", []) if name == "measured"]
+    if lines:
+        terminalreporter.section("measured")
+        for line in sorted(lines):
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def measured(request) -> Callable[[str], None]:
+    """Tells a number, which is shown at the end."""
+    return lambda words: request.node.user_properties.append(("measured", f"{request.node.name}: {words}"))
 
 
 @pytest.fixture

@@ -38,16 +38,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items.insert(n * len(items) // 16, item)
 
 
-def pytest_terminal_summary(terminalreporter) -> None:
-    """What was measured, whether it passed or not."""
-    reports = [report for status in ("passed", "failed") for report in terminalreporter.stats.get(status, [])]
-    lines = [words for report in reports for name, words in getattr(report, "user_properties", []) if name == "measured"]
-    if lines:
-        terminalreporter.section("measured")
-        for line in sorted(lines):
-            terminalreporter.write_line(line)
-
-
 def read(path: Path) -> bytes:
     with wave.open(str(path)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16000, 1, 2)
@@ -250,12 +240,6 @@ class Watchman:
 @pytest.fixture
 def watchman() -> Watchman:
     return Watchman()
-
-
-@pytest.fixture
-def measured(request) -> Callable[[str], None]:
-    """Tells a number, which is shown at the end."""
-    return lambda words: request.node.user_properties.append(("measured", f"{request.node.name}: {words}"))
 
 
 def robots_toml(robots: Sequence[str], defaults: dict[str, Any], **tables: dict[str, Any]) -> str:

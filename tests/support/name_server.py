@@ -1,11 +1,13 @@
 """A name server: ``name_server.py ADDRESS RECORDS``.
 
 RECORDS is a file of lines ``NAME ADDRESS``, read for each question; a server whose file is missing says nothing at all.
+The line ``* SERVFAIL`` makes the server fail at every question, ``* 1.5`` makes the server answer so many seconds later.
 """
 
 import socket
 import struct
 import sys
+import threading
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -20,6 +22,8 @@ def answer(question: bytes, records: str) -> bytes:
         at += 1 + length
     kind = struct.unpack_from("!H", question, at + 1)[0]
     known = [line.split() for line in records.splitlines()]
+    if ["*", "SERVFAIL"] in known:
+        return question[:2] + struct.pack("!5H", 0x8182, 1, 0, 0, 0) + question[12 : at + 5]
     addresses = [ip_address(ip) for host, ip in known if host == ".".join(name).lower()]
     found = [ip.packed for ip in addresses if TYPES.get(kind) == ip.version]
     body = b"".join(struct.pack("!HHHIH", 0xC00C, kind, 1, 0, len(ip)) + ip for ip in found)
@@ -34,8 +38,11 @@ def main() -> None:
         while True:
             question, asker = server.recvfrom(512)
             records = Path(sys.argv[2])
-            if records.exists():
-                server.sendto(answer(question, records.read_text()), asker)
+            if not records.exists():
+                continue
+            text = records.read_text()
+            late_s = [float(line.split()[1]) for line in text.splitlines() if line.startswith("* ") and line != "* SERVFAIL"]
+            threading.Timer(sum(late_s), server.sendto, (answer(question, text), asker)).start()
 
 
 if __name__ == "__main__":
