@@ -3,6 +3,7 @@
 # make test     everything that this machine can test; its last lines say what did not run and how to make it run
 # make sessions of these, only the session manager through every failure, in real time: three minutes
 # make chaos    every fault at random on six robots that talk in noise: half an hour; CHAOS_S=60 is the part that make test has
+# make weather  the world around a gateway fails at random for a quarter of an hour: names, disks, files, clock, core; needs root
 # make attacks  what strangers and hostile robots do to a running gateway: minutes
 # make check    format, lint and types
 # make bench    latency, how many robots a core carries, and gateways that die: twelve minutes
@@ -18,7 +19,7 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard shared/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := $(wildcard shared/*/src services/*/src)
 
-.PHONY: demo quick test sessions chaos attacks check bench storm soak hostile fuzz scan lock clean
+.PHONY: demo quick test sessions chaos weather attacks check bench storm soak hostile fuzz scan lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
@@ -35,6 +36,9 @@ sessions: $(VENV)/ready
 
 chaos: $(VENV)/ready
 	CHAOS_S=$${CHAOS_S:-1800} $(BIN)/pytest tests/sessions/test_chaos.py -k long_run --override-ini timeout=0
+
+weather: $(VENV)/ready
+	WEATHER_S=$${WEATHER_S:-900} $(BIN)/pytest tests/weather --override-ini timeout=0
 
 attacks: $(VENV)/ready
 	$(BIN)/pytest tests/attacks
