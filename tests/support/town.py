@@ -4,15 +4,19 @@ import fcntl
 import json
 import os
 import random
+import shutil
 import signal
+import sqlite3
 import struct
 import subprocess
 import threading
 import time
 import wave
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -143,6 +147,8 @@ class Town:
         self.sink = Sink()
         self.sink_kind = "pipe"
         self.days = 0
+        self.arrivals = Counter({today(0): 1})
+        """How often the gateway came to a day."""
         self.robots_file = directory / "robots.toml"
         self.robots_file.write_text(robots_toml)
         self.key_file = directory / "api.key-file"
@@ -178,7 +184,8 @@ class Town:
             "GATEWAY_LEDGER": self.directory / "data" / "books" / "ledger.sqlite",
             "GATEWAY_TRANSCRIPTS_DIR": self.directory / "words" / "kept", "GATEWAY_ROBOTS_FILE": self.robots_file,
             "GOOGLE_GEMINI_BASE_URL": "https://127.0.0.1:8765", "GEMINI_ROOT_CERT": self.directory / "root.pem",
-            "GEMINI_API_KEY_FILE": self.key_file, "LD_PRELOAD": self._clock_library, "CLOCK_AHEAD": self.directory / "ahead",
+            "GEMINI_API_KEY_FILE": self.key_file, "TZ": "UTC",
+            "LD_PRELOAD": self._clock_library, "CLOCK_AHEAD": self.directory / "ahead",
         }  # fmt: skip
         command: list[object] = ["taskset", "-c", CORE, BIN / "gemini-gateway"]
         if sink == "closed":
@@ -228,6 +235,8 @@ class Town:
         return (self.sink.told + self.log_file.read_bytes()).decode(errors="replace")
 
     def turn_clock(self, days: int) -> None:
+        """The gateway's date is so many days ahead from now on."""
+        self.arrivals[today(days)] += self.days != days
         self.days = days
         self._clock(days)
 
@@ -356,12 +365,23 @@ class Town:
         lines = [line for path in self.transcripts() for line in path.read_text().splitlines()]
         return " ".join(" ".join(json.loads(line)["text"] for line in lines).split())
 
+    def booked(self) -> Counter[tuple[str, str]]:
+        """How many turns the ledger of a gateway that has ended has, by day and robot."""
+        copy = shutil.copytree(self.inside("data") / "books", self.directory / "books")  # SQLite looks for it in its own world
+        with closing(sqlite3.connect(copy / "ledger.sqlite")) as ledger:
+            return Counter(ledger.execute("SELECT day, robot FROM turns").fetchall())
+
     def size(self) -> tuple[float, int, int]:
         """The gateway's resident memory in MiB, threads and descriptors."""
         assert self.gateway
         proc = Path(f"/proc/{self.gateway.process.pid}")
         fields = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines() if ":\t" in line)
         return int(fields["VmRSS"].split()[0]) / 1024, int(fields["Threads"]), len(list((proc / "fd").iterdir()))
+
+
+def today(days: int) -> str:
+    """A day as a gateway in UTC has it whose clock is ahead by so many."""
+    return (datetime.now(UTC).date() + timedelta(days=days)).isoformat()
 
 
 def covered(spells: list[tuple[float, float]], begin: float, end: float) -> float:

@@ -74,6 +74,16 @@ def gateway_restarted(town: Town) -> Iterator[Hit]:
 
 
 @contextmanager
+def gateway_killed(town: Town) -> Iterator[Hit]:
+    assert town.gateway
+    town.heal()
+    town.gateway.process.kill()
+    town.gateway.process.wait()
+    town.start_gateway()
+    yield Hit(ROBOTS, LINKS_S)
+
+
+@contextmanager
 def robot_restarted(town: Town) -> Iterator[Hit]:
     robot = town.draw.choice(ROBOTS)
     town.disturb(robot)
@@ -259,6 +269,9 @@ FAULTS: dict[str, Fault] = {
     "core: busy": busy_core,
     "core: stopped": stopped,
 }
+KILLS = "programs: the gateway is killed"
+FAULTS[KILLS] = gateway_killed
+"""Only where budgets are looked at: everything else is lost by it for a moment, as is known."""
 STOP_MAX_S = 5.0
 RESTARTS = "programs: the gateway"
 
@@ -308,7 +321,7 @@ def everything_is_here() -> None:
 def test_a_long_run_of_bad_weather(tmp_path, measured):
     draw = random.Random(int(os.environ.get("WEATHER_SEED", "42")))  # noqa: S311
     with town(tmp_path, draw, ROBOTS_TOML) as here:
-        gremlin = Gremlin(here, list(FAULTS), ("clock", RESTARTS))
+        gremlin = Gremlin(here, [kind for kind in FAULTS if kind != KILLS], ("clock", RESTARTS))
         sizes = []
         for half in range(2):
             if half:
@@ -345,3 +358,51 @@ def final_fault(here: Town) -> None:
         for kind in ("disks: the ledger's full", "disks: the transcripts' full", "log: nobody reads", "core: busy"):
             stack.enter_context(FAULTS[kind](here))
         here.stop_gateway()
+
+
+BUDGET_TURNS = 2
+BUDGET_TOML = """[gateway]
+budget_usd_per_day = 1000.0
+
+[prices."gemini-3.8-live"]
+as_of = 2026-11-29
+in_text = 0.0
+in_audio = 0.0
+in_image = 0.0
+out_text = 0.0
+out_audio = 125000.0
+
+[defaults]
+transcripts_to_file = true
+budget_usd_per_day = 2.0
+"""
+"""An answer of 0.3 s has 8 tokens, which cost a dollar."""
+
+
+@pytest.mark.timeout(WEATHER_S + 180)
+def test_a_budget_holds_in_bad_weather(tmp_path, measured):
+    """A day has two turns, and one more each time that the date steps back onto it while a turn is under way."""
+    draw = random.Random(int(os.environ.get("WEATHER_SEED", "42")))  # noqa: S311
+    always = ["files: robots.toml", "files: the key", "disks: the transcripts' full", "log: nobody reads", "core: busy"]
+    with town(tmp_path, draw, BUDGET_TOML) as here:
+        for more in ([RESTARTS, KILLS], ["disks: the ledger's full", "core: stopped"]):
+            gremlin, until, steps_at = Gremlin(here, always + more, tuple(more)), time.monotonic() + WEATHER_S / 2, 0.0
+            while time.monotonic() < until:
+                gremlin.go_on()
+                if time.monotonic() > steps_at:
+                    here.turn_clock(draw.choice([days for days in (-1, 0, 1) if days != here.days]))
+                    steps_at = time.monotonic() + draw.uniform(2.0, 7.0)
+                here.watch()
+            here.heal()
+        kills = sum(spell.kind == KILLS for spell in here.spells)
+        here.turn_clock(2)
+        measured(f"talks on a new day within {here.everybody_answers(TALKS_S):.1f} s")
+        here.stop_gateway()
+        booked, arrivals = here.booked(), here.arrivals
+        days = [f"{day}: {n} times, {[booked[day, robot] for robot in ROBOTS]} turns" for day, n in sorted(arrivals.items())]
+        measured(f"{'; '.join(days)}; {kills} kills")
+        assert {(day, robot) for day in arrivals for robot in ROBOTS} == booked.keys()
+        assert {key: turns for key, turns in booked.items() if turns > BUDGET_TURNS + arrivals[key[0]] - 1} == {}
+        most = sum(BUDGET_TURNS + n - 1 for n in arrivals.values()) + kills
+        assert all(len(person.answers) <= most for person in here.people.values())
+        assert here.shown() == []
