@@ -45,6 +45,8 @@ CALM_S = 0.5 + QUESTION_S + PATIENCE_S + ROUND_S + BUSY_S
 """From an answer to the next while nothing is wrong: one question may have been lost to a fault that has just ended."""
 STOPS_S = 2.0 + 3.0 + BUSY_S
 """GATEWAY_DRAIN_S, and what .env.example grants beyond it."""
+ROBOT_STOPS_S = 1.5 + BUSY_S
+"""As tests/names has it."""
 STARTS_S = 15.0
 FINDS_S = 3.0 + 1.0 + 4.0
 """A robot is started, the system asks a silent name server again, and the robot connects (tests/names)."""
@@ -225,7 +227,7 @@ class Town:
         """Start a robot, in place of the one before."""
         person = self.people[robot]
         if person.program and person.program.process.poll() is None:
-            person.program.stop()
+            assert person.program.stop() < ROBOT_STOPS_S
         program = self.world.start(
             BIN / "robot-io", REACHY_KEYS_DIR=self.made.robot_dir(robot), ROBOT_DEVICE="wav", ROBOT_UTTERANCES=self._speech,
             ROBOT_SPEAKER_WAV=self.directory / f"{robot}.wav", ROBOT_GATEWAY=NAME, ROBOT_PATIENCE_S=PATIENCE_S, **changes,
