@@ -391,7 +391,11 @@ def test_a_budget_holds_in_bad_weather(tmp_path, measured):
     with town(tmp_path, draw, BUDGET_TOML) as here:
         for more in ([RESTARTS, KILLS], ["disks: the ledger's full", "core: stopped"]):
             kinds = [kind for kind in more + always if kind.startswith(ONLY)]
-            gremlin, until, steps_at = Gremlin(here, kinds, tuple(kinds[:2])), time.monotonic() + BUDGET_S / 2, 0.0
+            gremlin, until, steps_at = (
+                Gremlin(here, kinds, tuple(kinds[:2])),
+                time.monotonic() + BUDGET_S / 2,
+                time.monotonic() + 5.0,
+            )
             while time.monotonic() < until:
                 gremlin.go_on()
                 if time.monotonic() > steps_at:
@@ -406,7 +410,7 @@ def test_a_budget_holds_in_bad_weather(tmp_path, measured):
         booked, arrivals = here.booked(), here.arrivals
         days = [f"{day}: {n} times, {[booked[day, robot] for robot in ROBOTS]} turns" for day, n in sorted(arrivals.items())]
         measured(f"{'; '.join(days)}; {kills} kills")
-        assert {(day, robot) for day in arrivals for robot in ROBOTS} == booked.keys()
+        assert all(sum(booked[day, robot] for day in arrivals) > BUDGET_TURNS for robot in ROBOTS), "more than one day is spent"
         assert {key: turns for key, turns in booked.items() if turns > BUDGET_TURNS + arrivals[key[0]] - 1} == {}
         most = sum(BUDGET_TURNS + n - 1 for n in arrivals.values()) + kills
         assert all(len(person.answers) <= most for person in here.people.values())
