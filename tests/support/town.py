@@ -34,14 +34,14 @@ CORE = str(max(os.sched_getaffinity(0)))
 PIPE = 4096
 DAY_S = 86400
 QUESTION_S, ANSWER_S = 0.8, 0.3
-"""Of sound; 0.1 s of a faint room go before the question, and after it."""
+"""Of sound; 0.6 s of a faint room go before the question, so that a spent budget finds its quiet moment, and 0.1 s after it."""
 PATIENCE_S = 4.0
 """How long a person waits for an answer before asking again."""
-ROUND_S = 0.4 + QUESTION_S + 0.5 + 0.15 + ANSWER_S
+ROUND_S = 0.9 + QUESTION_S + 0.5 + 0.15 + ANSWER_S
 """From a question to the next: the lead-in, the question, the server's wait for its end and its thinking, the answer."""
 BUSY_S = 2.0
 """By how much a busy machine may delay a question."""
-CALM_S = 0.5 + QUESTION_S + PATIENCE_S + ROUND_S + BUSY_S
+CALM_S = 1.0 + QUESTION_S + PATIENCE_S + ROUND_S + BUSY_S
 """From an answer to the next while nothing is wrong: one question may have been lost to a fault that has just ended."""
 STOPS_S = 2.0 + 3.0 + BUSY_S
 """GATEWAY_DRAIN_S, and what .env.example grants beyond it."""
@@ -420,8 +420,8 @@ def speech(directory: Path) -> Path:
     """120 utterances of noise that passes for speech, in a faint room: a robot ends with the last, and is started again."""
     folder = directory / "speech"
     folder.mkdir()
-    noise = np.random.default_rng(1).normal(0, 10, round(16000 * (QUESTION_S + 0.2)))
-    noise[1600:-1600] *= 300
+    noise = np.random.default_rng(1).normal(0, 10, round(16000 * (QUESTION_S + 0.7)))
+    noise[9600:-1600] *= 300
     samples = noise.clip(-32768, 32767).astype("<i2")
     with wave.open(str(directory / "question.wav"), "wb") as file:
         file.setnchannels(1)
