@@ -35,7 +35,7 @@ sessions: $(VENV)/ready
 	$(BIN)/pytest tests/sessions --numprocesses 6 --dist worksteal
 
 chaos: $(VENV)/ready
-	CHAOS_S=$${CHAOS_S:-1800} $(BIN)/pytest tests/sessions/test_chaos.py -k long_run --override-ini timeout=0
+	CHAOS_S=$${CHAOS_S:-1800} $(BIN)/pytest tests/sessions/test_chaos.py -k long_run --override-ini timeout=0 -p no:logging # which keeps every line in memory
 
 weather: $(VENV)/ready
 	WEATHER_S=$${WEATHER_S:-900} $(BIN)/pytest tests/weather --override-ini timeout=0

@@ -1,5 +1,8 @@
 """What people reported of real servers and rooms, on the whole way: microphone, robot, gateway, SDK, simulator and back."""
 
+import asyncio
+import base64
+import json
 import time
 from pathlib import Path
 
@@ -68,6 +71,56 @@ async def test_an_answer_is_heard_behind_an_interruption_of_nothing(tmp_path, ge
                 robot.desk.say(number)
                 await robot.answered(n)
                 assert missing(robot.desk.played[since:, 0], number[:, 0]) == []
+
+
+def sound(n: int = 1) -> str:
+    """So many tenths of a second of a tone, as the server sends them."""
+    pcm = (8000 * np.sin(np.arange(2400) / 8)).astype("<i2").tobytes()
+    part = {"inlineData": {"mimeType": "audio/pcm;rate=24000", "data": base64.b64encode(pcm).decode()}}
+    return content(modelTurn={"parts": [part] * n})
+
+
+def content(**what) -> str:
+    return json.dumps({"serverContent": what})
+
+
+@pytest.mark.parametrize("begins_s", [0.3, 0.8])
+async def test_an_answer_right_behind_an_interruption_is_heard_although_no_turn_was_ended(tmp_path, gemini, begins_s):
+    made = Keys(tmp_path, "reachy-1")
+    async with serve() as sim:
+        sim.behaviour = Behaviour(mode="tone", silent=True)
+        async with running_hub(made, gemini(sim)) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
+            await robot.welcomed()
+            live = await sim.session(1)
+            await live.until(lambda it: "setupComplete" in it.sent_kinds)
+            live.send_raw(sound(30))
+            await robot.desk.until(lambda: len(robot.desk.played) > 8000)
+            live.send_raw(content(interrupted=True))
+            await robot.desk.until(lambda: robot.desk.hushed)
+            await asyncio.sleep(begins_s)  # as the server does
+            since = len(robot.desk.played)
+            for _ in range(30):  # 3 s, as fast as a server streams
+                live.send_raw(sound())
+                await asyncio.sleep(0.05)
+            await robot.desk.until(lambda: np.abs(robot.desk.played[since:]).max(initial=0) > 0.05)
+
+
+@pytest.mark.parametrize("generation", [True, False])
+async def test_a_short_answer_behind_an_interruption_of_nothing_is_heard(tmp_path, gemini, generation):
+    made = Keys(tmp_path, "reachy-1")
+    async with serve() as sim:
+        sim.behaviour = Behaviour(mode="tone", silent=True)
+        async with running_hub(made, gemini(sim)) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
+            await robot.welcomed()
+            live = await sim.session(1)
+            await live.until(lambda it: "setupComplete" in it.sent_kinds)
+            live.send_raw(content(interrupted=True))
+            since = len(robot.desk.played)
+            live.send_raw(sound(20))
+            if generation:
+                live.send_raw(content(generationComplete=True))
+            live.send_raw(content(turnComplete=True))
+            await robot.desk.until(lambda: np.abs(robot.desk.played[since:]).max(initial=0) > 0.05)
 
 
 async def test_half_an_emoji_in_mid_answer_costs_nothing(tmp_path, gemini):

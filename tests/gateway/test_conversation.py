@@ -295,6 +295,17 @@ def test_what_is_in_doubt_is_heard_at_last_although_nothing_follows():
     assert chat.heard(1) == answer
 
 
+def test_what_comes_as_the_doubt_ends_is_heard_after_what_was_in_doubt():
+    chat = Chat()
+    answer = reply(400)
+    half = len(answer) // 2
+    chat.voice(Interrupted(), Audio(answer[:half], 24000))
+    chat.now += DOUBT_S  # the timer is late
+    chat.voice(Audio(answer[half:], 24000), ReplyGenerated(), TurnComplete())
+    chat.wait(1.0)
+    assert chat.heard(1) == answer
+
+
 @pytest.mark.parametrize("leftover_ms", [0, 400])
 def test_the_next_answers_are_heard_of_a_voice_that_never_says_that_its_turn_is_over(leftover_ms):
     """A1."""

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemini_gateway.exchanges import CHARS, PIECES_MAX, SETTLE_S, TURNS, Exchanges
+from gemini_gateway.exchanges import CHARS, EXCHANGE_CHARS, PIECES_MAX, SETTLE_S, TURNS, UNANSWERED_S, Exchanges
 
 LONG_AGO = float("-inf")
 
@@ -141,3 +141,17 @@ def test_no_piece_is_lost_or_kept_twice_and_a_speakers_words_stay_in_order(steps
     chat.end()
     for who, pieces in said.items():
         assert [text for speaker, text in chat.kept if speaker == who] == pieces
+
+
+def test_an_exchange_holds_no_more_than_its_bound():
+    chat = Chat().speak().said("person", "q").answers()
+    for _ in range(100):
+        chat.said("robot", "x" * 1000)
+    assert len(chat.kept) >= 100 - EXCHANGE_CHARS // 1000
+    assert len(chat.end()) == 101, "and all of it is kept"
+
+
+def test_a_question_that_nobody_answers_is_kept_after_a_while():
+    chat = Chat().speak().said("person", "q")
+    assert chat.wait(UNANSWERED_S - 1).kept == []
+    assert chat.wait(1).kept == [("person", "q")]

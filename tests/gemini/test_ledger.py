@@ -152,6 +152,24 @@ def test_a_turn_that_cannot_be_written_is_told_in_words(open_ledger):
         ledger.add(MONDAY, "a", "s1", MODEL, TURN, COST)
 
 
+def test_a_day_that_cannot_be_read_is_no_day_on_which_nothing_was_spent(open_ledger, caplog):
+    ledger = open_ledger()
+    ledger.close()
+    assert ledger.accounts(MONDAY) is None
+    assert "cannot be read" in caplog.text
+
+
+def test_a_turn_that_cannot_be_read_loses_no_other(open_ledger, tmp_path, caplog):
+    ledger = open_ledger()
+    ledger.add(MONDAY, "a", "s1", MODEL, TURN, COST)
+    ledger.add(MONDAY, "b", "s2", MODEL, TURN, COST)
+    open_ledger()
+    with sqlite3.connect(tmp_path / "our" / "books" / "ledger.sqlite") as other:
+        other.execute("UPDATE turns SET prompt = '{\"smell\": 5}' WHERE robot = 'a'")
+    assert ledger.accounts(MONDAY)["b"].cost == COST
+    assert "a turn of a in the ledger cannot be read" in caplog.text
+
+
 def test_two_processes_may_have_it_open(tmp_path):
     path = tmp_path / "ledger.sqlite"
     first, second = Ledger(path), Ledger(path)

@@ -77,6 +77,12 @@ def test_a_limit_that_is_raised_in_words_or_a_robot_that_has_none_of_its_own_is_
     assert changed(WHOLE, after) == []
 
 
+def test_a_price_that_falls_is_told(changed):
+    """A budget lasts longer by it."""
+    assert changed(WHOLE, WHOLE.replace("out_audio = 1", "out_audio = 0.1")) == ["prices.dear"]
+    assert changed(WHOLE, WHOLE.replace("out_audio = 1", "out_audio = 2")) == []
+
+
 def test_a_file_that_never_had_a_limit_takes_none_away(changed):
     assert changed("[robots.reachy-1]\nvoice = 'Puck'\n", "") == []
 

@@ -29,7 +29,7 @@ def test_the_last_counts_of_a_turn_are_the_turns():
         ([], 50, 75),
         ([Tokens()], 50, 75),
         ([Tokens({"audio": -5}, {"audio": -75})], 50, 75),
-        ([Tokens({"audio": 500}, {"audio": COUNT_MAX + 1})], 50, 75),
+        ([Tokens({"audio": 500}, {"audio": COUNT_MAX + 1})], 500, 75),
         ([Tokens({}, {}, COUNT_MAX + 1)], 50, 75),
         ([Tokens({"audio": 500}, {})], 500, 75),
         ([Tokens({}, {"audio": 80})], 50, 80),
@@ -43,6 +43,30 @@ def test_the_last_counts_of_a_turn_are_the_turns():
 def test_a_turn_is_never_billed_for_less_than_is_known_of_it(counts, prompt, reply):
     (bill,) = turn(Meter(), *counts)
     assert bill == Bill(Tokens({"audio": prompt}, {"audio": reply}), estimated=True)
+
+
+@pytest.mark.parametrize(
+    "last", [Tokens(), Tokens({"audio": 10}, {"audio": 1}), Tokens({"audio": COUNT_MAX + 1}, {"audio": 60})]
+)
+def test_counts_that_say_less_than_those_before_say_nothing(last):
+    assert turn(Meter(), Tokens({"audio": 5000}, {"audio": 600}), last) == [Bill(Tokens({"audio": 5000}, {"audio": 600}))]
+
+
+def test_counts_whose_kinds_are_told_later_are_billed_once():
+    meter = Meter()
+    meter.turn_goes_on()
+    meter.used(Tokens({"audio": 500}, {"audio": 75}), 1.0)
+    out = meter.turn_over(1.0)
+    out += meter.used(Tokens({"text": 300, "audio": 200}, {"audio": 75}), 1.1)
+    assert out == [Bill(Tokens({"audio": 500}, {"audio": 75}))]
+
+
+def test_a_turn_whose_end_is_told_twice_is_billed_once():
+    meter = Meter()
+    meter.turn_goes_on()
+    meter.heard(2)
+    out = meter.turn_over(1.0) + meter.turn_over(1.05) + meter.used(FULL, 1.1) + meter.due(1.1 + LATE_S)
+    assert out == [Bill(FULL)]
 
 
 def test_a_turn_of_which_nothing_is_known_is_not_billed():

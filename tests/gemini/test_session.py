@@ -215,6 +215,80 @@ def used(n: int) -> Tokens:
     return Tokens({"audio": n}, {"audio": n})
 
 
+# --- reviewed ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("interrupts", [True, False])
+def test_a_question_into_an_answer_whose_turn_ends_later_is_owed_one_all_the_same(interrupts):
+    rim = Rim(interrupts=interrupts).open("h1")
+    rim.speak()
+    rim.server(*[Audio(b"\x10\x27" * 24000, 24000)] * 6, ReplyGenerated())
+    rim.mic(2)
+    rim.speak()
+    rim.server(TurnComplete())
+    rim.mic(6 + SILENCE_S + SILENCE_MAX_S)
+    assert rim.counts == ["silent"]
+
+
+def test_a_late_interruption_does_not_answer_the_question_that_made_it():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(*[Audio(b"\x10\x27" * 24000, 24000)] * 6)
+    rim.mic(1)
+    rim.speak()
+    rim.mic(0.4)
+    rim.server(Interrupted(), TurnComplete())
+    rim.mic(SILENCE_S + SILENCE_MAX_S)
+    assert rim.counts == ["silent"]
+
+
+def test_answers_of_a_server_that_never_ends_its_turns_are_billed_one_by_one():
+    rim = Rim().open("h1")
+    for n in range(1, 6):
+        rim.speak()
+        rim.mic(0.6)
+        rim.server(A_REPLY, ReplyGenerated(), used(1000 * n))
+        rim.mic(2)
+    rim.mic(TURN_END_S + LATE_S + 1)
+    assert rim.bills == [used(1000 * n) for n in range(1, 6)]
+    assert rim.estimates == [False] * 5
+
+
+def test_a_reason_after_our_own_end_of_a_turn_is_told():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(A_REPLY, ReplyGenerated())
+    rim.mic(TURN_END_S + 1)
+    assert rim.counts == ["no_turn_end"]
+    rim.speak()
+    rim.server(Reason("RESPONSE_REJECTED"), TurnComplete())
+    rim.mic(1)
+    assert rim.counts == ["no_turn_end", "mute_turn"]
+
+
+def test_turns_that_wait_for_more_of_the_person_never_end_the_session():
+    rim = Rim().open("h1")
+    for _ in range(MUTE_TURNS + 2):
+        rim.speak()
+        rim.server(Reason("NEED_MORE_INPUT", expected=True), TurnComplete())
+        rim.mic(0.5)
+    assert rim.counts == []
+    assert not rim.hanging_up
+
+
+def test_nights_without_a_connection_are_not_billed():
+    rim = Rim(silence_is_billed=True)
+    rim.dial()
+    rim.fail(QUOTA)
+    rim.mic(max(QUOTA_S) + 1)
+    rim.open()
+    rim.speak()
+    rim.answer()
+    rim.wait(LATE_S + 1)
+    (bill,) = rim.bills
+    assert bill.prompt["audio"] < 25 * (HELD_MAX_S + 5)
+
+
 # --- dialling ---------------------------------------------------------------------------------------------------------
 
 
@@ -2285,6 +2359,32 @@ def test_a_person_who_never_pauses_does_not_get_another_turn():
     assert not rim.hanging_up
     rim.server(TurnComplete())
     rim.mic(0.2, speaking=True)
+    assert rim.hanging_up
+
+
+def test_who_speaks_right_after_the_turn_that_spent_the_budget_gets_no_other():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.answer(used(100))
+    rim.budget(allowed=False)
+    rim.mic(0.3, speaking=True)
+    assert rim.hanging_up
+    rim.close()
+    assert rim.phase is Phase.SPENT
+
+
+def test_a_question_after_the_budget_was_raised_is_answered_although_it_is_spent_again():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.answer(used(100))
+    rim.budget(allowed=False)
+    rim.budget(allowed=True)
+    rim.speak()
+    rim.budget(allowed=False)
+    rim.mic(2)
+    assert not rim.hanging_up
+    rim.answer()
+    rim.mic(1)
     assert rim.hanging_up
 
 

@@ -17,7 +17,7 @@ from websockets.frames import Close
 from gemini_gateway.events import LiveError
 from gemini_gateway.live import Connection, Endpoint, Live
 from gemini_gateway.personas import Persona
-from gemini_gateway.shortcut import audio_of, mic_message
+from gemini_gateway.shortcut import audio_of, mic_message, reply_hz
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
 from reachy_gateway.voice import Audio, TurnComplete
@@ -187,3 +187,8 @@ async def test_what_is_offered_is_sent_or_left_to_the_sender_and_keeps_its_order
             assert line.offer_audio(PIECES[0]) is shortcut
             await line._session.close()
             assert not line.offer_audio(PIECES[0]), "nobody would hear it, nor learn that nobody does"
+
+
+@pytest.mark.parametrize("filler", ["a" * 40_000, "=" * 40_000, "rate=" * 8_000])
+def test_a_type_as_long_as_a_message_is_not_understood(filler):
+    assert reply_hz("audio/pcm;" + filler) is None

@@ -233,3 +233,12 @@ def test_a_budget_that_is_raised_lets_it_go_on():
     books = spent("1")
     assert not books.verdict(MONDAY, "a", Money(1), None).allowed
     assert books.verdict(MONDAY, "a", Money(2), None) == Verdict(allowed=True)
+
+
+def test_a_day_that_could_not_be_read_is_read_with_the_next_turn():
+    reads = [None, {"reachy-1": Account(turns=1, cost=Money(5))}]
+    books = Books(lambda _: reads.pop(0))
+    assert books.total(MONDAY) == 0
+    books.add(MONDAY, "reachy-1", "s", Tokens({"audio": 1}, {}), Money(1))
+    assert books.total(MONDAY) == 6
+    assert reads == []

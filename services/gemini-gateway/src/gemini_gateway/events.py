@@ -87,9 +87,10 @@ class Unheard:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why the turn ends, which is about to; told only where that is no ordinary end."""
+    """Why the turn is about to end, where the server says so; ``expected`` if such a turn needs no sound."""
 
     words: str
+    expected: bool = False
 
 
 ServerEvent = VoiceEvent | GoAway | Resumable | ToolCall | Unknown | Alive | Unheard | Reason | Tokens | Working

@@ -16,7 +16,10 @@ CHARS: Final = 4000
 SETTLE_S: Final = 2.0
 """So long after the end of an answer more words of it, and of its question, may come."""
 PIECES_MAX: Final = 500
+EXCHANGE_CHARS: Final = 20_000
 """Of one exchange; with more the exchange is over, and the next piece begins another."""
+UNANSWERED_S: Final = 30.0
+"""So long after its last word a question that got no answer is settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,9 @@ class _Exchange:
 
     person: list[Keep] = field(default_factory=list)
     robot: list[Keep] = field(default_factory=list)
+    chars: int = 0
+    newest_at: float = float("inf")
+    """When its newest piece came."""
     asked: bool = False
     """Whether some of the question came before the answer began."""
     answered_at: float = float("inf")
@@ -64,12 +70,15 @@ class Exchanges:
             now: The time.
             spoke_at: When the person began to speak last.
         """
-        full = len(self._now.person) + len(self._now.robot) >= PIECES_MAX
+        pieces = len(self._now.person) + len(self._now.robot)
+        full = pieces >= PIECES_MAX or self._now.chars >= EXCHANGE_CHARS
         out = self.settle() if full or self._begins(who, spoke_at) else self.due(now)
         if who == "robot":
             self._now.answered_at = min(self._now.answered_at, now)
         elif self._now.answered_at == float("inf"):
             self._now.asked = True
+        self._now.chars += len(text)
+        self._now.newest_at = now
         (self._now.person if who == "person" else self._now.robot).append(Keep(who, text, now))
         return out
 
@@ -87,7 +96,8 @@ class Exchanges:
 
     def due(self, now: float) -> list[Keep]:
         """What has settled by now, in order."""
-        return self.settle() if now - self._now.over_at >= SETTLE_S else []
+        settled = now - self._now.over_at >= SETTLE_S or now - self._now.newest_at >= UNANSWERED_S
+        return self.settle() if settled else []
 
     def settle(self) -> list[Keep]:
         """Close the exchange that goes on: no more of it will come."""

@@ -75,17 +75,22 @@ class Ledger:
         except sqlite3.Error as error:
             raise LedgerError(f"the ledger cannot be written: {error}") from None
 
-    def accounts(self, day: date) -> dict[str, Account]:
-        """All accounts of a day by robot, with what still waits to be written. Without what cannot be read, which is said."""
+    def accounts(self, day: date) -> dict[str, Account] | None:
+        """All accounts of a day by robot, with what still waits to be written; None if they cannot be read now."""
         rows = [(row[1], *row[4:]) for row in self._unwritten if row[0] == day.isoformat()]
         query = "SELECT robot, prompt, reply, cost FROM turns WHERE day = ?"
         try:
             rows += self._db.execute(query, (day.isoformat(),)).fetchall()
         except sqlite3.Error:
-            log.exception("the ledger cannot be read: what was spent on %s before now counts towards no budget", day)
+            log.exception("the ledger cannot be read: until it can be, what was spent on %s counts towards no budget", day)
+            return None
         out: dict[str, Account] = {}
         for robot, prompt, reply, cost in rows:
-            out.setdefault(robot, Account()).add(Tokens(json.loads(prompt), json.loads(reply)), Money(cost))
+            try:
+                turn = Tokens(json.loads(prompt), json.loads(reply)), Money(cost)
+                out.setdefault(robot, Account()).add(*turn)
+            except (ValueError, KeyError, TypeError, ArithmeticError):
+                log.exception("a turn of %s in the ledger cannot be read: it counts towards no budget", robot)
         return out
 
     def close(self) -> None:

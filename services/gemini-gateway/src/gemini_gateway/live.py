@@ -394,8 +394,7 @@ def translated(message: types.LiveServerMessage, pieces: Pieces) -> Iterator[Ser
         if content.generation_complete:
             yield ReplyGenerated()
         if content.turn_complete:
-            if content.turn_complete_reason not in ORDINARY:
-                yield Reason(clean(str(content.turn_complete_reason.value))[:WORD_MAX])
+            yield from _reasons(content)
             yield TurnComplete()
         if content.interaction_status in WORKING:
             yield Working(WORKING[content.interaction_status])
@@ -407,15 +406,24 @@ def translated(message: types.LiveServerMessage, pieces: Pieces) -> Iterator[Ser
         yield GoAway(seconds(message.go_away.time_left))
 
 
-ORDINARY: Final = (None, types.TurnCompleteReason.TURN_COMPLETE_REASON_UNSPECIFIED, types.TurnCompleteReason.NEED_MORE_INPUT)
-"""Reasons for a turn's end that are none to speak of."""
+NO_REASON: Final = (None, types.TurnCompleteReason.TURN_COMPLETE_REASON_UNSPECIFIED)
 WORKING: Final = {
     types.InteractionStatus.IN_PROGRESS: True,
     types.InteractionStatus.IDLE: False,
     types.InteractionStatus.REQUIRES_ACTION: False,  # an older word for it
 }
+PIECE_MAX: Final = 4000
+"""Characters of a piece of transcript; minutes of speech in one message are none."""
 WORD_MAX: Final = 60
 """Characters of a name that the server chose, where it is told to people."""
+
+
+def _reasons(content: types.LiveServerContent) -> Iterator[Reason]:
+    """Why a turn is over without an answer, where the server says so."""
+    if (reason := content.turn_complete_reason) not in NO_REASON:
+        yield Reason(clean(str(reason.value))[:WORD_MAX], expected=reason is types.TurnCompleteReason.NEED_MORE_INPUT)
+    elif content.interaction_status is types.InteractionStatus.IN_PROGRESS:
+        yield Reason("", expected=True)
 
 
 def _parts(content: types.LiveServerContent) -> Iterator[Audio | Unheard | Unknown]:
@@ -437,9 +445,9 @@ def _parts(content: types.LiveServerContent) -> Iterator[Audio | Unheard | Unkno
 
 
 def _words(content: types.LiveServerContent, pieces: Pieces) -> Iterator[Said]:
-    if (said := content.input_transcription) and said.text and (text := pieces.join("person", said.text)):
+    if (said := content.input_transcription) and said.text and (text := pieces.join("person", said.text[:PIECE_MAX])):
         yield Said("person", text)
-    if (said := content.output_transcription) and said.text and (text := pieces.join("robot", said.text)):
+    if (said := content.output_transcription) and said.text and (text := pieces.join("robot", said.text[:PIECE_MAX])):
         yield Said("robot", text)
     if content.turn_complete or content.interrupted:
         yield from (Said(who, text) for who, text in pieces.rest())

@@ -1,6 +1,7 @@
 """Limits that a robots file takes away, which may be what an editor or a full disk left of it. Pure."""
 
 from gemini_gateway.personas import Personas
+from gemini_gateway.usage import Price
 
 
 def loosened(before: Personas, after: Personas) -> list[str]:
@@ -16,4 +17,11 @@ def loosened(before: Personas, after: Personas) -> list[str]:
         own, inherits = was != before.default.budget_usd_per_day, now == after.default.budget_usd_per_day
         if was is not None and own and inherits and (now is None or now > was):
             gone.append(f"robots.{robot}.{key}")
-    return gone + [f"prices.{model}" for model in sorted(before.prices.keys() - after.prices.keys())]
+    fallen = [model for model, price in sorted(before.prices.items()) if _falls(price, after.prices.get(model))]
+    return gone + [f"prices.{model}" for model in fallen]
+
+
+def _falls(before: Price, after: Price | None) -> bool:
+    """Whether any price of a model is lower now: a number that is cut at its end is a smaller one."""
+    was, now = (price.model_dump(exclude={"as_of"}) if price else {} for price in (before, after))
+    return any(now.get(key, -1) < value for key, value in was.items())

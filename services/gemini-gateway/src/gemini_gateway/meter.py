@@ -31,11 +31,20 @@ class _Turn:
 
     sent_s: float = 0.0
     heard_s: float = 0.0
+    spoken: bool = False
+    """Whether any of what was sent was speech."""
     tokens: Tokens | None = None
+
+    def count(self, tokens: Tokens) -> None:
+        """Take newer counts: those of a turn grow, so what is no count, or less than before, says nothing."""
+        before, now = self.tokens or Tokens(), _sane(tokens)
+        prompt, reply = _higher(before.prompt, now.prompt), _higher(before.reply, now.reply)
+        grew = prompt is now.prompt or reply is now.reply
+        self.tokens = Tokens(prompt, reply, now.rest if grew or now.rest > before.rest else before.rest)
 
     def bill(self) -> list[Bill]:
         """What it used: the counts, and for a side without any the sound."""
-        counts = self.tokens if self.tokens and _are_counts(self.tokens) else Tokens()
+        counts = self.tokens or Tokens()
         reply = counts.reply or _sound(self.heard_s)
         rest = max(0, counts.rest - (0 if counts.reply else sum(reply.values())))
         prompt = counts.prompt or _sound(max(self.sent_s, rest / TOKENS_PER_S))
@@ -63,9 +72,10 @@ class Meter:
         self._billed = Tokens()
         """What the last turn was billed for."""
 
-    def sent(self, seconds: float) -> None:
-        """So much of the person's speech has gone up."""
+    def sent(self, seconds: float, *, speech: bool = True) -> None:
+        """So much of the microphone has gone up that is billed."""
         self._turn.sent_s += seconds
+        self._turn.spoken = self._turn.spoken or speech
 
     def heard(self, seconds: float) -> None:
         """So much of a reply has come."""
@@ -75,11 +85,11 @@ class Meter:
         """The server has told counts."""
         out = self.due(now)
         if self._over:
-            self._over.tokens = tokens
-        elif self._in_turn or self._turn.sent_s or now - self._over_at >= LATE_S:
-            self._turn.tokens = tokens
-        elif _are_counts(tokens) and (more := _more(tokens, self._billed)):
-            self._billed = tokens
+            self._over.count(tokens)
+        elif self._in_turn or self._turn.spoken or now - self._over_at >= LATE_S:
+            self._turn.count(tokens)
+        elif more := _more(_sane(tokens), self._billed):
+            self._billed = _sane(tokens)
             out.append(Bill(more, amends=True))
         return out
 
@@ -90,6 +100,8 @@ class Meter:
 
     def turn_over(self, now: float) -> list[Bill]:
         """The turn is over."""
+        if self._over and not self._in_turn and not self._turn.tokens:
+            return []  # said twice
         out = self._settle()
         self._in_turn, self._over_at = False, now
         turn, self._turn = self._turn, _Turn()
@@ -121,9 +133,16 @@ class Meter:
         return out
 
 
-def _are_counts(tokens: Tokens) -> bool:
-    counts = [tokens.rest, *tokens.prompt.values(), *tokens.reply.values()]
-    return all(0 <= count <= COUNT_MAX for count in counts)
+def _sane(tokens: Tokens) -> Tokens:
+    """The counts without a side that cannot be."""
+    prompt, reply = (
+        side if all(0 <= count <= COUNT_MAX for count in side.values()) else {} for side in (tokens.prompt, tokens.reply)
+    )
+    return Tokens(prompt, reply, tokens.rest if 0 <= tokens.rest <= COUNT_MAX else 0)
+
+
+def _higher(before: Mapping[Modality, int], now: Mapping[Modality, int]) -> Mapping[Modality, int]:
+    return now if now and sum(now.values()) >= sum(before.values()) else before
 
 
 def _sound(seconds: float) -> Mapping[Modality, int]:
@@ -138,4 +157,9 @@ def _more(tokens: Tokens, than: Tokens) -> Tokens | None:
 
 
 def _beyond(counts: Mapping[Modality, int], known: Mapping[Modality, int]) -> Mapping[Modality, int]:
-    return {kind: more for kind, count in counts.items() if (more := count - known.get(kind, 0)) > 0}
+    """By how much one side is more; by kind, unless the kinds were told apart only later."""
+    more = sum(counts.values()) - sum(known.values())
+    by_kind: Mapping[Modality, int] = {kind: n for kind, count in counts.items() if (n := count - known.get(kind, 0)) > 0}
+    if more <= 0:
+        return {}
+    return by_kind if sum(by_kind.values()) == more else {"audio": more}

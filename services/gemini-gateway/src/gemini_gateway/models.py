@@ -4,7 +4,7 @@ A setup is built from it, and personas are checked by it. Read in Google's migra
 server; ``docs/sessions.md`` has the table.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -61,16 +61,20 @@ MODELS: Final[Mapping[str, Model]] = {
     ),
     "gemini-2.5-flash-native-audio": Model(thinking_levels=frozenset(), transcripts_unasked=False, stream_end_counts=True),
 }
-"""By the beginning of the name: previews have dates behind it."""
 UNKNOWN: Final = Model()
 """A model that is not listed is sent whatever its persona says, and is trusted with the least."""
 
 
 def of(name: str) -> Model:
     """The model's entry, by its name with or without ``models/``: the longest that it begins with."""
+    known = longest(name, MODELS)
+    return MODELS[known] if known else UNKNOWN
+
+
+def longest(name: str, known: Iterable[str]) -> str | None:
+    """The longest of some names that a model's name begins with: previews have dates behind it."""
     bare = name.removeprefix("models/") + "-"
-    fitting = [known for known in MODELS if bare.startswith(known + "-")]
-    return MODELS[max(fitting, key=len)] if fitting else UNKNOWN
+    return max((each for each in known if bare.startswith(each + "-")), key=len, default=None)
 
 
 def takes(name: str, field: str) -> bool:

@@ -88,7 +88,7 @@ class Personas:
 
     def price(self, model: str) -> Price:
         """The model's, or the default model's for one that is not listed."""
-        return self.prices.get(model) or self.prices[DEFAULT_MODEL]
+        return self.prices.get(model) or self.prices[models.longest(model, self.prices) or DEFAULT_MODEL]
 
 
 DEFAULT_MODEL: Final = "gemini-3.8-live"

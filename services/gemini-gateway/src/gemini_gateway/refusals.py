@@ -24,18 +24,22 @@ HTTP_OF_GEMINI: Final = {
 """Statuses that Gemini has for a handshake, and what they mean if it is Gemini that has sent them."""
 TOO_MANY: Final = 429
 
-SPENT: Final = r"prepay|\bcredits?\b|billing|payment|\bbalance\b|spending|\bfunds\b"
-QUOTAS: Final = r"quota|rate.?limit|resource.?exhausted|too many requests"
+NOT_HERE: Final = "Gemini is not offered where this gateway's address is"
+SPENT: Final = r"prepay|\bcredits?\b|billing|payment|\bpaid\b|subscription|suspended|\bbalance\b|spending|\bfunds\b"
+QUOTAS: Final = r"quota(?! project)|rate.?limit|resource.?exhausted|too many requests"
 KNOWN: Final = (
     (r"session (was )?(not found|expired)", "Gemini no longer has the session"),
     (r"api.?key|unauthenticated|credentials?\b", HTTP_OF_GEMINI[401]),
     (r"permission|access denied", HTTP_OF_GEMINI[403]),
-    (r"\b(location|region|country)\b", "Gemini is not offered where this gateway's address is"),
-    (r"models?/\S+ is not|\bmodel\b.*\b(not|no longer|unsupported|unknown|retired|deprecated)\b", HTTP_OF_GEMINI[404]),
+    (r"\b(location|region|country)\b.*\bnot (supported|available|allowed)", NOT_HERE),
+    (r"not (supported|available|allowed) in (your|this) (location|region|country)", NOT_HERE),
+    (r"models?/\S+ is not (found|supported)", HTTP_OF_GEMINI[404]),
+    (r"\bmodel\b.*\b(not found|not exist|unknown|retired|deprecated)", HTTP_OF_GEMINI[404]),
 )
-"""Words of a refusal that people have seen, and what to do."""
+"""Words of a refusal that people have seen, and what to do. They count where the code says that it is one."""
 PASSING: Final = (
-    r"internal error|deadline|abort|cancel|unavailable|overload|try again|shutting down|going away|time.?out|connection lost"
+    r"internal error|deadline|abort|operation was cancel|request was cancel|unavailable|overload|try again|shutting down"
+    r"|going away|time.?out|connection lost"
     r"|abnormal closure"
 )
 """Words of a trouble that passes by itself, and is the server's rather than the setup's."""
@@ -50,9 +54,9 @@ def of_close(code: int | None, reason: str, *, opened: bool) -> LiveError:
         opened: Whether the server had answered the setup.
     """
     words = f"{code} {reason}".strip() if code else reason
-    if trouble := _by_words(reason, words):
-        return trouble
     passing = re.search(PASSING, reason, re.IGNORECASE)
+    if trouble := _by_words(reason, words, refusal=code in THIS_SETUP and not passing):
+        return trouble
     if code in THIS_SETUP and not passing:
         return LiveError("refused", f"Gemini refused {'what it was sent' if opened else SETUP} ({words})", sure=False)
     if opened or (code not in THIS_SETUP and (passing or not reason)):
@@ -70,7 +74,7 @@ def of_status(status: int, body: str) -> LiveError:
     words = f"HTTP {status}{f': {said}' if said else ''}"
     if status >= SERVERS_OWN:
         return LiveError("unreachable", f"Gemini is in trouble ({words})")
-    if said and (trouble := _by_words(said, words)):
+    if said and (trouble := _by_words(said, words, refusal=True)):
         return trouble
     if status == TOO_MANY:
         return LiveError("quota", f"Gemini's quota or rate limit is reached ({words})")
@@ -86,12 +90,12 @@ def of_proxy(status: int | None, words: str) -> LiveError:
     return LiveError("unreachable", f"the proxy that HTTPS_PROXY or ALL_PROXY names {said}: Gemini was not reached")
 
 
-def _by_words(said: str, words: str) -> LiveError | None:
+def _by_words(said: str, words: str, *, refusal: bool) -> LiveError | None:
     if re.search(QUOTAS, said, re.IGNORECASE):
         return LiveError("quota", f"Gemini's quota or rate limit is reached ({words})")
     if re.search(SPENT, said, re.IGNORECASE):
         return LiveError("quota", f"Gemini's account has nothing left to spend: check its billing ({words})")
-    for pattern, meaning in KNOWN:
+    for pattern, meaning in KNOWN if refusal else ():
         if re.search(pattern, said, re.IGNORECASE):
             return LiveError("refused", f"{meaning} ({words})")
     return None

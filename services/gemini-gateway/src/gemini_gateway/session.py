@@ -33,6 +33,8 @@ from gemini_gateway.events import (
 )
 from gemini_gateway.exchanges import Exchanges, Keep, Who
 from gemini_gateway.meter import Bill, Meter
+from reachy_gateway.pacer import QUEUE_MAX_MS
+from reachy_gateway.turns import LEFTOVERS_S
 from reachy_gateway.voice import (
     HEARS_HZ,
     Audio,
@@ -319,8 +321,11 @@ class _Line:
     sounded: bool = False
     """Whether the turn has had a sound that a person hears."""
     interrupted: bool = False
+    interrupted_at: float = float("-inf")
     called: bool = False
     """Whether the turn calls a tool."""
+    expected: bool = False
+    """Whether the server says that the turn needs no sound, as it works or wants to hear more."""
     forsaken: bool = False
     """Whether its session is not to be resumed, whatever handle still comes."""
     ended: bool = False
@@ -424,8 +429,8 @@ class Session:
             return []
         self._last_mic = now
         self._stream_ended = False
-        if speaking or self.limits.silence_is_billed:
-            self._meter.sent(len(pcm) / BYTES_PER_S)
+        if speaking or (self.limits.silence_is_billed and self.phase is Phase.LIVE):
+            self._meter.sent(len(pcm) / BYTES_PER_S, speech=speaking)
         if speaking:
             if not self._speaking:
                 self._speech_bytes = 0
@@ -500,7 +505,6 @@ class Session:
         self._pressed = self._pressed and self._dialled.manual
         self._trouble_since = None
         self._trouble_standing = NOT_YET
-        self._in_a_row.declined = 0
         if self._awaiting_since is not None:  # the answer to what the old one was sent will not come
             self._awaiting_since = now if self._holds_question(now) else None
         return self._tell(Standing("live"))
@@ -533,12 +537,13 @@ class Session:
         at_once = False
         if long or talked:
             self._suspect = None
-            self._in_a_row.refused_at_once = False
+            self._in_a_row.refused_at_once, self._in_a_row.declined = False, 0
         if error.kind == "refused" and (long or talked):
             error = LiveError("lost", error.words)  # the setup was taken once: the next dial tells
         elif error.kind == "refused" and self._dialled.handle:
             error, at_once = LiveError("lost", error.words), True  # if it was not the handle, the next dial tells
         elif error.kind == "refused" and self._dialled.seeded:
+            out += self._said.settle()
             self._said.forget()
             out.append(Count("seed_dropped", f"the new session will not be told what was said before: {error.words}"))
             error = LiveError("lost", error.words)  # if it was not that, the next dial tells
@@ -583,8 +588,8 @@ class Session:
                 pass
             case Unheard():
                 self._line.progress_at = now
-            case Reason(words):
-                self._line.reason = words
+            case Reason(words, expected):
+                self._line.reason, self._line.expected = words, expected
             case Working(on):
                 self._line.working = on
                 self._line.last_word = self._line.last_word and not on
@@ -605,6 +610,10 @@ class Session:
             case Phase.REFUSED if now >= self._not_before:
                 self.phase = Phase.WAITING
         return []
+
+    def settle_words(self) -> list[Out]:
+        """No more of what was said so far is to come: its last pieces, for the file as it was kept until now."""
+        return [*self._said.settle()]
 
     def limit(self, limits: Limits) -> None:
         """What limits the session has changed."""
@@ -627,6 +636,8 @@ class Session:
 
     def budget(self, *, allowed: bool, words: str) -> list[Out]:
         """Whether the budget lets the session go on; the turn in progress is finished first."""
+        if self._allowed is not allowed:  # if the turn that spent it is over, what is said now would begin another
+            self._line.last_word = not (allowed or self._answers() or self._awaiting_since is not None)
         self._allowed, self._allowed_words = allowed, words
         if allowed and self.phase is Phase.CLOSING and self._after_closing is Phase.SPENT:
             self._after_closing = Phase.WAITING
@@ -654,10 +665,13 @@ class Session:
                 self._said.over(now)
                 if self._line.in_turn:  # else there is nothing of which more could come, and no word of an answer
                     self._sound(now)
+                self._line.interrupted_at = now
             case TurnComplete():
                 ended, self._line.ended = self._line.ended, False
+                if ended and not self._line.in_turn and not self._line.reason:
+                    return []  # that is known
                 self._line.progress_at = self._line.sound_at = now
-                return [] if ended and not self._line.in_turn else self._turn_over(now)
+                return self._turn_over(now)
             case Said(who, text):
                 return out + self._words(who, text, now) if self.limits.transcripts else self._words(who, "", now)
         return out
@@ -671,27 +685,42 @@ class Session:
         return [*self._said.said(who, text, now, spoke_at=self._spoke_at)] if text else []
 
     def _sound(self, now: float) -> None:
-        """What the person waits for has come."""
+        """What the person waits for has come, unless they have asked again into this answer."""
         self._line.progress_at = self._line.sound_at = now
-        self._awaiting_since = None
+        if not self._asked_into():
+            self._awaiting_since = None
+
+    def _asked_into(self) -> bool:
+        """Whether the person began to speak into the answer that goes on."""
+        return self._line.in_turn and self._spoke_at > self._answer_at
 
     def _answer_goes_on(self, event: Audio | ReplyGenerated, now: float) -> list[Out]:
         line = self._line
-        out: list[Out] = [*self._meter.turn_goes_on()]
+        out: list[Out] = []
+        if isinstance(event, Audio) and line.in_turn and line.generated:  # the last one was whole: this is another
+            waits = self._awaiting_since
+            out += self._turn_over(now)
+            self._awaiting_since = waits
+            if not self._allowed and self.phase is Phase.LIVE:
+                return out + self._close(Phase.SPENT)
+        out += self._meter.turn_goes_on()
+        left_over = line.interrupted and now - max(line.progress_at, line.interrupted_at) < LEFTOVERS_S
         if isinstance(event, Audio):
-            if not line.in_turn or line.interrupted:
+            if (not line.in_turn or line.interrupted) and not left_over:
                 self._answer_at = now
             seconds = len(event.pcm) / 2 / event.rate_hz
-            line.sounds_until = max(line.sounds_until, now) + seconds
+            line.sounds_until = min(max(line.sounds_until, now) + seconds, now + QUEUE_MAX_MS / 1000)
             line.sounded = line.sounded or is_audible(event.pcm)
             self._meter.heard(seconds)
             self._said.answers(now)
-        if line.sounded or isinstance(event, ReplyGenerated):
-            self._sound(now)
-        line.progress_at = now
-        self._orphaned = line.interrupted = False
-        self._in_a_row.unheeded = 0
         line.in_turn = True
+        if not left_over:
+            if line.sounded or isinstance(event, ReplyGenerated):
+                self._sound(now)
+            line.interrupted = False
+        line.progress_at = now
+        self._orphaned = False
+        self._in_a_row.unheeded = 0
         line.working = line.last_word = False
         line.generated = isinstance(event, ReplyGenerated)
         return out
@@ -699,10 +728,13 @@ class Session:
     def _turn_over(self, now: float) -> list[Out]:
         line = self._line
         out: list[Out] = [Emit(TurnComplete()), *self._meter.turn_over(now)]
-        if not line.interrupted:  # else what interrupted it still waits for its own answer
+        waits = self._awaiting_since
+        if not line.interrupted or line.reason:
             out += self._heard_of()
-            self._awaiting_since = None
-        line.in_turn = line.generated = line.working = line.sounded = line.interrupted = line.called = False
+        if not (line.interrupted or line.called or self._asked_into()):  # else an answer is still to come
+            waits = None
+        self._awaiting_since = waits
+        line.in_turn = line.generated = line.working = line.sounded = line.interrupted = line.called = line.expected = False
         line.reason = ""
         line.last_turn = self._last_reply = now
         self._in_a_row.handle_failures = self._in_a_row.quota = self._in_a_row.unheeded = 0
@@ -716,9 +748,10 @@ class Session:
         line, row = self._line, self._in_a_row
         if line.sounded:
             row.mute_turns, row.mute_turns_max = 0, MUTE_TURNS
-            return [Count("turn_reason", f"Gemini ended its turn early: {line.reason}")] if line.reason else []
+            told = line.reason and not line.expected
+            return [Count("turn_reason", f"Gemini ended its turn early: {line.reason}")] if told else []
         asked = line.in_turn or self._awaiting_since is not None
-        if line.called or not (asked or line.reason):
+        if line.called or line.expected or not (asked or line.reason):
             return []
         row.mute_turns += 1
         out: list[Out] = [Count("mute_turn", f"Gemini ended its turn without a sound: {line.reason or 'it gave no reason'}")]

@@ -6,7 +6,6 @@ the SDK keeps its socket elsewhere, or ``GATEWAY_SHORTCUT`` is off.
 """
 
 import binascii
-import re
 from functools import lru_cache
 from typing import Annotated, Any, Final, NotRequired, Protocol
 
@@ -23,6 +22,17 @@ HEAD: Final = b'{"realtime_input": {"audio": {"data": "'
 TAIL: Final = b'", "mime_type": "audio/pcm;rate=%d"}}}' % HEARS_HZ
 DEFAULT_REPLY_HZ: Final = 24000
 RATE_DIGITS_MAX: Final = 15
+TYPE_MAX: Final = 200
+"""Characters of a MIME type that is read at all."""
+_ONE, _SIXTEEN = ("1", "mono"), ("16",)
+_CODING = ("pcm", "pcm16", "pcms16le", "pcm_s16le", "s16le", "s16", "linear16", "lpcm", "l16", "int16")
+MEANS_PCM16: Final = {
+    **dict.fromkeys(("channels", "channel", "ch", "layout"), _ONE),
+    **dict.fromkeys(("bits", "bitdepth", "depth", "samplesize", "bitspersample"), _SIXTEEN),
+    **dict.fromkeys(("codec", "codecs", "encoding", "format"), _CODING),
+    **dict.fromkeys(("endian", "byteorder"), ("little", "le")),
+}
+"""Parameters that say how the samples lie, and what of it is PCM16 with one channel; what others say is no matter."""
 PCM16_TYPES: Final = ("audio/pcm", "audio/l16", "audio/raw", "audio/x-raw")
 REPLY_HZ: Final = range(8000, 48001)
 """Rates that are believed."""
@@ -33,18 +43,30 @@ def mic_message(pcm: bytes) -> bytes:
     return HEAD + binascii.b2a_base64(pcm, newline=False).translate(URL_SAFE) + TAIL
 
 
-@lru_cache(maxsize=16)
 def reply_hz(mime_type: str) -> int | None:
     """The sample rate that a MIME type of audio names; None if it is no PCM of 16 bits and one channel.
 
     ``audio/L16`` is big-endian by RFC 2586; Gemini means the same little-endian PCM by it.
     """
+    return _reply_hz(mime_type) if len(mime_type) <= TYPE_MAX else None
+
+
+@lru_cache(maxsize=16)
+def _reply_hz(mime_type: str) -> int | None:
     kind, *parameters = (part.strip() for part in mime_type.lower().split(";"))
-    given = dict(re.findall(r"(\w+)\s*=\s*\"?(\w+)", "; ".join(parameters)))
-    if kind not in PCM16_TYPES or given.get("channels", "1") != "1" or given.get("bits", "16") != "16":
+    if kind not in PCM16_TYPES:
         return None
-    rate_hz = given.get("rate", str(DEFAULT_REPLY_HZ))
-    return int(rate_hz) if rate_hz.isdecimal() and len(rate_hz) <= RATE_DIGITS_MAX else None
+    rate_hz = DEFAULT_REPLY_HZ
+    for parameter in parameters:
+        name, _, value = (part.strip().strip('"') for part in parameter.partition("="))
+        name = name.replace("-", "").replace("_", "")
+        if name in ("rate", "samplerate"):
+            if not (value.isdecimal() and len(value) <= RATE_DIGITS_MAX):
+                return None
+            rate_hz = int(value)
+        elif name in MEANS_PCM16 and value not in MEANS_PCM16[name]:
+            return None
+    return rate_hz
 
 
 ALONE: Final = ConfigDict(extra="forbid", strict=True, val_json_bytes="base64")

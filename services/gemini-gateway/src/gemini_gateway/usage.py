@@ -91,12 +91,14 @@ class Books:
     for, and the few days that were asked for last are kept.
 
     Args:
-        load: What a store has of a day, by robot.
+        load: What a store has of a day, by robot; None if it cannot be read now.
     """
 
-    def __init__(self, load: Callable[[date], Mapping[str, Account]] = lambda _: {}) -> None:
+    def __init__(self, load: Callable[[date], Mapping[str, Account] | None] = lambda _: {}) -> None:
         self._load = load
         self._days: dict[date, dict[str, Account]] = {}
+        self._unread: set[date] = set()
+        """Days that could not be read: tried again with each turn."""
         self._sessions: dict[str, tuple[str, Account]] = {}
         self._total: tuple[date, Money] | None = None
         """A day's, until something is booked: every voice asks several times a second."""
@@ -104,11 +106,17 @@ class Books:
     def open(self, day: date) -> dict[str, Account]:
         """The day's accounts by robot, read if need be."""
         if day not in self._days:
-            self._days = {**dict(list(self._days.items())[1 - DAYS_KEPT :]), day: dict(self._load(day))}
+            kept = dict(list(self._days.items())[1 - DAYS_KEPT :])
+            found = self._load(day)
+            self._unread = {each for each in self._unread if each in kept} | ({day} if found is None else set())
+            self._days = {**kept, day: dict(found or {})}
         return self._days[day]
 
     def add(self, day: date, robot: str, session: str, tokens: Tokens, cost: Money, turns: int = 1) -> None:
         """Book a turn, or more of one."""
+        if day in self._unread and (found := self._load(day)) is not None:
+            self._unread.discard(day)
+            self._days[day] = dict(found)  # with what was booked meanwhile
         if session != self._sessions.get(robot, ("",))[0]:
             self._sessions[robot] = session, Account()
         self._sessions[robot][1].add(tokens, cost, turns)

@@ -118,6 +118,9 @@ class GeminiVoice:
         """The configuration was read anew; ``mended`` if what was refused may now be accepted."""
         persona = self._office.persona(self.robot)
         if persona != self._persona:
+            kept = self.session.settle_words()
+            if self._persona.transcripts_to_file:  # else words from before the file was on would be in it
+                self._carry_out(kept)
             self._persona = persona
             self.limit_anew()
             self.session.renew()
@@ -194,8 +197,8 @@ class GeminiVoice:
                 asyncio.timeout(self._outage.dial_s) as patience,
                 self._live.connect(self._persona, dial.handle, seeded=bool(dial.seed), taken=taken.set) as line,
             ):
-                if dial.seed:
-                    await line.remind(dial.seed)
+                if dial.seed:  # announced by the setup: so nothing, at least, if the words are to be kept no more
+                    await line.remind(dial.seed if self.session.limits.transcripts else ())
                 patience.reschedule(None)
                 opened = True
                 self._outage.opened(self._now() - started)

@@ -26,6 +26,10 @@ from reachy_link.messages import Down, Flush, Hello, Mic, Phase, Played, Speaker
 THINKING_MAX_S: Final = 15.0
 """After so long without an answer the robot no longer claims to think."""
 
+COMING_S: Final = 0.2
+"""Audio that came so shortly ago is still coming: a new reply goes on, and the rest of an old one is soon over."""
+REST_MAX_S: Final = 1.5
+"""More than this is no rest of a reply that was cut, whatever follows."""
 BEHIND_MAX_S: Final = 3.0
 """So much longer than it should a robot may take to play what it was sent; its playout holds 2 s."""
 
@@ -82,6 +86,7 @@ class Conversation:
         """The end of the speech that was answered last, on the robot's clock."""
         self._cut_short = -1
         """The newest turn whose end found no room in the pacer."""
+        self._doubtful_at = 0.0
         self._doubtful: list[Audio] = []
         """Of a reply that may have been cut before its first sound; at most 1 s long, then the pacer's bound holds."""
         self._played = first_turn - 1
@@ -123,13 +128,15 @@ class Conversation:
             case Audio():
                 if self.turns.doubts(now):
                     self._doubtful.append(event)
+                    self._doubtful_at = now
                 else:
-                    out += self._audio(event, now)
+                    out += self._when_judged(now) + self._audio(event, now)
             case ReplyGenerated():
+                rest = self.turns.tail  # the generation of what was cut ends as well
+                out += self._judged(now, is_rest=rest)
                 self._end(self.turns.generated())
-                out += self._believed(now)
             case TurnComplete():
-                self._doubtful.clear()
+                out += self._judged(now, is_rest=True)
                 self._thinking_since = None
                 self._end(self.turns.complete())
             case Interrupted():
@@ -156,9 +163,7 @@ class Conversation:
 
     def tick(self, now: float) -> list[Out]:
         """What is due by now."""
-        out: list[Out] = []
-        if self._doubtful and not self.turns.doubts(now):
-            out += self._believed(now)
+        out = self._when_judged(now)
         for item in self.pacer.due(now) if self.hears else ():
             match item:
                 case Chunk(turn, samples, pcm):
@@ -194,9 +199,19 @@ class Conversation:
         self._cut_short = turn
         return [Log(f"turn {turn} is longer than the pacer holds: its end is dropped, and it counts as cut")]
 
-    def _believed(self, now: float) -> list[Out]:
-        """What was in doubt is a reply of its own."""
+    def _when_judged(self, now: float) -> list[Out]:
+        """What was in doubt for long enough, before anything that comes after it."""
+        if not self._doubtful or self.turns.doubts(now):
+            return []
+        return self._judged(now, is_rest=self.turns.tail and now - self._doubtful_at > COMING_S)
+
+    def _judged(self, now: float, *, is_rest: bool) -> list[Out]:
+        """What was in doubt is the rest of what was cut, and dropped; or else, and if there is too much of it, a reply."""
         doubtful, self._doubtful = self._doubtful, []
+        held_s = sum(len(audio.pcm) / 2 / audio.rate_hz for audio in doubtful)
+        if is_rest and held_s <= REST_MAX_S:
+            return [Log(f"{held_s:.1f} s are dropped, as left over of what was interrupted")] if doubtful else []
+        self.turns.believe()
         return [told for audio in doubtful for told in self._audio(audio, now)]
 
     def _end(self, turn: int | None) -> None:
