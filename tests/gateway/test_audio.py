@@ -127,8 +127,19 @@ def test_spreading_repeats_each_sample_in_every_channel(values, channels):
 @given(st.lists(st.tuples(st.integers(-32768, 32767), st.integers(-32768, 32767)), max_size=50))
 def test_the_mean_of_two_channels_is_exact(pairs):
     pcm = np.array(pairs, "<i2").reshape(-1, 2).tobytes()
-    mono = Uplink(Format(rate_hz=16000, channels=2)).convert(pcm)
+    uplink = Uplink(Format(rate_hz=16000, channels=2))
+    mono = uplink.convert(pcm)
     assert mono.tolist() == [(left + right) / 2 for left, right in pairs]
+    assert np.frombuffer(uplink.heard(mono), "<i2").tolist() == [round((left + right) / 2) for left, right in pairs]
+
+
+def test_a_microphone_that_overshoots_when_converted_is_heard_clipped():
+    uplink = Uplink(Format(rate_hz=48000, channels=1))
+    square = np.where(np.arange(48000) // 120 % 2, 32767, -32768).astype("<i2")
+    mono = uplink.convert(square.tobytes())
+    assert mono.max() > 32767, "or this test shows nothing"
+    heard = np.frombuffer(uplink.heard(mono), "<i2")
+    assert heard.tolist() == rounded(mono).tolist()
 
 
 def test_a_voice_in_both_channels_stays_as_it_is():

@@ -20,6 +20,7 @@ QUALITY: Final = "HQ"
 """134 dB SNR; holds back 21 ms on average, which a reply that comes faster than real time hides."""
 HALVES: Final = np.array([0.5, 0.5], np.float32)
 """Of two channels; the mean of two integers of 16 bits is exact in float32."""
+LOWEST, HIGHEST = np.float32(-FULL_SCALE), np.float32(FULL_SCALE - 1)
 
 
 class Rate:
@@ -43,8 +44,8 @@ class Rate:
 def rounded(samples: Mono) -> Pcm16:
     """PCM16 of float samples in its own units: clipped, never wrapped."""
     whole = np.rint(samples)
-    np.minimum(whole, FULL_SCALE - 1, out=whole)  # np.clip takes three times as long for so few
-    np.maximum(whole, -FULL_SCALE, out=whole)
+    np.minimum(whole, HIGHEST, out=whole)  # np.clip takes three times as long for so few
+    np.maximum(whole, LOWEST, out=whole)
     return whole.astype(np.int16)
 
 
@@ -66,3 +67,9 @@ class Uplink:
         if self._channels == 2:  # noqa: PLR2004
             samples = samples.reshape(-1, 2).dot(HALVES)
         return samples if self._rate is None else self._rate.convert(samples)
+
+    def heard(self, mono: Mono) -> bytes:
+        """What :meth:`convert` returned, as the s16le that a voice takes."""
+        if self._rate is not None:  # a filter overshoots; the mean of two samples cannot
+            return rounded(mono).astype("<i2", copy=False).tobytes()
+        return np.rint(mono).astype("<i2").tobytes()

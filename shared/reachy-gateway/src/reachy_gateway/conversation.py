@@ -6,7 +6,7 @@ It decides; the messages that it returns are sent, and the PCM that it returns i
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from reachy_gateway.audio import Uplink, rounded
+from reachy_gateway.audio import Uplink
 from reachy_gateway.latency import Latency, TurnTimes
 from reachy_gateway.pacer import Chunk, Ended, Pacer
 from reachy_gateway.speech_gate import SpeechEnded, SpeechGate, SpeechStarted
@@ -119,7 +119,7 @@ class Conversation:
                     self._thinking_since = now
         if self.gate.mark == message.t_us:
             self.latency.spoke(message.t_us, now)
-        return rounded(samples).astype("<i2", copy=False).tobytes(), out + self._phase(now)
+        return self._uplink.heard(samples), out + self._phase(now)
 
     def voice(self, event: VoiceEvent, now: float) -> list[Out]:
         """Something that the voice said or did."""
