@@ -499,6 +499,14 @@ def test_after_a_connection_that_was_lost_in_an_interruption_the_next_reply_is_h
     assert chat.heard(2) == new
 
 
+def test_what_was_in_doubt_when_the_connection_was_lost_is_dropped_with_a_line_in_the_log():
+    chat = Chat()
+    chat.voice(Interrupted(), Audio(reply(400), 24000), Standing("reconnecting", "lost"))
+    assert chat.logged[1] == "0.4 s are dropped, as left over of what was interrupted"
+    chat.wait(3.0)
+    assert chat.heard(1) == b""
+
+
 def test_a_refusal_is_told_with_what_to_do():
     chat = Chat(live=False)
     chat.voice(Standing("refused", "check GEMINI_API_KEY"))

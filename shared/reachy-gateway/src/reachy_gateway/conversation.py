@@ -150,7 +150,7 @@ class Conversation:
                 out += [Tell(Transcript, {"who": who, "text": piece, "turn": turn}) for piece in pieces]
             case Standing(state):
                 if state != "live":
-                    self._doubtful.clear()
+                    out += self._judged(now, is_rest=True)
                     self._end(self.turns.complete())
                 self._standing = event
         return out + self.tick(now)
