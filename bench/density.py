@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from reachy_link.well import ask
+from reachy_service.well import ask
 from stand import (
     BUSY_MAX,
     GATEWAY_CORE,

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from reachy_gateway.audio import rounded
-from reachy_gateway.speech_gate import SpeechGate, SpeechStarted
+from reachy_gateway.talk.resampler import rounded
+from reachy_gateway.talk.speech_gate import SpeechGate, SpeechStarted
 from stand import CHUNK_SAMPLES, keep, machine
 
 Sound = npt.NDArray[np.float64]

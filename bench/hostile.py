@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gemini_live_sim import Behaviour, GeminiLiveSim, SimSession, SimSettings, serve
-from reachy_link.well import ask
+from reachy_service.well import ask
 from stand import NUMBERS, Gateway, Numbered, chunk_numbers, make_keys, memory_bytes, robots, until
 
 ATTACKER = Path(__file__).parent.parent / "tests" / "attacks" / "attacker.py"

@@ -32,7 +32,7 @@ import zmq
 
 from gemini_live_sim import answers
 from gemini_live_sim.tls import make_context
-from reachy_gateway.audio import Pcm16, Rate
+from reachy_gateway.talk.resampler import Pcm16, Resampler
 from reachy_link.keys import RobotIdentity, load_robot
 from reachy_link.sockets import Drain, SyncSocket, set_dialer
 from stamps import SAMPLES as UP_SAMPLES
@@ -193,7 +193,7 @@ def message(content: dict[str, Any]) -> bytes:
 
 def completing(speech: Pcm16) -> list[int]:
     """For each of a robot's chunks of a turn, the message that makes the resampler give its last sample; or the turn's end."""
-    rate, ready = Rate(24000, 16000), 0
+    rate, ready = Resampler(24000, 16000), 0
     found: list[int] = []
     for n, at in enumerate(range(0, len(speech), DOWN_SAMPLES)):
         ready += len(rate.convert(speech[at : at + DOWN_SAMPLES]))

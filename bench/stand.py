@@ -22,10 +22,10 @@ import uvloop
 from reachy_link import keys
 from reachy_link.address import Address
 from reachy_link.pcm import Format, Samples
-from reachy_link.well import ask
-from robot_io.core import Profile
-from robot_io.device import Device, Moment
-from robot_io.runner import Runner
+from reachy_robot.core import Profile
+from reachy_robot.runner import Runner
+from reachy_robot.sound import Device, Moment
+from reachy_service.well import ask
 
 BIN: Final = Path(sys.executable).parent
 LOAD_CORE, GATEWAY_CORE = 0, (os.cpu_count() or 1) - 1

@@ -14,7 +14,7 @@ COPY services/${SERVICE}/requirements.txt requirements.txt
 RUN uv pip install --no-cache --require-hashes -r requirements.txt
 COPY shared shared
 COPY services/${SERVICE} services/${SERVICE}
-RUN uv pip install --no-cache --no-sources --no-build-isolation --no-deps shared/reachy-link shared/reachy-gateway services/${SERVICE} && rm -f /venv/.lock
+RUN uv pip install --no-cache --no-sources --no-build-isolation --no-deps shared/reachy-link shared/reachy-service shared/reachy-gateway services/${SERVICE} && rm -f /venv/.lock
 # A clone's modes are its owner's: nobody else may be able to read them.
 COPY services/healthy /venv/bin/healthy
 RUN chmod -R u=rwX,go=rX /venv && chmod 755 /venv/bin/healthy && /venv/bin/healthy true
@@ -29,5 +29,5 @@ ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OPENBLAS_N
     REACHY_KEYS_DIR=/keys REACHY_HEALTH_PORT=8080
 USER reachy
 EXPOSE 5555 5556
-HEALTHCHECK --interval=2s --timeout=70s --start-period=30s --retries=5 CMD ["healthy", "python", "-m", "reachy_link.well"]
+HEALTHCHECK --interval=2s --timeout=70s --start-period=30s --retries=5 CMD ["healthy", "python", "-m", "reachy_service.well"]
 ENTRYPOINT ["gateway"]

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 from pydantic import SecretStr
 
-from gemini_gateway.ledger import Ledger
 from gemini_gateway.live import Endpoint
 from gemini_gateway.personas import Gateway, Persona, Personas
 from gemini_gateway.voices import Voices
+from reachy_gateway.provider.ledger import Ledger
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

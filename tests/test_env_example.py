@@ -8,10 +8,10 @@ import yaml
 
 from gemini_gateway.personas import Gateway, Persona, Vad, read
 from gemini_gateway.settings import GeminiSettings
-from gemini_gateway.usage import PRICES
 from gemini_live_sim.settings import SimSettings
+from reachy_gateway.provider.usage import PRICES
 from reachy_gateway.settings import GatewaySettings
-from reachy_link.environment import VARIABLES
+from reachy_service.environment import VARIABLES
 from robot_io.settings import RobotSettings
 
 ROOT = Path(__file__).parent.parent

@@ -12,68 +12,69 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = {path.name: path for path in [*ROOT.glob("shared/*/src/*"), *ROOT.glob("services/*/src/*")] if path.is_dir()}
-OURS = {"reachy_link", "reachy_gateway", "robot_io", "gemini_gateway", "mock_gateway", "gemini_live_sim"}
+OURS = {
+    "reachy_link",
+    "reachy_service",
+    "reachy_robot",
+    "reachy_gateway",
+    "robot_io",
+    "gemini_gateway",
+    "mock_gateway",
+    "gemini_live_sim",
+}
 
 MAY_IMPORT_OF_OURS = {
     "reachy_link": set(),
-    "reachy_gateway": {"reachy_link"},
-    "robot_io": {"reachy_link"},
-    "gemini_gateway": {"reachy_link", "reachy_gateway"},
-    "mock_gateway": {"reachy_link", "reachy_gateway"},
+    "reachy_service": {"reachy_link"},
+    "reachy_robot": {"reachy_link", "reachy_service"},
+    "reachy_gateway": {"reachy_link", "reachy_service"},
+    "robot_io": {"reachy_link", "reachy_service", "reachy_robot"},
+    "gemini_gateway": {"reachy_link", "reachy_service", "reachy_gateway"},
+    "mock_gateway": {"reachy_link", "reachy_service", "reachy_gateway"},
     "gemini_live_sim": set(),
 }
 NEVER = {
     "reachy_link": {"soxr", "google", "reachy_mini", "prometheus_client"},
+    "reachy_service": {"soxr", "google", "reachy_mini", "prometheus_client", "zmq", "numpy"},
+    "reachy_robot": {"soxr", "google", "reachy_mini", "prometheus_client"},
     "reachy_gateway": {"google", "reachy_mini"},
     "robot_io": {"google", "soxr", "prometheus_client"},
     "gemini_gateway": {"reachy_mini"},
     "mock_gateway": {"google", "reachy_mini"},
     "gemini_live_sim": {"google", "reachy_mini"},
 }
-ONLY_IN = {("reachy_mini", "robot_io"): {"reachy_device"}, ("google", "gemini_gateway"): {"live"}}
+ONLY_IN = {("reachy_mini", "robot_io"): {"reachy.sound"}, ("google", "gemini_gateway"): {"live"}}
 PURE = {
-    "reachy_link": {
-        "address",
-        "bucket",
-        "clock",
-        "environment",
-        "messages",
-        "pcm",
-        "playout",
-        "pulse",
-        "tally",
-        "text",
-        "trouble",
-        "window",
-        "wire",
-    },
+    "reachy_link": {"address", "bucket", "clock", "messages", "pcm", "tally", "text", "wire"},
+    "reachy_service": {"environment"},
+    "reachy_robot": {"core", "cues", "playout", "route", "sound", "trouble", "window"},
     "reachy_gateway": {
-        "audio",
-        "conversation",
-        "latency",
-        "limits",
-        "numbers",
-        "pacer",
-        "peer",
-        "speech_gate",
-        "turns",
+        "link.limits",
+        "link.peer",
+        "link.pulse",
+        "provider.load",
+        "provider.outage",
+        "provider.reconnects",
+        "provider.usage",
+        "stats",
+        "talk.conversation",
+        "talk.latency",
+        "talk.pacer",
+        "talk.resampler",
+        "talk.speech_gate",
+        "talk.turns",
         "voice",
     },
-    "robot_io": {"core", "device", "route", "sounds"},
     "gemini_gateway": {
-        "crowding",
         "events",
         "exchanges",
-        "gaps",
         "hurry",
         "meter",
         "models",
-        "outage",
         "pieces",
         "proxy",
         "refusals",
         "session",
-        "usage",
     },
 }
 HARMLESS = {
@@ -94,7 +95,7 @@ IO = {"open", "print", "input", "eval", "exec", "compile", "__import__", "breakp
 IO |= {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "np.random", "np.load", "np.save", "np.savez"}
 IO |= {"np.fromfile", "np.memmap", "np.loadtxt", "np.savetxt", "np.genfromtxt"}
 """Names that are used without an import of their own and do read or write, or know the time."""
-BROAD = {("reachy_device", "Exception"): 1, ("logs", "Exception"): 1}
+BROAD = {("reachy.sound", "Exception"): 1, ("logs", "Exception"): 1}
 """Excepts that take whatever is raised: a thread's end, a value that no log line can hold. The hub's is a class."""
 
 

@@ -17,7 +17,7 @@ from rig import Keys, read_wav, running_robot
 
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
-from reachy_link.gateway_end import Bind
+from reachy_gateway.link.end import Bind
 
 HERE = Path(__file__).parent
 SPEECH = read_wav(HERE.parent / "e2e" / "data" / "number-1.wav")[:16000]

@@ -10,12 +10,12 @@ import time
 from importlib import import_module
 
 from gemini_gateway import voices
-from reachy_gateway import limits
-from reachy_gateway.limits import Limits
-from reachy_link import gateway_end
+from reachy_gateway.link import end as gateway_end
+from reachy_gateway.link import limits
+from reachy_gateway.link.connections import Connections
+from reachy_gateway.link.end import GatewayEnd
+from reachy_gateway.link.limits import Arrival, Limits
 from reachy_link.bucket import Rate
-from reachy_link.connections import Connections
-from reachy_link.gateway_end import Arrival, GatewayEnd
 from reachy_link.keys import Keyring
 from reachy_link.sockets import set_common
 

@@ -325,7 +325,7 @@ def test_the_image_of_the_real_robot_has_the_sdk_and_can_play_and_record(project
     build = ["docker", "build", "--quiet", "--file", "services/robot-io/Dockerfile", "--target", "reachy", "--tag", image, "."]
     subprocess.run(build, cwd=project.directory, check=True, capture_output=True, timeout=880)
     look = (
-        "import reachy_mini, robot_io.reachy_device, gi; gi.require_version('Gst', '1.0'); from gi.repository import Gst;"
+        "import reachy_mini, robot_io.reachy.sound, gi; gi.require_version('Gst', '1.0'); from gi.repository import Gst;"
         "Gst.init(None); needed = ('pulsesrc', 'pulsesink', 'alsasrc', 'alsasink', 'audioconvert', 'audioresample', 'appsink');"
         "print([name for name in needed if not Gst.ElementFactory.find(name)])"
     )

@@ -14,9 +14,9 @@ from rig import Keys, read_wav, running_hub, running_robot
 from mock_gateway.voice import MockVoice
 from reachy_link.address import Address
 from reachy_link.messages import Mic
-from reachy_link.robot_end import RobotEnd
 from reachy_link.sockets import set_dialer
 from reachy_link.wire import pack_up
+from reachy_robot.link import RobotEnd
 
 NUMBER = read_wav(Path(__file__).parent / "data" / "number-1.wav")
 BOOT = secrets.token_hex(8)

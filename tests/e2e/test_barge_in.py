@@ -9,7 +9,7 @@ from rig import Keys, RunningRobot, faults, read_wav, running_hub, running_robot
 
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
-from robot_io.runner import Runner
+from reachy_robot.runner import Runner
 
 NUMBER = read_wav(Path(__file__).parent / "data" / "number-1.wav")
 TONE = (8000 * np.sin(2 * np.pi * 1000 * np.arange(24000 * 20) / 24000)).astype("<i2").tobytes()

@@ -6,7 +6,7 @@ from rig import Keys, faults, read_wav, running_hub, running_robot
 
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
-from robot_io.device import Moment
+from reachy_robot.sound import Moment
 
 NUMBER = read_wav(Path(__file__).parent / "data" / "number-1.wav")
 ANSWER_MS = 4000
@@ -35,6 +35,6 @@ async def test_a_device_that_is_lost_in_mid_answer_and_found_again_plays_the_nex
             assert faults(robot.desk.played[before:, 0], NUMBER[:, 0]) == []
             assert [(turn.complete, turn.underruns) for turn in robot.core.summary] == [(False, 0), (True, 0)]
             assert robot.core.counts["no_device"] > 0
-            told = hub.robots["reachy-1"].peer.numbers.turns
+            told = hub.robots["reachy-1"].peer.stats.turns
             await robot.desk.until(lambda: told == {True: 1, False: 1})
     assert "the desk was unplugged; trying again in 1 s" in caplog.text

@@ -13,7 +13,7 @@ from rig import Keys, a_line_to, faults, read_wav, running_hub, running_robot
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from mock_gateway.voice import MockVoice
-from reachy_link.gateway_end import Bind
+from reachy_gateway.link.end import Bind
 
 NUMBERS = [read_wav(Path(__file__).parent / "data" / f"number-{n}.wav") for n in (1, 2, 3)]
 FAIL_OVER_S = 3.0
@@ -57,7 +57,7 @@ async def test_a_gateway_that_lives_and_is_left_because_one_line_failed_is_told_
         running_robot(made.robot("reachy-1"), one.bound._replace(down_port=port), others=[two.bound]) as robot,
     ):
         await robot.welcomed()
-        conversations = one.robots["reachy-1"].peer.numbers.endings
+        conversations = one.robots["reachy-1"].peer.stats.endings
         cut()
         await robot.desk.until(lambda: "reachy-1" in two.robots)
         await robot.desk.until(lambda: not one.robots)

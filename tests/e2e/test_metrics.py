@@ -14,12 +14,12 @@ from rig import STEREO_16K, Keys, running_hub, running_robot
 from scraping import NUMBER, Scrape, asked, talked
 
 from mock_gateway.voice import MockVoice
-from reachy_gateway.latency import PARTS
-from reachy_gateway.numbers import RobotNumbers
+from reachy_gateway.stats import RobotStats
+from reachy_gateway.talk.latency import PARTS
 from reachy_link.address import Address
 from reachy_link.messages import BeatUp, Bye, Hello
-from reachy_link.robot_end import RobotEnd
 from reachy_link.wire import pack_up
+from reachy_robot.link import RobotEnd
 
 LABELS = {"robot", "state", "part", "cause", "outcome", "kind", "phase", "planned", "software", "le"}
 
@@ -252,8 +252,8 @@ async def test_a_hostile_robot_and_strangers_add_no_label(tmp_path):
             assert hub.tally.total("key") > 0, "the strangers have knocked"
 
 
-CAUSES = set(RobotNumbers().endings)
+CAUSES = set(RobotStats().endings)
 CAUSES |= {"parts", "topic", "oversized", "version", "kind", "header", "payload", "format", "impostor", "revoked", "flood"}
 CAUSES |= {"hung_up", "barred", "crowded", "key", "mechanism", "handshake", "subscription", "upstream", "stranger", "repeat"}
-CAUSES |= set(RobotNumbers().robot_drops) | {"gap", "late", "clone", "queue_full", "refused", "fault"}
+CAUSES |= set(RobotStats().robot_drops) | {"gap", "late", "clone", "queue_full", "refused", "fault"}
 """Of the table of errors in ``docs/protocol.md``."""

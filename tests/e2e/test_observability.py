@@ -16,7 +16,7 @@ from promql_parser import AggregateExpr, Expr, VectorSelector
 from scraping import Scrape, talked
 
 from reachy_gateway.metrics import STATES
-from reachy_gateway.numbers import ENDINGS
+from reachy_gateway.stats import ENDINGS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -166,15 +166,15 @@ async def test_an_answer_is_heard_in_a_room_whose_microphone_has_an_offset(tmp_p
 
 async def test_a_robot_is_told_that_its_answer_was_not_whole(tmp_path, gemini, monkeypatch):
     """I: with a pacer that holds 1.5 s, and an answer of 3 s at once."""
-    monkeypatch.setattr("reachy_gateway.pacer.QUEUE_MAX_MS", 1500)
+    monkeypatch.setattr("reachy_gateway.talk.pacer.QUEUE_MAX_MS", 1500)
     made = Keys(tmp_path, "reachy-1")
     async with serve() as sim:
         sim.behaviour = Behaviour(mode="tone", tone_ms=3000, speed=0)
         async with running_hub(made, gemini(sim)) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
             await robot.welcomed()
             robot.desk.say(NUMBERS[0])
-            await robot.desk.until(lambda: hub.robots["reachy-1"].peer.numbers.turns[False] == 1)
+            await robot.desk.until(lambda: hub.robots["reachy-1"].peer.stats.turns[False] == 1)
             await robot.desk.until(lambda: robot.core.summary)
             assert [turn.complete for turn in robot.core.summary] == [False]
-            assert hub.robots["reachy-1"].peer.numbers.turns[True] == 0
+            assert hub.robots["reachy-1"].peer.stats.turns[True] == 0
             assert hub.robots["reachy-1"].conversation.pacer.dropped_ms > 1000

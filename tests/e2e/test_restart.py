@@ -11,7 +11,7 @@ from rig import Keys, faults, read_wav, running_hub, running_robot
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from mock_gateway.voice import MockVoice
-from reachy_link.gateway_end import Bind
+from reachy_gateway.link.end import Bind
 
 NUMBERS = [read_wav(Path(__file__).parent / "data" / f"number-{n}.wav") for n in (1, 2, 3)]
 

@@ -11,8 +11,8 @@ from rig import STEREO_16K, Keys, running_hub
 from reachy_gateway.voice import Audio, ReplyGenerated, Standing, TurnComplete
 from reachy_link.address import Address
 from reachy_link.messages import BeatUp, Hello, Speaker, Welcome
-from reachy_link.robot_end import RobotEnd
 from reachy_link.wire import pack_up, unpack_down
+from reachy_robot.link import RobotEnd
 
 REPLY_MS = 3000
 BEAT_S = 0.25

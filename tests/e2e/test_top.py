@@ -16,7 +16,7 @@ from scraping import NUMBER, Asked
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from reachy_gateway import top
-from reachy_link.gateway_end import Bind
+from reachy_gateway.link.end import Bind
 
 BIN = Path(sys.executable).parent
 

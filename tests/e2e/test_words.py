@@ -10,8 +10,8 @@ import zmq
 from rig import Keys, running_hub, running_robot
 
 from mock_gateway.voice import MockVoice
-from reachy_link import gateway_end
-from reachy_link.gateway_end import Bind
+from reachy_gateway.link import end as gateway_end
+from reachy_gateway.link.end import Bind
 
 WITHIN_S = 3.0
 DIALS_IN_3_S = 14

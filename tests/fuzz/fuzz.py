@@ -12,7 +12,9 @@ import atheris
 HERE = Path(__file__).parent
 DICTIONARY = HERE / "words.dict"
 
-with atheris.instrument_imports(include=["reachy_link", "reachy_gateway", "robot_io", "gemini_gateway", "gemini_live_sim"]):
+with atheris.instrument_imports(
+    include=["reachy_link", "reachy_service", "reachy_robot", "reachy_gateway", "robot_io", "gemini_gateway", "gemini_live_sim"]
+):
     from targets import TARGETS
 
 if __name__ == "__main__":

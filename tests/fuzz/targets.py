@@ -24,17 +24,17 @@ from gemini_gateway.session import Emit, Limits, Session
 from gemini_gateway.settings import GeminiSettings
 from gemini_live_sim import wire as sim_wire
 from gemini_live_sim.setup import read_setup
-from reachy_gateway.conversation import Conversation
-from reachy_gateway.peer import Peer, Verdict
+from reachy_gateway.link.peer import Peer, Verdict
+from reachy_gateway.link.zap import Zap
+from reachy_gateway.talk.conversation import Conversation
 from reachy_gateway.voice import Audio, SpeechNoticed
-from reachy_link.config import load
 from reachy_link.keys import Keyring, KeysError, checked_public, load_robot
 from reachy_link.messages import Activity, Hello, Mic, Played, Welcome
 from reachy_link.pcm import Format
 from reachy_link.tally import Tally
 from reachy_link.wire import WireError, check_payload, pack_down, pack_up, unpack_down, unpack_up
-from reachy_link.zap import Zap
-from robot_io.core import Profile, RobotCore
+from reachy_robot.core import Profile, RobotCore
+from reachy_service.config import load
 from robot_io.settings import RobotSettings
 
 CAUSES = {"parts", "topic", "oversized", "version", "kind", "header", "payload", "format"}

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from gemini_gateway.personas import read
 from mock_gateway.voice import MockVoice
 from reachy_gateway.hub import Hub
-from reachy_link.gateway_end import Arrival, Bind
+from reachy_gateway.link.end import Bind
+from reachy_gateway.link.limits import Arrival
 from reachy_link.keys import KeyPair, Keyring, KeysError, checked_public
 from reachy_link.messages import UP
 from reachy_link.wire import WireError, pack_up, unpack_down, unpack_up

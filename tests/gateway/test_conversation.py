@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reachy_gateway.audio import Pcm16
-from reachy_gateway.conversation import BEHIND_MAX_S, THINKING_MAX_S, Conversation, Log, Out, Tell, TurnOver
-from reachy_gateway.peer import Peer
-from reachy_gateway.turns import DOUBT_S
+from reachy_gateway.link.peer import Peer
+from reachy_gateway.talk.conversation import BEHIND_MAX_S, THINKING_MAX_S, Conversation, Log, Out, Tell, TurnOver
+from reachy_gateway.talk.resampler import Pcm16
+from reachy_gateway.talk.turns import DOUBT_S
 from reachy_gateway.voice import (
     Audio,
     Interrupted,

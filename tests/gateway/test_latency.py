@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reachy_gateway.latency import KEEP, PARTS, Latency
+from reachy_gateway.talk.latency import KEEP, PARTS, Latency
 from reachy_link.messages import Played
 
 OFFSET_US = 7_000_000_000

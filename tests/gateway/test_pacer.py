@@ -6,8 +6,8 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reachy_gateway.audio import Pcm16, rounded
-from reachy_gateway.pacer import AHEAD_MS, QUEUE_MAX_MS, Chunk, Ended, Pacer
+from reachy_gateway.talk.pacer import AHEAD_MS, QUEUE_MAX_MS, Chunk, Ended, Pacer
+from reachy_gateway.talk.resampler import Pcm16, rounded
 from reachy_link.pcm import CHUNK_MS, Format
 
 STEREO = Format(rate_hz=16000, channels=2)

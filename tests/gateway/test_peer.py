@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from reachy_gateway.peer import ACK_S, BEAT_S, Peer, Verdict
+from reachy_gateway.link.peer import ACK_S, BEAT_S, Peer, Verdict
 from reachy_link.messages import BeatUp, Bye, Echo, Hello, Mic, Refuse, Speaker, Up, Welcome
 from reachy_link.pcm import Format
 from reachy_link.tally import Tally
@@ -362,7 +362,7 @@ def test_a_new_start_of_the_robot_counts_its_losses_from_its_first_beat(peer):
         assert passes(peer, bot.hello(1.0), 1.0)
         for losses in told:
             assert passes(peer, bot.beat(1.0, losses=losses), 1.0)
-    assert peer.numbers.link_losses == 2
+    assert peer.stats.link_losses == 2
 
 
 # --- a gateway that stood still ---------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reachy_gateway.audio import Pcm16, Rate
-from reachy_gateway.speech_gate import HANGOVER_MS, ONSET_MS, SpeechEnded, SpeechGate, SpeechStarted, dbfs
+from reachy_gateway.talk.resampler import Pcm16, Resampler
+from reachy_gateway.talk.speech_gate import HANGOVER_MS, ONSET_MS, SpeechEnded, SpeechGate, SpeechStarted, dbfs
 
 TESTS = Path(__file__).parents[1]
 UTTERANCES = sorted((TESTS.parent / "services/robot-io/utterances").glob("*.wav"))
@@ -319,7 +319,7 @@ def test_zeros_that_a_converter_has_smeared_teach_nothing_about_the_room():
     """At another rate the edges of half-duplex fall into the midst of a frame, and ring."""
     room = noise(3 * 5000, -35)
     room[len(room) // 3 : 2 * len(room) // 3] = 0
-    rate, gate = Rate(48000, HZ), SpeechGate()
+    rate, gate = Resampler(48000, HZ), SpeechGate()
     told = [gate.hear(rate.convert(room[start : start + 960]), 0) for start in range(0, len(room), 960)]
     assert told.count(None) == len(told)
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reachy_gateway.turns import DOUBT_S, LEFTOVERS_S, SPOKEN_DOUBT_S, TAIL_S, UNNOTICED_MAX_S, UNNOTICED_S, Turns
+from reachy_gateway.talk.turns import DOUBT_S, LEFTOVERS_S, SPOKEN_DOUBT_S, TAIL_S, UNNOTICED_MAX_S, UNNOTICED_S, Turns
 
 
 def test_a_reply_is_one_turn_and_the_next_reply_is_the_next():

@@ -7,11 +7,11 @@ import os
 import pytest
 from pydantic import SecretStr
 
-from gemini_gateway.ledger import Ledger
 from gemini_gateway.live import Endpoint
 from gemini_gateway.loosening import loosened
 from gemini_gateway.personas import read
 from gemini_gateway.voices import Voices
+from reachy_gateway.provider.ledger import Ledger
 
 WHOLE = """\
 [gateway]

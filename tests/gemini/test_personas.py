@@ -5,7 +5,7 @@ import pytest
 
 from gemini_gateway.models import LEVELS, MODELS, UNKNOWN, Model
 from gemini_gateway.personas import Persona, Vad, impossible, read
-from gemini_gateway.usage import PRICES
+from reachy_gateway.provider.usage import PRICES
 
 
 @pytest.fixture

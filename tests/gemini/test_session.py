@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import sessions_doc
 
-from gemini_gateway.events import Alive, GoAway, LiveError, Reason, Resumable, Tokens, ToolCall, Unheard, Unknown, Working
+from gemini_gateway.events import Alive, GoAway, LiveError, Reason, Resumable, ToolCall, Unheard, Unknown, Working
 from gemini_gateway.exchanges import CHARS as SEED_CHARS
 from gemini_gateway.exchanges import TURNS as SEED_TURNS
 from gemini_gateway.exchanges import Keep
@@ -49,6 +49,7 @@ from gemini_gateway.session import (
     Session,
     is_audible,
 )
+from reachy_gateway.provider.usage import Tokens
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, Standing, TurnComplete
 
 CHUNK_S = 0.02

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from gemini_gateway.events import Alive, GoAway, LiveError, Reason, Resumable, Tokens, ToolCall, Unheard, Unknown, Working
+from gemini_gateway.events import Alive, GoAway, LiveError, Reason, Resumable, ToolCall, Unheard, Unknown, Working
 from gemini_gateway.meter import LATE_S, Bill
 from gemini_gateway.session import (
     BYTES_PER_S,
@@ -28,6 +28,7 @@ from gemini_gateway.session import (
     Phase,
     Session,
 )
+from reachy_gateway.provider.usage import Tokens
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, Standing, TurnComplete
 
 CHUNK_BYTES = 640

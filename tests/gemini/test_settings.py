@@ -5,7 +5,7 @@ from pydantic import SecretStr, ValidationError
 
 from gemini_gateway.live import Endpoint
 from gemini_gateway.settings import GeminiSettings
-from reachy_link.config import load
+from reachy_service.config import load
 
 KEY = "AIza-very-secret-0123456789"
 VARIABLES = ("GEMINI_API_KEY", "GEMINI_API_KEY_FILE", "GOOGLE_GEMINI_BASE_URL", "GEMINI_ROOT_CERT", "GEMINI_MODEL")

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gemini_gateway.events import LiveError, Tokens, ToolCall
+from gemini_gateway.events import LiveError, ToolCall
 from gemini_gateway.hurry import HURRY_PAUSE_S, HURRY_S, Hurry
-from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona
-from gemini_gateway.usage import Verdict
 from gemini_gateway.voice import GeminiVoice
+from reachy_gateway.provider.outage import Outage
+from reachy_gateway.provider.usage import Tokens, Verdict
 from reachy_gateway.voice import Audio, SpeechNoticed, TurnComplete
 
 TOKENS = Tokens({"audio": 100_000}, {"audio": 1500})

@@ -11,15 +11,14 @@ import pytest
 from pydantic import SecretStr
 
 from gemini_gateway import personas, voices
-from gemini_gateway.events import Tokens
-from gemini_gateway.ledger import Ledger
 from gemini_gateway.live import Endpoint
 from gemini_gateway.meter import Bill
 from gemini_gateway.metrics import metrics_of
 from gemini_gateway.personas import Gateway, Persona
 from gemini_gateway.session import Phase
-from gemini_gateway.usage import Books, Money
 from gemini_gateway.voices import Voices
+from reachy_gateway.provider.ledger import Ledger
+from reachy_gateway.provider.usage import Books, Money, Tokens
 
 NOBODY = SimpleNamespace(url="https://127.0.0.1:9", root_path=None)
 TOKENS = Tokens({"audio": 1000}, {"audio": 1000})

@@ -17,7 +17,7 @@ import pytest
 from ports import free_ports
 from rig import Keys
 
-from reachy_link.well import ask
+from reachy_service.well import ask
 
 BIN = Path(sys.executable).parent
 SPEECH = Path(__file__).parents[1] / "e2e" / "data" / "number-1.wav"

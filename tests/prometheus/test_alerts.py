@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from reachy_gateway.metrics import STATES
-from reachy_gateway.numbers import LAG_S, LATE_S, TURN_S
+from reachy_gateway.stats import LAG_S, LATE_S, TURN_S
 
 ALERTS = Path(__file__).parents[2] / "observability" / "alerts.yml"
 NAMES = [rule["alert"] for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]

@@ -13,8 +13,8 @@ import pytest
 from signals import best_match, faults
 from waiting import until
 
-from robot_io import reachy_device
-from robot_io.reachy_device import ReachyDevice
+from robot_io.reachy import sound as reachy_device
+from robot_io.reachy.sound import ReachyDevice
 
 HUSH_S = 0.25
 MIC_GAP_S = 0.1

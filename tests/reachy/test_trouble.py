@@ -11,8 +11,8 @@ import pytest
 from virtual_reachy import virtual_reachy
 from waiting import until
 
-from robot_io.device import DeviceError
-from robot_io.reachy_device import ReachyDevice
+from reachy_robot.sound import DeviceError
+from robot_io.reachy.sound import ReachyDevice
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ async def test_a_simulated_robot_takes_what_the_machine_has_and_says_so(alone, c
     await device.open()
     await noise_is_heard(alone, device)
     await device.close()
-    [warning] = [record.message for record in caplog.records if record.name == "robot_io.reachy_device"]
+    [warning] = [record.message for record in caplog.records if record.name == "robot_io.reachy.sound"]
     assert "default microphone and speaker" in warning
 
 

@@ -32,10 +32,10 @@ from reachy_link.messages import (
     Welcome,
 )
 from reachy_link.pcm import Format, Samples, to_pcm16
-from reachy_link.trouble import Trouble
 from reachy_link.wire import WireError, check_payload, pack_up, unpack_up
-from robot_io.core import LOST_S, Hush, Log, LookUp, Notice, Out, Play, Profile, Redial, Resubscribe, RobotCore, Say, Send
-from robot_io.device import Moment
+from reachy_robot.core import LOST_S, Hush, Log, LookUp, Notice, Out, Play, Profile, Redial, Resubscribe, RobotCore, Say, Send
+from reachy_robot.sound import Moment
+from reachy_robot.trouble import Trouble
 
 STEREO = Format(rate_hz=16000, channels=2)
 BOOT, OTHER_BOOT = "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"

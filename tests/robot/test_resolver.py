@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from robot_io.resolver import ADDRESSES_MAX, THREADS_MAX, Resolver, system_look_up
+from reachy_robot.resolver import ADDRESSES_MAX, THREADS_MAX, Resolver, system_look_up
 
 
 class System:
@@ -152,7 +152,7 @@ async def test_after_the_end_nobody_is_told():
 def test_the_end_of_the_program_waits_for_no_look_up():
     program = """
 import asyncio, threading
-from robot_io.resolver import Resolver
+from reachy_robot.resolver import Resolver
 async def main():
     asking = threading.Event()
     Resolver(print, lambda _: (asking.set(), threading.Event().wait())).ask("box.lab")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reachy_link.address import Address
-from robot_io.route import ADDRESSES_ROUND_S, LOOK_UP_S, ROUND_S, Route, spread
+from reachy_robot.route import ADDRESSES_ROUND_S, LOOK_UP_S, ROUND_S, Route, spread
 
 ONE, TWO, THREE, FOUR = (Address(f"gateway-{n}.lab") for n in (1, 2, 3, 4))
 ROBOTS = [f"reachy-{n}" for n in range(1000)]

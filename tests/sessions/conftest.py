@@ -16,12 +16,12 @@ import pytest
 from pydantic import SecretStr
 
 from gemini_gateway import personas
-from gemini_gateway.ledger import Ledger
 from gemini_gateway.live import Endpoint
 from gemini_gateway.voices import Voices
 from gemini_live_sim.connection import SimSession
 from gemini_live_sim.server import GeminiLiveSim
-from reachy_gateway.speech_gate import SpeechGate
+from reachy_gateway.provider.ledger import Ledger
+from reachy_gateway.talk.speech_gate import SpeechGate
 from reachy_gateway.voice import Audio, Said, Standing, TurnComplete, VoiceEvent
 
 CHUNK_MS = 20

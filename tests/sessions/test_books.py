@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from gemini_gateway.events import Tokens
 from gemini_gateway.meter import Bill
 from gemini_live_sim.actions import Abort, GoAway, Step
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
+from reachy_gateway.provider.usage import Tokens
 
 QUICK = SimSettings(mode="tone", tone_ms=500, thinking_ms=100)
 TWO = ("reachy-1", "reachy-2")

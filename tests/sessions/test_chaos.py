@@ -15,7 +15,7 @@ import pytest
 from leaks import sockets_of_ours
 from tests.sessions.conftest import BYTES_PER_S, Talk
 
-from gemini_gateway import outage, session
+from gemini_gateway import session
 from gemini_gateway.session import is_audible
 from gemini_live_sim import actions
 from gemini_live_sim.actions import DEADLINE, Step
@@ -23,7 +23,8 @@ from gemini_live_sim.behaviour import Babble, Behaviour
 from gemini_live_sim.scenario import SCENARIOS, load_scenario
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
-from reachy_gateway.conversation import Conversation, Tell
+from reachy_gateway.provider import outage
+from reachy_gateway.talk.conversation import Conversation, Tell
 from reachy_gateway.voice import Interrupted
 from reachy_link.messages import Hello, Mic, Speaker
 from reachy_link.pcm import Format

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gemini_gateway import outage as outage_module
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
+from reachy_gateway.provider import outage as outage_module
 
 BACK_S = 1.0
 """The budget: so long after the server is back, it hears the robot again."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from gemini_gateway import outage, session
+from gemini_gateway import session
 from gemini_gateway.events import LiveError
 from gemini_gateway.live import Endpoint, Live
 from gemini_gateway.personas import Persona
@@ -17,6 +17,7 @@ from gemini_live_sim.actions import QUOTA, Close, Step
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
+from reachy_gateway.provider import outage
 
 QUICK = {"mode": "tone", "tone_ms": 500, "thinking_ms": 100}
 TWO = ("reachy-1", "reachy-2")
@@ -287,7 +288,7 @@ async def fail_in_every_way(sim, talk, office):
 
 async def test_the_key_shows_in_no_log_no_state_no_repr_and_no_exception(talking, with_key_file, key_file, question, caplog):
     caplog.set_level(logging.WARNING)
-    for ours in ("gemini_gateway", "reachy_gateway", "reachy_link"):
+    for ours in ("gemini_gateway", "reachy_gateway", "reachy_service", "reachy_link"):
         caplog.set_level(logging.DEBUG, ours)
     async with serve(SimSettings(**QUICK, api_keys=KEY)) as sim:
         office = with_key_file(sim)

@@ -18,7 +18,7 @@ from gemini_gateway.session import Limits
 from gemini_live_sim.actions import GoAway, Step
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
-from reachy_link.gateway_end import Bind
+from reachy_gateway.link.end import Bind
 
 ECHO = SimSettings(mode="echo")
 BYTES_PER_S = 32_000

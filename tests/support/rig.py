@@ -12,13 +12,13 @@ from typing import Final
 import numpy as np
 
 from reachy_gateway.hub import Hub, MakeVoice
+from reachy_gateway.link.end import Bind
 from reachy_link import keys
 from reachy_link.address import Address
-from reachy_link.gateway_end import Bind
 from reachy_link.pcm import Format, Samples, from_pcm16
-from robot_io.core import Profile
-from robot_io.device import DeviceError, Moment
-from robot_io.runner import Runner
+from reachy_robot.core import Profile
+from reachy_robot.runner import Runner
+from reachy_robot.sound import DeviceError, Moment
 
 STEREO_16K = Format(rate_hz=16000, channels=2)
 TICK_MS = 10

@@ -17,7 +17,7 @@ from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from reachy_gateway.hub import Hub
 from reachy_gateway.metrics import Metrics, Source
-from reachy_link.health import HealthServer
+from reachy_service.health import HealthServer
 
 NUMBER = read_wav(Path(__file__).parent.parent / "e2e" / "data" / "number-1.wav")
 

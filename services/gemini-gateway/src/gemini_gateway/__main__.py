@@ -5,15 +5,15 @@ from contextlib import closing
 from functools import partial
 
 from gemini_gateway import personas
-from gemini_gateway.ledger import Ledger, LedgerError
 from gemini_gateway.live import Endpoint
 from gemini_gateway.metrics import metrics_of
 from gemini_gateway.proxy import password_of
 from gemini_gateway.settings import GeminiSettings
 from gemini_gateway.voices import Voices
 from reachy_gateway import service
-from reachy_link import logs
-from reachy_link.config import fail, load, read
+from reachy_gateway.provider.ledger import Ledger, LedgerError
+from reachy_service import logs
+from reachy_service.config import fail, load, read
 
 
 def main() -> int:

@@ -1,13 +1,10 @@
 """What a session is told of its server, and the one error that a connection can raise. Our own words, not the SDK's."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
+from reachy_gateway.provider.usage import Tokens
 from reachy_gateway.voice import VoiceEvent
-
-Modality = Literal["text", "audio", "image"]
-"""What tokens are of; video counts as image, as it is priced."""
 
 Trouble = Literal["unreachable", "lost", "declined", "quota", "refused"]
 """``unreachable``: nobody answered. ``lost``: the server ended it. ``declined``: it answered the setup with words that nobody
@@ -68,16 +65,6 @@ class Unknown:
 @dataclass(frozen=True, slots=True)
 class Alive:
     """A message that has nothing for us: the server lives."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """What a turn used so far: the whole context, which is billed anew each turn, and the reply."""
-
-    prompt: Mapping[Modality, int] = field(default_factory=dict)
-    reply: Mapping[Modality, int] = field(default_factory=dict)
-    rest: int = 0
-    """What the total has beyond these: nobody said what it is of."""
 
 
 @dataclass(frozen=True, slots=True)

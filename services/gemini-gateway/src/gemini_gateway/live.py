@@ -20,26 +20,14 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 
 from gemini_gateway import models, refusals
-from gemini_gateway.events import (
-    Alive,
-    GoAway,
-    LiveError,
-    Modality,
-    Reason,
-    Resumable,
-    ServerEvent,
-    Tokens,
-    ToolCall,
-    Unheard,
-    Unknown,
-    Working,
-)
+from gemini_gateway.events import Alive, GoAway, LiveError, Reason, Resumable, ServerEvent, ToolCall, Unheard, Unknown, Working
 from gemini_gateway.personas import Persona
 from gemini_gateway.pieces import Pieces, clean
 from gemini_gateway.shortcut import REPLY_HZ, Shortcut, reply_hz
+from reachy_gateway.provider.usage import Modality, Tokens
 from reachy_gateway.voice import HANG_UP_S, HEARS_HZ, Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 from reachy_link.keys import Stamp, stamp
-from reachy_link.logs import redacted
+from reachy_service.logs import redacted
 
 MESSAGE_MAX_BYTES: Final = 4 * 2**20
 MESSAGES_AHEAD: Final = 256

@@ -1,7 +1,7 @@
 """Limits that a robots file takes away, which may be what an editor or a full disk left of it. Pure."""
 
 from gemini_gateway.personas import Personas
-from gemini_gateway.usage import Price
+from reachy_gateway.provider.usage import Price
 
 
 def loosened(before: Personas, after: Personas) -> list[str]:

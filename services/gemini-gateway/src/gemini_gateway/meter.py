@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gemini_gateway.events import Modality, Tokens
+from reachy_gateway.provider.usage import Modality, Tokens
 
 LATE_S: Final = 2.0
 """Counts that come so soon after a turn are that turn's, be they its first or the same once more."""

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from gemini_gateway.session import Phase
-from gemini_gateway.usage import KINDS, Account
 from gemini_gateway.voice import GeminiVoice
 from gemini_gateway.voices import Voices
+from reachy_gateway.provider.usage import KINDS, Account
 
 
 def metrics_of(voices: Voices, robots: Collection[str]) -> Iterator[Metric]:
@@ -15,9 +15,7 @@ def metrics_of(voices: Voices, robots: Collection[str]) -> Iterator[Metric]:
     made = dict(voices.voices)
     talking = {robot: made[robot] for robot in robots if robot in made}
     yield GaugeMetricFamily("reachylink_gemini_down", "1 while Gemini is known not to answer.", voices.down)
-    yield GaugeMetricFamily(
-        "reachylink_loop_busy_ratio", "The share of its time that the event loop works.", voices.crowding.busy
-    )
+    yield GaugeMetricFamily("reachylink_loop_busy_ratio", "The share of its time that the event loop works.", voices.load.busy)
     message_s = voices.message_ms / 1000
     yield GaugeMetricFamily("reachylink_mic_message_seconds", "How much mic audio goes to Gemini in a message.", message_s)
     yield from _of_sessions(talking)
@@ -44,9 +42,9 @@ def _of_sessions(talking: dict[str, GeminiVoice]) -> Iterator[Metric]:
     for robot, voice in talking.items():
         for known in Phase:
             phase.add_metric([robot, known.name.lower()], known is voice.session.phase)
-        for cause, count in voice.gaps.counts.items():
+        for cause, count in voice.reconnects.counts.items():
             ended.add_metric([robot, cause], count)
-        for planned, seconds in voice.gaps.seconds.items():
+        for planned, seconds in voice.reconnects.seconds.items():
             gaps.add_metric([robot, planned], seconds.cumulative(), seconds.total)
         queue.add_metric([robot], voice.session.waiting_ms / 1000)
         dropped.add_metric([robot], voice.session.dropped_ms / 1000)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from gemini_gateway import models
-from gemini_gateway.usage import PRICES, Money, Price
+from reachy_gateway.provider.usage import PRICES, Money, Price
 from reachy_link.messages import RobotId
 from reachy_link.text import TextError, decoded
 

@@ -18,23 +18,12 @@ from typing import Final, Literal
 
 import numpy as np
 
-from gemini_gateway.events import (
-    Alive,
-    GoAway,
-    LiveError,
-    Reason,
-    Resumable,
-    ServerEvent,
-    Tokens,
-    ToolCall,
-    Unheard,
-    Unknown,
-    Working,
-)
+from gemini_gateway.events import Alive, GoAway, LiveError, Reason, Resumable, ServerEvent, ToolCall, Unheard, Unknown, Working
 from gemini_gateway.exchanges import Exchanges, Keep, Who
 from gemini_gateway.meter import Bill, Meter
-from reachy_gateway.pacer import QUEUE_MAX_MS
-from reachy_gateway.turns import LEFTOVERS_S
+from reachy_gateway.provider.usage import Tokens
+from reachy_gateway.talk.pacer import QUEUE_MAX_MS
+from reachy_gateway.talk.turns import LEFTOVERS_S
 from reachy_gateway.voice import (
     HEARS_HZ,
     Audio,

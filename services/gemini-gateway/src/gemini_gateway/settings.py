@@ -11,8 +11,8 @@ from pydantic_settings import SettingsConfigDict
 from gemini_gateway.live import Endpoint
 from gemini_gateway.proxy import proxy_for
 from reachy_gateway.settings import GatewaySettings
-from reachy_link.config import from_file
 from reachy_link.text import unsendable
+from reachy_service.config import from_file
 
 
 class GeminiSettings(GatewaySettings):

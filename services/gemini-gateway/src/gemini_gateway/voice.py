@@ -11,14 +11,14 @@ from typing import Final, Literal, Protocol
 from gemini_gateway import models
 from gemini_gateway.events import LiveError, Trouble
 from gemini_gateway.exchanges import Keep
-from gemini_gateway.gaps import Gaps
 from gemini_gateway.hurry import Hurry
 from gemini_gateway.live import Connection, Live
 from gemini_gateway.meter import Bill
-from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona
 from gemini_gateway.session import Count, Decline, Dial, Emit, HangUp, Limits, Out, Phase, Session
-from gemini_gateway.usage import Verdict
+from reachy_gateway.provider.outage import Outage
+from reachy_gateway.provider.reconnects import Reconnects
+from reachy_gateway.provider.usage import Verdict
 from reachy_gateway.voice import Audio, Said, SpeechNoticed, VoiceEvent
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class GeminiVoice:
         """Of the session in the books, over all connections by which it is resumed."""
         self._now = time.monotonic
         self.session = Session(self._limits(self._persona), self._now(), random.random)
-        self.gaps = Gaps()
+        self.reconnects = Reconnects()
         self._emit: Callable[[VoiceEvent], None] = lambda _: None
         self._more = asyncio.Event()
         self._hang_up = asyncio.Event()
@@ -183,7 +183,7 @@ class GeminiVoice:
                 case Bill():
                     self._office.bill(self.robot, self._name, self._model, item)
                 case Count(cause, words):
-                    self.gaps.counted(cause)
+                    self.reconnects.counted(cause)
                     self._office.count(self.robot, cause, words)
 
     async def _connect(self, dial: Dial) -> None:
@@ -202,7 +202,7 @@ class GeminiVoice:
                 patience.reschedule(None)
                 opened = True
                 self._outage.opened(self._now() - started)
-                self.gaps.opened(self._now())
+                self.reconnects.opened(self._now())
                 self._carry_out(self.session.opened(self._now()))
                 await self._talk(line)
         except TimeoutError:
@@ -217,7 +217,7 @@ class GeminiVoice:
         now = self._now()
         if opened:
             self._carry_out(self.session.closed(error, now))
-            self.gaps.closed(now, idle=self.session.phase in (Phase.PARKED, Phase.SPENT))
+            self.reconnects.closed(now, idle=self.session.phase in (Phase.PARKED, Phase.SPENT))
             return
         error = error or LiveError("lost", "the connection ended at once")
         # A handle that fails is this robot's trouble; anything else that is lost is the server's, and everyone's.

@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Final
 
 from gemini_gateway import personas
-from gemini_gateway.crowding import Crowding
 from gemini_gateway.hurry import Hurry
-from gemini_gateway.ledger import Ledger, LedgerError
 from gemini_gateway.live import Endpoint, Live
 from gemini_gateway.loosening import loosened
 from gemini_gateway.meter import Bill
-from gemini_gateway.outage import Outage
 from gemini_gateway.personas import Persona, Personas
 from gemini_gateway.session import Limits
-from gemini_gateway.transcripts import Transcripts
-from gemini_gateway.usage import Account, Books, Money, Verdict
 from gemini_gateway.voice import GeminiVoice, limits_of
-from reachy_gateway.limits import LINES
+from reachy_gateway.link.limits import LINES
+from reachy_gateway.provider.ledger import Ledger, LedgerError
+from reachy_gateway.provider.load import Load
+from reachy_gateway.provider.outage import Outage
+from reachy_gateway.provider.transcripts import Transcripts
+from reachy_gateway.provider.usage import Account, Books, Money, Verdict
 from reachy_gateway.voice import Said
 from reachy_link.bucket import TokenBucket
 from reachy_link.keys import Stamp, stamp
@@ -79,7 +79,7 @@ class Voices:
         self._transcripts_trouble = ""
         self._persona_limits = limits
         self._uplink_ms = uplink_ms
-        self.crowding = Crowding()
+        self.load = Load()
         self.hurry = Hurry()
         self._admitted = admitted
         self._outages: dict[str, Outage] = {}
@@ -101,7 +101,7 @@ class Voices:
     @property
     def message_ms(self) -> int:
         """How much mic audio goes to Gemini in a message."""
-        return self._uplink_ms or self.crowding.message_ms
+        return self._uplink_ms or self.load.message_ms
 
     def _limits(self, persona: Persona) -> Limits:
         return replace(self._persona_limits(persona), batch_ms=self.message_ms)
@@ -111,10 +111,10 @@ class Voices:
         self._name_strangers()
         for look in count(1):
             await asyncio.sleep(WATCH_S)
-            if self.crowding.look(time.monotonic(), time.thread_time()) and self._uplink_ms is None:
+            if self.load.look(time.monotonic(), time.thread_time()) and self._uplink_ms is None:
                 log.info(
                     "the event loop works for %.0f %% of its time: mic audio goes to Gemini in messages of %d ms",
-                    self.crowding.busy * 100,
+                    self.load.busy * 100,
                     self.message_ms,
                 )
                 for voice in self.voices.values():

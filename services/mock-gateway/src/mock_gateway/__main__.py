@@ -5,7 +5,7 @@ import sys
 from mock_gateway.voice import MockVoice
 from reachy_gateway import service
 from reachy_gateway.settings import GatewaySettings
-from reachy_link.config import load
+from reachy_service.config import load
 
 
 def main() -> int:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from reachy_gateway.speech_gate import SpeechEnded, SpeechGate, SpeechStarted
+from reachy_gateway.talk.speech_gate import SpeechEnded, SpeechGate, SpeechStarted
 from reachy_gateway.voice import (
     HEARS_HZ,
     Audio,

@@ -9,16 +9,16 @@ from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from reachy_link import logs
-from reachy_link.config import fail, health_server, load, tell_suspects
 from reachy_link.keys import KeysError, load_robot
-from reachy_link.spool import tell
-from robot_io.core import Profile, RobotCore
-from robot_io.device import Button, Device, DeviceError
-from robot_io.route import spread
-from robot_io.runner import Runner
+from reachy_robot.core import Profile, RobotCore
+from reachy_robot.route import spread
+from reachy_robot.runner import Runner
+from reachy_robot.sound import Button, Device, DeviceError
+from reachy_service import logs
+from reachy_service.config import fail, health_server, load, tell_suspects
+from reachy_service.spool import tell
 from robot_io.settings import RobotSettings
-from robot_io.wav_device import WavDevice
+from robot_io.wav.sound import WavDevice
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def main() -> int:
             return WavDevice(
                 utterances, settings.speaker_wav, patience_s=settings.patience_s, push_to_talk=settings.push_to_talk
             )
-        from robot_io.reachy_device import ReachyDevice  # noqa: PLC0415 - only the real robot has the SDK
+        from robot_io.reachy.sound import ReachyDevice  # noqa: PLC0415 - only the real robot has the SDK
 
         return ReachyDevice(host=settings.daemon_host, port=settings.daemon_port)
 

@@ -7,7 +7,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from reachy_link.address import ANY, Address, listening, parse
-from reachy_link.config import Settings
+from reachy_service.config import Settings
 
 
 class RobotSettings(Settings):

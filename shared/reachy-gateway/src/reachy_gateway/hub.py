@@ -10,13 +10,12 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from reachy_gateway.conversation import WORDS_MAX, Conversation, Log, Out, Tell, TurnOver
-from reachy_gateway.limits import Limits
-from reachy_gateway.numbers import Ending
-from reachy_gateway.peer import ACK_S, AWAY_S, CLONE_REMEDY, GONE_S, Peer, Verdict
+from reachy_gateway.link.end import Bind, GatewayEnd
+from reachy_gateway.link.limits import Arrival, Limits
+from reachy_gateway.link.peer import ACK_S, AWAY_S, CLONE_REMEDY, GONE_S, Peer, Verdict
+from reachy_gateway.stats import Ending
+from reachy_gateway.talk.conversation import WORDS_MAX, Conversation, Log, Out, Tell, TurnOver
 from reachy_gateway.voice import HANG_UP_S, Voice, VoiceEvent
-from reachy_link.bucket import Arrival
-from reachy_link.gateway_end import Bind, GatewayEnd
 from reachy_link.keys import KeyPair, Keyring
 from reachy_link.messages import (
     Activity,
@@ -222,7 +221,7 @@ class Robot:
                 case Log(words) if self._hub.may_log(self.peer.robot, now):
                     log.info("%s: %s", self.peer.robot, words)
                 case TurnOver(times):
-                    self.peer.numbers.turn(times)
+                    self.peer.stats.turn(times)
                     if self._hub.may_log(self.peer.robot, now):
                         log.info("%s: %s", self.peer.robot, times.line())
 
@@ -242,7 +241,7 @@ class Robot:
     def _fault(self, error: Exception) -> None:
         log.error("%s: a fault of ours ended its conversation; it begins anew", self.peer.robot, exc_info=error)
         self._hub.tally.count("fault", self.peer.robot)
-        self.peer.numbers.endings["fault"] += 1
+        self.peer.stats.endings["fault"] += 1
         self.stop()
         least_s, most_s = self.PAUSE_S
         now = self._loop.time()
@@ -474,7 +473,7 @@ class Hub:
 
     def _dismiss(self, name: str, cause: Ending, why: str) -> None:
         if robot := self.robots.pop(name, None):
-            robot.peer.numbers.endings[cause] += 1
+            robot.peer.stats.endings[cause] += 1
             log.info("%s: %s", name, why)
             robot.stop()
 

@@ -1,6 +1,6 @@
 """Metrics for Prometheus: what the hub and its robots are asked for when somebody asks; ``docs/operations.md`` lists them.
 
-Nothing is pushed: the robots' numbers are plain ones (:mod:`reachy_gateway.numbers`), and become metrics in the thread that
+Nothing is pushed: the robots' numbers are plain ones (:mod:`reachy_gateway.stats`), and become metrics in the thread that
 answers. It reads what the event loop writes, each thing by one copy.
 """
 
@@ -14,10 +14,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from reachy_gateway.hub import Hub, Robot
-from reachy_gateway.numbers import LAG_S, Buckets
-from reachy_link.health import Page
+from reachy_gateway.stats import LAG_S, Buckets
 from reachy_link.messages import Phase
 from reachy_link.sockets import next_tick
+from reachy_service.health import Page
 
 Source = Callable[[Collection[str]], Iterable[Metric]]
 """A voice's own metrics of these robots, which are connected. Called from another thread: reads only."""
@@ -67,7 +67,7 @@ class Metrics(Collector):
     def _count_lateness(self) -> None:
         for robot in self._hub.robots.values():
             if (late_us := robot.peer.take_latest_us()) is not None:
-                robot.peer.numbers.late_s.observe(late_us / 1e6)
+                robot.peer.stats.late_s.observe(late_us / 1e6)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: what is collected is not asked for before the gateway runs."""
@@ -120,7 +120,7 @@ class Metrics(Collector):
                 state.add_metric([name, known], known == phase)
         for name, robot in robots.items():
             since.add_metric([name], self._hub.now() - robot.since)
-            for cause, count in robot.peer.numbers.endings.items():
+            for cause, count in robot.peer.stats.endings.items():
                 ended.add_metric([name, cause], count)
         yield from (state, since, ended)
 
@@ -145,17 +145,17 @@ def _of_turns(robots: dict[str, Robot]) -> Iterator[Metric]:
     underruns = CounterMetricFamily("reachylink_underruns", "How often the speaker ran dry within a turn.", labels=["robot"])
     concealed = CounterMetricFamily("reachylink_concealed_seconds", "Sound made up to hide that.", labels=["robot"])
     for name, robot in robots.items():
-        numbers = robot.peer.numbers
+        stats = robot.peer.stats
         for complete, outcome in ((True, "done"), (False, "cut")):
-            turns.add_metric([name, outcome], numbers.turns[complete])
-        total.add_metric([name], numbers.total_s.cumulative(), numbers.total_s.total)
-        if numbers.last_total_s is not None:
-            last.add_metric([name], numbers.last_total_s)
-        for part, seconds in numbers.parts_s.items():
+            turns.add_metric([name, outcome], stats.turns[complete])
+        total.add_metric([name], stats.total_s.cumulative(), stats.total_s.total)
+        if stats.last_total_s is not None:
+            last.add_metric([name], stats.last_total_s)
+        for part, seconds in stats.parts_s.items():
             parts.add_metric([name, part], seconds.cumulative(), seconds.total)
-        barge_in.add_metric([name], numbers.barge_in_s.cumulative(), numbers.barge_in_s.total)
-        underruns.add_metric([name], numbers.underruns)
-        concealed.add_metric([name], numbers.concealed_ms / 1000)
+        barge_in.add_metric([name], stats.barge_in_s.cumulative(), stats.barge_in_s.total)
+        underruns.add_metric([name], stats.underruns)
+        concealed.add_metric([name], stats.concealed_ms / 1000)
     yield from (turns, total, last, parts, barge_in, underruns, concealed)
 
 
@@ -174,13 +174,13 @@ def _of_links(robots: dict[str, Robot]) -> Iterator[Metric]:
     )
     losses = CounterMetricFamily("reachylink_link_losses", "How often the robot lost the link.", labels=["robot"])
     for name, robot in robots.items():
-        for cause, count in robot.peer.numbers.robot_drops.items():
+        for cause, count in robot.peer.stats.robot_drops.items():
             drops.add_metric([name, cause], count)
-        losses.add_metric([name], robot.peer.numbers.link_losses)
+        losses.add_metric([name], robot.peer.stats.link_losses)
         if conversation := robot.conversation:
             queue.add_metric([name], conversation.pacer.queued_ms / 1000)
             dropped.add_metric([name], conversation.pacer.dropped_ms / 1000)
-        late.add_metric([name], robot.peer.numbers.late_s.cumulative(), robot.peer.numbers.late_s.total)
+        late.add_metric([name], robot.peer.stats.late_s.cumulative(), robot.peer.stats.late_s.total)
         sample = robot.peer.clock.best
         if sample:
             rtt.add_metric([name], sample.rtt_us / 1e6)

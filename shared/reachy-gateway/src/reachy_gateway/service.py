@@ -12,12 +12,12 @@ import zmq
 
 from reachy_gateway import heap
 from reachy_gateway.hub import Hub, MakeVoice
+from reachy_gateway.loop import run as run_loop
 from reachy_gateway.metrics import Metrics, Source
-from reachy_gateway.running import run as run_loop
 from reachy_gateway.settings import GatewaySettings
-from reachy_link import logs
-from reachy_link.config import fail, health_server, tell_suspects
 from reachy_link.keys import KeyPair, Keyring, KeysError, load_pair
+from reachy_service import logs
+from reachy_service.config import fail, health_server, tell_suspects
 
 log = logging.getLogger(__name__)
 

@@ -3,9 +3,9 @@
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from reachy_gateway.link.end import Bind
 from reachy_link.address import ANY, listening
-from reachy_link.config import Settings
-from reachy_link.gateway_end import Bind
+from reachy_service.config import Settings
 
 
 class GatewaySettings(Settings):

@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from reachy_link.health import configured, fetched
+from reachy_service.health import configured, fetched
 
 DEFAULT_PORT: Final = 8080
 ANSWER_S: Final = 3.0

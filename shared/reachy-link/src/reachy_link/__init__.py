@@ -1,4 +1,4 @@
-"""What both ends of the robot link agree on: messages, wire codec, identity and keys, sockets, clock, playout."""
+"""What both ends of the robot link agree on: messages, wire codec, identity and keys, sockets, clock."""
 
 import os
 

@@ -1,15 +1,6 @@
 """A token bucket: how much may come at a time, and how much in the long run. Pure: time is passed in."""
 
-from enum import Enum
 from typing import Final, NamedTuple
-
-
-class Arrival(Enum):
-    """What is to be done with a message that has come."""
-
-    TAKE = "take it"
-    DROP = "drop it"
-    HANG_UP = "drop it, and end the connection"
 
 
 class Rate(NamedTuple):

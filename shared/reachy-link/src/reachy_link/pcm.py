@@ -9,6 +9,8 @@ Samples = npt.NDArray[np.float32]
 
 CHUNK_MS = 20
 """How much audio one message on the link carries, in either direction."""
+JITTER_TARGET_MS = 60
+"""How much of a turn a robot waits for before it plays, against jitter on the link; a gateway runs ahead by more than that."""
 
 SAMPLE_BYTES = 2
 FULL_SCALE = 32768.0

@@ -1,0 +1,1 @@
+"""A Reachy Mini, by its SDK."""

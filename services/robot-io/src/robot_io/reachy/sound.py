@@ -1,0 +1,425 @@
+"""The real robot: the port over the reachy-mini SDK. The only module that knows the SDK, which ships no types.
+
+Three threads of our own keep its blocking calls off the event loop, and reach it by ``call_soon_threadsafe`` alone:
+
+* the *keeper* connects, warms up, watches the daemon, and lets go of everything at the end;
+* the *listener* takes what the microphone has, every 10 ms;
+* the *talker* hands the SDK what is to be heard next, a little ahead of the speaker, by the clock that it plays by.
+
+The SDK's ``clear_player()`` is never called. It pauses the one pipeline that microphone and speaker share, and with it the
+sound card that is the pipeline's clock, and does not always wake them up again: of 100 calls in mid-speech 27 left the
+microphone dead and 30 the speaker mute, for good. So what waits to be heard waits here, where dropping it costs nothing, and
+the SDK never holds more than :data:`SDK_LEAD_S`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from reachy_link.pcm import Format, Samples
+from reachy_robot.sound import DeviceError, Moment
+
+log = logging.getLogger(__name__)
+
+STEREO_16K: Final = Format(rate_hz=16000, channels=2)
+CLOCK_TIME_NONE: Final = 2**64 - 1
+"""GStreamer's word for no time."""
+SDK_LEAD_S: Final = 0.06
+"""How much the SDK holds. All of it is still heard after a hush, and then the ~120 ms between the SDK and the air."""
+PIECE_S: Final = 0.02
+"""What the talker hands over at a time."""
+SPEAKER_MAX_MS: Final = 2000.0
+"""Bound of what waits for the speaker. Playout keeps ``lead_ms`` there; what goes beyond the bound is dropped, newest first."""
+MIC_MAX_CHUNKS: Final = 200
+"""Bound of what waits for the event loop: 2 s at the SDK's 10 ms; the oldest is dropped."""
+FIRST_SAMPLE_S: Final = 10.0
+"""How long the microphone may take to start; 0.2 to 2.8 s were seen."""
+MIC_MUTE_S: Final = 5.0
+"""How long it may deliver nothing later on. Silence is something: a stream of samples."""
+SPEAKER_MUTE_S: Final = 3.0
+"""How long the speaker may take nothing once speech may be heard, by the pipeline's clock. Silence is something here too."""
+WARM_UP_S: Final = 2.0
+"""Where the sound card's clock takes time to settle, speech pushed earlier than this after the microphone's first sample lost
+4 to 50 % of its samples. Silence is pushed without a pause meanwhile: a single push of it spoils what follows for seconds."""
+FINE_DRIFT_US: Final = 4000
+"""How far the speaker may be off the pipeline's clock while it warms up, as GStreamer sets it; at half of that the sink jumps,
+and sound is left out. It starts some 80 ms off. By its own 40 ms it was still up to 20 off when speech began, and one first
+answer in eight lost 20 to 40 ms, as the clocks wander on by some 10 ms."""
+FIRST_PUSH_S: Final = 0.3
+"""What is pushed first of all is lost even then, so it is silence."""
+IDLE_S: Final = 0.005
+WATCH_S: Final = 1.0
+DAEMON_SILENT_S: Final = 3.0
+"""A living daemon tells its state 50 times a second; the SDK never reconnects to one that was restarted."""
+OPEN_S: Final = 60.0
+CLOSE_S: Final = 5.0
+
+
+class ReachyDevice:
+    """A Reachy Mini, through the daemon and the sound card of this machine.
+
+    Args:
+        host: Where the daemon runs, if not on this machine. The sound card is this machine's in any case.
+        port: The daemon's HTTP port.
+    """
+
+    lead_ms = 300
+
+    def __init__(self, *, host: str | None = None, port: int = 8000) -> None:
+        self.mic = self.speaker = STEREO_16K
+        self._host = host
+        self._port = port
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+        self._keeper: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._failure: DeviceError | None = None
+        self._closed = False
+        self._ready = False
+        self._over = False
+        self._hearing = threading.Event()
+        self._heard: deque[Samples] = deque(maxlen=MIC_MAX_CHUNKS)
+        self._speech: deque[Samples] = deque()
+        self._waiting = 0
+        """How many samples of speech that is."""
+        self._more_at = 0.0
+        """When the talker will want more behind the speech that it took last."""
+        self._wanted = threading.Lock()
+        """Guards these three."""
+
+    async def open(self) -> None:
+        """Connect to the daemon, start both directions and warm up: 2.5 to 5 s; what the microphone hears meanwhile is dropped.
+
+        Raises:
+            DeviceError: If there is no daemon, no SDK or no sound, with what to do about it.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._keeper = self._start("keeper", self._keep)
+        try:
+            async with asyncio.timeout(OPEN_S):
+                await self._until(lambda: self._ready or self._over)
+        except TimeoutError:
+            raise DeviceError(f"the reachy-mini SDK did not start within {OPEN_S:.0f} s; restart the daemon") from None
+        self._heard.clear()
+
+    async def record(self) -> AsyncIterator[Samples]:
+        """The microphone, until the device is closed.
+
+        Raises:
+            DeviceError: When the microphone or the daemon is lost.
+        """
+        while not self._closed:
+            await self._until(lambda: self._heard or self._closed)
+            while self._heard:
+                yield self._heard.popleft()
+
+    def play(self, samples: Samples) -> None:
+        """Queue samples for the speaker; they are copied.
+
+        Raises:
+            TypeError: If they are integers, which the SDK would play as noise at full volume.
+        """
+        if samples.dtype.kind != "f":
+            raise TypeError(f"samples are floating point within -1..1, not {samples.dtype}")
+        if not len(samples):
+            return
+        if self.queued_ms() > SPEAKER_MAX_MS:
+            log.warning("the speaker has %.0f ms to play: dropped %d samples", self.queued_ms(), len(samples))
+            return
+        whole = np.array(samples, np.float32, order="C")  # the SDK takes the bytes of any type for float32
+        with self._wanted:
+            self._speech.append(whole)
+            self._waiting += len(whole)
+
+    def queued_ms(self) -> float:
+        """What the talker has yet to take.
+
+        What the SDK holds is not in it: that is heard in any case, and silence follows it, with what comes later behind that.
+        """
+        with self._wanted:
+            return self.speaker.ms(self._waiting) + max(0.0, self._more_at - time.monotonic()) * 1000
+
+    def hush(self) -> None:
+        """Drop what waits; the SDK's short lead is still heard."""
+        with self._wanted:
+            self._speech.clear()
+            self._waiting, self._more_at = 0, 0.0
+
+    def notice(self, moment: Moment) -> None:
+        """A real robot needs none of it."""
+
+    async def close(self) -> None:
+        """Stop the threads and let go of the SDK."""
+        self._closed = True
+        self._give_up()
+        self._changed.set()
+        if self._keeper is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                while not self._over:
+                    await self._change()
+        except TimeoutError:
+            log.warning("the reachy-mini SDK did not let go of the robot within %.0f s", CLOSE_S)
+
+    async def _until(self, condition: Callable[[], object]) -> None:
+        """Wait for something that a thread makes true.
+
+        Raises:
+            DeviceError: If a thread failed.
+        """
+        while not self._failure and not condition():
+            await self._change()
+        if self._failure:
+            raise self._failure
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    # --- threads ------------------------------------------------------------------------------------------------------
+
+    def _start(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=self._guard, args=(work,), name=f"reachy-{name}", daemon=True)
+        thread.start()
+        return thread
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Where a thread's errors end: what goes wrong ends the device, and is told to the event loop."""
+        try:
+            work()
+        except DeviceError as error:
+            self._failure = self._failure or error
+        except Exception as error:
+            # What a thread does not catch is lost. The SDK lets through whatever GStreamer, websockets and pydantic raise,
+            # AssertionError, and AttributeError where a GStreamer element is missing.
+            log.debug("the reachy-mini SDK failed", exc_info=True)
+            words = f"the reachy-mini SDK failed: {type(error).__name__}: {error}; if it stays so, restart the daemon"
+            self._failure = self._failure or DeviceError(words)
+        if self._failure:
+            self._give_up()
+        self._tell()
+
+    def _give_up(self) -> None:
+        self._stop.set()
+
+    def _tell(self) -> None:
+        """Have the event loop look at what changed."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop was closed, and with it whoever waited
+                self._loop.call_soon_threadsafe(self._changed.set)
+
+    def _keep(self) -> None:
+        """The SDK's whole life."""
+        try:
+            mini, has_card = self._connect()
+            workers: list[threading.Thread] = []
+            self._guard(partial(self._live, mini, has_card, workers))
+            self._give_up()
+            for worker in workers:
+                worker.join(CLOSE_S / 4)
+            _release(mini)
+        finally:
+            self._over = True
+
+    def _live(self, mini: Any, has_card: bool, workers: list[threading.Thread]) -> None:  # noqa: FBT001 - it is handed on
+        self._check(mini.media)
+        if not has_card:
+            _do_without_card(mini.client)
+        mini.media.start_recording()
+        mini.media.start_playing()
+        player = _Player(mini.media.audio)
+        workers.append(self._start("listener", partial(self._listen, mini.media)))
+        workers.append(self._start("talker", partial(self._talk, mini.media, player)))
+        with player.aligned_finely():
+            self._warm_up()
+        self._ready = not self._stop.is_set()
+        self._tell()
+        self._watch(mini.client)
+
+    def _connect(self) -> tuple[Any, bool]:
+        """The SDK, and whether it found the robot's own sound card."""
+        try:
+            from reachy_mini import ReachyMini  # noqa: PLC0415 - robots of other kinds have no SDK
+
+            has_card = _has_card()  # before the SDK looks: what comes up in between is not to be taken for what it found
+        except (ImportError, ValueError) as error:  # ValueError: there is no introspection data of GStreamer
+            words = f"the reachy-mini SDK cannot be loaded: {error}; see services/robot-io/README.md for what to install"
+            raise DeviceError(words, final=True) from error
+        where: dict[str, Any] = {"connection_mode": "localhost_only"}
+        if self._host:
+            where = {"connection_mode": "network", "host": self._host}
+        try:
+            # "local": the default wants the camera's socket, and goes for WebRTC without it. Never "no_media": that makes the
+            # daemon let go of the sound card. Never spawn_daemon: that may kill a daemon that was started otherwise.
+            return ReachyMini(**where, port=self._port, media_backend="local", log_level="WARNING"), has_card
+        except OSError as error:  # ConnectionError, TimeoutError
+            at = f"{self._host or 'localhost'}:{self._port}"
+            words = f"no Reachy Mini daemon answers at {at}: switch the robot on, or start reachy-mini-daemon"
+            raise DeviceError(words) from error
+
+    def _check(self, media: Any) -> None:
+        """The SDK says -1 for a rate when it has no sound."""
+        mic = (media.get_input_audio_samplerate(), media.get_input_channels())
+        speaker = (media.get_output_audio_samplerate(), media.get_output_channels())
+        if media.audio is None or min(mic) <= 0 or min(speaker) <= 0:
+            raise DeviceError("the Reachy Mini daemon runs without sound: start it without --no-media")
+        for name, found, known in (("microphone", mic, self.mic), ("speaker", speaker, self.speaker)):
+            if found != (known.rate_hz, known.channels):
+                words = f"the {name} has {found[0]} Hz and {found[1]} channels where robot-io knows {known}"
+                raise DeviceError(f"{words}: update robot-io, or install reachy-mini 1.12", final=True)
+
+    def _warm_up(self) -> None:
+        while not self._hearing.wait(0.1) and not self._stop.is_set():
+            pass  # the listener ends this if nothing comes
+        self._stop.wait(WARM_UP_S)
+        self._stop.wait(FIRST_PUSH_S)
+
+    def _watch(self, client: Any) -> None:
+        """Notice a daemon that died; the sound may go on without it, the SDK never finds its successor."""
+        alive = time.monotonic()
+        while not self._stop.wait(WATCH_S):
+            if client.is_connected():  # within 20 ms, or after 1 s
+                alive = time.monotonic()
+            elif time.monotonic() - alive > DAEMON_SILENT_S:
+                raise DeviceError("the Reachy Mini daemon went away; it has to run for the robot to talk")
+
+    def _listen(self, media: Any) -> None:
+        """Take samples off the microphone; ``None`` comes after 20 ms, or at once where the pipeline does not run."""
+        last, patience_s = time.monotonic(), FIRST_SAMPLE_S
+        while not self._stop.is_set():
+            samples = media.get_audio_sample()
+            if samples is not None and len(samples):
+                last, patience_s = time.monotonic(), MIC_MUTE_S
+                self._hearing.set()
+                self._heard.append(np.array(samples, np.float32, order="C"))  # the SDK's array is read-only
+                self._tell()
+            elif time.monotonic() - last > patience_s:
+                words = f"the microphone has delivered nothing for {patience_s:.0f} s"
+                raise DeviceError(f"{words}: is the robot's USB cable in, and PulseAudio or PipeWire running?")
+            else:
+                self._stop.wait(IDLE_S)
+
+    def _talk(self, media: Any, player: "_Player") -> None:
+        """Keep the SDK's lead, with silence where there is nothing to say: a player that has run dry loses what comes next."""
+        end_s = took_s = 0.0
+        taken: int | None = None
+        while not self._stop.is_set():
+            if (now_s := player.now_s()) is None:
+                self._stop.wait(PIECE_S)
+                continue
+            if (count := player.taken()) is None or count != taken:
+                taken, took_s = count, now_s
+            elif now_s - took_s > (SPEAKER_MUTE_S if self._ready else FIRST_SAMPLE_S):
+                words = f"the speaker has taken no sound for {now_s - took_s:.0f} s"
+                raise DeviceError(f"{words}: is the robot's USB cable in, and its sink in pactl's list, not suspended?")
+            if (early_s := end_s - now_s - SDK_LEAD_S) > 0:
+                self._stop.wait(min(early_s, PIECE_S))
+            else:
+                end_s = max(end_s, now_s) + PIECE_S
+                media.push_audio_sample(self._next_piece(end_s - now_s - SDK_LEAD_S))
+
+    def _next_piece(self, lasts_s: float) -> Samples:
+        """The next 20 ms, whatever lengths they were queued in, filled up with silence; in ``lasts_s`` more is wanted."""
+        piece = np.zeros((round(PIECE_S * self.speaker.rate_hz), self.speaker.channels), np.float32)
+        filled = 0
+        with self._wanted:
+            while self._speech and filled < len(piece):
+                samples = self._speech.popleft()
+                if len(samples) > (room := len(piece) - filled):
+                    self._speech.appendleft(samples[room:])
+                    samples = samples[:room]
+                piece[filled : filled + len(samples)] = samples
+                filled += len(samples)
+            if filled:
+                self._waiting -= filled
+                self._more_at = time.monotonic() + lasts_s
+        return piece
+
+
+class _Player:
+    """The inside of the SDK's player, which it keeps private, so nothing else touches it.
+
+    It plays by a sound card's clock, which drifts from this machine's by seconds in a day. Where an SDK has it elsewhere,
+    this machine's has to do.
+    """
+
+    def __init__(self, audio: Any) -> None:
+        self._source = getattr(audio, "_appsrc", None)
+        self._sink = None
+        if self._source is None:
+            log.warning("the reachy-mini SDK hides its player's clock: answers may be late, or have gaps, after some hours")
+            return
+        elements = self._source.get_parent().iterate_recurse()
+        while (element := elements.next()[1]) is not None:
+            if element.find_property("stats") and element.find_property("buffer-time"):  # of all elements an audio sink alone
+                self._sink = element
+
+    def now_s(self) -> float | None:
+        """What its clock tells; None while it has none."""
+        if self._source is None:
+            return time.monotonic()
+        now_ns: int = self._source.get_current_running_time()
+        return None if now_ns == CLOCK_TIME_NONE else now_ns / 1e9
+
+    @contextlib.contextmanager
+    def aligned_finely(self) -> Iterator[None]:
+        """Keep the speaker close to the clock meanwhile, at the price of many small jumps: while there is nothing to hear."""
+        if self._sink is None or not self._sink.find_property("drift-tolerance"):
+            yield
+            return
+        usual_us = self._sink.get_property("drift-tolerance")
+        self._sink.set_property("drift-tolerance", FINE_DRIFT_US)
+        try:
+            yield
+        finally:
+            self._sink.set_property("drift-tolerance", usual_us)
+
+    def taken(self) -> int | None:
+        """How many buffers the speaker has taken, of silence too; None where that cannot be told."""
+        if self._sink is None:
+            return None
+        count: int = self._sink.get_property("stats").get_uint64("rendered")[1]
+        return count
+
+
+def _has_card() -> bool:
+    """Whether the robot's sound card is there: where it is not, the SDK silently takes this machine's default devices."""
+    import gi  # noqa: PLC0415 - as above
+
+    gi.require_version("Gst", "1.0")
+    from gi.repository import Gst  # noqa: PLC0415
+    from reachy_mini.media.audio_utils import has_reachymini_asoundrc  # noqa: PLC0415
+    from reachy_mini.media.device_detection import get_audio_device  # noqa: PLC0415
+
+    Gst.init([])
+    return has_reachymini_asoundrc() or all(get_audio_device(kind) for kind in ("Source", "Sink"))
+
+
+def _do_without_card(client: Any) -> None:
+    """A simulated robot has no card; a real one waits for it, since robot-io may be up before the sound server.
+
+    Raises:
+        DeviceError: If the robot is real.
+    """
+    status = client.get_status(wait=False)
+    if not (status.simulation_enabled or status.mockup_sim_enabled):
+        words = "the robot's sound card is not there yet"
+        raise DeviceError(f"{words}: is its USB cable in, and PulseAudio or PipeWire running?")
+    log.warning("the robot is simulated and has no sound card: this machine's default microphone and speaker are used")
+
+
+def _release(mini: Any) -> None:
+    """Close the SDK."""
+    audio = mini.media.audio
+    mini.__exit__(None, None, None)
+    if audio is not None:
+        audio.__del__()  # ends its thread; never called by itself, since the thread's bus watch holds on to it

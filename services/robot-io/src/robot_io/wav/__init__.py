@@ -1,0 +1,1 @@
+"""A robot of WAV files."""

@@ -1,0 +1,190 @@
+"""One robot at the gateway, as the link sees it: boots, sequences, acks, lateness, clocks, headers. Pure."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, TypeVar
+
+from reachy_gateway.stats import RobotStats
+from reachy_link.clock import ClockSync, Lateness
+from reachy_link.messages import BeatDown, BeatUp, Down, Echo, Hello, Mic, Up
+from reachy_link.pcm import Format
+from reachy_link.tally import Tally
+
+BEAT_S: Final = 0.25
+ACK_S: Final = 0.06
+MIC_ARRIVES_S: Final = 0.3
+"""Mic chunks count as arriving for so long after the last."""
+AWAY_S: Final = 3.0
+"""A robot that has not been heard for so long is away: it beats every 250 ms when it sends nothing else."""
+GONE_S: Final = 60.0
+"""After so long its conversation ends; until then a link that heals finds it as it was."""
+CLONE_AFTER_S: Final = 1.0
+"""A boot that still speaks so long after another took its place, which speaks too, is a second robot with the same key."""
+
+D = TypeVar("D", bound=Down)
+
+
+CLONE_REMEDY: Final = "give each a key of its own with: reachy-keys robot ID"
+
+
+class Verdict(Enum):
+    """What is to be done with a message."""
+
+    PASSED = "handle it"
+    RESTARTED = "handle it, and begin anew: the robot has started, or changed its formats"
+    DROPPED = "drop it"
+    STRANGER = "drop it, and ask its sender to say hello"
+    CLONE = "drop it, and tell its sender that another robot has its place"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something to be counted, and to be logged the first time."""
+
+    cause: str
+    detail: str
+
+
+class Peer:
+    """What the gateway knows of one robot's link. A new boot of the robot starts it anew.
+
+    Args:
+        robot: Its id.
+        boot: The gateway's own.
+    """
+
+    def __init__(self, robot: str, boot: str, tally: Tally) -> None:
+        self.robot = robot
+        self._boot = boot
+        self._tally = tally
+        self._seq = 0
+        self._last_told = float("-inf")
+        self._last_mic = float("-inf")
+        self._former: tuple[str, float] | None = None
+        self._last_heard = float("-inf")
+        self.floor = 0
+        self.next_turn = 1
+        self.hello: Hello | None = None
+        self.boot = ""
+        self.ack: int | None = None
+        self.clock = ClockSync()
+        self._lateness = Lateness()
+        self._latest_us = -1
+        self.stats = RobotStats()
+        self._echo: Echo | None = None
+        self._beaten: BeatUp | None = None
+        """The boot's newest beat."""
+
+    @property
+    def mic(self) -> Format | None:
+        """The format of the robot's microphone, once it said hello."""
+        return self.hello.mic if self.hello else None
+
+    def heard(self, message: Up, now: float, stalled_s: float = 0.0) -> tuple[Verdict, list[Note]]:
+        """Take note of a message: what is to be done with it, and what is to be counted.
+
+        Args:
+            message: The message.
+            now: The time.
+            stalled_s: For how long, in all, the gateway heard nobody. Silence is judged without that time.
+        """
+        notes: list[Note] = []
+        awake_s = now - stalled_s
+        if message.boot != self.boot:
+            verdict, notes = self._other_boot(message, awake_s)
+            if verdict is not Verdict.RESTARTED:
+                return verdict, notes
+        restarted = self.ack is None
+        self._last_heard = awake_s
+        if self.ack is not None:
+            if message.seq <= self.ack:
+                return Verdict.DROPPED, [*notes, Note("repeat", f"seq {message.seq} after {self.ack}")]
+            if gap := message.seq - self.ack - 1:
+                self._tally.count("gap", self.robot, gap)
+        self.ack = message.seq
+        if isinstance(message, Hello):
+            restarted = restarted or self._differs(message)
+            self.hello = message
+            self._measure_anew()
+        now_us = int(now * 1e6)
+        late_us = self._lateness.late_us(message.t_us, now_us)
+        if isinstance(message, BeatUp):
+            self._beat(message, now_us)
+        elif isinstance(message, Mic):
+            self._last_mic = now
+            self._latest_us = max(self._latest_us, late_us)
+            if late_us > Lateness.LIMIT_US:
+                return Verdict.DROPPED, [*notes, Note("late", f"a mic chunk {late_us // 1000} ms later than the fastest")]
+        return Verdict.RESTARTED if restarted else Verdict.PASSED, notes
+
+    def make(self, kind: type[D], now: float, **fields: Any) -> D:
+        """A message to this robot, with the next sequence number and what every header carries."""
+        message = kind(
+            robot=self.robot,
+            boot=self._boot,
+            seq=self._seq,
+            t_us=int(now * 1e6),
+            ack=self.ack,
+            floor=self.floor,
+            **fields,
+        )
+        self._seq += 1
+        self._last_told = now
+        return message
+
+    def beat(self, now: float) -> BeatDown | None:
+        """A beat, if nothing else was said for long enough."""
+        if now < self.next_beat(now):
+            return None
+        return self.make(BeatDown, now, echo=self._echo)
+
+    def next_beat(self, now: float) -> float:
+        """When the next beat is due, if nothing else is said before."""
+        return self._last_told + (ACK_S if now - self._last_mic < MIC_ARRIVES_S else BEAT_S)
+
+    def take_latest_us(self) -> int | None:
+        """How late the latest mic chunk was since this was last asked; None if none came."""
+        latest_us, self._latest_us = self._latest_us, -1
+        return None if latest_us < 0 else latest_us
+
+    def silent_s(self, now: float, stalled_s: float = 0.0) -> float:
+        """How long the robot has not been heard by a gateway that ran."""
+        return now - stalled_s - self._last_heard
+
+    def _differs(self, hello: Hello) -> bool:
+        """Whether a hello says something else than the last one."""
+        old = self.hello
+        return old is None or (old.mic, old.speaker, old.lead_ms) != (hello.mic, hello.speaker, hello.lead_ms)
+
+    def _beat(self, beat: BeatUp, now_us: int) -> None:
+        self._echo = Echo(t_us=beat.t_us, received_us=now_us)
+        self.stats.beat(self._beaten, beat)
+        self._beaten = beat
+        if beat.echo:
+            self.clock.add(beat.echo.t_us, beat.echo.received_us, beat.t_us, now_us)
+
+    def _other_boot(self, message: Up, awake_s: float) -> tuple[Verdict, list[Note]]:
+        """A message of another start of the robot, or of another robot with its key."""
+        former = self._former is not None and self._former[0] == message.boot
+        if former and self._former and awake_s - self._former[1] > CLONE_AFTER_S and self.silent_s(awake_s) < AWAY_S:
+            detail = f"two robots use the key of {self.robot} (boots {message.boot} and {self.boot}): {CLONE_REMEDY}"
+            return Verdict.CLONE, [Note("clone", detail)]
+        if not isinstance(message, Hello):
+            return Verdict.STRANGER, [Note("stranger", f"{message.kind} of a boot that has not said hello")]
+        self._former = (self.boot, awake_s) if self.boot else None
+        self._fresh(message.boot)
+        return Verdict.RESTARTED, []
+
+    def _fresh(self, boot: str) -> None:
+        """What counts within the robot's boot starts anew."""
+        self.boot = boot
+        self.ack = self._beaten = None
+
+    def _measure_anew(self) -> None:
+        """A hello: the link was lost, perhaps because an end slept, whose clock stood still meanwhile.
+
+        What comes late harms nobody but its robot, so one that says hello all the time gains nothing.
+        """
+        self._echo = None
+        self.clock = ClockSync()
+        self._lateness = Lateness()

@@ -1,0 +1,123 @@
+"""Where the books are kept: one SQLite file. What was booked survives a kill; a turn is booked when it ends."""
+
+import json
+import logging
+import os
+import sqlite3
+import stat
+from collections import deque
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from reachy_gateway.provider.usage import Account, Money, Tokens
+
+log = logging.getLogger(__name__)
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS turns (
+    day TEXT NOT NULL, robot TEXT NOT NULL, model TEXT NOT NULL, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    prompt TEXT NOT NULL, reply TEXT NOT NULL, cost TEXT NOT NULL, session TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX IF NOT EXISTS turns_by_day ON turns (day, robot);
+"""
+
+
+LOCK_S: Final = 0.05
+"""How long a write may wait for another process that holds the file: everybody's audio waits with it."""
+UNWRITTEN_MAX: Final = 1000
+
+
+class LedgerError(Exception):
+    """The ledger cannot be opened or written; the message says why."""
+
+
+class Ledger:
+    """A row a turn, written as it ends.
+
+    Raises:
+        LedgerError: If the file cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._unwritten: deque[tuple[str, ...]] = deque(maxlen=UNWRITTEN_MAX)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(path)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=LOCK_S)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")  # FULL waits for the disk at each turn, and all audio with it
+            self._db.executescript(SCHEMA)
+            if "session" not in {row[1] for row in self._db.execute("PRAGMA table_info(turns)")}:
+                self._db.execute("ALTER TABLE turns ADD COLUMN session TEXT NOT NULL DEFAULT ''")  # older than that column
+            _tighten(path)
+        except (OSError, sqlite3.Error) as error:
+            raise LedgerError(f"{path} cannot be used: {error}; mend it, or set GATEWAY_LEDGER to another file") from None
+
+    def add(self, day: date, robot: str, session: str, model: str, tokens: Tokens, cost: Money) -> None:
+        """Book a turn.
+
+        Raises:
+            LedgerError: If it cannot be written now; it will be with the next one that can, the newest 1000 of them.
+        """
+        counts = (json.dumps(dict(tokens.prompt)), json.dumps(dict(tokens.reply)))
+        self._unwritten.append((day.isoformat(), robot, session, model, *counts, str(cost)))
+        self._write()
+
+    def _write(self) -> None:
+        query = "INSERT INTO turns (day, robot, session, model, prompt, reply, cost) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        try:
+            while self._unwritten:
+                self._db.execute(query, self._unwritten[0])
+                self._unwritten.popleft()
+        except sqlite3.Error as error:
+            raise LedgerError(f"the ledger cannot be written: {error}") from None
+
+    def accounts(self, day: date) -> dict[str, Account] | None:
+        """All accounts of a day by robot, with what still waits to be written; None if they cannot be read now."""
+        rows = [(row[1], *row[4:]) for row in self._unwritten if row[0] == day.isoformat()]
+        query = "SELECT robot, prompt, reply, cost FROM turns WHERE day = ?"
+        try:
+            rows += self._db.execute(query, (day.isoformat(),)).fetchall()
+        except sqlite3.Error:
+            log.exception("the ledger cannot be read: until it can be, what was spent on %s counts towards no budget", day)
+            return None
+        out: dict[str, Account] = {}
+        for robot, prompt, reply, cost in rows:
+            try:
+                turn = Tokens(json.loads(prompt), json.loads(reply)), Money(cost)
+                out.setdefault(robot, Account()).add(*turn)
+            except (ValueError, KeyError, TypeError, ArithmeticError):
+                log.exception("a turn of %s in the ledger cannot be read: it counts towards no budget", robot)
+        return out
+
+    def close(self) -> None:
+        """Finish; what still cannot be written is lost."""
+        with suppress(LedgerError):
+            self._write()
+        if self._unwritten:
+            log.error("the ledger cannot be written: the last %d turns are lost", len(self._unwritten))
+        self._db.close()
+
+
+def _make(path: Path) -> None:
+    """Make a new ledger that nobody but the gateway's user may read; SQLite gives its companions the same mode."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def _tighten(path: Path) -> None:
+    """Take away what an older gateway let others read.
+
+    By name, as to open and close a database's file takes away the locks that this process has on it. A file system without
+    modes, or a file of another owner, is no reason not to start.
+    """
+    for file in (path, *(path.with_name(path.name + companion) for companion in ("-wal", "-shm"))):
+        try:
+            if stat.S_IMODE(file.stat().st_mode) & 0o077:
+                file.chmod(0o600)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.warning("others can read %s, and that cannot be changed: %s", file, error)

@@ -1,0 +1,170 @@
+"""What conversations cost: tokens by modality, money by a dated price table, budgets by the day. Pure.
+
+Gemini Live bills every turn for its whole context, so the counts of a turn are summed over turns; within a turn they are
+cumulative, so the last count of a turn is the turn's. What a turn had used when its connection was lost is billed as well.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+WARN_AT: Final = Decimal("0.8")
+"""From this part of a budget on there is a warning."""
+
+Money = Decimal
+"""US dollars, exact."""
+
+
+Modality = Literal["text", "audio", "image"]
+"""What tokens are of; video counts as image, as it is priced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a turn used so far: the whole context, which is billed anew each turn, and the reply."""
+
+    prompt: Mapping[Modality, int] = field(default_factory=dict)
+    reply: Mapping[Modality, int] = field(default_factory=dict)
+    rest: int = 0
+    """What the total has beyond these: nobody said what it is of."""
+
+
+class Price(BaseModel):
+    """What a million tokens of a model cost, in US dollars, as of a day."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    as_of: date
+    in_text: Money = Field(ge=0)
+    in_audio: Money = Field(ge=0)
+    in_image: Money = Field(ge=0)
+    out_text: Money = Field(ge=0)
+    out_audio: Money = Field(ge=0)
+
+    def of(self, tokens: Tokens) -> Money:
+        """The price of a turn."""
+        prompt: Mapping[Modality, Money] = {"text": self.in_text, "audio": self.in_audio, "image": self.in_image}
+        reply: Mapping[Modality, Money] = {"text": self.out_text, "audio": self.out_audio, "image": self.out_audio}
+        cost = sum((prompt[kind] * count for kind, count in tokens.prompt.items()), Money(0))
+        cost += sum((reply[kind] * count for kind, count in tokens.reply.items()), Money(0))
+        return cost / 1_000_000
+
+
+PRICES: Final[Mapping[str, Price]] = {
+    "gemini-3.8-live": Price(
+        as_of=date(2026, 11, 23),
+        in_text=Money("0.75"),
+        in_audio=Money("3.00"),
+        in_image=Money("1.00"),
+        out_text=Money("4.50"),
+        out_audio=Money("12.00"),
+    ),
+}
+"""From ai.google.dev's price page; a robots file can bring newer ones. An unknown model is priced like the default one."""
+
+DAYS_KEPT: Final = 3
+KINDS: Final = ("in_text", "in_audio", "in_image", "out_text", "out_audio")
+
+
+@dataclass
+class Account:
+    """Sums of turns."""
+
+    turns: int = 0
+    tokens: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    cost: Money = field(default_factory=Money)
+
+    def add(self, tokens: Tokens, cost: Money, turns: int = 1) -> None:
+        """Add a turn, or more of one that was added before."""
+        self.turns += turns
+        self.cost += cost
+        for kind, count in tokens.prompt.items():
+            self.tokens[f"in_{kind}"] += count
+        for kind, count in tokens.reply.items():
+            self.tokens["out_text" if kind == "text" else "out_audio"] += count
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a budget says: whether to go on, and words if there is something to say."""
+
+    allowed: bool
+    words: str = ""
+
+
+class Books:
+    """Accounts of robots by the day, and what budgets say of them.
+
+    The date may step, either way, as a clock does that is set right. So a day is read from the store when it is first asked
+    for, and the few days that were asked for last are kept.
+
+    Args:
+        load: What a store has of a day, by robot; None if it cannot be read now.
+    """
+
+    def __init__(self, load: Callable[[date], Mapping[str, Account] | None] = lambda _: {}) -> None:
+        self._load = load
+        self._days: dict[date, dict[str, Account]] = {}
+        self._unread: set[date] = set()
+        """Days that could not be read: tried again with each turn."""
+        self._sessions: dict[str, tuple[str, Account]] = {}
+        self._total: tuple[date, Money] | None = None
+        """A day's, until something is booked: every voice asks several times a second."""
+
+    def open(self, day: date) -> dict[str, Account]:
+        """The day's accounts by robot, read if need be."""
+        if day not in self._days:
+            kept = dict(list(self._days.items())[1 - DAYS_KEPT :])
+            found = self._load(day)
+            self._unread = {each for each in self._unread if each in kept} | ({day} if found is None else set())
+            self._days = {**kept, day: dict(found or {})}
+        return self._days[day]
+
+    def add(self, day: date, robot: str, session: str, tokens: Tokens, cost: Money, turns: int = 1) -> None:
+        """Book a turn, or more of one."""
+        if day in self._unread and (found := self._load(day)) is not None:
+            self._unread.discard(day)
+            self._days[day] = dict(found)  # with what was booked meanwhile
+        if session != self._sessions.get(robot, ("",))[0]:
+            self._sessions[robot] = session, Account()
+        self._sessions[robot][1].add(tokens, cost, turns)
+        self.open(day).setdefault(robot, Account()).add(tokens, cost, turns)
+        self._total = None
+
+    def account(self, day: date, robot: str) -> Account:
+        """A robot's day."""
+        return self.open(day).get(robot, Account())
+
+    def accounts(self, day: date) -> dict[str, Account]:
+        """The day's accounts by robot, as far as they were read; may be asked from another thread."""
+        return dict(self._days.get(day, {}))
+
+    def session(self, robot: str) -> Account:
+        """A robot's newest session that was billed, over midnight as well."""
+        return self._sessions.get(robot, ("", Account()))[1]
+
+    def total(self, day: date) -> Money:
+        """The gateway's day."""
+        if self._total is None or self._total[0] != day:
+            self._total = day, sum((account.cost for account in self.open(day).values()), Money(0))
+        return self._total[1]
+
+    def verdict(self, day: date, robot: str, robot_budget: Money | None, gateway_budget: Money | None) -> Verdict:
+        """What the budgets say of a robot's next turn."""
+        warning = ""
+        for whose, spent, budget in (
+            (f"{robot}'s", self.account(day, robot).cost, robot_budget),
+            ("the gateway's", self.total(day), gateway_budget),
+        ):
+            if budget is None:
+                continue
+            words = f"{whose} budget for today: ${spent:.2f} of ${budget:.2f} spent"
+            if spent >= budget:
+                return Verdict(allowed=False, words=f"{words}; it goes on tomorrow, or when the budget is raised")
+            if spent >= budget * WARN_AT:
+                warning = words
+        return Verdict(allowed=True, words=warning)

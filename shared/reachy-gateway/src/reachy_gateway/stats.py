@@ -1,0 +1,82 @@
+"""What is counted of one robot beside its tally: sums and histograms of fixed size. Pure."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Final, Literal, get_args
+
+from reachy_gateway.talk.latency import PARTS, TurnTimes
+from reachy_link.messages import BeatUp
+
+Ending = Literal["bye", "restarted", "gone", "revoked", "stopped", "fault"]
+"""Why a conversation ended: the robot said so; it started anew; it was not heard; its key is no longer admitted; the gateway
+stops; a bug of ours."""
+ENDINGS: Final[tuple[Ending, ...]] = get_args(Ending)
+
+TURN_S: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+PART_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+"""But for the voice's part, which is most of the turn."""
+BARGE_IN_S: Final = (0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5)
+LATE_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+LAG_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+class Buckets:
+    """A histogram. Observed in one thread and read in another: what is read is whole, and may be one observation old."""
+
+    __slots__ = ("_bounds", "_counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+        """The sum of what was observed."""
+
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """How many were at most each bound, as Prometheus wants it."""
+        return list(zip([*map(str, self._bounds), "+Inf"], accumulate(tuple(self._counts)), strict=True))
+
+
+class RobotStats:
+    """Of one robot, for as long as the gateway knows it; all of its starts together."""
+
+    def __init__(self) -> None:
+        self.turns = {True: 0, False: 0}
+        """Heard to their end, and cut."""
+        self.total_s = Buckets(TURN_S)
+        self.last_total_s: float | None = None
+        self.parts_s = {part: Buckets(TURN_S if part == "voice" else PART_S) for part in PARTS}
+        self.barge_in_s = Buckets(BARGE_IN_S)
+        self.underruns = 0
+        self.concealed_ms = 0
+        self.late_s = Buckets(LATE_S)
+        """The latest mic chunk of each second: how much later than the fastest of the last minute."""
+        self.endings = dict.fromkeys(ENDINGS, 0)
+        self.robot_drops = {"window": 0, "overflow": 0}
+        """What the robot dropped while it was served here, in chunks: mic, and speaker."""
+        self.link_losses = 0
+
+    def beat(self, before: BeatUp | None, beat: BeatUp) -> None:
+        """The robot told its counts anew; ``before`` is its last beat, None for the first of its start."""
+        if before:
+            self.robot_drops["window"] += max(0, (beat.window or 0) - (before.window or 0))
+            self.robot_drops["overflow"] += max(0, (beat.overflow or 0) - (before.overflow or 0))
+            self.link_losses += max(0, (beat.losses or 0) - (before.losses or 0))
+
+    def turn(self, times: TurnTimes) -> None:
+        """A turn is over."""
+        self.turns[times.complete] += 1
+        self.underruns += times.underruns
+        self.concealed_ms += times.concealed_ms
+        if times.total_ms is not None:
+            self.last_total_s = times.total_ms / 1000
+            self.total_s.observe(self.last_total_s)
+        for part, ms in times.parts_ms.items():
+            self.parts_s[part].observe(ms / 1000)
+        if times.barge_in_ms is not None:
+            self.barge_in_s.observe(times.barge_in_ms / 1000)

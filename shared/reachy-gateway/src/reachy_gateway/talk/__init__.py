@@ -1,0 +1,1 @@
+"""One robot's conversation: turns, pace, speech, sound. Pure."""

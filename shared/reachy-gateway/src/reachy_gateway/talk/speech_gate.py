@@ -1,0 +1,211 @@
+"""The speech gate: tells when the person speaks, by energy in two bands. Pure; it never gates audio.
+
+Each band has its own noise floor: a vowel stands out of the room's noise below 850 Hz, an "s" in what changes from sample to
+sample. Neither band holds what is slower than speech: an offset, or the hum of the mains.
+"""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from reachy_gateway.talk.resampler import Mono, Pcm16
+from reachy_gateway.voice import HEARS_HZ
+
+FRAME: Final = HEARS_HZ // 50
+"""Samples that are judged together, 20 ms, whatever the length of the chunks."""
+FRAME_MS: Final = 20
+LOW_ABOVE_FLOOR_DB: Final = 9.0
+"""The floor lies 2 to 4 dB below the mean of a steady noise. With 8 dB here a fan opened the gate once in 13 minutes."""
+HIGH_ABOVE_FLOOR_DB: Final = 5.0
+"""Less, as many more frequencies make a steadier power: a steady noise rises 1 dB above the floor, a fan that swells 4."""
+SILENCE_DBFS: Final = -100.0
+"""No room is that quiet: these are the zeros of a robot that speaks. One sample in ten that is not 0, but 1, is louder."""
+QUIETEST_SPEECH_DBFS: Final = -58.0
+"""In either band: speech of -50 dBFS, 10 dB above a room of -60, begins with syllables that are so quiet."""
+LOUDEST_START_DBFS: Final = -33.0
+"""The floor before the first sound: a conversation that begins well above begins with speech, any other with the room."""
+SILENT_ROOM_DBFS: Final = -58.0
+SILENT_MS: Final = 400
+"""After so many zeros, and no sound before, the floor is that of white noise of this level: a virtual robot has no room."""
+ONSET_MS: Final = 60
+"""This much in a row must be loud to count as speech: a click is shorter, even where it falls across two chunks."""
+HANGOVER_MS: Final = 300
+"""This much must be quiet before speech counts as over: the pause within a word is shorter."""
+FLOOR_PART_MS: Final = 400
+FLOOR_PARTS: Final = 8
+"""The floor is the quietest moment of the last 2.8 to 3.2 s: a longer noise counts as the room, and so does a longer vowel."""
+SLOWEST: Final = 6
+"""Polynomials up to this degree are taken out of a frame. They hold an offset and its drift; 50 Hz lose 45 dB by it, 60 Hz 35,
+and a man's second harmonic 1. An offset that jumps is a click, of one frame."""
+LOW_HZ: Final = range(150, 850, 50)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The person speaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """The person has stopped; ``mark`` is that of the last chunk that held speech."""
+
+    mark: int
+    speech_ms: float
+
+
+def band(frequencies: range) -> npt.NDArray[np.float32]:
+    """Rows: the squares of their products with a frame add up to the power in the band, 1 being full scale.
+
+    28 rows keep the product below the size that OpenBLAS may split among threads.
+    """
+    at = np.arange(FRAME) / HEARS_HZ
+    turns = 2 * np.pi * np.outer(frequencies, at)
+    rows = np.concatenate([np.cos(turns), np.sin(turns)])
+    slow, _ = np.linalg.qr(np.vander(np.linspace(-1, 1, FRAME), SLOWEST + 1))
+    rows -= rows @ slow @ slow.T
+    share = frequencies.step * FRAME / HEARS_HZ
+    return (rows * math.sqrt(2 * share) / FRAME / 32768).astype(np.float32)
+
+
+def power_of(db: float) -> float:
+    """A level as a power, 1 being full scale."""
+    return float(10 ** (db / 10))
+
+
+LOW: Final = band(LOW_HZ)
+LOW_SHARE: Final = len(LOW_HZ) * LOW_HZ.step / (HEARS_HZ / 2)
+"""How much of white noise is in the low band."""
+HIGH_SCALE: Final = 1 / (2 * FRAME * 32768**2)
+"""Makes the squares of all changes from sample to sample a power. White noise has as much of it as of power, 1 kHz has 12 dB
+less, 50 Hz 37 dB less."""
+LOW_ABOVE_FLOOR: Final = power_of(LOW_ABOVE_FLOOR_DB)
+HIGH_ABOVE_FLOOR: Final = power_of(HIGH_ABOVE_FLOOR_DB)
+SILENCE_POWER: Final = power_of(SILENCE_DBFS)
+QUIETEST_SPEECH_POWER: Final = power_of(QUIETEST_SPEECH_DBFS)
+LOUDEST_START: Final = power_of(LOUDEST_START_DBFS)
+SILENT_ROOM: Final = power_of(SILENT_ROOM_DBFS)
+
+
+class NoiseFloor:
+    """The power of the room in a band: the quietest of the last seconds. Bounded: one number for each of ``FLOOR_PARTS``.
+
+    Args:
+        share: How much of white noise is in the band.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.power = LOUDEST_START
+        self._silent = SILENT_ROOM * share
+        self._part = LOUDEST_START
+        self._frames = 0
+        self._parts: deque[float] = deque(maxlen=FLOOR_PARTS - 1)
+        self._before = math.inf
+        self._taught = False
+        self._zeros_ms = 0
+
+    def skip(self) -> None:
+        """Take a frame of zeros, which teaches nothing; nor does a frame beside it that is zeros in part."""
+        self._before = math.inf
+        if not self._taught:
+            self._zeros_ms += FRAME_MS
+            if self._zeros_ms >= SILENT_MS:
+                self.power = self._part = self._silent
+
+    def learn(self, power: float) -> None:
+        """Take the power of the next frame."""
+        # Of two in a row the louder one counts: a frame that is lost in part, or the moment between two waves, is not the room.
+        louder = max(self._before, power)
+        self._before = power
+        self._taught = True
+        if louder < self._part:
+            self._part = louder
+            self.power = min(self.power, louder)
+        self._frames += 1
+        if self._frames == FLOOR_PART_MS // FRAME_MS:
+            if self._part < math.inf:
+                self._parts.append(self._part)
+                self.power = min(self._parts)
+            self._part = math.inf
+            self._frames = 0
+
+
+class SpeechGate:
+    """An energy gate of two bands, each with its noise floor, an onset and a hangover.
+
+    It judges frames of 20 ms. What is left of a chunk waits for the next one, less than a frame.
+    """
+
+    def __init__(self) -> None:
+        self._rest: Mono = np.zeros(0, np.float32)
+        self._parts = np.empty(len(LOW), np.float32)
+        self._changes = np.empty(FRAME - 1, np.float32)
+        self._low = NoiseFloor(LOW_SHARE)
+        self._high = NoiseFloor(1.0)
+        self._loud_ms = 0
+        self._quiet_ms = 0
+        self._speech_ms = 0
+        self.speaking = False
+        self.mark = 0
+        """The mark of the newest chunk that held speech."""
+
+    def hear(self, samples: Pcm16 | Mono, mark: int) -> SpeechStarted | SpeechEnded | None:
+        """Take the next chunk, 16 kHz mono, of any length; the mark is whatever names it to the caller.
+
+        Of two things that happen within one long chunk the later one is told.
+        """
+        floats = samples.astype(np.float32, copy=False)
+        if len(floats) == FRAME and not len(self._rest):
+            return self._step(mark, loud=self._loud(floats))
+        floats = np.concatenate((self._rest, floats))
+        whole = len(floats) - len(floats) % FRAME
+        told: SpeechStarted | SpeechEnded | None = None
+        for start in range(0, whole, FRAME):
+            told = self._step(mark, loud=self._loud(floats[start : start + FRAME])) or told
+        self._rest = floats[whole:]
+        return told
+
+    def _loud(self, frame: Mono) -> bool:
+        """Whether a frame stands out of the room, which learns from it."""
+        LOW.dot(frame, self._parts)
+        low = float(self._parts.dot(self._parts))
+        np.subtract(frame[1:], frame[:-1], self._changes)
+        high = float(self._changes.dot(self._changes)) * HIGH_SCALE
+        if low <= SILENCE_POWER and high <= SILENCE_POWER:
+            self._low.skip()
+            self._high.skip()
+            return False
+        self._low.learn(low)
+        self._high.learn(high)
+        return (low > QUIETEST_SPEECH_POWER and low > LOW_ABOVE_FLOOR * self._low.power) or (
+            high > QUIETEST_SPEECH_POWER and high > HIGH_ABOVE_FLOOR * self._high.power
+        )
+
+    def _step(self, mark: int, *, loud: bool) -> SpeechStarted | SpeechEnded | None:
+        if loud:
+            self._loud_ms += FRAME_MS
+            self._speech_ms += self._quiet_ms + FRAME_MS if self.speaking else 0
+            self._quiet_ms = 0
+            if self.speaking or self._loud_ms >= ONSET_MS:
+                self.mark = mark
+            if not self.speaking and self._loud_ms >= ONSET_MS:
+                self.speaking = True
+                self._speech_ms = self._loud_ms
+                return SpeechStarted()
+            return None
+        self._loud_ms = 0
+        self._quiet_ms += FRAME_MS
+        if self.speaking and self._quiet_ms >= HANGOVER_MS:
+            self.speaking = False
+            return SpeechEnded(self.mark, self._speech_ms)
+        return None
+
+
+def dbfs(samples: Pcm16 | Mono) -> float:
+    """The level of samples in units of PCM16, in dB of full scale; at least -100."""
+    floats = samples.astype(np.float32, copy=False)
+    power = float(np.dot(floats, floats)) / len(floats) / 32768.0**2
+    return 10 * math.log10(power) if power > SILENCE_POWER else SILENCE_DBFS

@@ -1,0 +1,221 @@
+"""The robot's end of the link: two sockets that dial one gateway, and words for what keeps them from it."""
+
+import asyncio
+import errno
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import zmq
+
+from reachy_link.address import Address, endpoint, is_ipv6
+from reachy_link.keys import RobotIdentity, admitting
+from reachy_link.sockets import MORE, NOW, Drain, Inbox, Monitor, SyncSocket, set_dialer
+from reachy_link.wire import Parts, down_topic
+from reachy_robot.trouble import UNREACHABLE, Trouble
+
+
+class RobotEnd:
+    """Publishes to, and hears from, one gateway, which is dialled by its IP address.
+
+    libzmq would look a name up in the one thread that moves the whole link, and end the process for a name that it cannot
+    read: so a gateway of which only the name is known is not dialled, until it is :meth:`redial`-ed by an address.
+
+    libzmq dials again by itself while nobody listens, never after a refusal, and ten times a second at a wrong key: so after
+    any failed handshake this end hangs up and dials anew at a pace of its own.
+
+    Args:
+        on_parts: Called with the parts of each message that comes down.
+        on_trouble: Called at every failed attempt.
+    """
+
+    REDIAL_S: Final = (0.5, 1.0, 2.0)
+    GOODBYE_MS: Final = 50
+
+    def __init__(
+        self,
+        identity: RobotIdentity,
+        address: Address,
+        on_parts: Callable[[Sequence[bytes]], None],
+        on_trouble: Callable[[Trouble], None],
+    ) -> None:
+        self.address = address
+        self._identity = identity
+        self._on_parts = on_parts
+        self._on_trouble = on_trouble
+        self._context = zmq.Context(io_threads=1)
+        self._topic = down_topic(identity.robot)
+        self._open()
+
+    def _open(self) -> None:
+        """Make the sockets, and dial."""
+        self._up: SyncSocket = self._context.socket(zmq.PUB)
+        self._down: SyncSocket = self._context.socket(zmq.SUB)
+        for socket in (self._up, self._down):
+            set_dialer(socket, self._identity.keys, self._identity.gateway_public)
+        self._down.subscribe(self._topic)
+        self._lines = [_Line(self, self._up, self.address.up_port), _Line(self, self._down, self.address.down_port)]
+        self._inbox = Inbox(self._down)
+        self._drain = Drain(self._down, self._ready)
+
+    def send(self, parts: Parts) -> None:
+        """Publish. Without a connection, or without room, the message is gone: what comes late is worth nothing."""
+        for part in parts[:-1]:
+            self._up.send(part, MORE | NOW)
+        self._up.send(parts[-1], NOW)
+
+    def resubscribe(self) -> None:
+        """Ask for the downlink again, over the connection that there is; one that comes asks by itself.
+
+        Without one, what is asked would wait in a queue, until that has no room for the last word.
+        """
+        if self._lines[1].stands:
+            self._down.unsubscribe(self._topic)
+            self._down.subscribe(self._topic)
+
+    def redial(self, address: Address | None = None) -> None:
+        """Hang up and dial, another gateway if one is given.
+
+        Another one is dialled with new sockets: whatever the old ones still hold or tell is of the gateway before, whose
+        goodbye has a moment to leave.
+        """
+        if address is None or address == self.address:
+            for line in self._lines:
+                line.redial()
+            return
+        self.address = address
+        self._hang_up()
+        for socket in (self._up, self._down):
+            socket.close(linger=self.GOODBYE_MS)
+        self._open()
+
+    def close(self) -> None:
+        """Hang up; what was not sent yet is gone."""
+        self._hang_up()
+        self._context.destroy(linger=0)
+
+    def _hang_up(self) -> None:
+        self._drain.close()
+        for line in self._lines:
+            line.close()
+
+    def _ready(self) -> bool:
+        try:
+            parts = self._inbox.next()
+        except zmq.Again:
+            return False
+        if parts:
+            self._on_parts([part.bytes for part in parts])
+        return True
+
+    def failed(self, trouble: Trouble) -> None:
+        """Called by a line."""
+        self._on_trouble(trouble)
+
+    def explain(self, event: int, value: int, where: str) -> Trouble | None:
+        """What a monitor event means for a person, if anything."""
+        robot, public = self._identity.robot, self._identity.keys.public.decode()
+        match event:
+            case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                admit = admitting(robot, public)
+                return Trouble("key", f"the gateway at {where} refused this robot's key; on the gateway: {admit}")
+            case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_DISCONNECTED:
+                return Trouble("protocol", f"what listens at {where} is no gateway of Reachy Link: check ROBOT_GATEWAY")
+            case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL if value == errno.EAGAIN:
+                return Trouble("mute", f"what listens at {where} does not answer as a gateway: check ROBOT_GATEWAY")
+            case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+                key = self._identity.gateway_public.decode()
+                return Trouble(
+                    "gateway-key",
+                    f"{where} hung up during the handshake: it is still starting, or its public key is not {key} (compare "
+                    "with the gateway's self.pub, and mend with: reachy-keys trust KEY), or it is no gateway of Reachy Link: "
+                    "check ROBOT_GATEWAY",
+                )
+            case zmq.EVENT_CONNECT_RETRIED:
+                words = f"nobody listens at {where}: is the gateway running, and is this its address?"
+                return Trouble(UNREACHABLE, words)
+        return None
+
+
+class _Line:
+    """One socket's connection: its monitor, and its own pace of dialling after failed handshakes."""
+
+    HANDSHAKE_FAILURES: Final = (
+        zmq.EVENT_HANDSHAKE_FAILED_AUTH,
+        zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
+        zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
+    )
+
+    EVENTS: Final = (
+        zmq.EVENT_CONNECTED
+        | zmq.EVENT_CONNECT_RETRIED
+        | zmq.EVENT_DISCONNECTED
+        | zmq.EVENT_HANDSHAKE_SUCCEEDED
+        | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+        | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+        | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    )
+
+    def __init__(self, end: RobotEnd, socket: SyncSocket, port: int) -> None:
+        self._end = end
+        self._socket = socket
+        self._endpoint = endpoint(end.address.host, port)
+        self._dialled = not end.address.named
+        self._failures = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._monitor = Monitor(socket, self._event, self.EVENTS)
+        self._connected = False
+        self.stands = False
+        """Whether there is a connection, with its handshake over."""
+        self._shaking = False
+        """A connection was made, and its handshake is not over."""
+        self._fell = False
+        """The connection has just ended: that libzmq will dial again is no failed dial yet."""
+        socket.ipv6 = is_ipv6(end.address.host)
+        self._dial()
+
+    def redial(self) -> None:
+        self._hang_up()
+        self._failures = 0
+        self._dial()
+
+    def close(self) -> None:
+        self._connected = False
+        if self._timer:
+            self._timer.cancel()
+        self._monitor.close()
+
+    def _dial(self) -> None:
+        if not self._dialled:
+            return
+        self._socket.connect(self._endpoint)
+        self._connected, self._shaking = True, False
+
+    def _hang_up(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._connected:
+            self._connected = self.stands = False
+            self._socket.disconnect(self._endpoint)
+
+    def _event(self, event: int, value: int, _endpoint: str) -> None:
+        if not self._connected:
+            return  # of a connection that was hung up
+        self.stands = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+        # What speaks, but not ZMTP, is hung up on without a word about its handshake, and not dialled again.
+        broken = event == zmq.EVENT_DISCONNECTED and self._shaking
+        self._shaking = event == zmq.EVENT_CONNECTED
+        fell, self._fell = self._fell, event == zmq.EVENT_DISCONNECTED
+        if (self._fell and not broken) or (fell and event == zmq.EVENT_CONNECT_RETRIED):
+            return
+        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._failures = 0
+        if trouble := self._end.explain(event, value, self._endpoint.removeprefix("tcp://")):
+            self._end.failed(trouble)
+        if self._connected and (broken or event in self.HANDSHAKE_FAILURES):  # who was told may have gone elsewhere
+            self._hang_up()
+            # A gateway that is starting, behind a proxy such as Docker's, looks like one with another key.
+            pace_s = RobotEnd.REDIAL_S[:2] if trouble and trouble.cause == "gateway-key" else RobotEnd.REDIAL_S
+            delay_s = pace_s[min(self._failures, len(pace_s) - 1)]
+            self._failures += 1
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._dial)

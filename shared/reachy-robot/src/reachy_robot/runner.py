@@ -1,0 +1,168 @@
+"""The rim of robot-io: the device, the link and the clock around the core."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from reachy_link.address import Address
+from reachy_link.keys import RobotIdentity
+from reachy_link.wire import WireError, pack_up, unpack_down
+from reachy_robot import resolver
+from reachy_robot.core import Hush, Log, LookUp, Notice, Out, Play, Profile, Redial, Resubscribe, RobotCore, Say, Send
+from reachy_robot.cues import sound
+from reachy_robot.link import RobotEnd
+from reachy_robot.sound import Button, Device, DeviceError
+from reachy_robot.trouble import Trouble
+from reachy_service import logs
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.01
+DEVICE_PAUSE_S = (1.0, 30.0)
+"""Between attempts to open a device: doubles from the first to the second."""
+
+
+class Runner:
+    """Runs one robot.
+
+    Args:
+        make_device: Makes the device, and makes it anew when it was lost.
+        address: The gateway that is dialled first.
+        profile: What the core is told; formats and lead are the device's own.
+        others: Gateways to go to when one does not serve, in this order.
+        look_up: Finds the addresses of a gateway's name.
+    """
+
+    def __init__(
+        self,
+        make_device: Callable[[], Device],
+        identity: RobotIdentity,
+        address: Address,
+        profile: Callable[[Device], Profile],
+        others: Sequence[Address] = (),
+        look_up: resolver.LookUp = resolver.system_look_up,
+    ) -> None:
+        self._make_device = make_device
+        self._device = make_device()
+        self._now = time.monotonic
+        self.core = RobotCore(profile(self._device), self._now(), (address, *others))
+        self._identity = identity
+        self._address = address
+        self._ticked = self._now()
+        self._look_up = look_up
+        self._end: RobotEnd | None = None
+        self._resolver: resolver.Resolver | None = None
+
+    def report(self) -> dict[str, object]:
+        """How the robot stands, for health: the loop turns, and the gateway knows it."""
+        core, loop = self.core, self._now() - self._ticked < 2.0  # noqa: PLR2004
+        told = {"loop": loop, "device": core.has_device, "welcomed": core.welcomed}
+        more = {"counts": core.counts, "gateway": str(core.route.place), "log_lines_lost": logs.lost()}
+        return {"ok": all(told.values()), **told, **more}
+
+    def push(self, button: Button) -> None:
+        """The button to talk is pressed or released, whatever it is."""
+        if self._end:
+            self._carry_out(self.core.activity(button.value, self._now()))
+
+    async def run(self) -> None:
+        """Talk until the microphone ends, or until cancelled.
+
+        Raises:
+            DeviceError: If the device cannot be used, and opening it anew cannot help.
+        """
+        self._resolver = resolver.Resolver(self._on_looked_up, self._look_up)
+        self._end = RobotEnd(self._identity, self._address, self._on_parts, self._on_trouble)
+        clock = asyncio.create_task(self._tick(), name="clock")
+        microphone = asyncio.create_task(self._microphone(), name="microphone")
+        try:
+            done, _ = await asyncio.wait({clock, microphone}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in (clock, microphone):
+                task.cancel()
+            await asyncio.wait({clock, microphone})
+            self._resolver.close()
+            self._carry_out(self.core.goodbye(self._now()))
+            await self._device.close()
+            await asyncio.sleep(0.05)  # linger is 0: give the goodbye a moment to leave
+            self._end.close()
+
+    async def _microphone(self) -> None:
+        """Open the device and pass on what it hears; again with a new one whenever it is lost."""
+        pause_s, most_s = DEVICE_PAUSE_S
+        while True:
+            try:
+                await self._device.open()
+                log.info("%s: microphone and speaker are open", self._identity.robot)
+                self._carry_out(self.core.device(self._now(), there=True))
+                pause_s = DEVICE_PAUSE_S[0]
+                async for item in self._device.record():
+                    if isinstance(item, Button):
+                        self.push(item)
+                    else:
+                        self._carry_out(self.core.mic(item, self._now()))
+            except DeviceError as error:
+                if error.final:
+                    raise
+                log.warning("%s; trying again in %.0f s", error, pause_s)
+            else:
+                return
+            self._carry_out(self.core.device(self._now(), there=False))
+            await self._device.close()
+            await asyncio.sleep(pause_s)
+            pause_s = min(most_s, pause_s * 2)
+            self._device = self._make_device()
+
+    async def _tick(self) -> None:
+        while True:
+            self._ticked = self._now()
+            self._carry_out(self.core.tick(self._ticked, self._queued_ms()))
+            await asyncio.sleep(TICK_S)
+
+    def _queued_ms(self) -> float:
+        return self._device.queued_ms() if self.core.has_device else 0.0
+
+    def _on_parts(self, parts: Sequence[bytes]) -> None:
+        try:
+            message, payload = unpack_down(parts)
+        except WireError as error:
+            self._carry_out(self.core.bad(error))
+        else:
+            self._carry_out(self.core.down(message, payload, self._now(), self._queued_ms()))
+
+    def _on_trouble(self, trouble: Trouble) -> None:
+        self._carry_out(self.core.trouble(trouble, self._now()))
+
+    def _on_looked_up(self, name: str, ips: Sequence[str], trouble: Trouble) -> None:
+        self._carry_out(self.core.looked_up(name, ips, trouble, self._now()))
+
+    def _carry_out(self, out: list[Out]) -> None:
+        for item in out:
+            match item:
+                case Send(message, payload):
+                    self._link.send(pack_up(message, payload))
+                case Play(samples):
+                    self._device.play(samples)
+                case Hush():
+                    self._device.hush()
+                case Say(name):
+                    self._device.play(sound(name, self._device.speaker))
+                case Notice(moment):
+                    self._device.notice(moment)
+                case Resubscribe():
+                    self._link.resubscribe()
+                case Redial(address):
+                    self._link.redial(address)
+                case LookUp(name):
+                    if self._resolver:
+                        self._resolver.ask(name)
+                case Log(words, warning):
+                    log.log(logging.WARNING if warning else logging.INFO, "%s: %s", self._identity.robot, words)
+
+    @property
+    def _link(self) -> RobotEnd:
+        assert self._end is not None  # noqa: S101 - nothing is carried out before run()
+        return self._end

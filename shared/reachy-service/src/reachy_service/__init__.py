@@ -1,0 +1,3 @@
+"""What every process has: settings, logs, health, and the program that makes keys."""
+
+import reachy_link  # noqa: F401 - before numpy: it says how many threads that makes

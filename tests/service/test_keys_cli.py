@@ -1,0 +1,251 @@
+from pathlib import Path
+
+import pytest
+import zmq
+
+from reachy_link.keys import Keyring, load_pair, load_robot
+from reachy_service.health import HealthServer
+from reachy_service.keys_cli import main
+
+HYPHENATED = ["-a" + "0" * 38, "-h" + "0" * 38, "--" + "0" * 38, "-0" + "0" * 38]
+"""One public key in 85 begins with a hyphen."""
+
+
+def new_public() -> str:
+    while (public := zmq.curve_keypair()[0].decode()).startswith("-"):
+        pass
+    return public
+
+
+@pytest.fixture
+def run(tmp_path, capsys, monkeypatch):
+    """Runs the command on a gateway's directory: its exit status, what it printed, and what it complained of."""
+    monkeypatch.delenv("REACHY_HEALTH_PORT", raising=False)
+
+    def run(*arguments: str, directory: Path = tmp_path / "gateway") -> tuple[int, str, str]:
+        status = main(["--dir", str(directory), *arguments])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_from_nothing_to_an_admitted_robot_by_what_the_command_prints(run, tmp_path):
+    robot = tmp_path / "robot"
+    status, told, _ = run("gateway")
+    assert status == 0
+    gateway_public = told.splitlines()[-1].removeprefix("reachy-keys trust ").strip("'")
+    status, told, _ = run("robot", "reachy-1", directory=robot)
+    assert status == 0
+    command, words = told.splitlines()[-1].split(" (with Docker: ")
+    command, words = command.split(" ", 1)
+    assert command == "reachy-keys"
+    assert run("trust", gateway_public, directory=robot)[0] == 0
+    name, robot_id, quoted = words.split(" ")
+    assert run(name, robot_id, quoted.strip("'")) == (0, "admitted reachy-1; takes effect at once\n", "")
+
+    identity = load_robot(robot)
+    assert identity.robot == "reachy-1"
+    assert identity.gateway_public == load_pair(tmp_path / "gateway", "").public
+    assert Keyring(tmp_path / "gateway").robot_of(identity.keys.public.decode()) == "reachy-1"
+
+
+def test_the_public_key_is_shown_again_with_what_to_do_with_it(run, tmp_path):
+    for command, directory in ((["gateway"], tmp_path / "gateway"), (["robot", "reachy-1"], tmp_path / "robot")):
+        made = run(*command, directory=directory)[1]
+        assert run("show", directory=directory)[1].splitlines() == made.splitlines()[1:]
+    status, told, complaint = run("show", directory=tmp_path / "elsewhere")
+    assert (status, told) == (1, "")
+    assert "gateway, or robot ID" in complaint
+
+
+@pytest.mark.parametrize("command", [("admit", "reachy-1", new_public()), ("revoke", "reachy-1")])
+def test_robots_are_not_admitted_or_revoked_at_a_robot(run, tmp_path, command):
+    run("robot", "reachy-1", directory=tmp_path / "robot")
+    status, told, complaint = run(*command, directory=tmp_path / "robot")
+    assert (status, told) == (1, "")
+    assert "holds the keys of the robot reachy-1: robots are admitted and revoked at the gateway" in complaint
+    assert not (tmp_path / "robot" / "admitted").exists()
+
+
+def test_secrets_are_never_printed(run, tmp_path):
+    told = run("gateway")[1] + run("robot", "reachy-1", directory=tmp_path / "robot")[1]
+    for where in ("gateway", "robot"):
+        assert (tmp_path / where / "self.key").read_text().strip() not in told
+
+
+def test_the_list_tells_every_robot_and_key(run):
+    one, two = new_public(), new_public()
+    run("admit", "reachy-2", two)
+    run("admit", "reachy-1", one)
+    assert run("list") == (0, f"reachy-1\t{one}\nreachy-2\t{two}\n", "")
+
+
+def test_the_list_tells_who_is_connected_if_the_gateways_health_answers(run, monkeypatch):
+    one, two = new_public(), new_public()
+    run("admit", "reachy-1", one)
+    run("admit", "reachy-2", two)
+    connections = [{"robot": "reachy-1", "key": one, "since": 1796169600}]
+    server = HealthServer("127.0.0.1", 0, lambda: {"ok": False, "connections": connections})
+    monkeypatch.setenv("REACHY_HEALTH_PORT", str(server.port))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # which is not asked
+    lines = f"reachy-1\t{one}\tconnected since 2026-12-02 00:00:00 UTC\nreachy-2\t{two}\tnot connected\n"
+    assert run("list") == (0, lines, "")
+    server.close()
+    status, told, complaint = run("list")
+    assert (status, told) == (0, f"reachy-1\t{one}\nreachy-2\t{two}\n")
+    assert "who is connected is not known here" in complaint
+    assert "docker compose exec gemini-gateway reachy-keys list" in complaint
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"connections": 7}, {"connections": [{"key": 1}]}, {"connections": [{"key": "k", "since": "x"}]}]
+)
+def test_a_service_that_tells_no_connections_is_no_gateway(run, monkeypatch, told):
+    run("admit", "reachy-1", public := new_public())
+    server = HealthServer("127.0.0.1", 0, lambda: {"ok": True, **told})
+    monkeypatch.setenv("REACHY_HEALTH_PORT", str(server.port))
+    status, lines, complaint = run("list")
+    server.close()
+    assert (status, lines) == (0, f"reachy-1\t{public}\n")
+    assert "is not known here" in complaint
+
+
+@pytest.mark.parametrize("port", ["", "0", "none", "-1"])
+def test_without_a_health_port_nobody_is_asked(run, monkeypatch, port):
+    run("admit", "reachy-1", public := new_public())
+    monkeypatch.setenv("REACHY_HEALTH_PORT", port)
+    assert run("list") == (0, f"reachy-1\t{public}\n", "")
+
+
+def test_the_list_of_nobody_is_empty(run):
+    assert run("list") == (0, "", "")
+
+
+def test_a_robot_whose_file_is_damaged_is_not_admitted_anew_but_can_be_shut_out(run, tmp_path):
+    run("admit", "reachy-1", new_public())
+    path = tmp_path / "gateway" / "admitted" / "reachy-1.pub"
+    path.write_text("damaged")
+    status, told, complaint = run("admit", "reachy-1", new_public())
+    assert (status, told, path.read_text()) == (1, "", "damaged")
+    assert "mend the file, or shut the robot out with: reachy-keys revoke reachy-1" in complaint
+    assert run("revoke", "reachy-1") == (0, "removed the damaged file of reachy-1; takes effect at once\n", "")
+
+
+def test_the_list_complains_of_damaged_files(run, tmp_path):
+    public = new_public()
+    run("admit", "reachy-1", public)
+    (tmp_path / "gateway" / "admitted" / "reachy-2.pub").write_text("damaged")
+    status, told, complaint = run("list")
+    assert (status, told) == (0, f"reachy-1\t{public}\n")
+    assert "reachy-2.pub:1" in complaint
+
+
+def test_a_key_or_all_keys_of_a_robot_are_revoked(run):
+    publics = [new_public() for _ in range(3)]
+    for public in publics:
+        run("admit", "reachy-1", public)
+    assert run("revoke", "reachy-1", publics[0])[1] == "revoked 1 key of reachy-1; takes effect at once\n"
+    assert run("revoke", "reachy-1")[1] == "revoked 2 keys of reachy-1; takes effect at once\n"
+    assert run("list")[1] == ""
+
+
+def test_admitting_twice_is_no_mistake(run):
+    public = new_public()
+    run("admit", "reachy-1", public)
+    assert run("admit", "reachy-1", public) == (0, "reachy-1 was admitted with this key already\n", "")
+
+
+@pytest.mark.parametrize("public", HYPHENATED)
+def test_a_key_that_begins_with_a_hyphen_is_a_key_like_any_other(run, tmp_path, public):
+    assert run("trust", public, directory=tmp_path / "robot")[0] == 0
+    assert (tmp_path / "robot" / "gateway.pub").read_text().strip() == public
+    assert run("admit", "reachy-1", public)[0] == 0
+    assert run("list")[1] == f"reachy-1\t{public}\n"
+    assert run("revoke", "reachy-1", public)[0] == 0
+    assert run("list")[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("admit", "reachy-1", "nonsense"), "is not a public key"),
+        (("admit", "Reachy One", "KEY"), "is no robot id"),
+        (("robot", "Reachy One"), "is no robot id"),
+        (("trust", "nonsense"), "is not a public key"),
+        (("revoke", "reachy-9"), "no such key admitted"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_mistake_is_status_1_and_one_line_that_says_what_is_wrong(run, tmp_path, arguments, complaint):
+    status, told, complaints = run(*[new_public() if argument == "KEY" else argument for argument in arguments])
+    assert (status, told) == (1, "")
+    (line,) = complaints.splitlines()
+    assert line.startswith("reachy-keys: ")
+    assert complaint in line
+    assert not (tmp_path / "gateway").exists(), "nothing was written"
+
+
+def test_a_key_that_is_there_is_not_replaced(run):
+    run("gateway")
+    status, _, complaint = run("gateway")
+    assert status == 1
+    assert "exists" in complaint
+
+
+def test_a_key_of_another_robot_is_not_admitted(run):
+    public = new_public()
+    run("admit", "reachy-1", public)
+    status, _, complaint = run("admit", "reachy-2", public)
+    assert status == 1
+    assert "admitted as reachy-1 already" in complaint
+
+
+def test_a_directory_that_cannot_be_made_is_told_in_one_line(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, complaint = run("gateway", directory=tmp_path / "file")
+    assert status == 1
+    assert len(complaint.splitlines()) == 1
+    assert str(tmp_path / "file") in complaint
+
+
+@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("admit",)])
+def test_what_is_no_command_is_status_2_with_the_usage(run, capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    assert caught.value.code == 2
+    assert "usage: reachy-keys" in capsys.readouterr().err
+
+
+def test_the_directory_comes_from_the_environment(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("REACHY_KEYS_DIR", str(tmp_path / "elsewhere"))
+    assert main(["gateway"]) == 0
+    assert (tmp_path / "elsewhere" / "self.key").exists()
+    assert str(tmp_path / "elsewhere") in capsys.readouterr().out
+
+
+def test_the_demos_keys_fill_both_directories_and_stay_when_made_again(run, tmp_path):
+    robot = tmp_path / "robot"
+    assert run("demo", str(robot), "reachy-demo")[0] == 0
+    first = load_robot(robot)
+    assert first.robot == "reachy-demo"
+    assert first.gateway_public == load_pair(tmp_path / "gateway", "").public
+    assert Keyring(tmp_path / "gateway").robot_of(first.keys.public.decode()) == "reachy-demo"
+    assert run("demo", str(robot), "reachy-demo")[0] == 0
+    assert load_robot(robot) == first
+    assert len(Keyring(tmp_path / "gateway").robots["reachy-demo"]) == 1
+
+
+@pytest.mark.parametrize("given", ["", " ", "\ufeff"])
+def test_an_empty_variable_is_the_default_directory_and_not_this_one(tmp_path, monkeypatch, capsys, given):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("REACHY_KEYS_DIR", given)
+    assert main(["gateway"]) == 0
+    assert (tmp_path / "home" / ".config" / "reachy-link" / "self.key").exists()
+    assert list(tmp_path.iterdir()) == [tmp_path / "home"]
+
+
+def test_a_home_of_nobody_is_one_line(monkeypatch, capsys):
+    monkeypatch.setenv("REACHY_KEYS_DIR", "~nobody-here/keys")
+    assert main(["gateway"]) == 1
+    assert "write the whole path" in capsys.readouterr().err
