@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from pydantic import SecretStr
 
-from gemini_gateway.live import Endpoint
+from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.personas import Gateway, Persona, Personas
 from gemini_gateway.voices import Voices
 from reachy_gateway.provider.ledger import Ledger

@@ -43,7 +43,10 @@ NEVER = {
     "mock_gateway": {"google", "reachy_mini"},
     "gemini_live_sim": {"google", "reachy_mini"},
 }
-ONLY_IN = {("reachy_mini", "robot_io"): {"reachy.sound"}, ("google", "gemini_gateway"): {"live"}}
+ONLY_IN = {
+    ("reachy_mini", "robot_io"): {"reachy.sound"},
+    ("google", "gemini_gateway"): {"sdk.client", "sdk.connection", "sdk.errors", "sdk.setup", "sdk.translate"},
+}
 PURE = {
     "reachy_link": {"address", "bucket", "clock", "messages", "pcm", "tally", "text", "wire"},
     "reachy_service": {"environment"},
@@ -66,15 +69,24 @@ PURE = {
         "voice",
     },
     "gemini_gateway": {
+        "burst_slot",
         "events",
-        "exchanges",
-        "hurry",
-        "meter",
         "models",
-        "pieces",
         "proxy",
-        "refusals",
-        "session",
+        "sdk.pieces",
+        "sdk.refusals",
+        "session.answers",
+        "session.attention",
+        "session.backoff",
+        "session.connection",
+        "session.decisions",
+        "session.exchanges",
+        "session.meter",
+        "session.outbox",
+        "session.resumption",
+        "session.server_turn",
+        "session.session",
+        "session.timing",
     },
 }
 HARMLESS = {

@@ -19,8 +19,10 @@ from websockets.frames import Close
 
 from gemini_gateway import personas
 from gemini_gateway.events import LiveError, ServerEvent
-from gemini_gateway.live import Connection
-from gemini_gateway.session import Emit, Limits, Session
+from gemini_gateway.sdk.connection import Connection
+from gemini_gateway.session.decisions import Emit
+from gemini_gateway.session.session import Session
+from gemini_gateway.session.timing import SessionSettings
 from gemini_gateway.settings import GeminiSettings
 from gemini_live_sim import wire as sim_wire
 from gemini_live_sim.setup import read_setup
@@ -194,7 +196,7 @@ def gemini_message(data: bytes) -> None:
     """What Gemini sends, through the SDK's own reader and types and past them, to the session's core and the conversation."""
     by_sdk, by_hand = (_events(data.split(MESSAGE)[:10], shortcut=shortcut) for shortcut in (False, True))
     assert [event for event in by_hand if isinstance(event, Audio)] == [event for event in by_sdk if isinstance(event, Audio)]
-    session = Session(Limits(), 0.0, lambda: 0.5)
+    session = Session(SessionSettings(), 0.0, lambda: 0.5)
     session.dial(0.0)
     session.opened(0.0)
     conversation = Conversation(Hello.model_validate_json(HELLO), 1)

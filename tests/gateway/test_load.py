@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from gemini_gateway import voices as voices_module
-from gemini_gateway.live import Endpoint
+from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.personas import Gateway, Persona, Personas
 from gemini_gateway.voices import Voices
 from reachy_gateway.provider.ledger import Ledger
@@ -67,12 +67,12 @@ async def test_every_session_is_told_unless_a_person_has_decided(tmp_path, monke
     ledger, endpoint = Ledger(tmp_path / "ledger.sqlite"), Endpoint("nobody", SecretStr("none"), "https://127.0.0.1:1")
     voices = Voices(lambda: endpoint, Personas(Persona(), {}, Gateway(), {}), ledger, uplink_ms=set_ms)
     before = voices.make("reachy-1")
-    assert before.session.limits.batch_ms == (set_ms or USUAL_MS)
+    assert before.session.settings.batch_ms == (set_ms or USUAL_MS)
     watch = asyncio.create_task(voices.watch())
     async with asyncio.timeout(10):
         while voices.load.message_ms == USUAL_MS:
             await asyncio.sleep(0.01)
     after = voices.make("reachy-2")
-    assert [voice.session.limits.batch_ms for voice in (before, after)] == [crowded_ms, crowded_ms]
+    assert [voice.session.settings.batch_ms for voice in (before, after)] == [crowded_ms, crowded_ms]
     watch.cancel()
     ledger.close()

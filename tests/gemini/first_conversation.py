@@ -8,8 +8,10 @@ import sys
 from google.genai import types
 from pydantic import BaseModel, SecretStr
 
-from gemini_gateway.live import Connection, Endpoint, Live
+from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.personas import Persona, Vad
+from gemini_gateway.sdk.client import Live
+from gemini_gateway.sdk.connection import Connection
 from gemini_live_sim.server import serve
 from reachy_gateway.voice import TurnComplete
 

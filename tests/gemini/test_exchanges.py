@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemini_gateway.exchanges import CHARS, EXCHANGE_CHARS, PIECES_MAX, SETTLE_S, TURNS, UNANSWERED_S, Exchanges
+from gemini_gateway.session.exchanges import CHARS, EXCHANGE_CHARS, PIECES_MAX, SETTLE_S, TURNS, UNANSWERED_S, Exchanges
 
 LONG_AGO = float("-inf")
 

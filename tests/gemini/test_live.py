@@ -17,11 +17,14 @@ from websockets.frames import Close
 from websockets.http11 import Response
 
 from gemini_gateway.events import GoAway, Reason, Resumable, ToolCall, Unheard, Unknown, Working
-from gemini_gateway.live import config_of, explained, interrupts, seconds, tokens_of, translated
 from gemini_gateway.models import LEVELS, MODELS
 from gemini_gateway.personas import Persona, Vad, impossible
-from gemini_gateway.pieces import Pieces, clean
-from gemini_gateway.shortcut import audio_of
+from gemini_gateway.sdk.errors import explained
+from gemini_gateway.sdk.pieces import Pieces, clean
+from gemini_gateway.sdk.setup import config_of
+from gemini_gateway.sdk.shortcut import audio_of
+from gemini_gateway.sdk.socket import interrupts
+from gemini_gateway.sdk.translate import seconds, tokens_of, translated
 from reachy_gateway.provider.usage import Tokens
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 

@@ -7,7 +7,7 @@ import os
 import pytest
 from pydantic import SecretStr
 
-from gemini_gateway.live import Endpoint
+from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.loosening import loosened
 from gemini_gateway.personas import read
 from gemini_gateway.voices import Voices

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemini_gateway.meter import COUNT_MAX, LATE_S, TOKENS_PER_S, Bill, Meter
+from gemini_gateway.session.meter import COUNT_MAX, LATE_S, TOKENS_PER_S, Bill, Meter
 from reachy_gateway.provider.usage import Tokens
 
 FULL = Tokens({"audio": 500}, {"audio": 75})

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 from pydantic import SecretStr
 
+from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.events import LiveError
-from gemini_gateway.live import Endpoint, Live
 from gemini_gateway.personas import Persona
 from gemini_gateway.proxy import password_of, proxy_for
+from gemini_gateway.sdk.client import Live
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
 
@@ -133,7 +134,8 @@ async def test_a_conversation_goes_through_a_proxy():
 def test_no_proxy_of_the_environment_is_anything_to_the_sdk(value):
     """In a process of its own: httpx reads the environment as a client is made."""
     code = (
-        "from pydantic import SecretStr; from gemini_gateway.live import Endpoint, Live;"
+        "from pydantic import SecretStr; from gemini_gateway.endpoint import Endpoint\n"
+        "from gemini_gateway.sdk.client import Live\n"
         "Live(Endpoint('x', SecretStr('k'), 'https://127.0.0.1:1'))"
     )
     env = {"PATH": "", "ALL_PROXY": value, "HTTPS_PROXY": value, "HTTP_PROXY": value}

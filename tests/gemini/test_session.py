@@ -6,11 +6,14 @@ import pytest
 import sessions_doc
 
 from gemini_gateway.events import Alive, GoAway, LiveError, Reason, Resumable, ToolCall, Unheard, Unknown, Working
-from gemini_gateway.exchanges import CHARS as SEED_CHARS
-from gemini_gateway.exchanges import TURNS as SEED_TURNS
-from gemini_gateway.exchanges import Keep
-from gemini_gateway.meter import LATE_S, Bill
-from gemini_gateway.session import (
+from gemini_gateway.session.answers import is_audible
+from gemini_gateway.session.decisions import Count, Decline, Dial, Emit, HangUp, SessionPhase
+from gemini_gateway.session.exchanges import CHARS as SEED_CHARS
+from gemini_gateway.session.exchanges import TURNS as SEED_TURNS
+from gemini_gateway.session.exchanges import Keep
+from gemini_gateway.session.meter import LATE_S, Bill
+from gemini_gateway.session.session import Session
+from gemini_gateway.session.timing import (
     AGE_WINDOW_S,
     BARGE_IN_S,
     BEHIND_S,
@@ -39,15 +42,7 @@ from gemini_gateway.session import (
     STREAM_END_S,
     TELL_S,
     TURN_END_S,
-    Count,
-    Decline,
-    Dial,
-    Emit,
-    HangUp,
-    Limits,
-    Phase,
-    Session,
-    is_audible,
+    SessionSettings,
 )
 from reachy_gateway.provider.usage import Tokens
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, Standing, TurnComplete
@@ -68,7 +63,7 @@ class Rim:
     def __init__(self, draw: float = 0.0, **limits) -> None:
         self.now = 1000.0
         self.draw = draw
-        self.session = Session(Limits(**limits), self.now, lambda: self.draw)
+        self.session = Session(SessionSettings(**limits), self.now, lambda: self.draw)
         self.heard: list[bytes] = []
         self.sent: list[list] = []
         """What was sent on each connection."""
@@ -79,7 +74,7 @@ class Rim:
         self.estimates: list[bool] = []
         self.kept: list[tuple[str, str]] = []
         self.hanging_up = False
-        self.phases = [Phase.WAITING]
+        self.phases = [SessionPhase.WAITING]
         """Where the session was, one phase after the other."""
 
     # --- what the session decides
@@ -92,7 +87,7 @@ class Rim:
                 case Dial():
                     self.dials.append(item)
                 case HangUp():
-                    assert self.session.phase is Phase.CLOSING
+                    assert self.session.phase is SessionPhase.CLOSING
                     self.hanging_up = True
                 case Emit(event):
                     self.events.append(event)
@@ -205,7 +200,7 @@ class Rim:
         self.server(A_REPLY, ReplyGenerated(), *([tokens] if tokens else []), TurnComplete())
 
     @property
-    def phase(self) -> Phase:
+    def phase(self) -> SessionPhase:
         return self.session.phase
 
     def last_heard(self, seconds: float) -> bytes:
@@ -616,7 +611,9 @@ def test_a_connection_that_is_never_quiet_is_renewed_before_the_server_ends_it()
     assert not rim.hanging_up
     rim.mic(1, speaking=True)
     assert rim.hanging_up
-    assert 500 < Limits().max_age_s < Limits().max_age_s + AGE_WINDOW_S < 600, "the age at which Gemini closes"
+    assert 500 < SessionSettings().max_age_s < SessionSettings().max_age_s + AGE_WINDOW_S < 600, (
+        "the age at which Gemini closes"
+    )
 
 
 def test_a_changed_persona_is_taken_up_in_the_next_quiet_moment():
@@ -757,7 +754,7 @@ def test_a_connection_that_just_ends_counts_as_lost():
     rim.wait(10)
     rim.close()
     assert rim.counts == ["lost"]
-    assert rim.phase is Phase.WAITING
+    assert rim.phase is SessionPhase.WAITING
 
 
 def test_a_loss_in_mid_answer_ends_the_turn_cleanly_and_once():
@@ -879,7 +876,7 @@ def test_a_dial_that_fails_is_tried_again_when_permission_is_granted():
     for error in (UNREACHABLE, LOST, UNREACHABLE):
         rim.dial()
         rim.fail(error)
-        assert rim.phase is Phase.WAITING
+        assert rim.phase is SessionPhase.WAITING
         assert rim.session.wants_to_dial(rim.now), "how often is the outage's to say"
     assert rim.counts == ["unreachable", "lost", "unreachable"]
 
@@ -976,7 +973,7 @@ def test_a_handle_whose_session_is_refused_as_it_opens_is_dropped():
     rim.close(LOST)
     rim.open("h2")
     rim.close(REFUSED)
-    assert rim.phase is Phase.WAITING
+    assert rim.phase is SessionPhase.WAITING
     rim.wait(0.5)
     assert rim.dial() == Dial(None, said)
     rim.sent.append([])
@@ -992,7 +989,7 @@ def test_a_handle_outlives_a_key_that_is_refused_only_after_the_setup():
         rim.open()
         rim.close(REFUSED)
         rim.wait(1)
-    assert rim.phase is Phase.REFUSED
+    assert rim.phase is SessionPhase.REFUSED
     rim.do(rim.session.mended(rim.now))
     assert rim.dial().handle == "h1"
 
@@ -1119,7 +1116,7 @@ def test_a_refused_handle_is_dropped_at_once_and_nobody_is_told():
     rim.close(LOST)
     rim.dial()
     rim.fail(LiveError("refused", "session not found"))
-    assert rim.phase is Phase.WAITING
+    assert rim.phase is SessionPhase.WAITING
     assert "handle_dropped" in rim.counts
     assert rim.open().dials[-1] == Dial(None, said)
     rim.wait(5)
@@ -1134,7 +1131,7 @@ def test_a_handle_outlives_the_refusal_of_its_key():
     rim.fail(REFUSED)
     rim.dial()
     rim.fail(REFUSED)
-    assert rim.phase is Phase.REFUSED
+    assert rim.phase is SessionPhase.REFUSED
     rim.do(rim.session.mended(rim.now))
     assert rim.dial().handle == "h1", "it was the key that was refused"
 
@@ -1240,11 +1237,11 @@ def test_a_new_session_that_is_refused_for_what_it_was_told_begins_again_without
 def test_a_refusal_that_was_not_for_what_it_was_told_is_believed_at_the_next_dial():
     rim = seeded(Rim())
     rim.close(REFUSED)
-    assert rim.phase is Phase.WAITING
+    assert rim.phase is SessionPhase.WAITING
     rim.wait(1)
     rim.dial()
     rim.fail(REFUSED)
-    assert rim.phase is Phase.REFUSED
+    assert rim.phase is SessionPhase.REFUSED
 
 
 def test_a_session_that_took_what_it_was_told_and_is_lost_later_still_knows_it():
@@ -1332,11 +1329,11 @@ def test_a_connection_that_is_refused_as_soon_as_it_opens_is_dialled_once_more()
     """The setup was answered: what is wrong may be the moment."""
     rim = Rim().open()
     rim.close(REFUSED)
-    assert rim.phase is Phase.WAITING
+    assert rim.phase is SessionPhase.WAITING
     rim.wait(1)
     rim.open()
     rim.close(REFUSED)
-    assert rim.phase is Phase.REFUSED
+    assert rim.phase is SessionPhase.REFUSED
     assert rim.standings[-1] == Standing("refused", "check GEMINI_API_KEY")
 
 
@@ -1415,7 +1412,7 @@ def test_words_that_were_kept_are_forgotten_once_they_are_not_to_be():
     rim = Rim().open()
     rim.speak()
     rim.server(Said("person", "secret"), A_REPLY, TurnComplete())
-    rim.session.limit(Limits(transcripts=False))
+    rim.session.change(SessionSettings(transcripts=False))
     rim.mic(10)
     rim.close(LOST)
     assert rim.dial().seed == ()
@@ -1437,12 +1434,12 @@ def test_a_refusal_of_a_connection_that_was_talking_is_believed_only_if_the_next
     rim = Rim().open("h1")
     rim.wait(60)
     rim.close(LiveError("refused", "1007 invalid argument"))
-    assert rim.phase is Phase.WAITING
+    assert rim.phase is SessionPhase.WAITING
     assert rim.dial().handle == "h1"
     rim.fail(REFUSED)
     rim.dial()
     rim.fail(REFUSED)
-    assert rim.phase is Phase.REFUSED
+    assert rim.phase is SessionPhase.REFUSED
 
 
 @pytest.mark.parametrize("event", [A_REPLY, TurnComplete()])
@@ -1451,7 +1448,7 @@ def test_so_is_a_refusal_of_one_that_has_just_opened_but_answered(event):
     rim.wait(1)
     rim.server(event)
     rim.close(LiveError("refused", "1007 invalid argument"))
-    assert rim.phase is Phase.WAITING
+    assert rim.phase is SessionPhase.WAITING
     assert rim.standings == [Standing("live")]
 
 
@@ -1461,7 +1458,7 @@ def test_a_quota_is_waited_out_ever_longer(draw, pauses):
     for pause_s in pauses:
         rim.dial()
         rim.fail(QUOTA)
-        assert rim.phase is Phase.WAITING
+        assert rim.phase is SessionPhase.WAITING
         rim.wait(pause_s - 0.5)
         assert not rim.session.wants_to_dial(rim.now)
         rim.wait(0.6)
@@ -2117,7 +2114,7 @@ def test_a_start_that_could_not_be_sent_is_sent_once():
 def test_marks_wait_until_the_connection_knows_that_vad_is_manual():
     rim = Rim().open("h1")
     rim.mic(1)
-    rim.session.limits = Limits(manual_vad=True)
+    rim.session.settings = SessionSettings(manual_vad=True)
     rim.session.renew()
     rim.press("start")
     rim.mic(1, speaking=True)
@@ -2137,7 +2134,7 @@ def test_a_button_that_is_held_when_vad_becomes_automatic_is_forgotten():
     rim = Rim(manual_vad=True).open("h1")
     rim.press("start")
     rim.mic(1)
-    rim.session.limits = Limits(manual_vad=False)
+    rim.session.settings = SessionSettings(manual_vad=False)
     rim.session.renew()
     rim.mic(1)
     assert rim.hanging_up
@@ -2154,7 +2151,7 @@ def test_a_button_that_was_held_when_vad_became_automatic_can_be_pressed_when_it
     rim = Rim(manual_vad=True).open("h1")
     rim.press("start")
     for manual in (False, True):
-        rim.session.limits = Limits(manual_vad=manual)
+        rim.session.settings = SessionSettings(manual_vad=manual)
         rim.session.renew()
         rim.mic(1)
         rim.close()
@@ -2206,7 +2203,7 @@ def test_unknown_messages_are_counted_and_the_connection_goes_on():
     rim.server(*[Unknown("TypeError")] * 3)
     rim.answer()
     assert rim.counts == ["unknown_message"] * 3
-    assert rim.phase is Phase.LIVE
+    assert rim.phase is SessionPhase.LIVE
     assert rim.turns_ended == 1
 
 
@@ -2214,10 +2211,10 @@ def test_unknown_messages_are_counted_and_the_connection_goes_on():
 
 
 def parked(rim: Rim) -> Rim:
-    rim.mic(rim.session.limits.park_after_s + 0.2)
+    rim.mic(rim.session.settings.park_after_s + 0.2)
     assert rim.hanging_up
     rim.close()
-    assert rim.phase is Phase.PARKED
+    assert rim.phase is SessionPhase.PARKED
     return rim
 
 
@@ -2277,7 +2274,7 @@ def test_renewals_do_not_put_parking_off():
     rim.mic(99)
     assert rim.hanging_up
     rim.close()
-    assert rim.phase is Phase.PARKED
+    assert rim.phase is SessionPhase.PARKED
 
 
 def test_a_word_that_is_said_while_the_session_closes_to_park_wakes_it():
@@ -2332,7 +2329,7 @@ def test_a_budget_that_is_spent_in_mid_turn_lets_the_turn_finish_and_then_says_w
     rim.mic(QUIET_S + 0.2)
     assert rim.hanging_up
     rim.close()
-    assert rim.phase is Phase.SPENT
+    assert rim.phase is SessionPhase.SPENT
     assert rim.standings[-1] == Standing("refused", "the budget is spent")
     rim.budget(allowed=False)
     rim.mic(100, speaking=True)
@@ -2363,6 +2360,18 @@ def test_a_person_who_never_pauses_does_not_get_another_turn():
     assert rim.hanging_up
 
 
+def test_nothing_is_told_of_an_answer_that_begins_after_the_one_that_spent_the_budget():
+    rim = Rim().open("h1")
+    rim.speak()
+    rim.server(A_REPLY)
+    rim.budget(allowed=False)
+    rim.server(ReplyGenerated())
+    told = len(rim.events)
+    rim.server(A_REPLY)
+    assert rim.events[told:] == [TurnComplete()]
+    assert rim.hanging_up
+
+
 def test_who_speaks_right_after_the_turn_that_spent_the_budget_gets_no_other():
     rim = Rim().open("h1")
     rim.speak()
@@ -2371,7 +2380,7 @@ def test_who_speaks_right_after_the_turn_that_spent_the_budget_gets_no_other():
     rim.mic(0.3, speaking=True)
     assert rim.hanging_up
     rim.close()
-    assert rim.phase is Phase.SPENT
+    assert rim.phase is SessionPhase.SPENT
 
 
 def test_a_question_after_the_budget_was_raised_is_answered_although_it_is_spent_again():
@@ -2442,7 +2451,7 @@ def test_a_budget_that_is_raised_after_a_loss_makes_no_old_trouble_of_it():
     rim.server(A_REPLY)
     rim.budget(allowed=False)
     rim.close(LOST)
-    assert rim.phase is Phase.SPENT
+    assert rim.phase is SessionPhase.SPENT
     rim.wait(600)
     rim.budget(allowed=True)
     rim.wait(0.5)
@@ -2451,7 +2460,7 @@ def test_a_budget_that_is_raised_after_a_loss_makes_no_old_trouble_of_it():
 
 
 def waiting(rim: Rim) -> None:
-    assert rim.phase is Phase.WAITING
+    assert rim.phase is SessionPhase.WAITING
 
 
 def refused(rim: Rim) -> None:
@@ -2468,7 +2477,7 @@ def test_without_a_budget_nothing_is_dialled(reach):
     rim = Rim(park_after_s=60)
     reach(rim)
     rim.budget(allowed=False)
-    assert rim.phase is Phase.SPENT
+    assert rim.phase is SessionPhase.SPENT
     assert rim.standings[-1] == Standing("refused", "the budget is spent")
     rim.do(rim.session.mended(rim.now))
     rim.speak()
@@ -2487,7 +2496,7 @@ def test_a_budget_that_is_spent_while_dialling_ends_the_session_as_soon_as_it_is
     rim.wait(1)
     assert rim.hanging_up
     rim.close()
-    assert rim.phase is Phase.SPENT
+    assert rim.phase is SessionPhase.SPENT
 
 
 @pytest.mark.parametrize("error", [UNREACHABLE, LOST, QUOTA])
@@ -2496,7 +2505,7 @@ def test_a_dial_that_fails_without_a_budget_is_not_tried_again(error):
     rim.dial()
     rim.budget(allowed=False)
     rim.fail(error)
-    assert rim.phase is Phase.SPENT
+    assert rim.phase is SessionPhase.SPENT
 
 
 def test_a_renewal_that_finds_the_budget_spent_does_not_dial():
@@ -2507,7 +2516,7 @@ def test_a_renewal_that_finds_the_budget_spent_does_not_dial():
     rim.close()
     assert not rim.session.wants_to_dial(rim.now)
     rim.budget(allowed=False)
-    assert rim.phase is Phase.SPENT
+    assert rim.phase is SessionPhase.SPENT
 
 
 # --- all of it --------------------------------------------------------------------------------------------------------

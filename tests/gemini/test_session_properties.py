@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from gemini_gateway.events import Alive, GoAway, LiveError, Reason, Resumable, ToolCall, Unheard, Unknown, Working
-from gemini_gateway.meter import LATE_S, Bill
-from gemini_gateway.session import (
+from gemini_gateway.session.decisions import Count, Decline, Dial, Emit, HangUp, SessionPhase
+from gemini_gateway.session.meter import LATE_S, Bill
+from gemini_gateway.session.session import Session
+from gemini_gateway.session.timing import (
     BYTES_PER_S,
     HELD_MAX_S,
     MESSAGE_BYTES,
@@ -19,14 +21,7 @@ from gemini_gateway.session import (
     PRE_ROLL_S,
     QUOTA_S,
     REFUSED_RETRY_S,
-    Count,
-    Decline,
-    Dial,
-    Emit,
-    HangUp,
-    Limits,
-    Phase,
-    Session,
+    SessionSettings,
 )
 from reachy_gateway.provider.usage import Tokens
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, Standing, TurnComplete
@@ -71,7 +66,7 @@ class AnyTalk(RuleBasedStateMachine):
         self.now = 1000.0
         turns = count()
         self.session = Session(
-            Limits(max_age_s=60, park_after_s=20 if parks else None, manual_vad=manual),
+            SessionSettings(max_age_s=60, park_after_s=20 if parks else None, manual_vad=manual),
             self.now,
             lambda: draws[next(turns) % len(draws)],
         )
@@ -104,7 +99,7 @@ class AnyTalk(RuleBasedStateMachine):
                     assert self.line is None, "a connection is open, being dialled or being closed"
                     assert self.allowed
                     assert not (handle and seed)
-                    self.line = Line(manual=self.session.limits.manual_vad)
+                    self.line = Line(manual=self.session.settings.manual_vad)
                 case HangUp():
                     assert self.line
                     assert self.line.open
@@ -131,7 +126,7 @@ class AnyTalk(RuleBasedStateMachine):
         self.tell(act(*args, **kwargs))
         if self.session.phase is not was:
             assert (was.name.lower(), self.session.phase.name.lower()) in DOCUMENTED
-        if Phase.PARKED in (was, self.session.phase):
+        if SessionPhase.PARKED in (was, self.session.phase):
             self.dropped_parked += self.dropped - before
 
     def check_taken(self, item) -> None:
@@ -247,7 +242,9 @@ class AnyTalk(RuleBasedStateMachine):
 
     @rule(manual=st.booleans())
     def the_persona_changes(self, manual):
-        self.session.limits = Limits(max_age_s=60, park_after_s=self.session.limits.park_after_s, manual_vad=manual)
+        self.session.settings = SessionSettings(
+            max_age_s=60, park_after_s=self.session.settings.park_after_s, manual_vad=manual
+        )
         self.session.renew()
 
     # --- the server
@@ -303,13 +300,13 @@ class AnyTalk(RuleBasedStateMachine):
     @invariant()
     def the_phase_is_what_the_rim_sees(self):
         line = self.line
-        assert (self.session.phase is Phase.DIALLING) is bool(line and not line.open)
-        assert (self.session.phase is Phase.CLOSING) is bool(line and line.hanging_up)
-        assert (self.session.phase is Phase.LIVE) is bool(line and line.open and not line.hanging_up)
+        assert (self.session.phase is SessionPhase.DIALLING) is bool(line and not line.open)
+        assert (self.session.phase is SessionPhase.CLOSING) is bool(line and line.hanging_up)
+        assert (self.session.phase is SessionPhase.LIVE) is bool(line and line.open and not line.hanging_up)
 
     @invariant()
     def nothing_is_sent_while_there_is_no_connection(self):
-        if self.session.phase is not Phase.LIVE:
+        if self.session.phase is not SessionPhase.LIVE:
             assert self.session.take() is None
 
     @invariant()
@@ -320,9 +317,12 @@ class AnyTalk(RuleBasedStateMachine):
     @invariant()
     def the_buffer_is_bounded(self):
         kept_s = self.session._outbox.bytes / BYTES_PER_S
-        if self.session.phase in (Phase.PARKED, Phase.REFUSED, Phase.SPENT):
+        if self.session.phase in (SessionPhase.PARKED, SessionPhase.REFUSED, SessionPhase.SPENT):
             assert kept_s <= PRE_ROLL_S
-        elif self.session.phase in (Phase.WAITING, Phase.DIALLING) and self.session._trouble_since is not None:
+        elif (
+            self.session.phase in (SessionPhase.WAITING, SessionPhase.DIALLING)
+            and self.session._backoff.trouble_since is not None
+        ):
             assert kept_s <= OUTAGE_MAX_S
         else:
             assert kept_s <= HELD_MAX_S
@@ -356,13 +356,13 @@ class AnyTalk(RuleBasedStateMachine):
         self.the_budget_says(allowed=True)
         within_s = max(REFUSED_RETRY_S, QUOTA_S[1]) + 1
         until = self.now + within_s
-        while self.session.phase is not Phase.LIVE:
+        while self.session.phase is not SessionPhase.LIVE:
             assert self.now < until, f"still {self.session.phase} after {within_s:.0f} s"
             if self.line and self.line.hanging_up:
                 self.the_connection_is_closed()
             elif self.line:
                 self.the_dial_opens()
-            elif self.session.phase is Phase.PARKED:
+            elif self.session.phase is SessionPhase.PARKED:
                 self.the_microphone_hears(1, speaking=True)
                 assert self.session.wants_to_dial(self.now)
             else:

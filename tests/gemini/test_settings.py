@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from gemini_gateway.live import Endpoint
+from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.settings import GeminiSettings
 from reachy_service.config import load
 

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 from websockets.frames import Close
 
+from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.events import LiveError
-from gemini_gateway.live import Connection, Endpoint, Live
 from gemini_gateway.personas import Persona
-from gemini_gateway.shortcut import audio_of, mic_message, reply_hz
+from gemini_gateway.sdk.client import Live
+from gemini_gateway.sdk.connection import Connection
+from gemini_gateway.sdk.shortcut import audio_of, mic_message, reply_hz
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
 from reachy_gateway.voice import Audio, TurnComplete

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gemini_gateway.burst_slot import SLOT_PAUSE_S, SLOT_S, BurstSlot
 from gemini_gateway.events import LiveError, ToolCall
-from gemini_gateway.hurry import HURRY_PAUSE_S, HURRY_S, Hurry
 from gemini_gateway.personas import Persona
 from gemini_gateway.voice import GeminiVoice
 from reachy_gateway.provider.outage import Outage
@@ -23,7 +23,7 @@ class Office:
 
     def __init__(self):
         self.bills = []
-        self.hurry = Hurry()
+        self.burst_slot = BurstSlot()
         self.outages = defaultdict(lambda: Outage(lambda: 0.5))
         self.models = {}
 
@@ -221,8 +221,8 @@ async def test_what_is_no_audio_is_left_to_the_sender():
 
 def test_one_robot_at_a_time_hurries_and_for_a_bounded_time():
     """Else as many as are interrupted at a time would hold up everybody by 8 ms each."""
-    hurry = Hurry()
-    assert hurry.begin(10.0) == 10.0 + HURRY_S
-    for later_s in (0.0, HURRY_S / 2, HURRY_S, HURRY_S + HURRY_PAUSE_S / 2):
-        assert hurry.begin(10.0 + later_s) == 10.0 + later_s, "another one, in the same turn of the loop"
-    assert hurry.begin(10.0 + HURRY_S + HURRY_PAUSE_S * 1.01) > 10.0 + 2 * HURRY_S
+    burst_slot = BurstSlot()
+    assert burst_slot.begin(10.0) == 10.0 + SLOT_S
+    for later_s in (0.0, SLOT_S / 2, SLOT_S, SLOT_S + SLOT_PAUSE_S / 2):
+        assert burst_slot.begin(10.0 + later_s) == 10.0 + later_s, "another one, in the same turn of the loop"
+    assert burst_slot.begin(10.0 + SLOT_S + SLOT_PAUSE_S * 1.01) > 10.0 + 2 * SLOT_S

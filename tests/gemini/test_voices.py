@@ -11,11 +11,11 @@ import pytest
 from pydantic import SecretStr
 
 from gemini_gateway import personas, voices
-from gemini_gateway.live import Endpoint
-from gemini_gateway.meter import Bill
+from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.metrics import metrics_of
 from gemini_gateway.personas import Gateway, Persona
-from gemini_gateway.session import Phase
+from gemini_gateway.session.decisions import SessionPhase
+from gemini_gateway.session.meter import Bill
 from gemini_gateway.voices import Voices
 from reachy_gateway.provider.ledger import Ledger
 from reachy_gateway.provider.usage import Books, Money, Tokens
@@ -76,7 +76,7 @@ class Office:
         assert not problems
         self.voices = Voices(self._endpoint, shared, self.ledger, robots_file=self.robots)
         self.voice = self.voices.make("reachy-1")
-        self.voice.session.phase = Phase.REFUSED
+        self.voice.session.phase = SessionPhase.REFUSED
 
     def _endpoint(self):
         key = self.key.read_text()
@@ -86,7 +86,7 @@ class Office:
 
     @property
     def tried_again(self):
-        return self.voice.session.phase is Phase.WAITING
+        return self.voice.session.phase is SessionPhase.WAITING
 
     @property
     def key_taken(self):

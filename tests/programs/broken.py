@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from gemini_gateway.__main__ import main
-from gemini_gateway.live import Live
+from gemini_gateway.sdk.client import Live
 from gemini_gateway.voice import GeminiVoice
 from gemini_gateway.voices import Voices
 from reachy_gateway import service

@@ -155,7 +155,7 @@ async def test_what_ends_a_program_is_told_before_it_ends(tmp_path):
     """Though a thread writes the log."""
     code = (
         "import sys\n"
-        "from reachy_link import logs\n"
+        "from reachy_service import logs\n"
         "logs.set_up('robot-io', 'INFO', ['the-secret'])\n"
         "for n in range(5000): logs.log.warning('line %d', n)\n"
         "raise RuntimeError('on purpose: the-secret')\n"

@@ -16,7 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from gemini_gateway import personas
-from gemini_gateway.live import Endpoint
+from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.voices import Voices
 from gemini_live_sim.connection import SimSession
 from gemini_live_sim.server import GeminiLiveSim

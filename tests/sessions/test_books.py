@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from gemini_gateway.meter import Bill
+from gemini_gateway.session.meter import Bill
 from gemini_live_sim.actions import Abort, GoAway, Step
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve

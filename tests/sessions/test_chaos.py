@@ -15,8 +15,8 @@ import pytest
 from leaks import sockets_of_ours
 from tests.sessions.conftest import BYTES_PER_S, Talk
 
-from gemini_gateway import session
-from gemini_gateway.session import is_audible
+from gemini_gateway.session import timing
+from gemini_gateway.session.answers import is_audible
 from gemini_live_sim import actions
 from gemini_live_sim.actions import DEADLINE, Step
 from gemini_live_sim.behaviour import Babble, Behaviour
@@ -258,7 +258,7 @@ PATIENT = {
 async def test_a_long_run_of_everything_that_can_go_wrong(measured, talking, open_office, watchman, question, monkeypatch):
     """Six robots are struck, a seventh is not. Memory is the process's resident set, at the middle and at the end."""
     for name, value in PATIENT.items():
-        monkeypatch.setattr(session, name, value)
+        monkeypatch.setattr(timing, name, value)
     monkeypatch.setattr(outage, "DIAL_S", 3.0)
     draw = random.Random(42)  # noqa: S311
     settings = SimSettings(mode="tone", tone_ms=600, speed=2, record_bytes=0, keep_sessions=20)

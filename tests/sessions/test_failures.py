@@ -5,14 +5,15 @@ import time
 import pytest
 from leaks import sockets_of_ours
 
-from gemini_gateway import live
-from gemini_gateway import session as session_module
 from gemini_gateway.models import MODELS
+from gemini_gateway.sdk import client
+from gemini_gateway.session import timing
 from gemini_live_sim import resumption
 from gemini_live_sim.actions import Abort, Close, SendBig, SendRaw, Stall, Step
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
+from reachy_gateway.voice import HANG_UP_S
 
 REASONS = {
     1000: "The operation was cancelled.",
@@ -169,7 +170,7 @@ async def test_a_setup_whose_answer_is_none(talking, question, message):
 @pytest.mark.parametrize(
     ("how", "moment", "silence_s"),
     [
-        ("stalled", "after speech", session_module.SILENCE_S),
+        ("stalled", "after speech", timing.SILENCE_S),
         ("stalled", "in mid-answer", 2.5),
         ("silent", "after speech", 2.5),
         ("silent", "in mid-answer", 2.5),
@@ -179,7 +180,7 @@ async def test_a_server_that_falls_silent_on_an_open_socket(
     measured, talking, watchman, question, monkeypatch, how, moment, silence_s
 ):
     """A stalled socket takes and gives nothing, not even pongs; a silent server hears everything and says nothing."""
-    monkeypatch.setattr(session_module, "SILENCE_S", silence_s)
+    monkeypatch.setattr(timing, "SILENCE_S", silence_s)
     async with serve(QUICK, on_event=watchman) as sim:
         watchman.sim = sim
         async with talking(sim, *TWO) as (talk, neighbour):
@@ -197,7 +198,7 @@ async def test_a_server_that_falls_silent_on_an_open_socket(
                 await talk.until(lambda: not talk.gate.speaking)
             silent_s = await talk.until(lambda: talk.sessions[-1] is not first and talk.sessions[-1].heard_bytes, 30)
             measured(f"heard again after {silent_s:.1f} s, of which {silence_s:.1f} s were waited for a word")
-            assert silence_s - 1.0 < silent_s < silence_s + live.HANG_UP_S + 2.5
+            assert silence_s - 1.0 < silent_s < silence_s + HANG_UP_S + 2.5
             assert talk.turns == 1, "an answer that stopped was ended cleanly"
             await talk.ask(question)
             await unaffected(neighbour)
@@ -211,11 +212,11 @@ async def test_a_server_that_takes_nothing_while_the_microphone_fills_all_buffer
         first = await talk.live()
         first.stall()
         taken = len(talk.fed)
-        await talk.until(lambda: talk.voice.session._line.sending_since, 30)
+        await talk.until(lambda: talk.voice.session._connection.sending_since, 30)
         room_s = (len(talk.fed) - taken) / 32000
         stuck_s = await talk.until(lambda: talk.sessions[-1] is not first and talk.sessions[-1].heard_bytes, 30)
         measured(f"buffers hold {room_s:.0f} s of audio; heard again {stuck_s:.1f} s after")
-        assert stuck_s < 3.0 + 1.0 + live.HANG_UP_S + 3.0
+        assert stuck_s < 3.0 + 1.0 + HANG_UP_S + 3.0
         assert sockets_of_ours() == 1, "the stuck one is not waited for"
         first.resume_io()
 
@@ -223,9 +224,9 @@ async def test_a_server_that_takes_nothing_while_the_microphone_fills_all_buffer
 @pytest.mark.parametrize("patient", [True, False])
 async def test_pongs_that_come_late_are_no_reason_to_connect_anew(talking, question, monkeypatch, patient):
     """Ten times as fast as it is: pongs have been seen 8 to 30 s late. The SDK alone waits for 20 s, and hangs up."""
-    assert (live.PING_S, live.PONG_S) == (20.0, 60.0)
-    monkeypatch.setattr(live, "PING_S", 2.0)
-    monkeypatch.setattr(live, "PONG_S", 6.0 if patient else 2.0)
+    assert (client.PING_S, client.PONG_S) == (20.0, 60.0)
+    monkeypatch.setattr(client, "PING_S", 2.0)
+    monkeypatch.setattr(client, "PONG_S", 6.0 if patient else 2.0)
     async with serve(SimSettings(mode="tone", tone_ms=500, pong_delay_ms=3_000)) as sim, talking(sim) as talk:
         await talk.live()
         await talk.ask(question)

@@ -1,11 +1,11 @@
 """A robot to which nobody talks costs nothing; the first word wakes it, and is heard."""
 
-from gemini_gateway.session import Limits
+from gemini_gateway.session.timing import SessionSettings
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
 
 QUICK = SimSettings(mode="tone", tone_ms=500, thinking_ms=100)
-PARKS = {"limits": lambda _: Limits(park_after_s=1.5)}
+PARKS = {"settings_of": lambda _: SessionSettings(park_after_s=1.5)}
 
 
 async def test_after_silence_the_socket_is_closed_and_the_first_word_wakes_it_and_is_heard_whole(
@@ -76,6 +76,6 @@ async def test_a_parked_robot_that_finds_gemini_gone_says_so_and_talks_when_it_i
 
 async def test_it_is_off_unless_asked_for(talking):
     async with serve(QUICK) as sim, talking(sim) as talk:
-        assert talk.voice.session.limits.park_after_s is None
+        assert talk.voice.session.settings.park_after_s is None
         await talk.live()
         await talk.never(lambda: not sim.open_sessions, 2.0)

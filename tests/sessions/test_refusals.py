@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from gemini_gateway import session
+from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.events import LiveError
-from gemini_gateway.live import Endpoint, Live
 from gemini_gateway.personas import Persona
+from gemini_gateway.sdk.client import Live
+from gemini_gateway.session import timing
 from gemini_live_sim.actions import QUOTA, Close, Step
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
@@ -204,7 +205,7 @@ async def test_a_quota_is_a_long_pause_with_its_reason(talking, question, how):
         await talk.until(lambda: talk.states[-1] == "reconnecting")
         assert "quota or rate limit is reached" in talk.reasons
         pause_s = int(re.search(r"trying again in (\d+) s", talk.reasons)[1])
-        least, most = session.QUOTA_S[0] / 2, session.QUOTA_S[0]
+        least, most = timing.QUOTA_S[0] / 2, timing.QUOTA_S[0]
         assert least <= pause_s <= most
         await no_dials(sim, talk, neighbour, question)
         assert len(sim.refused) == (1 if how == "HTTP 429" else 0)
@@ -215,7 +216,7 @@ async def test_a_quota_is_a_long_pause_with_its_reason(talking, question, how):
 
 
 async def test_a_quota_is_waited_out(talking, question, monkeypatch):
-    monkeypatch.setattr(session, "QUOTA_S", (2.0, 8.0))
+    monkeypatch.setattr(timing, "QUOTA_S", (2.0, 8.0))
     async with serve(SimSettings(**QUICK)) as sim, talking(sim) as talk:
         first = await talk.live()
         first.close(1011, QUOTA)

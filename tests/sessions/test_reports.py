@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from gemini_gateway import meter, session
+from gemini_gateway.session import meter, timing
 from gemini_live_sim import actions
 from gemini_live_sim.actions import SendRaw, Step
 from gemini_live_sim.behaviour import Behaviour
@@ -108,8 +108,8 @@ async def test_words_that_nobody_asked_for_are_kept_nowhere(talking, open_office
 @pytest.mark.parametrize("babble", ["input", "resumption", "usage", "voice_activity"])
 async def test_a_server_that_babbles_and_does_not_answer_is_found_out(talking, question, monkeypatch, babble):
     """D1: with the real times it is SILENCE_S, 10 s."""
-    monkeypatch.setattr(session, "SILENCE_S", 2.5)
-    monkeypatch.setattr(session, "SILENCE_MAX_S", 5.0)
+    monkeypatch.setattr(timing, "SILENCE_S", 2.5)
+    monkeypatch.setattr(timing, "SILENCE_MAX_S", 5.0)
     async with serve(SimSettings(**QUICK)) as sim:
         sim.script([Behaviour(**QUICK, silent=True, babble=babble, babble_every_s=0.4)])
         async with talking(sim) as talk:
@@ -137,7 +137,7 @@ async def test_turns_without_a_sound_are_told_and_a_new_session_begins_after_som
         sim.script([Behaviour(**QUICK, **fault, hold_turn_complete=False)])
         async with talking(sim) as talk:
             await talk.live()
-            for turn in range(session.MUTE_TURNS):
+            for turn in range(timing.MUTE_TURNS):
                 talk.say(question)
                 await talk.until(lambda turn=turn: talk.office.tally.total("mute_turn") > turn)
             await talk.until(lambda: len(talk.sessions) > 1)

@@ -5,7 +5,7 @@ from contextlib import closing
 from functools import partial
 
 from gemini_gateway import personas
-from gemini_gateway.live import Endpoint
+from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.metrics import metrics_of
 from gemini_gateway.proxy import password_of
 from gemini_gateway.settings import GeminiSettings

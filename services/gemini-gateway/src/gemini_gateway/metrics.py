@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from gemini_gateway.session import Phase
+from gemini_gateway.session.decisions import SessionPhase
 from gemini_gateway.voice import GeminiVoice
 from gemini_gateway.voices import Voices
 from reachy_gateway.provider.usage import KINDS, Account
@@ -40,7 +40,7 @@ def _of_sessions(talking: dict[str, GeminiVoice]) -> Iterator[Metric]:
     queue = GaugeMetricFamily("reachylink_mic_queue_seconds", "Mic audio that waits to be sent.", labels=["robot"])
     dropped = CounterMetricFamily("reachylink_mic_dropped_seconds", "Mic audio that had waited too long.", labels=["robot"])
     for robot, voice in talking.items():
-        for known in Phase:
+        for known in SessionPhase:
             phase.add_metric([robot, known.name.lower()], known is voice.session.phase)
         for cause, count in voice.reconnects.counts.items():
             ended.add_metric([robot, cause], count)

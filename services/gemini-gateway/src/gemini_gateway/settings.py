@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from gemini_gateway.live import Endpoint
+from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.proxy import proxy_for
 from reachy_gateway.settings import GatewaySettings
 from reachy_link.text import unsendable

@@ -9,13 +9,16 @@ from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
 from gemini_gateway import models
+from gemini_gateway.burst_slot import BurstSlot
 from gemini_gateway.events import LiveError, Trouble
-from gemini_gateway.exchanges import Keep
-from gemini_gateway.hurry import Hurry
-from gemini_gateway.live import Connection, Live
-from gemini_gateway.meter import Bill
 from gemini_gateway.personas import Persona
-from gemini_gateway.session import Count, Decline, Dial, Emit, HangUp, Limits, Out, Phase, Session
+from gemini_gateway.sdk.client import Live
+from gemini_gateway.sdk.connection import Connection
+from gemini_gateway.session.decisions import Count, Decline, Dial, Emit, HangUp, Out, SessionPhase
+from gemini_gateway.session.exchanges import Keep
+from gemini_gateway.session.meter import Bill
+from gemini_gateway.session.session import Session
+from gemini_gateway.session.timing import SessionSettings
 from reachy_gateway.provider.outage import Outage
 from reachy_gateway.provider.reconnects import Reconnects
 from reachy_gateway.provider.usage import Verdict
@@ -36,7 +39,7 @@ LAST_HEARD_S: Final = 1.0
 class Office(Protocol):
     """What the voices of a process share, and what they report to."""
 
-    hurry: Hurry
+    burst_slot: BurstSlot
 
     def persona(self, robot: str) -> Persona:
         """How the robot is to talk."""
@@ -57,10 +60,10 @@ class Office(Protocol):
         """Count something, and log it."""
 
 
-def limits_of(persona: Persona) -> Limits:
+def session_settings(persona: Persona) -> SessionSettings:
     """What a persona implies for its session."""
     silence_s = max(TRAILING_S, (persona.vad.silence_duration_ms or 0) / 1000 + TRAILING_MARGIN_S)
-    return Limits(
+    return SessionSettings(
         park_after_s=persona.park_after_s,
         manual_vad=persona.vad.mode == "manual",
         interrupts=persona.vad.interrupts,
@@ -79,14 +82,16 @@ class GeminiVoice:
     """One robot's voice.
 
     Args:
-        limits: What a persona implies for the session.
+        settings_of: What a persona implies for the session.
     """
 
-    def __init__(self, robot: str, live: Live, office: Office, limits: Callable[[Persona], Limits] = limits_of) -> None:
+    def __init__(
+        self, robot: str, live: Live, office: Office, settings_of: Callable[[Persona], SessionSettings] = session_settings
+    ) -> None:
         self.robot = robot
         self._live = live
         self._office = office
-        self._limits = limits
+        self._settings = settings_of
         self._persona = office.persona(robot)
         self._model = self._persona.model
         self._outage = office.outage(self._model)
@@ -94,7 +99,7 @@ class GeminiVoice:
         self._name = ""
         """Of the session in the books, over all connections by which it is resumed."""
         self._now = time.monotonic
-        self.session = Session(self._limits(self._persona), self._now(), random.random)
+        self.session = Session(self._settings(self._persona), self._now(), random.random)
         self.reconnects = Reconnects()
         self._emit: Callable[[VoiceEvent], None] = lambda _: None
         self._more = asyncio.Event()
@@ -122,15 +127,15 @@ class GeminiVoice:
             if self._persona.transcripts_to_file:  # else words from before the file was on would be in it
                 self._carry_out(kept)
             self._persona = persona
-            self.limit_anew()
+            self.settings_changed()
             self.session.renew()
             mended = True
         if mended:
             self._carry_out(self.session.mended(self._now()))
 
-    def limit_anew(self) -> None:
-        """What limits the session has changed."""
-        self.session.limit(self._limits(self._persona))
+    def settings_changed(self) -> None:
+        """What the persona implies for the session has changed."""
+        self.session.change(self._settings(self._persona))
 
     async def run(self, emit: Callable[[VoiceEvent], None]) -> None:
         """Talk until cancelled."""
@@ -147,7 +152,8 @@ class GeminiVoice:
                     self._line.result()  # a fault of ours ends this robot's conversation, and is logged there
                 self._more.set()
                 # Not in step with the others: of robots that ask together one would be let dial, at every tick again.
-                await asyncio.sleep(LIVE_TICK_S if self.session.phase is Phase.LIVE else TICK_S * random.uniform(0.2, 1.0))  # noqa: S311
+                live = self.session.phase is SessionPhase.LIVE
+                await asyncio.sleep(LIVE_TICK_S if live else TICK_S * random.uniform(0.2, 1.0))  # noqa: S311
         finally:
             self._outage.gave_up(self.robot)
             if self._line:
@@ -198,7 +204,7 @@ class GeminiVoice:
                 self._live.connect(self._persona, dial.handle, seeded=bool(dial.seed), taken=taken.set) as line,
             ):
                 if dial.seed:  # announced by the setup: so nothing, at least, if the words are to be kept no more
-                    await line.remind(dial.seed if self.session.limits.transcripts else ())
+                    await line.remind(dial.seed if self.session.settings.transcripts else ())
                 patience.reschedule(None)
                 opened = True
                 self._outage.opened(self._now() - started)
@@ -217,7 +223,7 @@ class GeminiVoice:
         now = self._now()
         if opened:
             self._carry_out(self.session.closed(error, now))
-            self.reconnects.closed(now, idle=self.session.phase in (Phase.PARKED, Phase.SPENT))
+            self.reconnects.closed(now, idle=self.session.phase in (SessionPhase.PARKED, SessionPhase.SPENT))
             return
         error = error or LiveError("lost", "the connection ended at once")
         # A handle that fails is this robot's trouble; anything else that is lost is the server's, and everyone's.
@@ -266,7 +272,7 @@ class GeminiVoice:
         return True
 
     async def _send(self, line: Connection) -> None:
-        while self.session.phase is Phase.LIVE:
+        while self.session.phase is SessionPhase.LIVE:
             item = self.session.take()
             if item is None:
                 self._more.clear()
@@ -302,6 +308,6 @@ class GeminiVoice:
             # A burst for one robot is handled a message at a time, so that the others come in between. What an interruption
             # has cut goes faster: the next answer comes behind it.
             if line.interrupted and self._now() >= until:
-                until = self._office.hurry.begin(self._now())
+                until = self._office.burst_slot.begin(self._now())
             if not line.interrupted or self._now() >= until:
                 await asyncio.sleep(0)

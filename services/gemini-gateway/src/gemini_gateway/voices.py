@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from gemini_gateway import personas
-from gemini_gateway.hurry import Hurry
-from gemini_gateway.live import Endpoint, Live
+from gemini_gateway.burst_slot import BurstSlot
+from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.loosening import loosened
-from gemini_gateway.meter import Bill
 from gemini_gateway.personas import Persona, Personas
-from gemini_gateway.session import Limits
-from gemini_gateway.voice import GeminiVoice, limits_of
+from gemini_gateway.sdk.client import Live
+from gemini_gateway.session.meter import Bill
+from gemini_gateway.session.timing import SessionSettings
+from gemini_gateway.voice import GeminiVoice, session_settings
 from reachy_gateway.link.limits import LINES
 from reachy_gateway.provider.ledger import Ledger, LedgerError
 from reachy_gateway.provider.load import Load
@@ -45,7 +46,7 @@ class Voices:
         transcripts: Where transcripts are kept, if a persona asks for that.
         keep_days: For how many days; 0 is for ever.
         today: The local date and time; budgets turn at its midnight.
-        limits: What a persona implies for its session.
+        settings_of: What a persona implies for its session.
         uplink_ms: How much mic audio goes to Gemini in a message; None leaves it to how busy the event loop is.
         shortcut: Whether audio goes past the SDK's layers.
         admitted: Reads anew which robots have a key.
@@ -62,7 +63,7 @@ class Voices:
         transcripts: Path | None = None,
         keep_days: int = 0,
         today: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
-        limits: Callable[[Persona], Limits] = limits_of,
+        settings_of: Callable[[Persona], SessionSettings] = session_settings,
         uplink_ms: int | None = None,
         shortcut: bool = True,
         admitted: Callable[[], Collection[str]] | None = None,
@@ -77,10 +78,10 @@ class Voices:
         self._today = today
         self._transcripts = Transcripts(transcripts, keep_days, lambda: today().date()) if transcripts else None
         self._transcripts_trouble = ""
-        self._persona_limits = limits
+        self._settings_of = settings_of
         self._uplink_ms = uplink_ms
         self.load = Load()
-        self.hurry = Hurry()
+        self.burst_slot = BurstSlot()
         self._admitted = admitted
         self._outages: dict[str, Outage] = {}
         self.totals: dict[str, Account] = {}
@@ -95,7 +96,7 @@ class Voices:
 
     def make(self, robot: str) -> GeminiVoice:
         """A voice for a robot."""
-        voice = self.voices[robot] = GeminiVoice(robot, self._live, self, self._limits)
+        voice = self.voices[robot] = GeminiVoice(robot, self._live, self, self._settings)
         return voice
 
     @property
@@ -103,8 +104,8 @@ class Voices:
         """How much mic audio goes to Gemini in a message."""
         return self._uplink_ms or self.load.message_ms
 
-    def _limits(self, persona: Persona) -> Limits:
-        return replace(self._persona_limits(persona), batch_ms=self.message_ms)
+    def _settings(self, persona: Persona) -> SessionSettings:
+        return replace(self._settings_of(persona), batch_ms=self.message_ms)
 
     async def watch(self) -> None:
         """Follow the robots file, the key's file and how busy the event loop is, until cancelled."""
@@ -118,7 +119,7 @@ class Voices:
                     self.message_ms,
                 )
                 for voice in self.voices.values():
-                    voice.limit_anew()
+                    voice.settings_changed()
             if (seen := self._signature()) != self._seen:
                 self._seen = seen
                 self.reload()

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gemini_gateway.exchanges import Who
+from gemini_gateway.session.exchanges import Who
 
 HIGH: Final = ("\ud800", "\udbff")
 """The first halves of characters beyond the first 65,536, such as emoji."""
@@ -13,9 +13,8 @@ def clean(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
-clean(
-    ""
-)  # the codec is a module: imported at its first use it would need a descriptor, which a gateway under attack may not have
+# The codec is a module: imported at its first use it would need a descriptor, which a gateway under attack may not have.
+clean("")
 
 
 class Pieces:

@@ -1,0 +1,149 @@
+"""An open session."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from typing import Any, Final, Literal
+
+import websockets.exceptions
+from google.genai import errors, types
+
+from gemini_gateway.events import Alive, ServerEvent, Unknown
+from gemini_gateway.sdk.errors import STRANGE, explained, unquoted
+from gemini_gateway.sdk.pieces import Pieces
+from gemini_gateway.sdk.shortcut import Shortcut
+from gemini_gateway.sdk.socket import Socket
+from gemini_gateway.sdk.translate import translated
+from reachy_gateway.voice import HEARS_HZ, Audio
+
+AUDIO_TYPE: Final = f"audio/pcm;rate={HEARS_HZ}"
+
+
+class Connection:
+    """An open session.
+
+    Args:
+        session: The SDK's.
+        shortcut: Whether audio goes past the SDK's layers; it does not if the SDK's socket is not where it was.
+    """
+
+    def __init__(self, session: Any, *, shortcut: bool = False) -> None:
+        self._session = session
+        self._socket = getattr(session, "_ws", None)
+        self._pieces = Pieces()
+        self._shortcut: Shortcut | None = None
+        if shortcut and all(callable(getattr(getattr(session, "_ws", None), name, None)) for name in ("send", "recv")):
+            self._shortcut = session._ws = Shortcut(session._ws)  # noqa: SLF001 - the SDK has no public way
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an interruption has come, and waits behind what came before it."""
+        return isinstance(self._socket, Socket) and self._socket.interruptions > 0
+
+    def watch(self, on_interruption: Callable[[], None] | None) -> None:
+        """Tell of an interruption when it comes, before :meth:`receive` gets to it; None tells no more."""
+        if isinstance(self._socket, Socket):
+            self._socket.on_interruption = on_interruption
+
+    async def send_audio(self, pcm: bytes) -> None:
+        """Send PCM16 mono at 16 kHz.
+
+        Raises:
+            LiveError: If the connection is lost.
+        """
+        if self._shortcut:
+            with _told():
+                await self._shortcut.send_audio(pcm)
+        else:
+            await self._send(audio=types.Blob(data=pcm, mime_type=AUDIO_TYPE))
+
+    def offer_audio(self, pcm: bytes) -> bool:
+        """Send it without waiting, which is cheaper; false if it has to be sent by :meth:`send_audio`."""
+        return self._shortcut is not None and self._shortcut.offer_audio(pcm)
+
+    async def send_activity(self, event: Literal["start", "end"]) -> None:
+        """Manual VAD: the person's turn starts or ends here.
+
+        Raises:
+            LiveError: If the connection is lost.
+        """
+        if event == "start":
+            await self._send(activity_start=types.ActivityStart())
+        else:
+            await self._send(activity_end=types.ActivityEnd())
+
+    async def send_stream_end(self) -> None:
+        """Tell that the microphone has paused.
+
+        Raises:
+            LiveError: If the connection is lost.
+        """
+        await self._send(audio_stream_end=True)
+
+    async def decline(self, calls: Sequence[tuple[str, str]]) -> None:
+        """Answer tool calls that nobody serves, so that the model does not wait for them.
+
+        Raises:
+            LiveError: If the connection is lost.
+        """
+        answer = {"error": "unsupported: this robot has no such tool"}
+        responses = [types.FunctionResponse(id=call, name=name, response=answer) for call, name in calls]
+        with _told():
+            await self._session.send_tool_response(function_responses=responses)
+
+    async def remind(self, said: Sequence[tuple[Literal["person", "robot"], str]]) -> None:
+        """Tell a new session, one that was opened as ``seeded``, what was said in one that could not be resumed.
+
+        Raises:
+            LiveError: If the connection is lost.
+        """
+        roles = {"person": "user", "robot": "model"}
+        turns = [types.Content(role=roles[who], parts=[types.Part(text=text)]) for who, text in said]
+        with _told():
+            await self._session.send_client_content(turns=turns, turn_complete=True)  # of the history, not a question
+
+    async def receive(self) -> AsyncIterator[ServerEvent]:
+        """What the server sends, until the connection ends; the SDK's own loop ends with every turn.
+
+        Raises:
+            LiveError: When the connection is lost, or closed by us.
+        """
+        while True:
+            while self._shortcut and (pieces := await self._audio(self._shortcut)):
+                for piece in pieces:
+                    yield piece
+            try:
+                async with aclosing(self._session.receive()) as messages:
+                    async for message in messages:
+                        event: ServerEvent | None = None
+                        for event in translated(message, self._pieces):
+                            yield event
+                        if event is None:
+                            yield Alive()
+                        if self._shortcut:
+                            break
+            except errors.APIError as error:
+                if isinstance(error.details, str):  # a close's reason; a message of the same name comes as an object
+                    raise explained(error, opened=True) from error
+                yield Unknown(unquoted(error))
+            except STRANGE as error:
+                yield Unknown(unquoted(error))
+
+    @staticmethod
+    async def _audio(shortcut: Shortcut) -> list[Audio]:
+        try:
+            return await shortcut.audio()
+        except websockets.exceptions.ConnectionClosed:
+            return []  # the SDK finds the same, and says why
+
+    async def _send(self, **what: Any) -> None:
+        with _told():
+            await self._session.send_realtime_input(**what)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Whatever a send raises, in our own words: the SDK passes on the socket's exceptions."""
+    try:
+        yield
+    except (websockets.exceptions.WebSocketException, OSError, errors.APIError) as error:
+        raise explained(error, opened=True) from error

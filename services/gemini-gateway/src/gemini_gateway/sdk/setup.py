@@ -1,0 +1,49 @@
+"""What a session is opened with."""
+
+from google.genai import types
+
+from gemini_gateway import models
+from gemini_gateway.personas import Persona
+
+
+def config_of(persona: Persona, handle: str | None, *, seeded: bool = False) -> types.LiveConnectConfig:
+    """A persona as the SDK wants it. Compression and resumption are always on: without them a session ends after 15 min.
+
+    A session that is told what was said before has to announce that: gemini-3.1 closes with 1007 else, and others would take
+    it for an unfinished question.
+    """
+    vad = persona.vad
+    detection = types.AutomaticActivityDetection(
+        disabled=True if vad.mode == "manual" else None,
+        start_of_speech_sensitivity=vad.start_sensitivity
+        and types.StartSensitivity(f"START_SENSITIVITY_{vad.start_sensitivity.upper()}"),
+        end_of_speech_sensitivity=vad.end_sensitivity
+        and types.EndSensitivity(f"END_SENSITIVITY_{vad.end_sensitivity.upper()}"),
+        prefix_padding_ms=vad.prefix_padding_ms,
+        silence_duration_ms=vad.silence_duration_ms,
+    )
+    transcription = types.AudioTranscriptionConfig() if persona.transcripts else None
+    thinking = persona.thinking_level or models.of(persona.model).thinking_default
+    proactive = persona.proactive_audio if models.takes(persona.model, "proactive_audio") else None
+    return types.LiveConnectConfig(
+        response_modalities=[types.Modality.AUDIO],
+        system_instruction=persona.instruction,
+        temperature=persona.temperature,
+        speech_config=types.SpeechConfig(
+            voice_config=types.VoiceConfig(prebuilt_voice_config=types.PrebuiltVoiceConfig(voice_name=persona.voice)),
+            language_code=persona.language,
+        ),
+        thinking_config=thinking and types.ThinkingConfig(thinking_level=types.ThinkingLevel(thinking.upper())),
+        proactivity=None if proactive is None else types.ProactivityConfig(proactive_audio=proactive),
+        enable_affective_dialog=persona.affective_dialog if models.takes(persona.model, "affective_dialog") else None,
+        input_audio_transcription=transcription,
+        output_audio_transcription=transcription,
+        realtime_input_config=types.RealtimeInputConfig(
+            automatic_activity_detection=detection,
+            activity_handling=None if vad.interrupts else types.ActivityHandling.NO_INTERRUPTION,
+            turn_coverage=vad.turn_coverage and types.TurnCoverage(f"TURN_INCLUDES_{vad.turn_coverage.upper()}"),
+        ),
+        session_resumption=types.SessionResumptionConfig(handle=handle),
+        history_config=types.HistoryConfig(initial_history_in_client_content=True) if seeded else None,
+        context_window_compression=types.ContextWindowCompressionConfig(sliding_window=types.SlidingWindow()),
+    )

@@ -1,0 +1,97 @@
+"""What waits to be sent over a connection. Pure."""
+
+from collections import deque
+
+from gemini_gateway.session.decisions import Decline, Item, Mark
+from gemini_gateway.session.timing import BYTES_PER_S, MESSAGE_BYTES
+
+
+class Outbox:
+    """What waits to be sent: mic audio, the oldest first, with marks in it; answers to tools, which do not wait for it.
+
+    The marks of manual VAD alternate, and begin with a start on every connection. Answers are of one connection alone.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._items: deque[bytes | Mark] = deque()
+        self._answers: deque[Decline] = deque()
+        self._manual = False
+        self._in_activity = False
+        """Whether a start was taken that has no end yet."""
+
+    def __contains__(self, mark: Mark) -> bool:
+        return mark in self._items
+
+    def connect(self, *, manual: bool) -> None:
+        """Another connection is there, which knows nothing of what the last one was sent."""
+        self._answers.clear()
+        self._manual = manual
+        if self._in_activity and self._items and self._items[0] == "end":
+            self._items.popleft()  # all but this went out over the last one
+        elif self._in_activity and manual:
+            self._items.appendleft("start")
+        self._in_activity = False
+
+    def append(self, item: Item) -> None:
+        """Let it be sent, once it is its turn."""
+        if isinstance(item, Decline):
+            self._answers.append(item)
+        elif item == "end" and self._items and self._items[-1] == "start":
+            self._items.pop()  # nothing was said
+        else:
+            self._items.append(item)
+            self.bytes += len(item) if isinstance(item, bytes) else 0
+
+    def take(self, *, held: bool, least_bytes: int) -> Item | None:
+        """What to send next; no more than answers if the rest is held. Audio that waits is taken together, within bounds."""
+        if self._answers:
+            return self._answers.popleft()
+        if self.bytes < least_bytes and all(isinstance(item, bytes) for item in self._items):
+            return None
+        while self._items and not held:
+            item = self._items.popleft()
+            if isinstance(item, bytes):
+                return self._with_more(item)
+            if item != "stream_end":
+                self._in_activity = item == "start"
+            if self._manual is (item != "stream_end"):  # else it is for a persona that the connection does not know
+                return item
+        return None
+
+    def _with_more(self, pcm: bytes) -> bytes:
+        """Audio, with what waits right behind it."""
+        pieces, size = [pcm], len(pcm)
+        while self._items and isinstance(more := self._items[0], bytes) and size + len(more) <= MESSAGE_BYTES:
+            pieces.append(more)
+            size += len(more)
+            self._items.popleft()
+        self.bytes -= size
+        return pcm if len(pieces) == 1 else b"".join(pieces)
+
+    def untaken(self, item: Item) -> None:
+        """Take back what could not be sent."""
+        if isinstance(item, Decline):
+            self._answers.appendleft(item)
+            return
+        if isinstance(item, bytes):
+            self.bytes += len(item)
+        elif item != "stream_end":
+            self._in_activity = item == "end"
+        self._items.appendleft(item)
+
+    def trim(self, keep_s: float) -> int:
+        """Drop the oldest mic audio beyond this; how many bytes that was."""
+        dropped = 0
+        marks: list[bytes | Mark] = []
+        while self.bytes > keep_s * BYTES_PER_S:
+            item = self._items.popleft()
+            if isinstance(item, bytes):
+                self.bytes -= len(item)
+                dropped += len(item)
+            elif item == "end" and marks and marks[-1] == "start":
+                marks.pop()  # nothing is left of what was said between them
+            elif item != "stream_end":
+                marks.append(item)
+        self._items.extendleft(reversed(marks))
+        return dropped

@@ -1,0 +1,498 @@
+"""The session manager of one robot: when to dial, renew, hold back, give up and come back. Pure: time is passed in.
+
+::
+
+    waiting ──may dial──► dialling ──opened──► live ──renewal, budget, parking──► closing ──closed──► waiting | spent | parked
+       ▲                     │ │                 │
+       └──── unreachable ────┘ └─ refused ─► refused ──mended──► waiting        live ── lost ──► waiting
+
+It decides; the rim carries out what it returns, and tells it what came of it. ``docs/sessions.md`` has the table. This module
+is longer than others: it is the one place where the parts of a session meet, and each method is one row of that table.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+from gemini_gateway.events import (
+    Alive,
+    GoAway,
+    LiveError,
+    Reason,
+    Resumable,
+    ServerEvent,
+    ToolCall,
+    Unheard,
+    Unknown,
+    Working,
+)
+from gemini_gateway.session import timing
+from gemini_gateway.session.answers import Answers
+from gemini_gateway.session.attention import Attention
+from gemini_gateway.session.backoff import Backoff
+from gemini_gateway.session.connection import OpenConnection
+from gemini_gateway.session.decisions import Count, Decline, Dial, Emit, HangUp, Item, Out, SessionPhase
+from gemini_gateway.session.exchanges import Exchanges
+from gemini_gateway.session.meter import Meter
+from gemini_gateway.session.outbox import Outbox
+from gemini_gateway.session.resumption import Dialled, Resumption
+from gemini_gateway.session.timing import BYTES_PER_S, MESSAGE_BYTES, SessionSettings
+from reachy_gateway.provider.usage import Tokens
+from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, Standing, TurnComplete, VoiceEvent
+
+
+class Session:
+    """See the module. Not for use after the robot has left."""
+
+    def __init__(self, settings: SessionSettings, now: float, draw: Callable[[], float]) -> None:
+        self.settings = settings
+        self.phase = SessionPhase.WAITING
+        self.dropped_ms = 0.0
+        """Mic audio that was not sent because it had waited for too long."""
+        self._after_closing = SessionPhase.WAITING
+        self._outbox = Outbox()
+        self._meter = Meter()
+        self._said = Exchanges()
+        self._attention = Attention(now)
+        self._answers = Answers(self._attention, self._meter, self._said, now)
+        self._resumption = Resumption()
+        self._backoff = Backoff(now, draw)
+        self._connection = OpenConnection(now)
+        self._offline_since: float | None = now
+        """None: since the next tick."""
+        self._told: Standing | None = None
+        self._allowed = True
+        """Whether the budget lets the session go on."""
+        self._allowed_words = ""
+
+    @property
+    def waiting_ms(self) -> float:
+        """Mic audio that waits to be sent."""
+        return self._outbox.bytes * 1000 / BYTES_PER_S
+
+    # --- the microphone -----------------------------------------------------------------------------------------------
+
+    def hear(self, pcm: bytes, now: float, *, speaking: bool) -> list[Out]:
+        """Take mic audio; ``speaking`` is what the speech gate says of it."""
+        if not pcm:
+            return []
+        if speaking or (self.settings.silence_is_billed and self.phase is SessionPhase.LIVE):
+            self._meter.sent(len(pcm) / BYTES_PER_S, speech=speaking)
+        self._attention.heard(len(pcm), now, speaking=speaking, manual=self.settings.manual_vad)
+        self._outbox.append(pcm)
+        out = self._keep_up(now)
+        self._trim()
+        return out + self._interrupt_unheard(now) + self._wake(now) if speaking else out
+
+    def activity(self, event: Literal["start", "end"], now: float) -> list[Out]:
+        """Manual VAD: the person's turn starts, which cuts an answer, or ends. What was told already is ignored."""
+        if not self.settings.manual_vad:
+            return [Count("activity_ignored", "the robot marks the person's turns, but its persona's VAD is automatic")]
+        if self._attention.pressed is (event == "start"):
+            return []
+        self._outbox.append(event)
+        if event == "start":
+            self._attention.press(now)
+            return [Emit(SpeechNoticed()), *self._wake(now)]
+        self._attention.release(now)
+        return self._wake(now)
+
+    def take(self) -> Item | None:
+        """What the rim should send next on the open connection; None if there is nothing, or it must not."""
+        if self.phase is not SessionPhase.LIVE:
+            return None
+        connection = self._connection
+        item = self._outbox.take(held=connection.held, least_bytes=self.settings.batch_ms * BYTES_PER_S // 1000)
+        if item is None and not connection.held:
+            connection.caught_up, connection.behind_since = True, None
+        return item
+
+    def untaken(self, item: Item) -> None:
+        """The item could not be sent: the connection is lost."""
+        self._outbox.untaken(item)
+
+    def sending(self, since: float | None) -> None:
+        """Since when the rim has been waiting for a send to be taken; None if it is not."""
+        self._connection.sending_since = since
+
+    # --- the connection -----------------------------------------------------------------------------------------------
+
+    def dial(self, now: float) -> list[Out]:
+        """Permission to dial was granted."""
+        if not self.wants_to_dial(now):
+            return []
+        self.phase = SessionPhase.DIALLING
+        handle = self._resumption.to_dial(now)
+        seed = () if handle else self._said.seed()
+        self._resumption.dialled = Dialled(handle, bool(seed), self.settings.manual_vad)
+        return [Dial(handle, seed)]
+
+    def wants_to_dial(self, now: float) -> bool:
+        """Whether the session waits for permission to dial."""
+        return self.phase is SessionPhase.WAITING and self._allowed and now >= self._backoff.not_before
+
+    def opened(self, now: float) -> list[Out]:
+        """The dial succeeded; the server has answered the setup."""
+        dialled, attention = self._resumption.dialled, self._attention
+        self.phase = SessionPhase.LIVE
+        self._connection = OpenConnection(now, wanted=dialled.stale)
+        self._answers.connected(now)
+        self._outbox.connect(manual=dialled.manual)
+        self._resumption.opened()
+        self._backoff.clear()
+        attention.pressed = attention.pressed and dialled.manual
+        if attention.awaiting_since is not None:  # the answer to what the old one was sent will not come
+            attention.awaiting_since = now if self._holds_question(now) else None
+        return self._tell(Standing("live"))
+
+    def failed(self, error: LiveError, now: float) -> list[Out]:
+        """The dial did not succeed."""
+        dialled = self._resumption.dialled
+        mended = dialled.unmended and error.kind in ("refused", "quota")
+        if mended:
+            error = LiveError("lost", error.words)  # it was tried with what has been mended since: the next dial tells
+        if dialled.handle and error.kind in ("refused", "lost", "declined"):
+            out = self._resumption.blame(error.words, at_once=error.kind == "refused")
+            out += self._trouble(LiveError("lost", error.words), now)
+            if error.kind != "refused" and not mended:
+                self._backoff.resuming(now)
+            return out
+        self._resumption.acquit()
+        return self._trouble(error, now)
+
+    def closed(self, error: LiveError | None, now: float) -> list[Out]:
+        """The open connection has ended: by us, or by this error."""
+        lasted = now - self._connection.opened_at >= timing.SHORT_LIFE_S
+        talked = lasted or self._answers.turn.in_turn or self._answers.turn.last_turn > self._connection.opened_at
+        out = self._answers.disconnected(now)
+        self._offline_since = now
+        if self.phase is SessionPhase.CLOSING:
+            self.phase = self._after_closing
+            return out + self._settle()
+        if talked:
+            self._resumption.talked()
+            self._backoff.talked()
+        error, at_once, more = self._doubted(error or LiveError("lost", "the connection ended"), talked=talked)
+        out += more
+        if lasted:
+            self._resumption.lasted()
+            self._backoff.lasted()
+            return out + self._trouble(error, now)
+        self._backoff.short_life()
+        if error.kind == "lost":
+            out += self._resumption.blame(error.words, at_once=at_once)
+        else:
+            self._resumption.acquit()
+        out += self._trouble(error, now)
+        if self.phase is SessionPhase.WAITING:
+            self._backoff.wait_after_short_life(now)
+        return out
+
+    def _doubted(self, error: LiveError, *, talked: bool) -> tuple[LiveError, bool, list[Out]]:
+        """What a refusal of an open connection counts as, whether it is the handle's fault, and what follows.
+
+        The setup was answered, so something else than the key or the persona may be the reason; the next dial tells.
+        """
+        if error.kind != "refused":
+            return error, False, []
+        lost = LiveError("lost", error.words)
+        dialled = self._resumption.dialled
+        if talked:
+            return lost, False, []
+        if dialled.handle:
+            return lost, True, []
+        if dialled.seeded:
+            words = f"the new session will not be told what was said before: {error.words}"
+            out: list[Out] = [*self._said.settle(), Count("seed_dropped", words)]
+            self._said.forget()
+            return lost, False, out
+        if not self._backoff.refused_at_once:
+            self._backoff.refused_at_once = True
+            return lost, False, []
+        return error, False, []
+
+    def server(self, event: ServerEvent, now: float) -> list[Out]:
+        """Something that the server sent on the open connection."""
+        connection, turn = self._connection, self._answers.turn
+        match event:
+            case GoAway(time_left_s):
+                connection.deadline = min(connection.deadline, now + time_left_s)
+                connection.wanted = True
+                return [Count("go_away", f"Gemini closes this connection in {time_left_s:.0f} s"), *self.tick(now)]
+            case Resumable(handle):
+                self._resumption.renewed(handle, now)
+            case ToolCall(calls):
+                names = ", ".join(name for _, name in calls)
+                self._outbox.append(Decline(calls))
+                turn.progress_at, turn.called = now, True
+                return [Count("tool_call", f"a tool that nobody serves was called: {names[: timing.WORDS_MAX]}")]
+            case Unknown(detail):
+                return [Count("unknown_message", f"a message that nobody understands: {detail}")]
+            case Tokens():
+                return [*self._meter.used(event, now)]
+            case Alive():
+                pass
+            case Unheard():
+                turn.progress_at = now
+            case Reason(words, expected):
+                turn.reason, turn.expected = words, expected
+            case Working(on):
+                turn.working = on
+                turn.last_word = turn.last_word and not on
+                turn.progress_at = now
+            case _:
+                connection.spoke = True
+                return self._conversation(event, now)
+        return []
+
+    # --- time and outside ---------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> list[Out]:
+        """What is due by now."""
+        match self.phase:
+            case SessionPhase.LIVE:
+                return [*self._meter.due(now), *self._said.due(now), *self._tick_live(now)]
+            case SessionPhase.WAITING | SessionPhase.DIALLING:
+                return self._tick_offline(now)
+            case SessionPhase.REFUSED if now >= self._backoff.not_before:
+                self.phase = SessionPhase.WAITING
+        return []
+
+    def settle_words(self) -> list[Out]:
+        """No more of what was said so far is to come: its last pieces, for the file as it was kept until now."""
+        return [*self._said.settle()]
+
+    def change(self, settings: SessionSettings) -> None:
+        """What a persona implies for the session has changed."""
+        self.settings = settings
+        if not settings.transcripts:
+            self._said.forget()
+
+    def renew(self) -> None:
+        """Renew at the next quiet moment: the persona has changed."""
+        self._connection.wanted = True
+        self._resumption.dialled.stale = True
+
+    def mended(self, now: float) -> list[Out]:
+        """A person has changed the key or the configuration: what was refused may be tried again."""
+        if self.phase is SessionPhase.REFUSED:
+            self.phase = SessionPhase.WAITING
+        self._resumption.dialled.unmended = True
+        self._backoff.not_before = min(self._backoff.not_before, now)
+        return []
+
+    def budget(self, *, allowed: bool, words: str) -> list[Out]:
+        """Whether the budget lets the session go on; the turn in progress is finished first."""
+        turn = self._answers.turn
+        if self._allowed is not allowed:  # if the turn that spent it is over, what is said now would begin another
+            turn.last_word = not (allowed or turn.answers or self._attention.awaiting_since is not None)
+        self._allowed, self._allowed_words = allowed, words
+        if allowed and self.phase is SessionPhase.CLOSING and self._after_closing is SessionPhase.SPENT:
+            self._after_closing = SessionPhase.WAITING
+        elif allowed and self.phase is SessionPhase.SPENT:
+            self.phase = SessionPhase.WAITING
+            self._offline_since = None
+            self._backoff.clear()
+        elif not allowed and self.phase in (SessionPhase.WAITING, SessionPhase.PARKED, SessionPhase.REFUSED):
+            self.phase = SessionPhase.SPENT
+            return self._settle()
+        return []
+
+    def left(self) -> list[Out]:
+        """The robot has left: what is left to do."""
+        return [*self._meter.bill(), *self._said.settle()]
+
+    # --- the server's turns -------------------------------------------------------------------------------------------
+
+    def _conversation(self, event: VoiceEvent, now: float) -> list[Out]:
+        match event:
+            case Audio() | ReplyGenerated():
+                return self._answer_goes_on(event, now)
+            case Interrupted():
+                self._answers.interrupted(now)
+            case TurnComplete():
+                return self._turn_over(self._answers.over(now)) if self._answers.says_its_end(now) else []
+            case Said(who, text):
+                if not self.settings.transcripts:
+                    return self._answers.words(who, "", now)
+                return [Emit(event), *self._answers.words(who, text, now)]
+        return [Emit(event)]
+
+    def _answer_goes_on(self, event: Audio | ReplyGenerated, now: float) -> list[Out]:
+        out: list[Out] = []
+        if self._answers.begins_another(event):
+            out = self._turn_over(self._answers.over(now, still_awaited=True))
+            if not self._allowed and self.phase is SessionPhase.LIVE:
+                return out + self._close(SessionPhase.SPENT)
+        return out + self._answers.goes_on(event, now)
+
+    def _turn_over(self, out: list[Out]) -> list[Out]:
+        """What a turn that is over means for everything else."""
+        self._answers.turn.last_word = not self._allowed
+        self._resumption.talked()
+        self._resumption.lasted()
+        self._backoff.turn_over()
+        if self.phase is SessionPhase.LIVE and (mute := self._answers.gives_up_mute()):
+            self._resumption.forsake()
+            return [*out, *mute, *self._close(SessionPhase.WAITING)]
+        return out
+
+    def _interrupt_unheard(self, now: float) -> list[Out]:
+        """Cut an answer that the person speaks into, if only we can notice."""
+        live, held = self.phase is SessionPhase.LIVE, self._connection.held
+        cuts = self._attention.may_cut and self.settings.interrupts and not self.settings.manual_vad
+        if not (cuts and self._answers.sounds_unheard(now, live=live, held=held)):
+            return []
+        overdue = live and held and self._answers.turn.in_turn
+        self._answers.hushed(now)
+        return [Emit(SpeechNoticed()), *(self._close(SessionPhase.WAITING) if overdue else [])]  # the rest is not wanted
+
+    # --- time -----------------------------------------------------------------------------------------------------------
+
+    def _tick_offline(self, now: float) -> list[Out]:
+        backoff = self._backoff
+        if self._offline_since is None:
+            self._offline_since = now
+        gap_s = now - self._offline_since
+        if backoff.trouble_since is None and gap_s >= timing.HELD_MAX_S:
+            backoff.trouble_since = self._offline_since  # whoever may dial has not found Gemini
+        self._trim()
+        in_trouble = backoff.trouble_since is not None and now - backoff.trouble_since >= timing.TELL_S
+        return self._tell(backoff.standing) if in_trouble or gap_s >= timing.GAP_TELL_S else []
+
+    def _tick_live(self, now: float) -> list[Out]:
+        connection, attention, settings = self._connection, self._attention, self.settings
+        if connection.sending_since is not None and now - connection.sending_since > timing.SEND_STALL_S:
+            return self._abandon("stalled", f"Gemini took nothing for {timing.SEND_STALL_S:.0f} s")
+        if out := self._give_up_waiting(now):
+            return out
+        if out := self._answers.overdue_end(now):
+            return self._turn_over(out)
+        over_budget = not self._allowed and (self._answers.turn.last_word or self._between_turns(now))
+        if over_budget or self._parks(now):
+            return self._close(SessionPhase.SPENT if over_budget else SessionPhase.PARKED)
+        if now - connection.opened_at >= settings.max_age_s:
+            connection.wanted = True
+            connection.deadline = min(connection.deadline, connection.opened_at + settings.max_age_s + timing.AGE_WINDOW_S)
+        if connection.wanted and self._renews(now):
+            return self._close(SessionPhase.WAITING)
+        if not attention.stream_ended and now - attention.last_mic >= timing.STREAM_END_S:
+            self._end_stream(now)
+        return []
+
+    def _end_stream(self, now: float) -> None:
+        """The microphone pauses: the server is told, if only by silence."""
+        attention, settings = self._attention, self.settings
+        attention.stream_ended = True
+        attention.silence(now, manual=settings.manual_vad)
+        if not settings.manual_vad:
+            for _ in range(math.ceil(settings.trailing_silence_s * BYTES_PER_S / MESSAGE_BYTES)):
+                self._outbox.append(bytes(MESSAGE_BYTES))
+        self._outbox.append("stream_end")
+
+    def _give_up_waiting(self, now: float) -> list[Out]:
+        attention, answers = self._attention, self._answers.turn.answers
+        if not (waited_s := attention.hangs_s(self._answers.turn, now)):
+            return []
+        attention.awaiting_since = None
+        if not (attention.owed_s >= timing.OWED_MIN_S or answers):
+            return []
+        words = f"Gemini said nothing for {waited_s:.0f} s " + ("in mid-answer" if answers else "after speech")
+        attention.unheeded += not answers
+        blamed = not self._connection.spoke and attention.owed_s >= timing.BLAMED_MIN_S
+        return (self._resumption.blame(words) if blamed else []) + self._abandon("silent", words)
+
+    def _renews(self, now: float) -> bool:
+        """Whether this is the moment for the renewal that is wanted."""
+        connection, attention, answers = self._connection, self._attention, self._answers.turn.answers
+        if self._between_turns(now) and not attention.speaking:
+            return True
+        if now < connection.deadline - timing.DEADLINE_MARGIN_S:
+            return False
+        if not answers and attention.awaiting_since is None:
+            return True  # only the person speaks, and is heard by the next connection
+        # From here on the server may close at any time: what it might not take is kept. But the silence after a question has
+        # to be heard for the question to be answered.
+        connection.held = answers or attention.speaking
+        return now >= connection.deadline + timing.GRACE_S
+
+    def _between_turns(self, now: float) -> bool:
+        return self._attention.between_turns(self._answers.turn, now, manual=self.settings.manual_vad)
+
+    def _parks(self, now: float) -> bool:
+        after_s = self.settings.park_after_s
+        since = max(self._attention.last_speech, self._answers.last_at)
+        return after_s is not None and self._between_turns(now) and now - since >= after_s
+
+    # --- phases ---------------------------------------------------------------------------------------------------------
+
+    def _wake(self, now: float) -> list[Out]:
+        if self.phase is SessionPhase.PARKED:
+            self.phase = SessionPhase.WAITING
+            self._offline_since = now
+        elif self.phase is SessionPhase.CLOSING and self._after_closing is SessionPhase.PARKED:
+            self._after_closing = SessionPhase.WAITING  # the word may be over when it is closed
+        return []
+
+    def _close(self, then: SessionPhase) -> list[Out]:
+        self.phase = SessionPhase.CLOSING
+        self._after_closing = then
+        return [HangUp()]
+
+    def _abandon(self, cause: str, words: str) -> list[Out]:
+        return [Count(cause, words + ": connecting anew"), *self._close(SessionPhase.WAITING)]
+
+    def _trouble(self, error: LiveError, now: float) -> list[Out]:
+        """A dial or a connection has failed: what to wait for."""
+        told = self._backoff.failed(error, now)
+        refused = error.kind == "refused"
+        self.phase = SessionPhase.REFUSED if refused else SessionPhase.WAITING
+        self._trim()
+        out: list[Out] = [Count(error.kind, error.words), *(self._tell(self._backoff.standing) if told else [])]
+        return out if self._allowed or refused else out + self.budget(allowed=False, words=self._allowed_words)
+
+    def _settle(self) -> list[Out]:
+        """A phase that was gone into on purpose."""
+        self._trim()
+        return self._tell(Standing("refused", self._allowed_words)) if self.phase is SessionPhase.SPENT else []
+
+    def _tell(self, standing: Standing) -> list[Out]:
+        if standing == self._told:
+            return []
+        self._told = standing
+        return [Emit(standing)]
+
+    # --- what waits to be sent ------------------------------------------------------------------------------------------
+
+    def _holds_question(self, now: float) -> bool:
+        """Whether the end of what the person last said is still to be sent."""
+        if self._resumption.dialled.manual:
+            return "end" in self._outbox
+        return self._outbox.bytes > (now - self._attention.last_speech) * BYTES_PER_S
+
+    def _keep_up(self, now: float) -> list[Out]:
+        """A connection that takes less than the microphone gives would stay behind for good: what waits too long is dropped."""
+        connection = self._connection
+        behind = self.phase is SessionPhase.LIVE and connection.caught_up and not connection.held
+        if not (behind and self._outbox.bytes > timing.OUTAGE_MAX_S * BYTES_PER_S):
+            return []
+        if connection.behind_since is None:
+            connection.behind_since = now
+        if now - connection.behind_since < timing.BEHIND_S:
+            return []
+        self._drop_beyond(timing.OUTAGE_MAX_S - 1.0)
+        words = f"Gemini takes less audio than the microphone gives, for {timing.BEHIND_S:.0f} s"
+        return [Count("uplink", f"{words}: is the gateway's uplink too slow?")]
+
+    def _trim(self) -> None:
+        """Drop the oldest mic audio beyond what this phase keeps."""
+        phase = self.phase
+        if phase is SessionPhase.PARKED or phase is SessionPhase.SPENT or phase is SessionPhase.REFUSED:
+            self._drop_beyond(timing.PRE_ROLL_S)
+        else:
+            self._drop_beyond(timing.HELD_MAX_S if self._backoff.trouble_since is None else timing.OUTAGE_MAX_S)
+
+    def _drop_beyond(self, keep_s: float) -> None:
+        dropped = self._outbox.trim(keep_s)
+        if self.phase is not SessionPhase.PARKED:  # where nobody had spoken
+            self.dropped_ms += dropped * 1000 / BYTES_PER_S
