@@ -34,7 +34,7 @@ from reachy_gateway import heap
 from reachy_link import keys
 from reachy_link.address import Address
 from reachy_link.pcm import Samples
-from reachy_robot.core import TurnSummary
+from reachy_robot.decisions import TurnSummary
 from reachy_robot.link import RobotEnd
 from reachy_service.well import ask
 from stand import LOAD_CORE, Gateway, Light, keep, machine, make_keys, make_runner, memory_bytes, until

@@ -22,7 +22,7 @@ import uvloop
 from reachy_link import keys
 from reachy_link.address import Address
 from reachy_link.pcm import Format, Samples
-from reachy_robot.core import Profile
+from reachy_robot.decisions import Profile
 from reachy_robot.runner import Runner
 from reachy_robot.sound import Device, Moment
 from reachy_service.well import ask

@@ -25,7 +25,7 @@ import zmq
 from gemini_live_sim.health import ROOT
 from load import CHUNK_S, TICK_S, Desk, Robot, Server, frame, message
 from reachy_link.keys import load_robot
-from reachy_robot.core import HELLO_S
+from reachy_robot.presence import HELLO_S
 from stand import (
     BUSY_MAX,
     GATEWAY_CORE,

@@ -50,7 +50,21 @@ ONLY_IN = {
 PURE = {
     "reachy_link": {"address", "bucket", "clock", "messages", "pcm", "tally", "text", "wire"},
     "reachy_service": {"environment"},
-    "reachy_robot": {"core", "cues", "playout", "route", "sound", "trouble", "window"},
+    "reachy_robot": {
+        "complaints",
+        "core",
+        "cues",
+        "decisions",
+        "microphone",
+        "playout",
+        "presence",
+        "route",
+        "sender",
+        "sound",
+        "speaker",
+        "trouble",
+        "window",
+    },
     "reachy_gateway": {
         "link.limits",
         "link.peer",
@@ -248,6 +262,28 @@ def test_the_document_lists_every_module_as_pure_or_rim_as_it_is_tested(package)
     folders = {name for name in TREES[package] if any(other.startswith(f"{name}.") for other in TREES[package])} | {""}
     assert set(re.findall(r"`([\w.]+)`", pure)) == PURE[package]
     assert set(re.findall(r"`([\w.]+)`", rim)) == TREES[package].keys() - PURE[package] - folders - {"__main__"}
+
+
+LINES_MAX = 350
+ATTRIBUTES_MAX = 25
+
+
+def attributes(node: ast.ClassDef) -> set[str]:
+    """What a class sets of its instances."""
+    stored = (it for it in ast.walk(node) if isinstance(it, ast.Attribute) and isinstance(it.ctx, ast.Store))
+    return {it.attr for it in stored if isinstance(it.value, ast.Name) and it.value.id == "self"}
+
+
+@pytest.mark.parametrize("package", sorted(OURS))
+def test_a_module_fits_a_readers_head_or_says_why_it_is_longer(package):
+    for path in sorted(PACKAGES[package].rglob("*.py")):
+        tree = TREES[package][dotted(package, path)]
+        told = " ".join((ast.get_docstring(tree) or "").split())
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= LINES_MAX or "longer than others:" in told, f"{path}: {lines} lines"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                assert len(attributes(node)) <= ATTRIBUTES_MAX, f"{path}: {node.name}"
 
 
 def broad(tree: ast.AST) -> Iterator[str]:

@@ -28,7 +28,7 @@ async def test_a_device_that_is_lost_in_mid_answer_and_found_again_plays_the_nex
             await robot.desk.until(lambda: robot.core.has_device)
             assert robot.core.welcomed
             assert robot.desk.moments.count(Moment.READY) == 2, "a new device is told as well"
-            await robot.desk.until(lambda: robot.core._phase == "listening")
+            await robot.desk.until(lambda: robot.core._presence.phase == "listening")
             assert len(robot.desk.played) == before, "the rest of the answer is not heard"
             robot.desk.say(NUMBER)
             await robot.answered(2)

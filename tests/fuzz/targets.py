@@ -35,7 +35,8 @@ from reachy_link.messages import Activity, Hello, Mic, Played, Welcome
 from reachy_link.pcm import Format
 from reachy_link.tally import Tally
 from reachy_link.wire import WireError, check_payload, pack_down, pack_up, unpack_down, unpack_up
-from reachy_robot.core import Profile, RobotCore
+from reachy_robot.core import RobotCore
+from reachy_robot.decisions import Profile
 from reachy_service.config import load
 from robot_io.settings import RobotSettings
 

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rig import STEREO_16K, Keys, running_hub
 
 from reachy_gateway import hub as hub_module
+from reachy_gateway import robot as robot_module
 from reachy_gateway.metrics import Metrics
 from reachy_gateway.voice import HANG_UP_S, Said, Standing
 from reachy_link.keys import ADMITTED_NAME
@@ -277,7 +278,7 @@ async def test_a_look_around_among_a_thousand_robots_holds_up_nobody(made):
 async def test_a_robot_that_starts_again_and_again_writes_no_more_lines_than_one_that_stays(made, caplog, monkeypatch):
     """Each start is a conversation, of which the turns are lines in the log."""
     caplog.set_level(logging.INFO, "reachy_gateway")
-    monkeypatch.setattr(hub_module, "HUNG_UP_LOOK_S", 0.0)
+    monkeypatch.setattr(robot_module, "HUNG_UP_LOOK_S", 0.0)
     async with playing(made) as scene:
         began, turn = time.monotonic(), 0
         for start in range(10):

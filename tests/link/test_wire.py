@@ -380,3 +380,10 @@ def test_no_number_of_a_robot_is_too_large_to_reckon_with(kind):
         assert isinstance(m.UP.validate_python(fields), kind)
         with pytest.raises(ValidationError, match="less than"):
             m.UP.validate_python(fields | {name: 10**400})
+
+
+def test_a_message_of_ours_has_no_field_that_its_kind_lacks():
+    fields = {"robot": "reachy-1", "boot": "0" * 16, "seq": 0, "t_us": 0, "floor": 0, "state": "listening"}
+    assert m.make(m.State, **fields, heard_us=5).heard_us == 5
+    with pytest.raises(TypeError, match="State has no field heard_uss"):
+        m.make(m.State, **fields, heard_uss=5)

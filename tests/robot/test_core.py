@@ -33,7 +33,9 @@ from reachy_link.messages import (
 )
 from reachy_link.pcm import Format, Samples, to_pcm16
 from reachy_link.wire import WireError, check_payload, pack_up, unpack_up
-from reachy_robot.core import LOST_S, Hush, Log, LookUp, Notice, Out, Play, Profile, Redial, Resubscribe, RobotCore, Say, Send
+from reachy_robot.core import RobotCore
+from reachy_robot.decisions import Hush, Log, LookUp, Notice, Out, Play, Profile, Redial, Resubscribe, Say, Send
+from reachy_robot.presence import LOST_S
 from reachy_robot.sound import Moment
 from reachy_robot.trouble import Trouble
 
@@ -1524,7 +1526,7 @@ def test_what_was_said_of_addresses_that_are_gone_is_forgotten():
         rig.run(1.0)
         found(rig, f"10.0.0.{n}")
         rig.take(rig.core.trouble(NOBODY, rig.now))
-    assert len(rig.core._complaints) <= 3
+    assert len(rig.core._complaints._said) <= 3
 
 
 def test_what_is_dropped_is_told_again_once_the_link_was_made_anew():

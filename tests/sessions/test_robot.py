@@ -38,7 +38,7 @@ async def a_robot(tmp_path, office):
     made = Keys(tmp_path / "keys", "reachy-1")
     async with running_hub(made, office.make) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
         await robot.welcomed()
-        await robot.desk.until(lambda: robot.core._phase == "listening")
+        await robot.desk.until(lambda: robot.core._presence.phase == "listening")
         yield robot
 
 
@@ -62,11 +62,11 @@ async def test_an_outage_in_mid_answer_is_shown_and_over_the_robot_answers_again
         robot.desk.say(samples(numbers[0]))
         await robot.desk.until(lambda: len(robot.desk.played) > 8000)
         await sim.go_dark()
-        await robot.desk.until(lambda: robot.core._phase == "reconnecting")
+        await robot.desk.until(lambda: robot.core._presence.phase == "reconnecting")
         assert "reachy-1: reconnecting: Gemini cannot be reached" in caplog.text
         await robot.desk.until(lambda: len(robot.core.summary) == 1)  # the robot does not claim to speak for ever
         await sim.come_back()
-        await robot.desk.until(lambda: robot.core._phase == "listening")
+        await robot.desk.until(lambda: robot.core._presence.phase == "listening")
         before = len(robot.desk.played)
         robot.desk.say(samples(question))
         await robot.answered(2)
@@ -78,7 +78,7 @@ async def test_the_first_word_to_a_parked_robot_comes_back_whole(tmp_path, open_
         office = open_office(sim, settings_of=lambda _: SessionSettings(park_after_s=1.0))
         async with a_robot(tmp_path, office) as robot:
             await sim.until(lambda sim: sim.sessions and not sim.open_sessions)
-            assert robot.core._phase == "listening"
+            assert robot.core._presence.phase == "listening"
             robot.desk.say(samples(question))
             await robot.answered(1)
             assert faults(robot.desk.played[:, 0], samples(question)[:, 0]) == []
@@ -218,18 +218,18 @@ async def test_the_program_says_that_the_key_is_bad_and_goes_on_by_itself_when_i
         running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports), Desk()) as robot,
     ):
         with gateway_process(made, ports, sim, log, GEMINI_API_KEY_FILE=key_file) as process:
-            await robot.desk.until(lambda: robot.core._phase == "refused", 30)
+            await robot.desk.until(lambda: robot.core._presence.phase == "refused", 30)
             await robot.desk.until(lambda: robot.desk.handed)  # the sound that says so
             dials = len(sim.sessions)
             key_file.unlink()
             process.send_signal(signal.SIGHUP)
             await robot.desk.until(lambda: "cannot be read" in log.read_text())
-            assert robot.core._phase == "refused"
+            assert robot.core._presence.phase == "refused"
             assert len(sim.sessions) == dials
             key_file.write_text(BAD_KEYS[1])
             await robot.desk.until(lambda: len(sim.sessions) > dials)
             key_file.write_text(KEY)
-            await robot.desk.until(lambda: robot.core._phase == "listening")
+            await robot.desk.until(lambda: robot.core._presence.phase == "listening")
             before = len(robot.desk.played)
             robot.desk.say(samples(question))
             await robot.answered(1)

@@ -34,7 +34,7 @@ async def a_robot(tmp_path, office, **changes):
         running_robot(made.robot("reachy-1"), hub.bound, **changes) as robot,
     ):
         await robot.welcomed()
-        await robot.desk.until(lambda: robot.core._phase == "listening")
+        await robot.desk.until(lambda: robot.core._presence.phase == "listening")
         yield robot
 
 

@@ -11,12 +11,13 @@ from typing import Final
 
 import numpy as np
 
-from reachy_gateway.hub import Hub, MakeVoice
+from reachy_gateway.hub import Hub
 from reachy_gateway.link.end import Bind
+from reachy_gateway.robot import MakeVoice
 from reachy_link import keys
 from reachy_link.address import Address
 from reachy_link.pcm import Format, Samples, from_pcm16
-from reachy_robot.core import Profile
+from reachy_robot.decisions import Profile
 from reachy_robot.runner import Runner
 from reachy_robot.sound import DeviceError, Moment
 

@@ -10,7 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from reachy_link.keys import KeysError, load_robot
-from reachy_robot.core import Profile, RobotCore
+from reachy_robot.core import RobotCore
+from reachy_robot.decisions import Profile
 from reachy_robot.route import spread
 from reachy_robot.runner import Runner
 from reachy_robot.sound import Button, Device, DeviceError

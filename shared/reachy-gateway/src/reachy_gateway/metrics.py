@@ -13,7 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from reachy_gateway.hub import Hub, Robot
+from reachy_gateway.hub import Hub
+from reachy_gateway.robot import Robot
 from reachy_gateway.stats import LAG_S, Buckets
 from reachy_link.messages import Phase
 from reachy_link.sockets import next_tick

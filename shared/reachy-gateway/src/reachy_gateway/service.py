@@ -11,9 +11,10 @@ from typing import Any, Final
 import zmq
 
 from reachy_gateway import heap
-from reachy_gateway.hub import Hub, MakeVoice
+from reachy_gateway.hub import Hub
 from reachy_gateway.loop import run as run_loop
 from reachy_gateway.metrics import Metrics, Source
+from reachy_gateway.robot import MakeVoice
 from reachy_gateway.settings import GatewaySettings
 from reachy_link.keys import KeyPair, Keyring, KeysError, load_pair
 from reachy_service import logs

@@ -5,6 +5,7 @@ A keys directory holds ``self.key`` (our own secret key, mode 600) and ``self.pu
 keys are in Z85, 40 characters (https://rfc.zeromq.org/spec/32/).
 
 Whoever can write such a file is the gateway, or a robot: one that its group or others may write, or its directory, is refused.
+This module is longer than others: what is written and what is read have to fit together, file by file.
 """
 
 import fcntl

@@ -9,8 +9,9 @@ from reachy_link.address import Address
 from reachy_link.keys import RobotIdentity
 from reachy_link.wire import WireError, pack_up, unpack_down
 from reachy_robot import resolver
-from reachy_robot.core import Hush, Log, LookUp, Notice, Out, Play, Profile, Redial, Resubscribe, RobotCore, Say, Send
+from reachy_robot.core import RobotCore
 from reachy_robot.cues import sound
+from reachy_robot.decisions import Hush, Log, LookUp, Notice, Out, Play, Profile, Redial, Resubscribe, Say, Send
 from reachy_robot.link import RobotEnd
 from reachy_robot.sound import Button, Device, DeviceError
 from reachy_robot.trouble import Trouble

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 from reachy_gateway.stats import RobotStats
 from reachy_link.clock import ClockSync, Lateness
-from reachy_link.messages import BeatDown, BeatUp, Down, Echo, Hello, Mic, Up
+from reachy_link.messages import BeatDown, BeatUp, Down, Echo, Hello, Mic, Up, make
 from reachy_link.pcm import Format
 from reachy_link.tally import Tally
 
@@ -119,7 +119,8 @@ class Peer:
 
     def make(self, kind: type[D], now: float, **fields: Any) -> D:
         """A message to this robot, with the next sequence number and what every header carries."""
-        message = kind(
+        message = make(
+            kind,
             robot=self.robot,
             boot=self._boot,
             seq=self._seq,

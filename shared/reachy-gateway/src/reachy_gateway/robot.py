@@ -1,0 +1,265 @@
+"""One robot at a gateway: its conversation and its voice, within a boundary of its own."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+from reachy_gateway.link.peer import ACK_S, Peer
+from reachy_gateway.talk.conversation import Conversation, Log, Out, Tell, TurnOver
+from reachy_gateway.voice import Voice, VoiceEvent
+from reachy_link.messages import (
+    Activity,
+    Down,
+    Flush,
+    Leave,
+    Mic,
+    Played,
+    Speaker,
+    Up,
+    Welcome,
+)
+from reachy_link.tally import Tally
+
+log = logging.getLogger(__name__)
+
+
+STOPPING: Final = "this gateway is being stopped"
+HUNG_UP_LOOK_S: Final = 0.05
+"""How often a conversation that is to begin looks whether the voice of the one before has hung up."""
+
+MakeVoice = Callable[[str], Voice]
+"""Makes a voice for the robot of that name."""
+
+
+class _Boundary:
+    """A block in which a fault is caught, whatever it is: the one broad except outside an entry point.
+
+    A class, as a generator would cost as much as what is done within.
+    """
+
+    def __init__(self, on_fault: Callable[[Exception], None]) -> None:
+        self._on_fault = on_fault
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self._on_fault(error)
+        return True
+
+
+class Host(Protocol):
+    """What a robot needs of the gateway that it is at."""
+
+    make_voice: MakeVoice
+    software: str
+    tally: Tally
+
+    def now(self) -> float:
+        """The time."""
+
+    def publish(self, message: Down, payload: bytes = b"") -> bool:
+        """Send to a robot; false, and counted, if its queue is full."""
+
+    def on_bad(self, cause: str, peer: str, detail: str) -> None:
+        """Count what was dropped or refused, and log it the first time."""
+
+    def may_log(self, robot: str, now: float) -> bool:
+        """Whether a robot may cause another line in the log."""
+
+    def let_go(self, robot: str, voice: "asyncio.Task[None]") -> None:
+        """A robot's voice was cancelled, and hangs up."""
+
+    def hangs_up(self, robot: str) -> bool:
+        """Whether a voice of the robot still hangs up, and has time for that."""
+
+
+class Robot:
+    """One robot's conversation and voice, and the boundary that keeps its faults from the others.
+
+    Whatever is raised inside the boundary, in the voice's task or in a call from outside, ends the conversation; it is
+    logged with the robot, counted, and begun anew after a pause that grows.
+    """
+
+    PAUSE_S: Final = (0.5, 10.0)
+    FORGIVEN_S: Final = 60.0
+    """A fault after so long without one is the first again."""
+
+    def __init__(self, peer: Peer, host: Host) -> None:
+        self.peer = peer
+        self.away = False
+        self.since = host.now()
+        self._asked_to_leave = False
+        self._host = host
+        self._boundary = _Boundary(self._fault)
+        self._loop = asyncio.get_running_loop()
+        self._conversation: Conversation | None = None
+        self._voice: Voice | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_due = 0.0
+        self._again: asyncio.TimerHandle | None = None
+        self._flush: Tell | None = None
+        """A flush that found the robot's queue full, to be sent again."""
+        self._faults = 0
+        self._last_fault = float("-inf")
+
+    @property
+    def conversation(self) -> Conversation | None:
+        """Its conversation; None after a fault, until the next one begins."""
+        return self._conversation
+
+    def start(self) -> None:
+        """Begin a conversation, once the robot's former voice has hung up or has had its time to: one connection a robot."""
+        if self._host.hangs_up(self.peer.robot):
+            self._again = self._loop.call_later(HUNG_UP_LOOK_S, self.start)
+            return
+        self._again = None
+        with self._boundary:
+            assert self.peer.hello is not None  # noqa: S101 - a robot is made by its hello
+            self._conversation = Conversation(self.peer.hello, self.peer.next_turn)
+            self._voice = self._host.make_voice(self.peer.robot)
+            self._task = self._loop.create_task(self._run(self._voice), name=f"voice of {self.peer.robot}")
+        self._tick()
+
+    def stop(self) -> None:
+        """End the conversation; the hub sees to the voice while it hangs up."""
+        if self._conversation:
+            self.peer.next_turn = self._conversation.turns.next
+        self._conversation = self._voice = None
+        for timer in (self._timer, self._again):
+            if timer:
+                timer.cancel()
+        task, self._task = self._task, None
+        if task:
+            task.cancel()
+            self._host.let_go(self.peer.robot, task)
+
+    def welcome(self) -> None:
+        """Answer the robot's hello."""
+        now = self._host.now()
+        self._host.publish(self.peer.make(Welcome, now, to_boot=self.peer.boot, software=self._host.software))
+        with self._boundary:
+            if self._conversation:
+                self._carry_out(self._conversation.introduce(now))
+
+    def leave(self, *, at_once: bool) -> None:
+        """Ask the robot to leave, once; while the person speaks only if it must be at once."""
+        if self._asked_to_leave or (self._conversation and self._conversation.gate.speaking and not at_once):
+            return
+        self._asked_to_leave = True
+        self._host.publish(self.peer.make(Leave, self._host.now(), to_boot=self.peer.boot, reason=STOPPING))
+
+    def on_up(self, message: Up, payload: bytes) -> None:
+        """Take a message that the peer let pass."""
+        with self._boundary:
+            if self._conversation and self._voice:
+                if not self._conversation.hears:
+                    self._carry_out(self._conversation.heard(self._host.now()))
+                    self._schedule()
+                self._handle(self._conversation, self._voice, message, payload)
+
+    def _handle(self, conversation: Conversation, voice: Voice, message: Up, payload: bytes) -> None:
+        now = self._host.now()
+        if isinstance(message, Mic):
+            pcm, out = conversation.mic(message, payload, now)
+            voice.hear(pcm, speaking=conversation.gate.speaking)
+            if not out and self._timer and self._timer_due < now + ACK_S:
+                return  # as nearly always: nothing but a beat could be due sooner, and none is that soon
+            self._carry_out(out)
+        elif isinstance(message, Activity):
+            voice.activity(message.event)
+        elif isinstance(message, Played):
+            self._carry_out(conversation.played(message, self.peer.clock.offset_us))
+        self._schedule()
+
+    async def _run(self, voice: Voice) -> None:
+        with _Boundary(partial(self._voice_fault, voice)):
+            await voice.run(partial(self._emit, voice))
+            if self._voice is voice:
+                raise RuntimeError("the voice has ended by itself")
+
+    def _emit(self, voice: Voice, event: VoiceEvent) -> None:
+        with self._boundary:
+            if self._conversation and self._voice is voice:  # not one that still hangs up
+                self._carry_out(self._conversation.voice(event, self._host.now()))
+                self._schedule()
+
+    def _voice_fault(self, voice: Voice, error: Exception) -> None:
+        """A fault of the voice that talks ends its conversation; one of a voice that hangs up is nobody else's."""
+        if self._voice is voice:
+            self._fault(error)
+            return
+        log.error("%s: a fault of ours as a voice hung up", self.peer.robot, exc_info=error)
+        self._host.tally.count("fault", self.peer.robot)
+
+    def _tick(self) -> None:
+        self._timer = None  # uvloop's fire up to a millisecond early: then what is due has to be waited for once more
+        with self._boundary:
+            now = self._host.now()
+            if self._flush:
+                flush, self._flush = self._flush, None
+                self._tell(flush, now)
+            if self._conversation:
+                self._carry_out(self._conversation.tick(now))
+            if beat := self.peer.beat(now):
+                self._host.publish(beat)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """Set the timer for what is due next. Moving it at every message would cost more than a tick with nothing to do."""
+        now = self._host.now()
+        due = self.peer.next_beat(now)
+        if self._conversation and (at := self._conversation.next_due()) is not None:
+            due = min(due, at)
+        due = max(due, now + 0.001)
+        if self._timer and not self._timer.cancelled() and now < self._timer_due <= due:
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = self._loop.call_later(due - now, self._tick)
+
+    def _carry_out(self, out: list[Out]) -> None:
+        now = self._host.now()
+        for item in out:
+            match item:
+                case Tell():
+                    self._tell(item, now)
+                case Log(words) if self._host.may_log(self.peer.robot, now):
+                    log.info("%s: %s", self.peer.robot, words)
+                case TurnOver(times):
+                    self.peer.stats.turn(times)
+                    if self._host.may_log(self.peer.robot, now):
+                        log.info("%s: %s", self.peer.robot, times.line())
+
+    def _tell(self, tell: Tell, now: float) -> None:
+        if self._conversation:
+            self.peer.floor = self._conversation.turns.floor
+        try:
+            sent = self._host.publish(self.peer.make(tell.kind, now, **tell.fields), tell.payload)
+        except ValueError as error:  # what nobody can read costs this message, not the conversation
+            self._host.on_bad("unsendable", self.peer.robot, f"a message of kind {tell.kind.__name__}: {type(error).__name__}")
+            return
+        if not sent and tell.kind is Flush:
+            self._flush = tell
+        if sent and tell.kind is Speaker and self._conversation and self._conversation.latency.unpublished(tell.fields["turn"]):
+            self._conversation.latency.published(tell.fields["turn"], self._host.now())
+
+    def _fault(self, error: Exception) -> None:
+        log.error("%s: a fault of ours ended its conversation; it begins anew", self.peer.robot, exc_info=error)
+        self._host.tally.count("fault", self.peer.robot)
+        self.peer.stats.endings["fault"] += 1
+        self.stop()
+        least_s, most_s = self.PAUSE_S
+        now = self._loop.time()
+        self._faults = min(self._faults + 1, 10) if now - self._last_fault < self.FORGIVEN_S else 0
+        self._last_fault = now
+        pause_s = min(most_s, least_s * 2**self._faults) * random.uniform(0.5, 1.0)  # noqa: S311
+        self._again = self._loop.call_later(pause_s, self.start)
+        self._schedule()  # the link's beats go on

@@ -1,0 +1,92 @@
+"""The microphone: regroups samples, sends what the link can take in time, notices one that is broken. Pure."""
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from reachy_link.messages import Activity, Mic
+from reachy_link.pcm import Samples, to_pcm16
+from reachy_link.tally import Tally
+from reachy_robot.complaints import Complaints
+from reachy_robot.decisions import Log, Out, Profile
+from reachy_robot.sender import Sender
+from reachy_robot.window import AckWindow
+
+SILENT_MIC_S: Final = 10.0
+"""A microphone that gives nothing but zeros for so long is broken: a real one has noise."""
+RETELL_S: Final = 4.0
+"""The person's last mark is told again for so long, with each beat: a blip that is too short to be a loss may swallow it."""
+
+
+class Microphone:
+    """The way up of speech. Holds less than 20 ms beside what one read gave."""
+
+    def __init__(self, profile: Profile, sender: Sender, tally: Tally, complaints: Complaints) -> None:
+        self.window = AckWindow()
+        self._profile = profile
+        self._sender = sender
+        self._tally = tally
+        self._complaints = complaints
+        self._pending = np.zeros((0, profile.mic.channels), np.float32)
+        self._zeros_since: float | None = None
+        self._silent = False
+        self._activity: str | None = None
+        """Manual VAD: what the person did last, if anything."""
+        self._activity_at = float("-inf")
+
+    def regroup(self, samples: Samples) -> list[Samples]:
+        """The chunks of 20 ms that are whole by now."""
+        self._pending = np.concatenate([self._pending, samples]) if len(self._pending) else samples
+        n = self._profile.mic.chunk_samples
+        whole = len(self._pending) - len(self._pending) % n
+        chunks = [self._pending[start : start + n] for start in range(0, whole, n)]
+        self._pending = self._pending[whole:]
+        return chunks
+
+    def send(self, chunk: Samples, now: float, rtt_s: float, spoke_until: float) -> list[Out]:
+        """A chunk to a gateway that listens; ``spoke_until`` is when the robot's speech is over at the speaker."""
+        if not self.window.admits(now, rtt_s):
+            self._tally.count("window")
+            if self._complaints.are_news("dropped", "the microphone"):
+                return [Log("the link is too slow for live speech: dropping what would come late", warning=True)]
+            return []
+        tail_ms = self._profile.half_duplex_tail_ms
+        pressed = self._activity == "start"  # who holds the button cuts the robot short, and is heard from the first word on
+        if tail_ms is not None and now < spoke_until + tail_ms / 1000 and not pressed:
+            chunk = np.zeros_like(chunk)
+        message = self._sender.make(Mic, now, samples=len(chunk))
+        self.window.sent(message.message.seq, now)
+        return [replace(message, payload=to_pcm16(chunk))]
+
+    def notice_silence(self, samples: Samples, now: float) -> list[Out]:
+        """Whether the microphone gives nothing but zeros."""
+        if not len(samples):
+            return []
+        if np.count_nonzero(samples):
+            self._zeros_since = None
+            if self._silent:
+                self._silent = False
+                return [Log("the microphone is heard again")]
+        elif self._zeros_since is None:
+            self._zeros_since = now
+        elif now - self._zeros_since > SILENT_MIC_S and not self._silent:
+            self._silent = True
+            words = "the microphone gives nothing but zeros: is it muted, or its flat cable loose? (a virtual robot's may be)"
+            return [Log(words, warning=True)]
+        return []
+
+    def device_lost(self) -> None:
+        """What was heard last belongs to nothing any more."""
+        self._pending = self._pending[:0]
+        self._zeros_since = None
+
+    def mark(self, event: str, now: float) -> None:
+        """Manual VAD: the person's turn starts or ends."""
+        self._activity, self._activity_at = event, now
+
+    def tell_mark(self, now: float, *, again: bool = False) -> list[Out]:
+        """The person's last mark, if there is one; ``again`` only while it may have been lost. Twice is no harm."""
+        if self._activity is None or (again and now - self._activity_at >= RETELL_S):
+            return []
+        return [self._sender.make(Activity, now, event=self._activity)]

@@ -1,0 +1,124 @@
+"""The speaker: what is handed to the device, what a hush cuts, and what is told of each turn. Pure."""
+
+from collections import deque
+from typing import Final
+
+from reachy_link.messages import Played
+from reachy_link.pcm import from_pcm16
+from reachy_robot.decisions import Hush, Log, Notice, Out, Play, Profile, TurnSummary
+from reachy_robot.playout import Playout, TurnReport
+from reachy_robot.sender import Sender
+from reachy_robot.sound import Moment
+
+SUMMARY_MAX: Final = 1000
+"""Turns remembered for the summary; the oldest are forgotten."""
+
+
+class Playback:
+    """The way down of speech, around :class:`~reachy_robot.playout.Playout`."""
+
+    def __init__(self, profile: Profile, sender: Sender) -> None:
+        self.playout = Playout(profile.speaker, profile.lead_ms)
+        self.spoke_until = float("-inf")
+        """When the robot's speech is over at the speaker."""
+        self.heard_us: int | None = None
+        """When the person stopped, on the robot's clock, as the gateway has told it; None once it was answered."""
+        self.summary: deque[TurnSummary] = deque(maxlen=SUMMARY_MAX)
+        self._speaker = profile.speaker
+        self._sender = sender
+        self._arrived_us: dict[int, int] = {}
+        self._started_us: dict[int, int] = {}
+        self._cut_us: dict[int, int] = {}
+        self._torn = 0
+        """The turn that a loss of the link cut; its rest may come once the link has healed."""
+        self._ending: list[TurnReport] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn goes on, or sounds."""
+        return self.playout.active or bool(self._ending)
+
+    def push(self, turn: int, payload: bytes, now: float) -> None:
+        """A chunk has come."""
+        if self.playout.push(turn, from_pcm16(payload, self._speaker.channels)):
+            self._arrived_us.setdefault(turn, int(now * 1e6))
+
+    def play(self, now: float, queued_ms: float) -> list[Out]:
+        """What is due by now; ``queued_ms`` is what the device has yet to play."""
+        out: list[Out] = []
+        for samples in self.playout.due(queued_ms):
+            queued_ms += self._speaker.ms(len(samples))
+            out.append(Play(samples))
+        self._started_us |= {turn: int((now + before_ms / 1000) * 1e6) for turn, before_ms in self.playout.begun}
+        self.playout.begun.clear()
+        if queued_ms > 0:
+            self.spoke_until = now + queued_ms / 1000
+        self._ending += self.playout.finished
+        self.playout.finished.clear()
+        if self._ending and (queued_ms <= 0 or self.playout.active or not self._ending[-1].complete):
+            reports, self._ending = self._ending, []
+            for report in reports:
+                out += self._ended(report, now)
+        return out
+
+    def cut(self, now: float) -> list[Out]:
+        """Every turn is over: the rest of what the device still holds is not heard either."""
+        for report in self._ending:
+            report.complete = False
+        return self.play(now, 0.0)
+
+    def flush(self, floor: int, now: float, queued_ms: float) -> list[Out]:
+        """Nothing below this turn is to be heard. What the device still held belongs to the turns that it was handed last."""
+        if not self.playout.flush(floor):
+            return []
+        flushed, self.playout.finished = self.playout.finished, []
+        self._ending += flushed
+        for report in reversed(self._ending):
+            unheard_ms = min(queued_ms, report.played_ms)
+            if unheard_ms > 0 or (report.played_ms > 0 and report in flushed):
+                self._cut_us[report.turn] = int(now * 1e6)
+            queued_ms -= unheard_ms
+            report.played_ms -= unheard_ms
+            report.complete = report.complete and unheard_ms == 0
+        return [Hush()]
+
+    def link_lost(self, now: float) -> list[Out]:
+        """The gateway does not serve this robot any more."""
+        hush: list[Out] = [Hush()] if self.playout.reset() else []
+        self._torn = max((report.turn for report in self.playout.finished), default=self._torn)
+        return hush + self.cut(now)
+
+    def forget_gateway(self) -> None:
+        """Another start of a gateway counts turns anew."""
+        self.heard_us = None
+        self._torn = 0
+
+    def _ended(self, report: TurnReport, now: float) -> list[Out]:
+        """A turn is over at the speaker."""
+        arrived_us = self._arrived_us.pop(report.turn, None)
+        started_us = self._started_us.pop(report.turn, None)
+        cut_us = self._cut_us.pop(report.turn, None)
+        latency_ms = None
+        if started_us is not None and self.heard_us is not None and started_us >= self.heard_us:
+            latency_ms = (started_us - self.heard_us) // 1000
+            self.heard_us = None
+        told = TurnSummary(
+            report.turn,
+            latency_ms,
+            round(report.played_ms),
+            report.underruns,
+            round(report.concealed_ms),
+            report.complete and report.turn != self._torn,
+            arrived_us,
+            started_us,
+            cut_us,
+        )
+        self.summary.append(told)
+        fields = {name: getattr(told, name) for name in Played.model_fields if hasattr(told, name)}
+        words = f"turn {told.turn} {'done' if told.complete else 'cut'}"
+        words += f", answered after {latency_ms} ms" if latency_ms is not None else ""
+        words += f", played {told.played_ms / 1000:.1f} s"
+        out: list[Out] = [Log(words), self._sender.make(Played, now, **fields)]
+        if not self.playout.active:
+            out.append(Notice(Moment.ANSWERED))
+        return out
