@@ -620,7 +620,7 @@ def test_a_changed_persona_is_taken_up_in_the_next_quiet_moment():
     rim = Rim().open("h1")
     rim.speak()
     rim.server(A_REPLY)
-    rim.session.renew()
+    rim.session.persona_changed()
     rim.mic(1)
     assert not rim.hanging_up
     rim.server(TurnComplete())
@@ -631,7 +631,7 @@ def test_a_changed_persona_is_taken_up_in_the_next_quiet_moment():
 def test_a_persona_that_changes_while_dialling_is_taken_up_by_a_renewal():
     rim = Rim()
     rim.dial()
-    rim.session.renew()
+    rim.session.persona_changed()
     rim.sent.append([])
     rim.do(rim.session.opened(rim.now))
     rim.wait(1)
@@ -707,7 +707,7 @@ def test_once_a_thinking_model_speaks_again_it_may_not_stop_in_mid_way():
 def test_an_end_of_thinking_that_comes_alone_is_one_too():
     rim = Rim().open("h1")
     part_of_an_answer(rim)
-    rim.session.renew()
+    rim.session.persona_changed()
     rim.mic(2)
     assert not rim.hanging_up
     rim.server(Working(on=False))
@@ -718,7 +718,7 @@ def test_an_end_of_thinking_that_comes_alone_is_one_too():
 def test_a_turn_that_ends_without_a_word_about_thinking_ends_the_answer():
     rim = Rim().open("h1")
     part_of_an_answer(rim)
-    rim.session.renew()
+    rim.session.persona_changed()
     rim.server(TurnComplete())
     rim.mic(1)
     assert rim.hanging_up
@@ -1906,7 +1906,7 @@ def test_speech_is_over_when_the_microphone_pauses_in_the_middle_of_it():
     rim.mic(1, speaking=True)
     rim.wait(2)
     rim.answer()
-    rim.session.renew()
+    rim.session.persona_changed()
     rim.wait(1)
     assert rim.hanging_up, "nobody speaks"
 
@@ -2115,7 +2115,7 @@ def test_marks_wait_until_the_connection_knows_that_vad_is_manual():
     rim = Rim().open("h1")
     rim.mic(1)
     rim.session.settings = SessionSettings(manual_vad=True)
-    rim.session.renew()
+    rim.session.persona_changed()
     rim.press("start")
     rim.mic(1, speaking=True)
     assert rim.marks == [[]], "to this one a mark would be an error"
@@ -2135,7 +2135,7 @@ def test_a_button_that_is_held_when_vad_becomes_automatic_is_forgotten():
     rim.press("start")
     rim.mic(1)
     rim.session.settings = SessionSettings(manual_vad=False)
-    rim.session.renew()
+    rim.session.persona_changed()
     rim.mic(1)
     assert rim.hanging_up
     rim.mic(0.5)
@@ -2152,7 +2152,7 @@ def test_a_button_that_was_held_when_vad_became_automatic_can_be_pressed_when_it
     rim.press("start")
     for manual in (False, True):
         rim.session.settings = SessionSettings(manual_vad=manual)
-        rim.session.renew()
+        rim.session.persona_changed()
         rim.mic(1)
         rim.close()
         rim.open()

@@ -245,7 +245,7 @@ class AnyTalk(RuleBasedStateMachine):
         self.session.settings = SessionSettings(
             max_age_s=60, park_after_s=self.session.settings.park_after_s, manual_vad=manual
         )
-        self.session.renew()
+        self.session.persona_changed()
 
     # --- the server
 

@@ -443,7 +443,7 @@ async def test_a_server_that_still_holds_the_old_connection_refuses_the_handle_a
         first = await talk.live()
         await talk.ask(question)
         first.stall()
-        talk.voice.session.renew()
+        talk.voice.session.persona_changed()
         await talk.until(lambda: len(talk.sessions) > 1 and talk.sessions[-1].session_id and talk.sessions[-1].open)
         newest = await talk.live()
         reasons = [session.close_reason for session in sim.sessions if session.setup is None]

@@ -128,7 +128,7 @@ class GeminiVoice:
                 self._carry_out(kept)
             self._persona = persona
             self.settings_changed()
-            self.session.renew()
+            self.session.persona_changed()
             mended = True
         if mended:
             self._carry_out(self.session.mended(self._now()))

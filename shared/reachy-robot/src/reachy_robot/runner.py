@@ -1,4 +1,4 @@
-"""The rim of robot-io: the device, the link and the clock around the core."""
+"""The rim of a robot's end: the device, the link and the clock around the core."""
 
 import asyncio
 import logging

@@ -35,7 +35,7 @@ class Resumption:
         self._forsaken = False
         """Whether the session is not to be resumed, whatever handle still comes on its connection."""
 
-    def renewed(self, handle: str | None, now: float) -> None:
+    def handle_came(self, handle: str | None, now: float) -> None:
         """The server has sent a handle; None while the session cannot be resumed."""
         if handle and not self._forsaken:
             self.handle, self._since = handle, now

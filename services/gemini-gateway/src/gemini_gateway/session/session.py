@@ -7,7 +7,7 @@
        └──── unreachable ────┘ └─ refused ─► refused ──mended──► waiting        live ── lost ──► waiting
 
 It decides; the rim carries out what it returns, and tells it what came of it. ``docs/sessions.md`` has the table. This module
-is longer than others: it is the one place where the parts of a session meet, and each method is one row of that table.
+is longer than others: it is the one place where the parts of a session meet.
 """
 
 import math
@@ -220,7 +220,7 @@ class Session:
                 connection.wanted = True
                 return [Count("go_away", f"Gemini closes this connection in {time_left_s:.0f} s"), *self.tick(now)]
             case Resumable(handle):
-                self._resumption.renewed(handle, now)
+                self._resumption.handle_came(handle, now)
             case ToolCall(calls):
                 names = ", ".join(name for _, name in calls)
                 self._outbox.append(Decline(calls))
@@ -268,7 +268,7 @@ class Session:
         if not settings.transcripts:
             self._said.forget()
 
-    def renew(self) -> None:
+    def persona_changed(self) -> None:
         """Renew at the next quiet moment: the persona has changed."""
         self._connection.wanted = True
         self._resumption.dialled.stale = True

@@ -1,4 +1,4 @@
-"""How long a robot was without a connection to Gemini, and why. Pure."""
+"""How long a robot was without a connection to its cloud, and why. Pure."""
 
 from typing import Final
 
