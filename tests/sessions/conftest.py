@@ -184,7 +184,7 @@ class Talk:
     def _emit(self, event: VoiceEvent) -> None:
         self.events.append((time.monotonic(), event))
         if self.forgetful:
-            self.events[:-50] = [pair for pair in self.events[:-50] if isinstance(pair[1], Standing)]
+            self.events[:-50] = [pair for pair in self.events[:-50] if isinstance(pair[1], Standing)][-200:]
         self._changed.set()
 
     async def _microphone(self) -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -15,9 +16,12 @@ import pytest
 from leaks import sockets_of_ours
 from tests.sessions.conftest import BYTES_PER_S, Talk
 
+from gemini_gateway.personas import Persona
 from gemini_gateway.session import timing
 from gemini_gateway.session.answers import is_audible
-from gemini_live_sim import actions
+from gemini_gateway.session.timing import SessionSettings
+from gemini_gateway.voice import session_settings
+from gemini_live_sim import actions, resumption
 from gemini_live_sim.actions import DEADLINE, Step
 from gemini_live_sim.behaviour import Babble, Behaviour
 from gemini_live_sim.scenario import SCENARIOS, load_scenario
@@ -254,16 +258,22 @@ PATIENT = {
 """As much trouble in a minute as otherwise in an hour."""
 
 
+def lasting(persona: Persona) -> SessionSettings:
+    """No connection is renewed for its age: a dial of the bystander's would meet with what is meant for another."""
+    return replace(session_settings(persona), max_age_s=float("inf"))
+
+
 @pytest.mark.timeout(CHAOS_S + 120)
 async def test_a_long_run_of_everything_that_can_go_wrong(measured, talking, open_office, watchman, question, monkeypatch):
     """Six robots are struck, a seventh is not. Memory is the process's resident set, at the middle and at the end."""
     for name, value in PATIENT.items():
         monkeypatch.setattr(timing, name, value)
     monkeypatch.setattr(outage, "DIAL_S", 3.0)
+    monkeypatch.setattr(resumption, "MAX_HANDLES", 200)  # the simulator keeps all that was said for each
     draw = random.Random(42)  # noqa: S311
     settings = SimSettings(mode="tone", tone_ms=600, speed=2, record_bytes=0, keep_sessions=20)
     async with serve(settings) as sim:
-        office = open_office(sim, *ROBOTS, "bystander")
+        office = open_office(sim, *ROBOTS, "bystander", settings_of=lasting)
         await warm(talking, sim, office)
         before = descriptors(), len(asyncio.all_tasks())
         async with talking(sim, *ROBOTS, "bystander", office=office, made=Robot) as everybody:
