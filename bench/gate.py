@@ -189,10 +189,12 @@ def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=10.0, help="of each room alone, at each level")
+    parser.add_argument("--recordings", type=Path, help="a folder of WAV files, in place of the recordings of this repository")
     parser.add_argument("--out", type=Path, help="a folder for gate.json")
     given = parser.parse_args()
     about = machine()
-    voices = [recording(path) for path in RECORDINGS]
+    paths = sorted(given.recordings.glob("*.wav")) if given.recordings else RECORDINGS
+    voices = [recording(path) for path in paths]
     heads = [f"{what}, {db} dB above" for db in ABOVE_DB for what in ("opens", "from its faint beginning", "closes")]
     heads = ["room", *heads, "openings a sentence", "false openings a minute", "closed after a step, s"]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
