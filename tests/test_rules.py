@@ -44,7 +44,7 @@ NEVER = {
     "gemini_live_sim": {"google", "reachy_mini"},
 }
 ONLY_IN = {
-    ("reachy_mini", "robot_io"): {"reachy.sound"},
+    ("reachy_mini", "robot_io"): {"reachy.sdk"},
     ("google", "gemini_gateway"): {"sdk.client", "sdk.connection", "sdk.errors", "sdk.setup", "sdk.translate"},
 }
 PURE = {

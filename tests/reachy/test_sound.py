@@ -14,6 +14,7 @@ from signals import best_match, faults
 from waiting import until
 
 from robot_io.reachy import sound as reachy_device
+from robot_io.reachy.sdk import Sdk
 from robot_io.reachy.sound import ReachyDevice
 
 HUSH_S = 0.25
@@ -48,7 +49,7 @@ class Ear:
 
 @asynccontextmanager
 async def talking(rig):
-    device = ReachyDevice(port=rig.daemon_port)
+    device = ReachyDevice(Sdk(port=rig.daemon_port))
     try:
         await device.open()
         yield device, Ear(device)

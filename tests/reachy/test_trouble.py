@@ -12,6 +12,7 @@ from virtual_reachy import virtual_reachy
 from waiting import until
 
 from reachy_robot.sound import DeviceError
+from robot_io.reachy.sdk import Sdk
 from robot_io.reachy.sound import ReachyDevice
 
 
@@ -50,7 +51,7 @@ async def gone(before):
 
 async def test_no_daemon_is_an_error_that_says_what_to_start(no_daemon):
     before = set(threading.enumerate())
-    device = ReachyDevice(port=no_daemon.daemon_port)
+    device = ReachyDevice(Sdk(port=no_daemon.daemon_port))
     with pytest.raises(DeviceError, match="start reachy-mini-daemon") as caught:
         await device.open()
     assert str(no_daemon.daemon_port) in str(caught.value)
@@ -61,7 +62,7 @@ async def test_no_daemon_is_an_error_that_says_what_to_start(no_daemon):
 
 async def test_a_daemon_without_sound_is_an_error_that_says_how_to_start_it(no_daemon):
     no_daemon.start_daemon("--no-media")
-    device = ReachyDevice(port=no_daemon.daemon_port)
+    device = ReachyDevice(Sdk(port=no_daemon.daemon_port))
     with pytest.raises(DeviceError, match="without --no-media"):
         await device.open()
     await device.close()
@@ -69,7 +70,7 @@ async def test_a_daemon_without_sound_is_an_error_that_says_how_to_start_it(no_d
 
 async def test_without_the_sdk_trying_again_is_no_use(no_daemon, monkeypatch):
     monkeypatch.setitem(sys.modules, "reachy_mini", None)  # how Python itself says that a module is not to be had
-    device = ReachyDevice(port=no_daemon.daemon_port)
+    device = ReachyDevice(Sdk(port=no_daemon.daemon_port))
     with pytest.raises(DeviceError, match="cannot be loaded") as caught:
         await device.open()
     assert caught.value.final
@@ -77,7 +78,7 @@ async def test_without_the_sdk_trying_again_is_no_use(no_daemon, monkeypatch):
 
 
 async def test_a_daemon_that_dies_is_noticed_and_a_new_device_finds_the_next_one(lite):
-    device = ReachyDevice(port=lite.daemon_port)
+    device = ReachyDevice(Sdk(port=lite.daemon_port))
     await device.open()
     await first_sample(device)
     lite.kill_daemon()
@@ -87,16 +88,16 @@ async def test_a_daemon_that_dies_is_noticed_and_a_new_device_finds_the_next_one
     await device.close()
 
     with pytest.raises(DeviceError):
-        await ReachyDevice(port=lite.daemon_port).open()
+        await ReachyDevice(Sdk(port=lite.daemon_port)).open()
     lite.start_daemon()
-    another = ReachyDevice(port=lite.daemon_port)
+    another = ReachyDevice(Sdk(port=lite.daemon_port))
     await another.open()
     assert (await first_sample(another)).shape[1] == 2
     await another.close()
 
 
 async def test_a_microphone_that_delivers_nothing_is_an_error(lite):
-    device = ReachyDevice(port=lite.daemon_port)
+    device = ReachyDevice(Sdk(port=lite.daemon_port))
     await device.open()
     await first_sample(device)
     lite.pactl("suspend-source", "mic", "1")
@@ -122,7 +123,7 @@ async def noise_is_heard(rig, device):
 async def test_a_speaker_that_takes_no_sound_is_noticed_and_the_next_device_is_heard(tmp_path, kind, trouble):
     """Killed for a Lite alone: ALSA's plugin for PulseAudio goes on without its stream, as no card does."""
     with virtual_reachy(tmp_path, wireless=kind == "wireless") as rig:
-        device = ReachyDevice(port=rig.daemon_port)
+        device = ReachyDevice(Sdk(port=rig.daemon_port))
         await device.open()
         await noise_is_heard(rig, device)
         if trouble == "killed":
@@ -135,7 +136,7 @@ async def test_a_speaker_that_takes_no_sound_is_noticed_and_the_next_device_is_h
         assert "the speaker has taken no sound" in words
         assert after_s < 6
 
-        another = ReachyDevice(port=rig.daemon_port)
+        another = ReachyDevice(Sdk(port=rig.daemon_port))
         await another.open()
         await noise_is_heard(rig, another)
         await another.close()
@@ -162,14 +163,14 @@ async def not_simulated(daemon_port):
 async def test_a_robot_waits_for_its_sound_card(alone):
     alone.name_card("Some Laptop")
     async with not_simulated(alone.daemon_port) as port:
-        device = ReachyDevice(port=port)
+        device = ReachyDevice(Sdk(port=port))
         with pytest.raises(DeviceError, match="sound card is not there yet") as caught:
             await device.open()
         assert not caught.value.final
         await device.close()
 
         alone.name_card("Reachy Mini Audio")
-        another = ReachyDevice(port=port)
+        another = ReachyDevice(Sdk(port=port))
         await another.open()
         await noise_is_heard(alone, another)
         await another.close()
@@ -177,18 +178,18 @@ async def test_a_robot_waits_for_its_sound_card(alone):
 
 async def test_a_simulated_robot_takes_what_the_machine_has_and_says_so(alone, caplog):
     alone.name_card("Some Laptop")
-    device = ReachyDevice(port=alone.daemon_port)
+    device = ReachyDevice(Sdk(port=alone.daemon_port))
     await device.open()
     await noise_is_heard(alone, device)
     await device.close()
-    [warning] = [record.message for record in caplog.records if record.name == "robot_io.reachy.sound"]
+    [warning] = [record.message for record in caplog.records if record.name == "robot_io.reachy.sdk"]
     assert "default microphone and speaker" in warning
 
 
 async def test_close_lets_go_of_everything_and_may_be_called_twice(lite):
     before = set(threading.enumerate())
     for _ in range(3):
-        device = ReachyDevice(port=lite.daemon_port)
+        device = ReachyDevice(Sdk(port=lite.daemon_port))
         await device.open()
         await device.close()
         await device.close()
@@ -200,8 +201,8 @@ async def test_close_lets_go_of_everything_and_may_be_called_twice(lite):
 
 async def test_close_before_open_and_in_the_middle_of_it(lite):
     before = set(threading.enumerate())
-    await ReachyDevice(port=lite.daemon_port).close()
-    device = ReachyDevice(port=lite.daemon_port)
+    await ReachyDevice(Sdk(port=lite.daemon_port)).close()
+    device = ReachyDevice(Sdk(port=lite.daemon_port))
     opening = asyncio.create_task(device.open())
     await until(lambda: any(thread.name == "reachy-listener" for thread in threading.enumerate()), 10)
     opening.cancel()

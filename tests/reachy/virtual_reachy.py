@@ -1,7 +1,7 @@
 """A Reachy Mini without hardware: the real daemon, and a private PulseAudio whose devices the real SDK takes for the robot's.
 
     with virtual_reachy(tmp_path) as rig:
-        device = ReachyDevice(daemon_port=rig.daemon_port)   # in this process: rig has set the environment; or elsewhere:
+        device = ReachyDevice(Sdk(port=rig.daemon_port))   # in this process: rig has set the environment; or elsewhere:
         subprocess.Popen(["robot-io"], env={**os.environ, **rig.environment, "ROBOT_DEVICE": "reachy"})
         rig.say(question_wav)              # into the microphone; returns at once, .wait() for its end
         rig.speaker.samples                # all that the speaker has played so far, mono float32 at 16 kHz

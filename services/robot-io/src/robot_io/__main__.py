@@ -48,9 +48,10 @@ def main() -> int:
             return WavDevice(
                 utterances, settings.speaker_wav, patience_s=settings.patience_s, push_to_talk=settings.push_to_talk
             )
-        from robot_io.reachy.sound import ReachyDevice  # noqa: PLC0415 - only the real robot has the SDK
+        from robot_io.reachy.sdk import Sdk  # noqa: PLC0415 - only the real robot has the SDK
+        from robot_io.reachy.sound import ReachyDevice  # noqa: PLC0415
 
-        return ReachyDevice(host=settings.daemon_host, port=settings.daemon_port)
+        return ReachyDevice(Sdk(host=settings.daemon_host, port=settings.daemon_port))
 
     def profile(device: Device) -> Profile:
         tail_ms = settings.half_duplex_tail_ms if settings.half_duplex else None

@@ -1,4 +1,4 @@
-"""The real robot: the port over the reachy-mini SDK. The only module that knows the SDK, which ships no types.
+"""The real robot: the port over the reachy-mini SDK's media.
 
 Three threads of our own keep its blocking calls off the event loop, and reach it by ``call_soon_threadsafe`` alone:
 
@@ -28,6 +28,7 @@ import numpy as np
 
 from reachy_link.pcm import Format, Samples
 from reachy_robot.sound import DeviceError, Moment
+from robot_io.reachy.sdk import CARD_REMEDY, Sdk
 
 log = logging.getLogger(__name__)
 
@@ -66,19 +67,17 @@ CLOSE_S: Final = 5.0
 
 
 class ReachyDevice:
-    """A Reachy Mini, through the daemon and the sound card of this machine.
+    """The microphone and the speaker of a Reachy Mini.
 
     Args:
-        host: Where the daemon runs, if not on this machine. The sound card is this machine's in any case.
-        port: The daemon's HTTP port.
+        sdk: The SDK, not connected yet. The device connects it, and lets go of it at its end.
     """
 
     lead_ms = 300
 
-    def __init__(self, *, host: str | None = None, port: int = 8000) -> None:
+    def __init__(self, sdk: Sdk) -> None:
         self.mic = self.speaker = STEREO_16K
-        self._host = host
-        self._port = port
+        self._sdk = sdk
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._keeper: threading.Thread | None = None
@@ -222,51 +221,30 @@ class ReachyDevice:
     def _keep(self) -> None:
         """The SDK's whole life."""
         try:
-            mini, has_card = self._connect()
+            self._sdk.connect()
             workers: list[threading.Thread] = []
-            self._guard(partial(self._live, mini, has_card, workers))
+            self._guard(partial(self._live, workers))
             self._give_up()
             for worker in workers:
                 worker.join(CLOSE_S / 4)
-            _release(mini)
+            self._sdk.release()
         finally:
             self._over = True
 
-    def _live(self, mini: Any, has_card: bool, workers: list[threading.Thread]) -> None:  # noqa: FBT001 - it is handed on
-        self._check(mini.media)
-        if not has_card:
-            _do_without_card(mini.client)
-        mini.media.start_recording()
-        mini.media.start_playing()
-        player = _Player(mini.media.audio)
-        workers.append(self._start("listener", partial(self._listen, mini.media)))
-        workers.append(self._start("talker", partial(self._talk, mini.media, player)))
+    def _live(self, workers: list[threading.Thread]) -> None:
+        media = self._sdk.media
+        self._check(media)
+        self._sdk.require_card()
+        media.start_recording()
+        media.start_playing()
+        player = _Player(media.audio)
+        workers.append(self._start("listener", partial(self._listen, media)))
+        workers.append(self._start("talker", partial(self._talk, media, player)))
         with player.aligned_finely():
             self._warm_up()
         self._ready = not self._stop.is_set()
         self._tell()
-        self._watch(mini.client)
-
-    def _connect(self) -> tuple[Any, bool]:
-        """The SDK, and whether it found the robot's own sound card."""
-        try:
-            from reachy_mini import ReachyMini  # noqa: PLC0415 - robots of other kinds have no SDK
-
-            has_card = _has_card()  # before the SDK looks: what comes up in between is not to be taken for what it found
-        except (ImportError, ValueError) as error:  # ValueError: there is no introspection data of GStreamer
-            words = f"the reachy-mini SDK cannot be loaded: {error}; see services/robot-io/README.md for what to install"
-            raise DeviceError(words, final=True) from error
-        where: dict[str, Any] = {"connection_mode": "localhost_only"}
-        if self._host:
-            where = {"connection_mode": "network", "host": self._host}
-        try:
-            # "local": the default wants the camera's socket, and goes for WebRTC without it. Never "no_media": that makes the
-            # daemon let go of the sound card. Never spawn_daemon: that may kill a daemon that was started otherwise.
-            return ReachyMini(**where, port=self._port, media_backend="local", log_level="WARNING"), has_card
-        except OSError as error:  # ConnectionError, TimeoutError
-            at = f"{self._host or 'localhost'}:{self._port}"
-            words = f"no Reachy Mini daemon answers at {at}: switch the robot on, or start reachy-mini-daemon"
-            raise DeviceError(words) from error
+        self._watch()
 
     def _check(self, media: Any) -> None:
         """The SDK says -1 for a rate when it has no sound."""
@@ -285,11 +263,11 @@ class ReachyDevice:
         self._stop.wait(WARM_UP_S)
         self._stop.wait(FIRST_PUSH_S)
 
-    def _watch(self, client: Any) -> None:
+    def _watch(self) -> None:
         """Notice a daemon that died; the sound may go on without it, the SDK never finds its successor."""
         alive = time.monotonic()
         while not self._stop.wait(WATCH_S):
-            if client.is_connected():  # within 20 ms, or after 1 s
+            if self._sdk.hears_daemon():
                 alive = time.monotonic()
             elif time.monotonic() - alive > DAEMON_SILENT_S:
                 raise DeviceError("the Reachy Mini daemon went away; it has to run for the robot to talk")
@@ -306,7 +284,7 @@ class ReachyDevice:
                 self._tell()
             elif time.monotonic() - last > patience_s:
                 words = f"the microphone has delivered nothing for {patience_s:.0f} s"
-                raise DeviceError(f"{words}: is the robot's USB cable in, and PulseAudio or PipeWire running?")
+                raise DeviceError(f"{words}: {CARD_REMEDY}")
             else:
                 self._stop.wait(IDLE_S)
 
@@ -391,37 +369,3 @@ class _Player:
             return None
         count: int = self._sink.get_property("stats").get_uint64("rendered")[1]
         return count
-
-
-def _has_card() -> bool:
-    """Whether the robot's sound card is there: where it is not, the SDK silently takes this machine's default devices."""
-    import gi  # noqa: PLC0415 - as above
-
-    gi.require_version("Gst", "1.0")
-    from gi.repository import Gst  # noqa: PLC0415
-    from reachy_mini.media.audio_utils import has_reachymini_asoundrc  # noqa: PLC0415
-    from reachy_mini.media.device_detection import get_audio_device  # noqa: PLC0415
-
-    Gst.init([])
-    return has_reachymini_asoundrc() or all(get_audio_device(kind) for kind in ("Source", "Sink"))
-
-
-def _do_without_card(client: Any) -> None:
-    """A simulated robot has no card; a real one waits for it, since robot-io may be up before the sound server.
-
-    Raises:
-        DeviceError: If the robot is real.
-    """
-    status = client.get_status(wait=False)
-    if not (status.simulation_enabled or status.mockup_sim_enabled):
-        words = "the robot's sound card is not there yet"
-        raise DeviceError(f"{words}: is its USB cable in, and PulseAudio or PipeWire running?")
-    log.warning("the robot is simulated and has no sound card: this machine's default microphone and speaker are used")
-
-
-def _release(mini: Any) -> None:
-    """Close the SDK."""
-    audio = mini.media.audio
-    mini.__exit__(None, None, None)
-    if audio is not None:
-        audio.__del__()  # ends its thread; never called by itself, since the thread's bus watch holds on to it
