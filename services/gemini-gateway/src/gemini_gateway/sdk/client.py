@@ -113,11 +113,12 @@ class Live:
             if self._root_stamp() != self._root_seen:  # a simulator that was started anew has made itself a new certificate
                 self.retarget(self._endpoint)
             words = f"{self._endpoint.name} is not trusted: {error.verify_message}{self._root_trouble}"
-            raise LiveError("unreachable", words) from error
+            raise LiveError("unreachable", words) from _light(error)
         except (websockets.exceptions.WebSocketException, OSError, errors.APIError) as error:
-            raise explained(error, opened=False) from error  # OSError holds a dial's own timeout, too
+            raise explained(error, opened=False) from _light(error)  # OSError holds a dial's own timeout, too
         except STRANGE as error:
-            raise LiveError("declined", f"google-genai does not take the setup, or its answer: {unquoted(error)}") from error
+            words = f"google-genai does not take the setup, or its answer: {unquoted(error)}"
+            raise LiveError("declined", words) from _light(error)
         try:
             yield Connection(session, shortcut=self._shortcut)
         finally:
@@ -151,3 +152,8 @@ class Live:
         if self._root[1]:
             self._trust.load_verify_locations(cadata=self._root[1])
         return trouble
+
+
+def _light(error: Exception) -> Exception:
+    """An error of a dial without the frames that it went through: they hold the socket, which holds the error."""
+    return error.with_traceback(None)

@@ -51,6 +51,12 @@ class Socket(ClientConnection):
                 self.on_interruption()
         super().process_event(event)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of what would keep this connection until a collection of garbage: an error whose frames hold it."""
+        super().connection_lost(exc)
+        if self.protocol.parser_exc:
+            self.protocol.parser_exc.__traceback__ = None
+
     async def recv(self, decode: bool | None = None) -> Any:  # noqa: FBT001 - as the class above has it
         """The next message."""
         message = await super().recv(decode)
