@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from pydantic import SecretStr
 
+from gemini_gateway.configuration import Configuration
 from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.personas import Gateway, Persona, Personas
 from gemini_gateway.voices import Voices
@@ -35,7 +36,8 @@ def office(tmp_path):
     def make(sim, persona: Persona | None = None, gateway: Gateway | None = None, **changes) -> Voices:
         endpoint = Endpoint("the simulator", SecretStr("test-key"), sim.url, sim.root_path)
         ledgers.append(Ledger(tmp_path / "ledger.sqlite"))
-        return Voices(lambda: endpoint, Personas(persona or Persona(), {}, gateway or Gateway(), {}), ledgers[-1], **changes)
+        shared = Personas(persona or Persona(), {}, gateway or Gateway(), {})
+        return Voices(Configuration(lambda: endpoint, shared), ledgers[-1], **changes)
 
     yield make
     for ledger in ledgers:

@@ -48,7 +48,7 @@ ONLY_IN = {
     ("google", "gemini_gateway"): {"sdk.client", "sdk.connection", "sdk.errors", "sdk.setup", "sdk.translate"},
 }
 PURE = {
-    "reachy_link": {"address", "bucket", "clock", "messages", "pcm", "tally", "text", "wire"},
+    "reachy_link": {"address", "bucket", "causes", "clock", "messages", "pcm", "tally", "text", "wire"},
     "reachy_service": {"environment"},
     "reachy_robot": {
         "complaints",
@@ -66,9 +66,11 @@ PURE = {
         "window",
     },
     "reachy_gateway": {
+        "feed",
         "link.limits",
         "link.peer",
         "link.pulse",
+        "provider.causes",
         "provider.load",
         "provider.outage",
         "provider.reconnects",

@@ -9,9 +9,8 @@ import sys
 import time
 from importlib import import_module
 
-from gemini_gateway import voices
+from reachy_gateway import journal
 from reachy_gateway.link import end as gateway_end
-from reachy_gateway.link import limits
 from reachy_gateway.link.connections import Connections
 from reachy_gateway.link.end import GatewayEnd
 from reachy_gateway.link.limits import Arrival, Limits
@@ -113,7 +112,7 @@ def no_start_limit():
 
 def no_line_limit():
     """A robot may fill the log."""
-    limits.LINES = voices.LINES = Rate(1e9, 1e9)
+    journal.LINES = Rate(1e9, 1e9)
 
 
 DEFENCES = {

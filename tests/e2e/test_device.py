@@ -35,6 +35,6 @@ async def test_a_device_that_is_lost_in_mid_answer_and_found_again_plays_the_nex
             assert faults(robot.desk.played[before:, 0], NUMBER[:, 0]) == []
             assert [(turn.complete, turn.underruns) for turn in robot.core.summary] == [(False, 0), (True, 0)]
             assert robot.core.counts["no_device"] > 0
-            told = hub.robots["reachy-1"].peer.stats.turns
+            told = hub.stats.of("reachy-1").turns
             await robot.desk.until(lambda: told == {True: 1, False: 1})
     assert "the desk was unplugged; trying again in 1 s" in caplog.text

@@ -57,7 +57,7 @@ async def test_a_gateway_that_lives_and_is_left_because_one_line_failed_is_told_
         running_robot(made.robot("reachy-1"), one.bound._replace(down_port=port), others=[two.bound]) as robot,
     ):
         await robot.welcomed()
-        conversations = one.robots["reachy-1"].peer.stats.endings
+        conversations = one.stats.of("reachy-1").endings
         cut()
         await robot.desk.until(lambda: "reachy-1" in two.robots)
         await robot.desk.until(lambda: not one.robots)

@@ -173,8 +173,8 @@ async def test_a_robot_is_told_that_its_answer_was_not_whole(tmp_path, gemini, m
         async with running_hub(made, gemini(sim)) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
             await robot.welcomed()
             robot.desk.say(NUMBERS[0])
-            await robot.desk.until(lambda: hub.robots["reachy-1"].peer.stats.turns[False] == 1)
+            await robot.desk.until(lambda: hub.stats.of("reachy-1").turns[False] == 1)
             await robot.desk.until(lambda: robot.core.summary)
             assert [turn.complete for turn in robot.core.summary] == [False]
-            assert hub.robots["reachy-1"].peer.stats.turns[True] == 0
+            assert hub.stats.of("reachy-1").turns[True] == 0
             assert hub.robots["reachy-1"].conversation.pacer.dropped_ms > 1000

@@ -26,15 +26,14 @@ from gemini_gateway.session.timing import SessionSettings
 from gemini_gateway.settings import GeminiSettings
 from gemini_live_sim import wire as sim_wire
 from gemini_live_sim.setup import read_setup
-from reachy_gateway.link.peer import Peer, Verdict
+from reachy_gateway.link.peer import Handling, Peer
 from reachy_gateway.link.zap import Zap
 from reachy_gateway.talk.conversation import Conversation
 from reachy_gateway.voice import Audio, SpeechNoticed
 from reachy_link.keys import Keyring, KeysError, checked_public, load_robot
 from reachy_link.messages import Activity, Hello, Mic, Played, Welcome
 from reachy_link.pcm import Format
-from reachy_link.tally import Tally
-from reachy_link.wire import WireError, check_payload, pack_down, pack_up, unpack_down, unpack_up
+from reachy_link.wire import WireError, check_audio, pack_down, pack_up, unpack_down, unpack_up
 from reachy_robot.core import RobotCore
 from reachy_robot.decisions import Profile
 from reachy_service.config import load
@@ -54,16 +53,16 @@ def refused(error: WireError) -> None:
 
 def link_up(data: bytes) -> None:
     """Messages of one robot at the gateway: the codec, the peer, the conversation."""
-    peer, conversation, now = Peer("reachy-1", BOOTS[1], Tally()), None, 100.0
+    peer, conversation, now = Peer("reachy-1", BOOTS[1]), None, 100.0
     for raw in data.split(MESSAGE)[:20]:
         now += 0.02
         try:
             message, payload = unpack_up(raw.split(PART)[:6])
             assert unpack_up(pack_up(message, payload)) == (message, payload)
             verdict, _ = peer.heard(message, now)
-            if verdict not in (Verdict.PASSED, Verdict.RESTARTED):
+            if verdict not in (Handling.PASSED, Handling.RESTARTED):
                 continue
-            check_payload(message, payload, peer.mic)
+            check_audio(message, payload, peer.mic)
         except WireError as error:
             refused(error)
             continue

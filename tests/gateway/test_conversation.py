@@ -23,8 +23,7 @@ from reachy_gateway.voice import (
 )
 from reachy_link.messages import Down, Flush, Hello, Mic, Played, Speaker, State, Transcript, TurnEnd
 from reachy_link.pcm import Format
-from reachy_link.tally import Tally
-from reachy_link.wire import check_payload, pack_down, unpack_down
+from reachy_link.wire import check_audio, pack_down, unpack_down
 
 MIC = Format(rate_hz=16000, channels=2)
 SPEAKER = Format(rate_hz=24000, channels=1)
@@ -58,7 +57,7 @@ class Chat:
         self.told: list[tuple[float, Down, bytes]] = []
         self.logged: list[str] = []
         self.over: list[TurnOver] = []
-        self._peer = Peer("reachy-1", "feedfeedfeedfeed", Tally())
+        self._peer = Peer("reachy-1", "feedfeedfeedfeed")
         if live:
             self.voice(Standing("live"))
 
@@ -73,7 +72,7 @@ class Chat:
                     self._peer.floor = self.conversation.turns.floor
                     message = self._peer.make(kind, self.now, **fields)
                     assert unpack_down(pack_down(message, payload)) == (message, payload)
-                    check_payload(message, payload, SPEAKER)
+                    check_audio(message, payload, SPEAKER)
                     self.told.append((self.now, message, payload))
 
     def voice(self, *events: VoiceEvent) -> None:

@@ -32,6 +32,9 @@ class Listener:
     def on_up(self, *_):
         pass
 
+    def on_keys_changed(self):
+        pass
+
     def on_bad(self, *what):
         self.bad.append(what)
 

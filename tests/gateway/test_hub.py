@@ -13,6 +13,7 @@ from rig import STEREO_16K, Keys, running_hub
 
 from reachy_gateway import hub as hub_module
 from reachy_gateway import robot as robot_module
+from reachy_gateway.link import end as end_module
 from reachy_gateway.metrics import Metrics
 from reachy_gateway.voice import HANG_UP_S, Said, Standing
 from reachy_link.keys import ADMITTED_NAME
@@ -234,13 +235,14 @@ async def test_a_robot_that_is_no_longer_admitted_is_forgotten_and_its_successor
             admit(made, f"new-{number}")
             scene.hub._ring.reload()
             scene.hub.on_bad("impostor", f"new-{number}", "an alarm")
-            scene.hub._look_around()
+            scene.hub.on_keys_changed()
         assert dict(scene.hub.tally.counts) == {("impostor", "new-599"): 1}
         assert drops(scene.hub)["impostor", "new-599"] == 1
 
 
 async def test_a_key_file_that_is_damaged_while_the_gateway_runs_is_said_once(made, caplog, monkeypatch):
     monkeypatch.setattr(hub_module, "LOOK_S", 0.01)
+    monkeypatch.setattr(end_module, "AUDITS_A_READING", 1)
     async with playing(made) as scene:
         path = made.gateway_dir / ADMITTED_NAME / "reachy-1.pub"
         key = path.read_text()

@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from gemini_gateway import voices as voices_module
+from gemini_gateway.configuration import Configuration
 from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.personas import Gateway, Persona, Personas
 from gemini_gateway.voices import Voices
@@ -65,7 +66,7 @@ async def test_every_session_is_told_unless_a_person_has_decided(tmp_path, monke
     monkeypatch.setattr(voices_module, "WATCH_S", 0.01)
     monkeypatch.setattr(time, "thread_time", time.monotonic)  # a loop that never rests
     ledger, endpoint = Ledger(tmp_path / "ledger.sqlite"), Endpoint("nobody", SecretStr("none"), "https://127.0.0.1:1")
-    voices = Voices(lambda: endpoint, Personas(Persona(), {}, Gateway(), {}), ledger, uplink_ms=set_ms)
+    voices = Voices(Configuration(lambda: endpoint, Personas(Persona(), {}, Gateway(), {})), ledger, uplink_ms=set_ms)
     before = voices.make("reachy-1")
     assert before.session.settings.batch_ms == (set_ms or USUAL_MS)
     watch = asyncio.create_task(voices.watch())

@@ -1,5 +1,4 @@
 import math
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -29,22 +28,30 @@ def test_every_value_is_counted_once(values):
     assert buckets.total == pytest.approx(math.fsum(values))
 
 
-def beat(**told):
-    return BeatUp(robot="reachy-1", boot="aaaaaaaaaaaaaaaa", seq=0, t_us=0, **told)
+def beat(boot="aaaaaaaaaaaaaaaa", **told):
+    return BeatUp(robot="reachy-1", boot=boot, seq=0, t_us=0, **told)
 
 
 def test_what_a_robot_dropped_counts_from_its_first_beat_here():
     numbers = RobotStats()
     beats = [beat(window=7, overflow=2, losses=1), beat(window=7, overflow=2, losses=1), beat(window=9, overflow=5, losses=2)]
-    for before, now in pairwise([None, *beats]):
-        numbers.beat(before, now)
+    for each in beats:
+        numbers.beat(each)
     assert (numbers.robot_drops, numbers.link_losses) == ({"window": 2, "overflow": 3}, 1)
+
+
+def test_a_new_start_of_the_robot_counts_its_losses_from_its_first_beat():
+    numbers = RobotStats()
+    for boot, told in (("a" * 16, (2, 3)), ("b" * 16, (5, 5, 6))):
+        for losses in told:
+            numbers.beat(beat(boot, losses=losses))
+    assert numbers.link_losses == 2
 
 
 def test_a_robot_that_tells_less_or_nothing_counts_nothing():
     numbers = RobotStats()
-    for before, now in pairwise([None, beat(), beat(window=3), beat(window=1), beat()]):
-        numbers.beat(before, now)
+    for each in (beat(), beat(window=3), beat(window=1), beat()):
+        numbers.beat(each)
     assert numbers.robot_drops == {"window": 3, "overflow": 0}
 
 

@@ -7,6 +7,7 @@ import os
 import pytest
 from pydantic import SecretStr
 
+from gemini_gateway.configuration import Configuration
 from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.loosening import loosened
 from gemini_gateway.personas import read
@@ -92,7 +93,7 @@ def voices(tmp_path):
     file = tmp_path / "robots.toml"
     file.write_text(WHOLE, encoding="utf-8")
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    made = Voices(lambda: Endpoint("none", SecretStr("x")), read(file)[0], ledger, robots_file=file)
+    made = Voices(Configuration(lambda: Endpoint("none", SecretStr("x")), read(file)[0], file), ledger)
     yield made, file
     ledger.close()
 

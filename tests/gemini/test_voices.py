@@ -11,12 +11,15 @@ import pytest
 from pydantic import SecretStr
 
 from gemini_gateway import personas, voices
+from gemini_gateway.configuration import Configuration
 from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.metrics import metrics_of
 from gemini_gateway.personas import Gateway, Persona
 from gemini_gateway.session.decisions import SessionPhase
 from gemini_gateway.session.meter import Bill
 from gemini_gateway.voices import Voices
+from reachy_gateway.feed import Feed, KeysChanged
+from reachy_gateway.journal import Journal
 from reachy_gateway.provider.ledger import Ledger
 from reachy_gateway.provider.usage import Books, Money, Tokens
 
@@ -32,7 +35,7 @@ CAUSES = ("activity_ignored", "unknown_message", "tool_call", "go_away", "refuse
 @pytest.mark.parametrize("causes", [*((cause,) for cause in CAUSES), CAUSES], ids="+".join)
 def test_a_robot_has_few_lines_whatever_happens_and_however_often(office, caplog, causes):
     shared, began = office(NOBODY), time.monotonic()
-    caplog.set_level(logging.DEBUG, "gemini_gateway")
+    caplog.set_level(logging.DEBUG)
     for n in range(3000):
         shared.count("reachy-1", causes[n % len(causes)], "something happened")
     most = 40 + 2 * (time.monotonic() - began) + len(causes)
@@ -44,7 +47,7 @@ def test_a_robot_has_few_lines_whatever_happens_and_however_often(office, caplog
 
 def test_the_first_of_each_cause_is_a_warning_though_the_robot_has_used_up_its_lines(office, caplog):
     shared = office(NOBODY)
-    caplog.set_level(logging.DEBUG, "gemini_gateway")
+    caplog.set_level(logging.DEBUG)
     for _ in range(3000):
         shared.count("reachy-1", "activity_ignored", "it marks turns")
     shared.count("reachy-1", "uplink", "it is too slow")
@@ -54,7 +57,7 @@ def test_the_first_of_each_cause_is_a_warning_though_the_robot_has_used_up_its_l
 
 def test_turns_that_are_billed_without_end_fill_no_log(office, caplog):
     shared = office(NOBODY)
-    caplog.set_level(logging.DEBUG, "gemini_gateway")
+    caplog.set_level(logging.DEBUG)
     for _ in range(500):
         shared.bill("reachy-1", "s", "gemini-3.8-live", Bill(TOKENS))
     assert len(caplog.records) < 60
@@ -74,7 +77,7 @@ class Office:
         self.ledger = Ledger(tmp_path / "ledger.sqlite")
         shared, problems = personas.read(self.robots)
         assert not problems
-        self.voices = Voices(self._endpoint, shared, self.ledger, robots_file=self.robots)
+        self.voices = Voices(Configuration(self._endpoint, shared, self.robots), self.ledger)
         self.voice = self.voices.make("reachy-1")
         self.voice.session.phase = SessionPhase.REFUSED
 
@@ -90,7 +93,7 @@ class Office:
 
     @property
     def key_taken(self):
-        return self.voices._endpoint.key.get_secret_value()
+        return self.voices._configuration.endpoint.key.get_secret_value()
 
     @property
     def voice_taken(self):
@@ -188,21 +191,21 @@ async def test_a_file_that_was_changed_and_keeps_its_size_and_time_is_read_anew(
 async def test_robots_that_are_replaced_leave_nothing_behind_and_the_newest_is_counted(office, monkeypatch):
     monkeypatch.setattr(voices, "WATCH_S", 0.0)
     monkeypatch.setattr(voices, "FORGET_EVERY", 1)
-    admitted = set()
-    shared = office(NOBODY, admitted=lambda: admitted)
+    feed = Feed()
+    journal = Journal(feed)
+    shared = office(NOBODY, feed=feed)
     watch = asyncio.create_task(shared.watch())
     for number in range(600):
         robot = f"robot-{number}"
-        admitted.clear()
-        admitted.add(robot)
+        feed.tell(KeysChanged(frozenset({robot})))
         shared.make(robot)
         shared.count(robot, "lost", "the connection is lost")
         shared.count(robot, "lost", "the connection is lost")
         async with asyncio.timeout(5):
-            while shared.voices.keys() != admitted:
+            while shared.voices.keys() != {robot}:
                 await asyncio.sleep(0)
     assert dict(shared.tally.counts) == {("lost", "robot-599"): 2}
-    assert shared._lines.keys() <= admitted
+    assert journal._of_voice.keys() <= {robot}
     watch.cancel()
     await asyncio.wait([watch])
 

@@ -4,12 +4,15 @@ import ast
 import re
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
+from reachy_gateway.provider.causes import SessionCause
 from reachy_link import messages as m
+from reachy_link.causes import LinkCause, RobotCause, WireCause
 
+DOC_OF_OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 DOC = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 EXAMPLES = re.findall(r"^```json (up|down)\n(.+)\n```$", DOC, re.MULTILINE)
 CONSTANTS = re.findall(r"^\| `((?:reachy|robot)_\S+)` \| `(.+?)` \|", DOC, re.MULTILINE)
@@ -47,3 +50,24 @@ def test_the_table_of_constants_was_found():
 @pytest.mark.parametrize(("name", "value"), CONSTANTS)
 def test_a_constant_is_what_the_code_has(name, value):
     assert resolve_name(name) == ast.literal_eval(value)
+
+
+def words_of(causes: Any) -> set[str]:
+    """Those of a Literal, or of a union of them."""
+    return {word for part in get_args(causes) for word in ([part] if isinstance(part, str) else words_of(part))}
+
+
+def test_the_table_of_errors_has_every_cause_and_no_other():
+    errors = DOC[DOC.index("## Errors") : DOC.index("## Flows")]
+    rows = re.findall(r"^\| (`.+?`) \| (both|gateway|robot) \|", errors, re.MULTILINE)
+    at = {end: {word for words, where in rows if where == end for word in re.findall(r"`(\w+)`", words)} for _, end in rows}
+    assert at["both"] | {"format"} == words_of(WireCause)
+    assert at["both"] | at["gateway"] == words_of(LinkCause)
+    assert at["both"] | at["robot"] | {"format"} == words_of(RobotCause)
+
+
+def test_every_cause_of_a_session_is_in_the_table_of_metrics():
+    operations = DOC_OF_OPERATIONS.read_text()
+    [row] = re.findall(r"^\| `reachylink_gemini_events_total` .*$", operations, re.MULTILINE)
+    [gaps] = re.findall(r"^\| `reachylink_gemini_reconnects_total` .*$", operations, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row + gaps)) >= words_of(SessionCause)

@@ -32,7 +32,7 @@ from reachy_link.messages import (
     Welcome,
 )
 from reachy_link.pcm import Format, Samples, to_pcm16
-from reachy_link.wire import WireError, check_payload, pack_up, unpack_up
+from reachy_link.wire import WireError, check_audio, pack_up, unpack_up
 from reachy_robot.core import RobotCore
 from reachy_robot.decisions import Hush, Log, LookUp, Notice, Out, Play, Profile, Redial, Resubscribe, Say, Send
 from reachy_robot.presence import LOST_S
@@ -88,7 +88,7 @@ class Rig:
                     self.queued_ms = 0.0
                 case Send(message, payload):
                     assert unpack_up(pack_up(message, payload)) == (message, payload)
-                    check_payload(message, payload, STEREO)
+                    check_audio(message, payload, STEREO)
         return list(out)
 
     def tell(self, kind: type[Down], payload: bytes = b"", **fields: object) -> list[Out]:

@@ -16,6 +16,7 @@ import pytest
 from pydantic import SecretStr
 
 from gemini_gateway import personas
+from gemini_gateway.configuration import Configuration
 from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.voices import Voices
 from gemini_live_sim.connection import SimSession
@@ -287,7 +288,7 @@ def open_office(tmp_path, robots_file):
         assert not problems
         simulator = Endpoint("the simulator", SecretStr("test-key"), sim.url, sim.root_path)
         ledgers.append(Ledger(tmp_path / "ledger.sqlite"))
-        return Voices(endpoint or (lambda: simulator), shared, ledgers[-1], robots_file=file, **changes)
+        return Voices(Configuration(endpoint or (lambda: simulator), shared, file), ledgers[-1], **changes)
 
     yield make
     for ledger in ledgers:

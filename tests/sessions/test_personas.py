@@ -44,7 +44,7 @@ async def test_a_changed_persona_drops_no_conversation_and_holds_from_the_next_r
 async def test_both_sides_are_told_as_events_and_kept_in_a_file_a_day_but_not_in_the_log(
     talking, open_office, robots_file, question, tmp_path, caplog
 ):
-    caplog.set_level("DEBUG", "gemini_gateway")
+    caplog.set_level("DEBUG")
     day = datetime(2026, 11, 23, 23, 59, tzinfo=UTC)
     now = [day]
     async with serve(SimSettings()) as sim:

@@ -91,7 +91,7 @@ async def test_a_key_that_is_withdrawn_ends_no_conversation_but_refuses_who_dial
             await neighbour.live()
             await talk.ask(question)
             key_file.write_text(BAD_KEY)
-            await talk.until(lambda: office._endpoint.key.get_secret_value() == BAD_KEY)
+            await talk.until(lambda: office._configuration.endpoint.key.get_secret_value() == BAD_KEY)
             first.abort()
             await talk.until(lambda: talk.states[-1] == "refused")
             await no_dials(sim, talk, neighbour, question)
@@ -117,7 +117,7 @@ async def test_a_key_file_that_cannot_be_used_changes_nothing_and_is_followed_on
             await talk.until(lambda: len(talk.sessions) == 2)
             await talk.ask(question)
             key_file.write_text(BAD_KEY)
-            await talk.until(lambda: office._endpoint.key.get_secret_value() == BAD_KEY)
+            await talk.until(lambda: office._configuration.endpoint.key.get_secret_value() == BAD_KEY)
             talk.sessions[1].abort()
             await talk.until(lambda: talk.states[-1] == "refused")
         assert caplog.text.count("(the last good one stays)") == 1
@@ -158,7 +158,7 @@ async def test_a_key_is_read_anew_while_the_certificate_is_half_written(tmp_path
             root.write_bytes(half(sim.root_path.read_bytes()))
             for key in (BAD_KEY, KEY):
                 key_file.write_text(key)
-                await talk.until(lambda key=key: office._endpoint.key.get_secret_value() == key)
+                await talk.until(lambda key=key: office._configuration.endpoint.key.get_secret_value() == key)
             first.abort()
             await talk.until(lambda: len(talk.sessions) == 2)
         watch.cancel()
@@ -302,12 +302,12 @@ async def test_the_key_shows_in_no_log_no_state_no_repr_and_no_exception(talking
             await talk.until(lambda: talk.states[-1] == "refused")
             key_file.unlink()
             with pytest.raises(FileNotFoundError):
-                office._read_endpoint()
+                office._configuration._read_endpoint()
             key_file.write_text(KEY)
             office.reload()
             await talk.ask(question)
             shown = [caplog.text, talk.reasons, repr(office.__dict__), repr(office._live.__dict__), repr(talk.voice.__dict__)]
-            shown += [repr(office._endpoint), str(office._endpoint)]
+            shown += [repr(office._configuration.endpoint), str(office._configuration.endpoint)]
         for endpoint in (
             Endpoint("a key that is wrong", SecretStr(BAD_KEY), sim.url, sim.root_path),
             Endpoint("a server that is not trusted", SecretStr(KEY), sim.url),

@@ -210,7 +210,7 @@ async def test_a_robot_that_is_refused_for_itself_keeps_no_other_from_dialling(t
     """F4: a voice that the server does not have."""
     async with serve(SimSettings(**QUICK, voices="Kore")) as sim:
         office = open_office(sim, *TWO, file=None)
-        office._personas.robots["reachy-1"] = office.persona("reachy-1").model_copy(update={"voice": "Nobody"})
+        office._configuration.personas.robots["reachy-1"] = office.persona("reachy-1").model_copy(update={"voice": "Nobody"})
         async with talking(sim, *TWO, office=office) as (talk, neighbour):
             await neighbour.live()
             await talk.until(lambda: talk.standings and "Nobody" in talk.reasons)

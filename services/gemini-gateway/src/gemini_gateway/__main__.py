@@ -5,12 +5,14 @@ from contextlib import closing
 from functools import partial
 
 from gemini_gateway import personas
+from gemini_gateway.configuration import Configuration
 from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.metrics import metrics_of
 from gemini_gateway.proxy import password_of
 from gemini_gateway.settings import GeminiSettings
 from gemini_gateway.voices import Voices
 from reachy_gateway import service
+from reachy_gateway.journal import logged
 from reachy_gateway.provider.ledger import Ledger, LedgerError
 from reachy_service import logs
 from reachy_service.config import fail, load, read
@@ -23,42 +25,36 @@ def main() -> int:
     logs.set_up("gemini-gateway", settings.log_level, secrets)
     shared, problems = personas.read(settings.robots_file, settings.model)
     try:
-        _, ring = service.keys_of(settings)
+        service.keys_of(settings)
     except ValueError as error:
         problems.append(str(error))
     try:
         ledger = Ledger(settings.ledger)
     except LedgerError as error:
         problems.append(f"GATEWAY_LEDGER: {error}")
-    try:
-        logs.conceal(password_of(settings.endpoint().proxy))
-    except ValueError as error:
-        problems.append(str(error))
-    if problems:
-        fail(problems)
 
     def endpoint() -> Endpoint:
         """Read anew, as the key's file may have changed."""
         return read(GeminiSettings).endpoint()
 
-    def admitted() -> frozenset[str]:
-        """The robots that have a key now."""
-        ring.reload()
-        return ring.names
-
+    try:
+        configuration = Configuration(endpoint, shared, settings.robots_file, settings.model)
+        logs.conceal(password_of(configuration.endpoint.proxy))
+    except ValueError as error:
+        problems.append(str(error))
+    if problems:
+        fail(problems)
+    feed = logged()
     voices = Voices(
-        endpoint,
-        shared,
+        configuration,
         ledger,
-        robots_file=settings.robots_file,
-        model=settings.model,
+        feed=feed,
         transcripts=settings.transcripts_dir,
         keep_days=settings.transcripts_keep_days,
         uplink_ms=settings.uplink_ms,
         shortcut=settings.shortcut,
-        admitted=admitted,
     )
-    banner = f"talking to {settings.endpoint().name}, model {shared.default.model}"
+    banner = f"talking to {configuration.endpoint.name}, model {shared.default.model}"
     with closing(ledger), closing(voices):
         return service.main(
             "gemini-gateway",
@@ -66,6 +62,7 @@ def main() -> int:
             voices.make,
             banner,
             secrets,
+            feed=feed,
             sources=[partial(metrics_of, voices)],
             beside=voices.watch,
             on_hangup=partial(voices.reload, asked=True),

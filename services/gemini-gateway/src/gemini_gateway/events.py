@@ -1,14 +1,10 @@
 """What a session is told of its server, and the one error that a connection can raise. Our own words, not the SDK's."""
 
 from dataclasses import dataclass
-from typing import Literal
 
+from reachy_gateway.provider.causes import Trouble
 from reachy_gateway.provider.usage import Tokens
 from reachy_gateway.voice import VoiceEvent
-
-Trouble = Literal["unreachable", "lost", "declined", "quota", "refused"]
-"""``unreachable``: nobody answered. ``lost``: the server ended it. ``declined``: it answered the setup with words that nobody
-knows. ``quota``: only time mends it. ``refused``: only a person does."""
 
 
 class LiveError(Exception):

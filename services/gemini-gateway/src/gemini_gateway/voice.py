@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol
 
 from gemini_gateway import models
 from gemini_gateway.burst_slot import BurstSlot
-from gemini_gateway.events import LiveError, Trouble
+from gemini_gateway.events import LiveError
 from gemini_gateway.personas import Persona
 from gemini_gateway.sdk.client import Live
 from gemini_gateway.sdk.connection import Connection
@@ -19,6 +19,7 @@ from gemini_gateway.session.exchanges import Keep
 from gemini_gateway.session.meter import Bill
 from gemini_gateway.session.session import Session
 from gemini_gateway.session.timing import SessionSettings
+from reachy_gateway.provider.causes import SessionCause, Trouble
 from reachy_gateway.provider.outage import Outage
 from reachy_gateway.provider.reconnects import Reconnects
 from reachy_gateway.provider.usage import Verdict
@@ -56,7 +57,7 @@ class Office(Protocol):
     def said(self, robot: str, said: Said, age_s: float) -> None:
         """Keep a piece of transcript that is so old, if that was asked for."""
 
-    def count(self, robot: str, cause: str, words: str) -> None:
+    def count(self, robot: str, cause: SessionCause, words: str) -> None:
         """Count something, and log it."""
 
 

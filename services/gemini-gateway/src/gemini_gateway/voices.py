@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -13,14 +13,15 @@ from typing import Final
 
 from gemini_gateway import personas
 from gemini_gateway.burst_slot import BurstSlot
-from gemini_gateway.endpoint import Endpoint
-from gemini_gateway.loosening import loosened
-from gemini_gateway.personas import Persona, Personas
+from gemini_gateway.configuration import Configuration
+from gemini_gateway.personas import Persona
 from gemini_gateway.sdk.client import Live
 from gemini_gateway.session.meter import Bill
 from gemini_gateway.session.timing import SessionSettings
 from gemini_gateway.voice import GeminiVoice, session_settings
-from reachy_gateway.link.limits import LINES
+from reachy_gateway.feed import Billed, BudgetNews, Feed, KeysChanged, SessionNews, Spoken
+from reachy_gateway.journal import LINES, logged
+from reachy_gateway.provider.causes import SessionCause
 from reachy_gateway.provider.ledger import Ledger, LedgerError
 from reachy_gateway.provider.load import Load
 from reachy_gateway.provider.outage import Outage
@@ -28,7 +29,6 @@ from reachy_gateway.provider.transcripts import Transcripts
 from reachy_gateway.provider.usage import Account, Books, Money, Verdict
 from reachy_gateway.voice import Said
 from reachy_link.bucket import TokenBucket
-from reachy_link.keys import Stamp, stamp
 from reachy_link.tally import Tally
 
 log = logging.getLogger(__name__)
@@ -42,57 +42,54 @@ class Voices:
     """Makes voices, and keeps what they share. The one implementation of :class:`gemini_gateway.voice.Office`.
 
     Args:
-        endpoint: Reads anew which server to talk to and by which key, as the key's file may have been mended.
+        configuration: The robots file, and the server with its key.
+        feed: Told of what happens; one that only the log reads if it is left out.
         transcripts: Where transcripts are kept, if a persona asks for that.
         keep_days: For how many days; 0 is for ever.
         today: The local date and time; budgets turn at its midnight.
         settings_of: What a persona implies for its session.
         uplink_ms: How much mic audio goes to Gemini in a message; None leaves it to how busy the event loop is.
         shortcut: Whether audio goes past the SDK's layers.
-        admitted: Reads anew which robots have a key.
     """
 
     def __init__(
         self,
-        endpoint: Callable[[], Endpoint],
-        shared: Personas,
+        configuration: Configuration,
         ledger: Ledger,
         *,
-        robots_file: Path | None = None,
-        model: str | None = None,
+        feed: Feed | None = None,
         transcripts: Path | None = None,
         keep_days: int = 0,
         today: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
         settings_of: Callable[[Persona], SessionSettings] = session_settings,
         uplink_ms: int | None = None,
         shortcut: bool = True,
-        admitted: Callable[[], Collection[str]] | None = None,
     ) -> None:
-        self._read_endpoint = endpoint
-        self._endpoint = endpoint()
-        self._live = Live(self._endpoint, shortcut=shortcut)
-        self._personas = shared
+        self._configuration = configuration
+        self._live = Live(configuration.endpoint, shortcut=shortcut)
         self._ledger = ledger
-        self._robots_file = robots_file
-        self._model = model
+        self._feed = feed or logged()
         self._today = today
         self._transcripts = Transcripts(transcripts, keep_days, lambda: today().date()) if transcripts else None
         self._transcripts_trouble = ""
+        self._trouble_lines = TokenBucket(LINES)
+        if self._transcripts:
+            self._feed.read(Spoken, self._keep)
+        self._feed.read(KeysChanged, self._keys_changed)
         self._settings_of = settings_of
         self._uplink_ms = uplink_ms
         self.load = Load()
         self.burst_slot = BurstSlot()
-        self._admitted = admitted
+        self._admitted: frozenset[str] | None = None
+        """The robots that have a key, once that is known."""
         self._outages: dict[str, Outage] = {}
         self.totals: dict[str, Account] = {}
         """What each robot used since the gateway started."""
         self.books = Books(ledger.accounts)
         self.books.open(today().date())
-        self.tally = Tally(known=lambda robot: robot in self.voices)
+        self.tally = Tally[SessionCause](known=lambda robot: robot in self.voices)
         self.voices: dict[str, GeminiVoice] = {}
         self._warned: dict[str, str] = {}
-        self._lines: dict[str, TokenBucket] = {}
-        self._seen = self._signature()
 
     def make(self, robot: str) -> GeminiVoice:
         """A voice for a robot."""
@@ -109,7 +106,6 @@ class Voices:
 
     async def watch(self) -> None:
         """Follow the robots file, the key's file and how busy the event loop is, until cancelled."""
-        self._name_strangers()
         for look in count(1):
             await asyncio.sleep(WATCH_S)
             if self.load.look(time.monotonic(), time.thread_time()) and self._uplink_ms is None:
@@ -120,54 +116,27 @@ class Voices:
                 )
                 for voice in self.voices.values():
                     voice.settings_changed()
-            if (seen := self._signature()) != self._seen:
-                self._seen = seen
+            if self._configuration.has_changed():
                 self.reload()
             self._tell_lost_transcripts()
             if look % FORGET_EVERY == 0:
                 self._forget()
 
     def reload(self, *, asked: bool = False) -> None:
-        """Read the configuration anew.
-
-        The robots file and the key are taken each for itself: a mistake in one is said, leaves the last good one in place, and
-        keeps nobody from the other.
+        """Read the configuration anew; a mistake is said, and leaves the last good one in place.
 
         Args:
             asked: Whether a person asks for it. Only then does a file that takes a limit away count: it may be half written.
         """
-        read = (("robots file", self._reload_robots(asked=asked)), ("key", self._reload_endpoint()))
-        if taken := [name for name, well in read if well]:
+        robots, key, mistakes = self._configuration.reload(asked=asked, retarget=self._live.retarget)
+        for mistake in mistakes:
+            log.error("configuration: %s (the last good one stays)", mistake)
+        if robots:
+            self._name_strangers()
+        if taken := [name for name, well in (("robots file", robots), ("key", key)) if well]:
             log.info("configuration read anew: %s", " and ".join(taken))
         for voice in self.voices.values():
             voice.refresh(mended=bool(taken))
-
-    def _reload_robots(self, *, asked: bool) -> bool:
-        """Take the robots file; false if it has a mistake."""
-        read, problems = personas.read(self._robots_file, self._model)
-        if not problems and not asked and (gone := loosened(self._personas, read)):
-            problems = [f"{self._robots_file} takes away {', '.join(gone)}: if that is meant, send SIGHUP or start again"]
-        for problem in problems:
-            self._say_mistake(problem)
-        if not problems:
-            self._personas = read
-            self._name_strangers()
-        return not problems
-
-    def _reload_endpoint(self) -> bool:
-        """Take the key, and the server that it is for; false if it cannot be read."""
-        try:
-            if (endpoint := self._read_endpoint()) != self._endpoint:
-                self._live.retarget(endpoint)
-                self._endpoint = endpoint
-        except (OSError, ValueError) as error:
-            self._say_mistake(f"{error}; mend it, and it is read again")
-            return False
-        return True
-
-    @staticmethod
-    def _say_mistake(words: str) -> None:
-        log.error("configuration: %s (the last good one stays)", words)
 
     def close(self) -> None:
         """Finish what is being written."""
@@ -184,7 +153,7 @@ class Voices:
     @property
     def budget(self) -> Money | None:
         """The gateway's, for a day."""
-        return self._personas.gateway.budget_usd_per_day
+        return self._configuration.personas.gateway.budget_usd_per_day
 
     def accounts(self) -> dict[str, Account]:
         """Today's, by robot."""
@@ -194,7 +163,7 @@ class Voices:
 
     def persona(self, robot: str) -> Persona:
         """How the robot is to talk."""
-        return self._personas.of(robot)
+        return self._configuration.personas.of(robot)
 
     def outage(self, model: str) -> Outage:
         """Of a model: one that is in trouble, or is none, keeps no robot with another from dialling."""
@@ -203,22 +172,20 @@ class Voices:
     def bill(self, robot: str, session: str, model: str, bill: Bill) -> None:
         """Book a turn."""
         day, tokens = self._today().date(), bill.tokens
-        cost = self._personas.price(model).of(tokens)
+        cost = self._configuration.personas.price(model).of(tokens)
         turns = 0 if bill.amends else 1
         self.books.add(day, robot, session, tokens, cost, turns)
         self.totals.setdefault(robot, Account()).add(tokens, cost, turns)
         if bill.estimated:
             self.count(robot, "uncounted", self._uncounted(robot, cost))
-        if model not in self._personas.prices:
+        if model not in self._configuration.personas.prices:
             self.count(robot, "unknown_price", f"nobody told the price of {model}: it is billed as {personas.DEFAULT_MODEL}")
         try:
             self._ledger.add(day, robot, session, model, tokens, cost)
         except LedgerError as error:
             self.count(robot, "ledger", f"{error}; a restart before it can be would forget this turn")
         whole, account = self.books.session(robot), self.books.account(day, robot)
-        words = "%s: the turn cost $%.4f; its session %s $%.4f in %d turns, today $%.4f in %d"
-        if self._may_log(robot):
-            log.info(words, robot, cost, session, whole.cost, whole.turns, account.cost, account.turns)
+        self._feed.tell(Billed(robot, cost, session, whole, account))
 
     def _uncounted(self, robot: str, cost: Money) -> str:
         limited = self.persona(robot).budget_usd_per_day or self.budget
@@ -227,7 +194,7 @@ class Voices:
 
     def verdict(self, robot: str) -> Verdict:
         """What the budgets say; a new warning is logged once."""
-        budget, gateway_budget = self.persona(robot).budget_usd_per_day, self._personas.gateway.budget_usd_per_day
+        budget, gateway_budget = self.persona(robot).budget_usd_per_day, self._configuration.personas.gateway.budget_usd_per_day
         if budget is None and gateway_budget is None:
             return Verdict(allowed=True)
         verdict = self.books.verdict(self._today().date(), robot, budget, gateway_budget)
@@ -237,26 +204,28 @@ class Voices:
         if level != self._warned.get(robot):
             self._warned[robot] = level
             if verdict.words:
-                log.warning("%s: %s", robot, verdict.words)
+                self._feed.tell(BudgetNews(robot, verdict.words))
         return verdict
 
     def said(self, robot: str, said: Said, age_s: float = 0.0) -> None:
-        """Keep a piece of transcript that is so old, if that was asked for."""
-        if self._transcripts is None or not self.persona(robot).transcripts_to_file:
-            return
-        self._transcripts.keep(robot, self._today() - timedelta(seconds=age_s), said)
+        """Tell of a piece of transcript that is so old."""
+        if self._feed.is_read(Spoken):
+            self._feed.tell(Spoken(robot, said, self._today() - timedelta(seconds=age_s)))
 
-    def count(self, robot: str, cause: str, words: str) -> None:
-        """Count something, and log it; the first of each cause is a warning, as is each refusal.
-
-        Beyond the first of each cause a robot has as many lines as :data:`LINES` permits, whoever makes it happen.
-        """
+    def count(self, robot: str, cause: SessionCause, words: str) -> None:
+        """Count something, and tell of it."""
         first = self.tally.count(cause, robot)
-        if first or self._may_log(robot):
-            log.log(logging.WARNING if first or cause == "refused" else logging.INFO, "%s: %s (%s)", robot, words, cause)
+        self._feed.tell(SessionNews(robot, cause, words, first))
 
-    def _may_log(self, robot: str) -> bool:
-        return self._lines.setdefault(robot, TokenBucket(LINES)).take(1, time.monotonic())
+    def _keep(self, it: Spoken) -> None:
+        """Keep a piece of transcript, if that was asked for."""
+        if self._transcripts and self.persona(it.robot).transcripts_to_file:
+            self._transcripts.keep(it.robot, it.at, it.said)
+
+    def _keys_changed(self, it: KeysChanged) -> None:
+        first, self._admitted = self._admitted is None, it.admitted
+        if first:
+            self._name_strangers()
 
     def _tell_lost_transcripts(self) -> None:
         """Count what was lost, and say once that, and once more when it is over."""
@@ -265,7 +234,7 @@ class Voices:
         lost, trouble = self._transcripts.take_lost()
         for robot, pieces in lost.items():
             self.tally.count("transcript", robot, pieces)
-        if bool(trouble) != bool(self._transcripts_trouble) and self._may_log(""):
+        if bool(trouble) != bool(self._transcripts_trouble) and self._trouble_lines.take(1, time.monotonic()):
             if trouble:
                 log.warning("the transcript cannot be written: %s (what is said meanwhile is lost, and counted)", trouble)
             else:
@@ -276,19 +245,13 @@ class Voices:
         """Forget robots that are not admitted any more; their conversations have ended."""
         if self._admitted is None:
             return
-        admitted = self._admitted()
-        for known in (self.voices, self.totals, self._warned, self._lines):
-            for robot in known.keys() - admitted:
+        for known in (self.voices, self.totals, self._warned):
+            for robot in known.keys() - self._admitted:
                 del known[robot]
         self.tally.forget()
 
     def _name_strangers(self) -> None:
         """A persona whose robot is mistyped would wait for it for ever, without a word."""
-        strangers = self._personas.robots.keys() - self._admitted() if self._admitted else ()
-        if strangers:
-            log.warning("no key is admitted of these in %s: %s", self._robots_file, ", ".join(sorted(strangers)))
-
-    def _signature(self) -> tuple[tuple[Path, Stamp | None], ...]:
-        """What changes when a file that matters does."""
-        files = [path for path in (self._robots_file, self._endpoint.key_file) if path]
-        return tuple((path, stamp(path)) for path in files)
+        known = self._configuration.personas.robots.keys()
+        if strangers := known - self._admitted if self._admitted is not None else ():
+            log.warning("no key is admitted of these in %s: %s", self._configuration.robots_file, ", ".join(sorted(strangers)))

@@ -8,25 +8,28 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Final
 
+from reachy_gateway.feed import Away, Connected, ConversationEnded, Dropped, Ending, Feed, KeysChanged
+from reachy_gateway.journal import logged
 from reachy_gateway.link.end import Bind, GatewayEnd
 from reachy_gateway.link.limits import Arrival, Limits
-from reachy_gateway.link.peer import AWAY_S, CLONE_REMEDY, GONE_S, Peer, Verdict
+from reachy_gateway.link.peer import AWAY_S, CLONE_REMEDY, GONE_S, Handling, Peer
 from reachy_gateway.robot import STOPPING, MakeVoice, Robot
-from reachy_gateway.stats import Ending
+from reachy_gateway.stats import Stats
 from reachy_gateway.talk.conversation import WORDS_MAX
 from reachy_gateway.voice import HANG_UP_S
+from reachy_link.causes import LinkCause
 from reachy_link.keys import KeyPair, Keyring
 from reachy_link.messages import (
+    BeatUp,
     Bye,
     Down,
     Hello,
-    Mic,
     Refuse,
     Stranger,
     Up,
 )
 from reachy_link.tally import Strangers, Tally
-from reachy_link.wire import WireError, check_payload
+from reachy_link.wire import WireError, check_audio
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +45,7 @@ class Hub:
         max_robots: How many are served at a time; the next is refused in words.
         messages_per_s: How many messages a robot may send; what is more is dropped.
         bytes_per_s: The same for their size.
+        feed: Told of what happens; one that only the log reads if it is left out.
     """
 
     def __init__(
@@ -55,10 +59,13 @@ class Hub:
         software: str,
         messages_per_s: int = 200,
         bytes_per_s: int = 500_000,
+        feed: Feed | None = None,
     ) -> None:
+        self.feed = feed or logged()
+        self.stats = Stats(self.feed)
         self.make_voice = make_voice
         self.software = software
-        self.tally = Tally(known=ring.admits)
+        self.tally = Tally[LinkCause](known=ring.admits)
         self._strangers = Strangers()
         self.now = time.monotonic
         self.robots: dict[str, Robot] = {}
@@ -90,15 +97,13 @@ class Hub:
 
     async def run(self) -> None:
         """Serve until cancelled, or until drained."""
-        self._say_problems()
+        self.on_keys_changed()
         try:
             while not self._drained():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_S):  # Python 3.11's wait_for loses a cancellation now and then
                         await (asyncio.sleep(DRAIN_LOOK_S) if self._stop_by is not None else self._stopping.wait())
                 if self._stop_by is None or self.now() - self.looked_around >= LOOK_S:
-                    self._ring.reload()
-                    self._say_problems()
                     self._look_around()
         finally:
             for robot in list(self.robots):
@@ -128,10 +133,6 @@ class Hub:
         now = self.loop.time()
         return any(name == robot and now < by for name, by in self._leaving.values())
 
-    def may_log(self, robot: str, now: float) -> bool:
-        """Whether a robot may cause another line in the log."""
-        return self._limits_of(robot).may_log(now)
-
     def drain(self, for_s: float) -> None:
         """Stop: welcome nobody, tell robots to leave, and let turns in progress go on for so long at most."""
         self._stop_by = self.now() + for_s
@@ -149,11 +150,24 @@ class Hub:
     def publish(self, message: Down, payload: bytes = b"") -> bool:
         """Send to a robot; false, and counted, if its queue is full."""
         sent = self._end.publish(message, payload)
-        if not sent and self.tally.count("queue_full", message.robot):
-            log.warning("%s: its queue is full, %s dropped: its link is too slow", message.robot, message.kind)
+        if not sent:
+            self.on_bad("queue_full", message.robot, f"its queue is full, {message.kind} dropped: its link is too slow")
         return sent
 
     # --- what the link tells ------------------------------------------------------------------------------------------
+
+    def on_keys_changed(self) -> None:
+        """Say what is wrong with the key files, and forget the robots that are not admitted any more."""
+        self._say_problems()
+        admitted = self._ring.names
+        for name in self.robots.keys() - admitted:
+            self._dismiss(name, "revoked", "is no longer admitted")
+        for known in (self._limits, self._peers, self._answered):
+            for name in known.keys() - admitted:
+                del known[name]
+        self.tally.forget()
+        self.lost &= admitted
+        self.feed.tell(KeysChanged(admitted))
 
     def on_arrival(self, robot: str, size: int) -> Arrival:
         """Decide on a message of an admitted robot by its size alone; bounded by the keys that are admitted."""
@@ -166,42 +180,46 @@ class Hub:
         """Take a message of an admitted robot, which speaks for itself."""
         now = self.now()
         peer = self._peer(message.robot)
-        if not isinstance(message, Mic) and payload:
-            self.on_bad("payload", peer.robot, f"{message.kind} has {len(payload)} bytes of payload, expected 0")
-            return
-        verdict, notes = peer.heard(message, now, self._end.stalled_s)
+        handling, notes = peer.heard(message, now, self._end.stalled_s)
         for note in notes:
-            self.on_bad(note.cause, peer.robot, note.detail)
-        match verdict:
-            case Verdict.DROPPED:
+            self.on_bad(note.cause, peer.robot, note.detail, n=note.n)
+        match handling:
+            case Handling.DROPPED:
                 return
-            case Verdict.STRANGER:
+            case Handling.STRANGER:
                 if self._once_a_second(peer.robot, now):
                     self.publish(peer.make(Stranger, now, to_boot=message.boot))
                 return
-            case Verdict.CLONE:
+            case Handling.CLONE:
                 self._refuse(peer, f"another robot with the same key has taken its place: {CLONE_REMEDY}", message.boot)
                 return
         try:
-            check_payload(message, payload, peer.mic)
+            check_audio(message, payload, peer.mic)
         except WireError as error:
             self.on_bad(error.cause, peer.robot, error.detail)
             return
         match message:
             case Hello():
-                self._hello(peer, restarted=verdict is Verdict.RESTARTED)
+                self._hello(peer, restarted=handling is Handling.RESTARTED)
             case Bye():
                 self._dismiss(peer.robot, "bye", "said goodbye")
-            case _ if robot := self.robots.get(peer.robot):
-                robot.on_up(message, payload)
+            case BeatUp():
+                self.stats.of(peer.robot).beat(message)
+                self._pass_on(peer.robot, message, payload)
+            case _:
+                self._pass_on(peer.robot, message, payload)
 
-    def on_bad(self, cause: str, peer: str, detail: str, who: str = "") -> None:
-        """Count what was dropped or refused, and log it the first time: of each robot, or of each stranger."""
-        first = self.tally.count(cause, peer)
-        if first if peer else self._strangers.is_new(f"{cause} {who}", self.now()):
-            log.warning("%s: %s (%s; further ones are only counted)", peer or "link", detail, cause)
-        if cause == "version" and peer:
-            self._refuse(self._peer(peer), detail, None)
+    def _pass_on(self, name: str, message: Up, payload: bytes) -> None:
+        if robot := self.robots.get(name):
+            robot.on_up(message, payload)
+
+    def on_bad(self, cause: LinkCause, robot: str, words: str, who: str = "", *, n: int = 1) -> None:
+        """Count what was dropped or refused, and tell of it; news is the first of a cause, of each robot or each stranger."""
+        first = self.tally.count(cause, robot, n)
+        is_news = first if robot else self._strangers.is_new(f"{cause} {who}", self.now())
+        self.feed.tell(Dropped(cause, robot, words, is_news))
+        if cause == "version" and robot:
+            self._refuse(self._peer(robot), words, None)
 
     def _limits_of(self, robot: str) -> Limits:
         limits = self._limits.get(robot)
@@ -213,7 +231,7 @@ class Hub:
         """What is known of a robot; bounded by the keys that are admitted."""
         peer = self._peers.get(robot)
         if peer is None:
-            peer = self._peers[robot] = Peer(robot, self._boot, self.tally)
+            peer = self._peers[robot] = Peer(robot, self._boot)
         return peer
 
     def _hello(self, peer: Peer, *, restarted: bool) -> None:
@@ -234,7 +252,7 @@ class Hub:
         self.lost.discard(peer.robot)
         if robot is None:
             robot = self.robots[peer.robot] = Robot(peer, self)
-            log.info("%s: connected (%s)", peer.robot, peer.hello.software if peer.hello else "")
+            self.feed.tell(Connected(peer.robot, peer.hello.software if peer.hello else ""))
             robot.start()
         robot.welcome()
 
@@ -250,31 +268,22 @@ class Hub:
         now = self.now()
         if not self._once_a_second(peer.robot, now):
             return
-        if self.tally.count("refused", peer.robot):
-            log.warning("%s: refused: %s", peer.robot, reason)
+        self.on_bad("refused", peer.robot, f"refused: {reason}")
         self.publish(peer.make(Refuse, now, reason=reason[:WORDS_MAX], to_boot=boot))
 
     def _dismiss(self, name: str, cause: Ending, why: str) -> None:
         if robot := self.robots.pop(name, None):
-            robot.peer.stats.endings[cause] += 1
-            log.info("%s: %s", name, why)
+            self.feed.tell(ConversationEnded(name, cause, why))
             robot.stop()
 
     def _look_around(self) -> None:
-        """Once a second: robots that fell silent, or are no longer admitted."""
+        """Once a second: robots that fell silent."""
         now = self.looked_around = self.now()
-        for known in (self._limits, self._peers, self._answered):
-            for name in [name for name in known if not self._ring.admits(name) and name not in self.robots]:
-                del known[name]
-        self.tally.forget()
-        self.lost &= self._ring.names
         for name, robot in list(self.robots.items()):
             silent_s = robot.peer.silent_s(now, self._end.stalled_s)
-            if not self._ring.admits(name):
-                self._dismiss(name, "revoked", "is no longer admitted")
-            elif silent_s > GONE_S:
+            if silent_s > GONE_S:
                 self._dismiss(name, "gone", f"not heard for {silent_s:.0f} s: its conversation ends")
                 self.lost.add(name)
             elif robot.away != (silent_s > AWAY_S):
                 robot.away = not robot.away
-                log.warning("%s: %s", name, f"not heard for {silent_s:.0f} s" if robot.away else "is heard again")
+                self.feed.tell(Away(name, silent_s if robot.away else None))

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from reachy_gateway.hub import Hub
 from reachy_gateway.robot import Robot
-from reachy_gateway.stats import LAG_S, Buckets
+from reachy_gateway.stats import LAG_S, Buckets, RobotStats
 from reachy_link.messages import Phase
 from reachy_link.sockets import next_tick
 from reachy_service.health import Page
@@ -68,7 +68,7 @@ class Metrics(Collector):
     def _count_lateness(self) -> None:
         for robot in self._hub.robots.values():
             if (late_us := robot.peer.take_latest_us()) is not None:
-                robot.peer.stats.late_s.observe(late_us / 1e6)
+                self._hub.stats.of(robot.peer.robot).late_s.observe(late_us / 1e6)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: what is collected is not asked for before the gateway runs."""
@@ -79,9 +79,10 @@ class Metrics(Collector):
         admitted = self._hub.admitted
         robots = {name: robot for name, robot in dict(self._hub.robots).items() if name in admitted}
         yield from self._of_the_gateway(len(robots), admitted)
-        yield from self._of_connections(robots, admitted)
-        yield from _of_turns(robots)
-        yield from _of_links(robots)
+        stats = {name: self._hub.stats.robots.get(name) or RobotStats() for name in robots}
+        yield from self._of_connections(robots, stats, admitted)
+        yield from _of_turns(stats)
+        yield from _of_links(robots, stats)
         for source in self._sources:
             yield from source(robots.keys())
 
@@ -100,16 +101,18 @@ class Metrics(Collector):
             "What was dropped, refused or missed, by cause; robot is empty where none is known.",
             labels=["robot", "cause"],
         )
-        counts = {(cause, robot): 0 for robot in admitted for cause in ALARMING}
+        counts: dict[tuple[str, str], int] = {(cause, robot): 0 for robot in admitted for cause in ALARMING}
         for (cause, peer), count in dict(self._hub.tally.counts).items():
             if peer in admitted or not peer or peer in self._hub.tally.strangers:
-                key = cause, peer if peer in admitted else ""
+                key: tuple[str, str] = cause, peer if peer in admitted else ""
                 counts[key] = counts.get(key, 0) + count
-        for (cause, robot), count in counts.items():
-            drops.add_metric([robot, cause], count)
+        for (name, robot), count in counts.items():
+            drops.add_metric([robot, name], count)
         yield drops
 
-    def _of_connections(self, robots: dict[str, Robot], admitted: Collection[str]) -> Iterator[Metric]:
+    def _of_connections(
+        self, robots: dict[str, Robot], stats: dict[str, RobotStats], admitted: Collection[str]
+    ) -> Iterator[Metric]:
         state = GaugeMetricFamily("reachylink_robot_state", "1 for the state that the robot is in.", labels=["robot", "state"])
         since = GaugeMetricFamily("reachylink_robot_connected_seconds", "For how long it is served.", labels=["robot"])
         ended = CounterMetricFamily(
@@ -121,7 +124,7 @@ class Metrics(Collector):
                 state.add_metric([name, known], known == phase)
         for name, robot in robots.items():
             since.add_metric([name], self._hub.now() - robot.since)
-            for cause, count in robot.peer.stats.endings.items():
+            for cause, count in stats[name].endings.items():
                 ended.add_metric([name, cause], count)
         yield from (state, since, ended)
 
@@ -131,7 +134,7 @@ def _state(robot: Robot) -> str:
     return "away" if robot.away else (conversation.phase if conversation else None) or "starting"
 
 
-def _of_turns(robots: dict[str, Robot]) -> Iterator[Metric]:
+def _of_turns(stats_of: dict[str, RobotStats]) -> Iterator[Metric]:
     turns = CounterMetricFamily(
         "reachylink_turns", "Turns that are over, heard to their end or cut.", labels=["robot", "outcome"]
     )
@@ -145,8 +148,7 @@ def _of_turns(robots: dict[str, Robot]) -> Iterator[Metric]:
     )
     underruns = CounterMetricFamily("reachylink_underruns", "How often the speaker ran dry within a turn.", labels=["robot"])
     concealed = CounterMetricFamily("reachylink_concealed_seconds", "Sound made up to hide that.", labels=["robot"])
-    for name, robot in robots.items():
-        stats = robot.peer.stats
+    for name, stats in stats_of.items():
         for complete, outcome in ((True, "done"), (False, "cut")):
             turns.add_metric([name, outcome], stats.turns[complete])
         total.add_metric([name], stats.total_s.cumulative(), stats.total_s.total)
@@ -160,7 +162,7 @@ def _of_turns(robots: dict[str, Robot]) -> Iterator[Metric]:
     yield from (turns, total, last, parts, barge_in, underruns, concealed)
 
 
-def _of_links(robots: dict[str, Robot]) -> Iterator[Metric]:
+def _of_links(robots: dict[str, Robot], stats_of: dict[str, RobotStats]) -> Iterator[Metric]:
     queue = GaugeMetricFamily("reachylink_reply_queue_seconds", "Of replies that wait to be sent.", labels=["robot"])
     dropped = CounterMetricFamily("reachylink_reply_dropped_seconds", "Of replies that found no room.", labels=["robot"])
     late = HistogramMetricFamily(
@@ -175,13 +177,14 @@ def _of_links(robots: dict[str, Robot]) -> Iterator[Metric]:
     )
     losses = CounterMetricFamily("reachylink_link_losses", "How often the robot lost the link.", labels=["robot"])
     for name, robot in robots.items():
-        for cause, count in robot.peer.stats.robot_drops.items():
+        stats = stats_of[name]
+        for cause, count in stats.robot_drops.items():
             drops.add_metric([name, cause], count)
-        losses.add_metric([name], robot.peer.stats.link_losses)
+        losses.add_metric([name], stats.link_losses)
         if conversation := robot.conversation:
             queue.add_metric([name], conversation.pacer.queued_ms / 1000)
             dropped.add_metric([name], conversation.pacer.dropped_ms / 1000)
-        late.add_metric([name], robot.peer.stats.late_s.cumulative(), robot.peer.stats.late_s.total)
+        late.add_metric([name], stats.late_s.cumulative(), stats.late_s.total)
         sample = robot.peer.clock.best
         if sample:
             rtt.add_metric([name], sample.rtt_us / 1e6)

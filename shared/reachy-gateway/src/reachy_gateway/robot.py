@@ -1,15 +1,16 @@
 """One robot at a gateway: its conversation and its voice, within a boundary of its own."""
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
+from reachy_gateway.feed import Faulted, Feed, Noticed, TurnPlayed
 from reachy_gateway.link.peer import ACK_S, Peer
 from reachy_gateway.talk.conversation import Conversation, Log, Out, Tell, TurnOver
 from reachy_gateway.voice import Voice, VoiceEvent
+from reachy_link.causes import LinkCause
 from reachy_link.messages import (
     Activity,
     Down,
@@ -21,10 +22,6 @@ from reachy_link.messages import (
     Up,
     Welcome,
 )
-from reachy_link.tally import Tally
-
-log = logging.getLogger(__name__)
-
 
 STOPPING: Final = "this gateway is being stopped"
 HUNG_UP_LOOK_S: Final = 0.05
@@ -58,7 +55,7 @@ class Host(Protocol):
 
     make_voice: MakeVoice
     software: str
-    tally: Tally
+    feed: Feed
 
     def now(self) -> float:
         """The time."""
@@ -66,11 +63,8 @@ class Host(Protocol):
     def publish(self, message: Down, payload: bytes = b"") -> bool:
         """Send to a robot; false, and counted, if its queue is full."""
 
-    def on_bad(self, cause: str, peer: str, detail: str) -> None:
-        """Count what was dropped or refused, and log it the first time."""
-
-    def may_log(self, robot: str, now: float) -> bool:
-        """Whether a robot may cause another line in the log."""
+    def on_bad(self, cause: LinkCause, robot: str, words: str, *, n: int = 1) -> None:
+        """Count what was dropped or refused, and tell of it."""
 
     def let_go(self, robot: str, voice: "asyncio.Task[None]") -> None:
         """A robot's voice was cancelled, and hangs up."""
@@ -195,8 +189,7 @@ class Robot:
         if self._voice is voice:
             self._fault(error)
             return
-        log.error("%s: a fault of ours as a voice hung up", self.peer.robot, exc_info=error)
-        self._host.tally.count("fault", self.peer.robot)
+        self._tell_fault(error, ends_conversation=False)
 
     def _tick(self) -> None:
         self._timer = None  # uvloop's fire up to a millisecond early: then what is due has to be waited for once more
@@ -231,12 +224,10 @@ class Robot:
             match item:
                 case Tell():
                     self._tell(item, now)
-                case Log(words) if self._host.may_log(self.peer.robot, now):
-                    log.info("%s: %s", self.peer.robot, words)
+                case Log(words):
+                    self._host.feed.tell(Noticed(self.peer.robot, words))
                 case TurnOver(times):
-                    self.peer.stats.turn(times)
-                    if self._host.may_log(self.peer.robot, now):
-                        log.info("%s: %s", self.peer.robot, times.line())
+                    self._host.feed.tell(TurnPlayed(self.peer.robot, times))
 
     def _tell(self, tell: Tell, now: float) -> None:
         if self._conversation:
@@ -252,9 +243,7 @@ class Robot:
             self._conversation.latency.published(tell.fields["turn"], self._host.now())
 
     def _fault(self, error: Exception) -> None:
-        log.error("%s: a fault of ours ended its conversation; it begins anew", self.peer.robot, exc_info=error)
-        self._host.tally.count("fault", self.peer.robot)
-        self.peer.stats.endings["fault"] += 1
+        self._tell_fault(error, ends_conversation=True)
         self.stop()
         least_s, most_s = self.PAUSE_S
         now = self._loop.time()
@@ -263,3 +252,7 @@ class Robot:
         pause_s = min(most_s, least_s * 2**self._faults) * random.uniform(0.5, 1.0)  # noqa: S311
         self._again = self._loop.call_later(pause_s, self.start)
         self._schedule()  # the link's beats go on
+
+    def _tell_fault(self, error: Exception, *, ends_conversation: bool) -> None:
+        self._host.feed.tell(Faulted(self.peer.robot, error, ends_conversation))
+        self._host.on_bad("fault", self.peer.robot, "")

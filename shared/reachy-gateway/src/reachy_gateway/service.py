@@ -11,6 +11,7 @@ from typing import Any, Final
 import zmq
 
 from reachy_gateway import heap
+from reachy_gateway.feed import Feed
 from reachy_gateway.hub import Hub
 from reachy_gateway.loop import run as run_loop
 from reachy_gateway.metrics import Metrics, Source
@@ -46,6 +47,7 @@ def main(
     banner: str,
     secrets: Iterable[str] = (),
     *,
+    feed: Feed | None = None,
     sources: Iterable[Source] = (),
     beside: Callable[[], Coroutine[None, None, None]] | None = None,
     on_hangup: Callable[[], None] | None = None,
@@ -58,6 +60,7 @@ def main(
         make_voice: Makes a voice for a robot.
         banner: What this gateway is, for the first line of its log.
         secrets: What must never show in a log.
+        feed: Told of what happens; one that only the log reads if it is left out.
         sources: The voice's own metrics.
         beside: Run beside the gateway, until it stops.
         on_hangup: Called at SIGHUP.
@@ -80,7 +83,7 @@ def main(
         if companion:
             companion.add_done_callback(_tell_fault)
         try:
-            return await _serve(software, settings, make_voice, keys, ring, sources)
+            return await _serve(software, settings, make_voice, keys, ring, sources, feed)
         finally:
             if companion:
                 companion.cancel()
@@ -92,7 +95,13 @@ def main(
 
 
 async def _serve(
-    software: str, settings: GatewaySettings, make_voice: MakeVoice, keys: KeyPair, ring: Keyring, sources: Iterable[Source]
+    software: str,
+    settings: GatewaySettings,
+    make_voice: MakeVoice,
+    keys: KeyPair,
+    ring: Keyring,
+    sources: Iterable[Source],
+    feed: Feed | None,
 ) -> int:
     try:
         hub = Hub(
@@ -104,6 +113,7 @@ async def _serve(
             software=software,
             messages_per_s=settings.robot_messages_per_s,
             bytes_per_s=settings.robot_bytes_per_s,
+            feed=feed,
         )
     except zmq.ZMQError as error:
         where = f"{settings.host}, ports {settings.up_port} and {settings.down_port}"

@@ -1,16 +1,14 @@
-"""What is counted of one robot beside its tally: sums and histograms of fixed size. Pure."""
+"""What is counted of robots beside the tally: sums and histograms of fixed size. A reader of the feed; pure."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
+from reachy_gateway.feed import ConversationEnded, Ending, Faulted, Feed, KeysChanged, TurnPlayed
 from reachy_gateway.talk.latency import PARTS, TurnTimes
 from reachy_link.messages import BeatUp
 
-Ending = Literal["bye", "restarted", "gone", "revoked", "stopped", "fault"]
-"""Why a conversation ended: the robot said so; it started anew; it was not heard; its key is no longer admitted; the gateway
-stops; a bug of ours."""
 ENDINGS: Final[tuple[Ending, ...]] = get_args(Ending)
 
 TURN_S: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
@@ -60,10 +58,13 @@ class RobotStats:
         self.robot_drops = {"window": 0, "overflow": 0}
         """What the robot dropped while it was served here, in chunks: mic, and speaker."""
         self.link_losses = 0
+        self._beaten: BeatUp | None = None
+        """The newest beat."""
 
-    def beat(self, before: BeatUp | None, beat: BeatUp) -> None:
-        """The robot told its counts anew; ``before`` is its last beat, None for the first of its start."""
-        if before:
+    def beat(self, beat: BeatUp) -> None:
+        """The robot told its counts anew; those of the first beat of a start are from before it was served here."""
+        before, self._beaten = self._beaten, beat
+        if before and before.boot == beat.boot:
             self.robot_drops["window"] += max(0, (beat.window or 0) - (before.window or 0))
             self.robot_drops["overflow"] += max(0, (beat.overflow or 0) - (before.overflow or 0))
             self.link_losses += max(0, (beat.losses or 0) - (before.losses or 0))
@@ -80,3 +81,32 @@ class RobotStats:
             self.parts_s[part].observe(ms / 1000)
         if times.barge_in_ms is not None:
             self.barge_in_s.observe(times.barge_in_ms / 1000)
+
+
+class Stats:
+    """Those of all robots that the gateway knows, which are the admitted ones."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.robots: dict[str, RobotStats] = {}
+        feed.read(KeysChanged, self._keys_changed)
+        feed.read(TurnPlayed, lambda it: self.of(it.robot).turn(it.times))
+        feed.read(ConversationEnded, self._ended)
+        feed.read(Faulted, self._faulted)
+
+    def of(self, robot: str) -> RobotStats:
+        """One robot's."""
+        stats = self.robots.get(robot)
+        if stats is None:
+            stats = self.robots[robot] = RobotStats()
+        return stats
+
+    def _keys_changed(self, it: KeysChanged) -> None:
+        for robot in self.robots.keys() - it.admitted:
+            del self.robots[robot]
+
+    def _ended(self, it: ConversationEnded) -> None:
+        self.of(it.robot).endings[it.cause] += 1
+
+    def _faulted(self, it: Faulted) -> None:
+        if it.ends_conversation:
+            self.of(it.robot).endings["fault"] += 1

@@ -262,7 +262,7 @@ class Keyring:
         self._names: frozenset[str] = frozenset()
         self._seen_ns = -1
         self.changes = 0
-        """Counts the readings that changed who is admitted."""
+        """Counts the readings that changed who is admitted, or what is wrong with the files."""
         self.problems: list[str] = []
         """What is wrong with the files, as of the last reading; such keys are not admitted."""
         self.reload()
@@ -311,7 +311,7 @@ class Keyring:
         except FileNotFoundError:
             self._seen_ns, found = -1, {}
         except OSError as error:
-            self.problems = [f"{self._admitted} cannot be read ({error}): the keys that were read before stay admitted"]
+            self._found([f"{self._admitted} cannot be read ({error}): the keys that were read before stay admitted"])
             return
         now_ns = self._now_ns()
         files: dict[str, _KeyFile] = {}
@@ -325,17 +325,23 @@ class Keyring:
     def _judge(self) -> None:
         """Work out from what the files said who is admitted, and what is wrong."""
         robot_of: dict[str, str] = {}
-        self.problems = []
+        problems = []
         for name, file in sorted(self._files.items()):
             if file.problem:
-                self.problems.append(file.problem)
+                problems.append(file.problem)
             for public in file.keys:
                 if robot_of.setdefault(public, file.robot) != file.robot:
                     path = self._admitted / name
-                    self.problems.append(f"{path}: {public} is already admitted as {robot_of[public]}; one key, one robot")
+                    problems.append(f"{path}: {public} is already admitted as {robot_of[public]}; one key, one robot")
         if robot_of != self._robot_of:
             self.changes += 1
         self._robot_of, self._names = robot_of, frozenset(robot_of.values())
+        self._found(problems)
+
+    def _found(self, problems: list[str]) -> None:
+        if problems != self.problems:
+            self.changes += 1
+        self.problems = problems
 
     def admit(self, robot: str, public: str) -> bool:
         """Admit a robot's key, beside those it has; false if it was admitted already.

@@ -218,6 +218,8 @@ class BeatDown(_Down):
 
 Up = Hello | Mic | Activity | Played | BeatUp | Bye
 Down = Welcome | Refuse | Stranger | Leave | Speaker | TurnEnd | Flush | State | Transcript | BeatDown
+Audio = Mic | Speaker
+"""The kinds with a payload, which has ``samples`` samples per channel. Every other kind has none."""
 
 UP: TypeAdapter[Up] = TypeAdapter(Annotated[Up, Field(discriminator="kind")])
 DOWN: TypeAdapter[Down] = TypeAdapter(Annotated[Down, Field(discriminator="kind")])

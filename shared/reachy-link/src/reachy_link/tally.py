@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from reachy_link.bucket import Rate, TokenBucket
 
@@ -11,11 +11,13 @@ STRANGER_LINES: Final = Rate(1 / 60, 20)
 """Lines in the log about whom no robot is known: so many a second, and at once."""
 STRANGER_AGAIN_S: Final = 86400.0
 
+C = TypeVar("C", bound=str)
 
-class Tally:
+
+class Tally(Generic[C]):
     """Counts what was dropped or went wrong, by cause and by peer.
 
-    Bounded: causes are a fixed set of words in our code. A known peer always counts under its own name, and is forgotten by
+    Bounded: causes are a fixed set of words, ``C``. A known peer always counts under its own name, and is forgotten by
     :meth:`forget` once it is known no more. Of all others ``peers_max`` have a name; further ones count as ``"other"``.
 
     Args:
@@ -23,13 +25,13 @@ class Tally:
     """
 
     def __init__(self, peers_max: int = 256, known: Callable[[str], bool] = lambda _: False) -> None:
-        self.counts: Counter[tuple[str, str]] = Counter()
+        self.counts: Counter[tuple[C, str]] = Counter()
         self.strangers: set[str] = set()
         """Peers that were counted while nobody knew them."""
         self._peers_max = peers_max
         self._known = known
 
-    def count(self, cause: str, peer: str = "", n: int = 1) -> bool:
+    def count(self, cause: C, peer: str = "", n: int = 1) -> bool:
         """Count it; true the first time for this cause and peer, when it is worth a line in the log."""
         if peer and peer not in self.strangers and not self._known(peer):
             if len(self.strangers) >= self._peers_max:
@@ -45,7 +47,7 @@ class Tally:
         for key in [key for key in self.counts if key[1] in gone]:
             del self.counts[key]
 
-    def total(self, cause: str, peer: str | None = None) -> int:
+    def total(self, cause: C, peer: str | None = None) -> int:
         """How often that happened, for one peer or for all."""
         return sum(n for (c, p), n in self.counts.items() if c == cause and peer in (None, p))
 

@@ -8,7 +8,8 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from reachy_link.messages import DOWN, UP, VERSION, Down, Mic, Speaker, Up
+from reachy_link.causes import WireCause
+from reachy_link.messages import DOWN, UP, VERSION, Audio, Down, Up
 from reachy_link.pcm import Format
 
 HEADER_MAX_BYTES: Final = 4096
@@ -23,11 +24,11 @@ class WireError(ValueError):
     """A message that is not of this protocol: to be counted under its cause and dropped.
 
     Args:
-        cause: One of a small fixed set of words, fit for a counter's label.
+        cause: The cause, fit for a counter's label.
         detail: What was wrong, for a person.
     """
 
-    def __init__(self, cause: str, detail: str) -> None:
+    def __init__(self, cause: WireCause, detail: str) -> None:
         super().__init__(f"{cause}: {detail}")
         self.cause = cause
         self.detail = detail
@@ -72,6 +73,7 @@ def unpack_up(parts: Sequence[bytes]) -> tuple[Up, bytes]:
     message = _validated(UP.validate_json, header)
     if topic != up_topic(message.robot):
         raise WireError("topic", f"robot {message.robot!r} in the header, {topic!r} as topic")
+    _check_bare(message, payload)
     return message, payload
 
 
@@ -85,21 +87,31 @@ def unpack_down(parts: Sequence[bytes]) -> tuple[Down, bytes]:
     message = _validated(DOWN.validate_json, header)
     if topic != down_topic(message.robot):
         raise WireError("topic", f"robot {message.robot!r} in the header, {topic!r} as topic")
+    _check_bare(message, payload)
     return message, payload
 
 
-def check_payload(message: Up | Down, payload: bytes, pcm: Format | None) -> None:
-    """Compare the payload's length with the header and with the format that the hello agreed on.
+def check_audio(message: Up | Down, payload: bytes, pcm: Format | None) -> None:
+    """Compare the length of audio with the header and with the format that the hello agreed on.
+
+    What has no payload was refused one by :func:`unpack_up` or :func:`unpack_down`.
 
     Raises:
         WireError: If they differ, or if audio comes before any format was agreed.
     """
-    if not isinstance(message, Mic | Speaker):
-        expected = 0
-    elif pcm is None:
+    if not isinstance(message, Audio):
+        return
+    if pcm is None:
         raise WireError("format", f"{message.kind} before any hello")
-    else:
-        expected = pcm.pcm_bytes(message.samples)
+    _check_length(message, payload, pcm.pcm_bytes(message.samples))
+
+
+def _check_bare(message: Up | Down, payload: bytes) -> None:
+    if not isinstance(message, Audio):
+        _check_length(message, payload, 0)
+
+
+def _check_length(message: Up | Down, payload: bytes, expected: int) -> None:
     if len(payload) != expected:
         raise WireError("payload", f"{message.kind} has {len(payload)} bytes of payload, expected {expected}")
 

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from reachy_link.address import Address
+from reachy_link.causes import RobotCause
 from reachy_link.messages import (
     BeatDown,
     Bye,
@@ -20,7 +21,7 @@ from reachy_link.messages import (
 )
 from reachy_link.pcm import Samples
 from reachy_link.tally import Tally
-from reachy_link.wire import WireError, check_payload
+from reachy_link.wire import WireError, check_audio
 from reachy_robot.complaints import Complaints
 from reachy_robot.decisions import Hush, Log, Notice, Out, Profile, TurnSummary
 from reachy_robot.microphone import Microphone
@@ -41,7 +42,7 @@ class RobotCore:
 
     def __init__(self, profile: Profile, now: float, addresses: Sequence[Address] = ()) -> None:
         self._profile = profile
-        self._tally = Tally()
+        self._tally = Tally[RobotCause]()
         self._complaints = Complaints()
         self._sender = Sender(profile.robot, profile.boot)
         self._microphone = Microphone(profile, self._sender, self._tally, self._complaints)
@@ -78,7 +79,7 @@ class RobotCore:
     @property
     def counts(self) -> dict[str, int]:
         """What was dropped, by cause. May be asked from another thread, so the counts are copied at one go."""
-        counts = {cause: n for (cause, _), n in dict(self._tally.counts).items()}
+        counts: dict[str, int] = {cause: n for (cause, _), n in dict(self._tally.counts).items()}
         playout = self._playback.playout
         return counts | {"late_chunks": playout.late_chunks, "overflow_chunks": playout.overflow_chunks}
 
@@ -114,7 +115,7 @@ class RobotCore:
             self._tally.count("other_boot")
             return []
         try:
-            check_payload(message, payload, self._profile.speaker)
+            check_audio(message, payload, self._profile.speaker)
         except WireError as error:
             return self.bad(error)
         out = self._presence.heard_from(message.boot, now)

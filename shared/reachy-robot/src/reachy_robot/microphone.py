@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from reachy_link.causes import RobotCause
 from reachy_link.messages import Activity, Mic
 from reachy_link.pcm import Samples, to_pcm16
 from reachy_link.tally import Tally
@@ -22,7 +23,7 @@ RETELL_S: Final = 4.0
 class Microphone:
     """The way up of speech. Holds less than 20 ms beside what one read gave."""
 
-    def __init__(self, profile: Profile, sender: Sender, tally: Tally, complaints: Complaints) -> None:
+    def __init__(self, profile: Profile, sender: Sender, tally: Tally[RobotCause], complaints: Complaints) -> None:
         self.window = AckWindow()
         self._profile = profile
         self._sender = sender

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from reachy_link.address import Address
+from reachy_link.causes import RobotCause
 from reachy_link.clock import ClockSync
 from reachy_link.messages import BeatDown, BeatUp, Bye, Echo, Hello, Phase, Welcome
 from reachy_link.tally import Tally
@@ -54,7 +55,7 @@ class Presence:
         sender: Sender,
         microphone: Microphone,
         playback: Playback,
-        tally: Tally,
+        tally: Tally[RobotCause],
         complaints: Complaints,
     ) -> None:
         self.route = Route(addresses, now, profile.robot)

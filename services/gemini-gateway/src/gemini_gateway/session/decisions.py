@@ -6,9 +6,8 @@ from typing import Literal
 
 from gemini_gateway.session.exchanges import Keep, Who
 from gemini_gateway.session.meter import Bill
-from reachy_gateway.voice import (
-    VoiceEvent,
-)
+from reachy_gateway.provider.causes import SessionCause
+from reachy_gateway.voice import VoiceEvent
 
 
 class SessionPhase(Enum):
@@ -54,7 +53,7 @@ class Decline:
 class Count:
     """Count something under a cause, with words for the log."""
 
-    cause: str
+    cause: SessionCause
     words: str
 
 

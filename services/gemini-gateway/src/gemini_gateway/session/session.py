@@ -37,6 +37,7 @@ from gemini_gateway.session.meter import Meter
 from gemini_gateway.session.outbox import Outbox
 from gemini_gateway.session.resumption import Dialled, Resumption
 from gemini_gateway.session.timing import BYTES_PER_S, MESSAGE_BYTES, SessionSettings
+from reachy_gateway.provider.causes import Loss
 from reachy_gateway.provider.usage import Tokens
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, Standing, TurnComplete, VoiceEvent
 
@@ -439,7 +440,7 @@ class Session:
         self._after_closing = then
         return [HangUp()]
 
-    def _abandon(self, cause: str, words: str) -> list[Out]:
+    def _abandon(self, cause: Loss, words: str) -> list[Out]:
         return [Count(cause, words + ": connecting anew"), *self._close(SessionPhase.WAITING)]
 
     def _trouble(self, error: LiveError, now: float) -> list[Out]:

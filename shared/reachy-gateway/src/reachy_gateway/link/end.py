@@ -15,6 +15,7 @@ from reachy_gateway.link.pulse import Pulse
 from reachy_gateway.link.zap import Zap
 from reachy_link.address import ANY, endpoint, is_ipv6
 from reachy_link.bucket import Rate, TokenBucket
+from reachy_link.causes import LinkCause
 from reachy_link.keys import KeyPair, Keyring
 from reachy_link.messages import Down, Up
 from reachy_link.sockets import (
@@ -50,6 +51,8 @@ DIALS: Final = Rate(4, 40)
 """Handshakes of one admitted key; what is more is put off. A robot makes two each time it dials, where a gateway answers at
 most every 0.5 s."""
 AUDIT_S: Final = 0.25
+AUDITS_A_READING: Final = 4
+"""Once in so many audits every key file is looked at; else the directory alone, which tells of files that came and went."""
 LOOK_S: Final = 0.05
 """How often messages without an end are looked for on the way up: in a quarter second come 150,000 parts, and what an end
 completes the gateway must throw away part by part, 0.2 s of everybody's time."""
@@ -72,13 +75,16 @@ class Listener(Protocol):
     def on_up(self, message: Up, payload: bytes) -> None:
         """Take a message of an admitted robot, which speaks for itself."""
 
-    def on_bad(self, cause: str, peer: str, detail: str, who: str = "") -> None:
+    def on_keys_changed(self) -> None:
+        """Other keys are admitted than before, or something else is wrong with their files."""
+
+    def on_bad(self, cause: LinkCause, robot: str, words: str, who: str = "") -> None:
         """Take note of something that was dropped or refused.
 
         Args:
-            cause: A word of ours.
-            peer: The robot, where it is known, else empty.
-            detail: What happened.
+            cause: What kind of thing.
+            robot: The robot, where it is known, else empty.
+            words: What happened.
             who: If no robot is known: what tells one of them from another, a key or an address.
         """
 
@@ -135,6 +141,7 @@ class GatewayEnd:
             Drain(self._down, self._down_ready, before=self._beat),
         ]
         self._stalled_at_look_s = 0.0
+        self._audits = 0
         self._loop = asyncio.get_running_loop()
         self._timers = [self._loop.call_soon(self._audit), self._loop.call_soon(self._look)]
 
@@ -274,11 +281,15 @@ class GatewayEnd:
             for connections in (self._up_from, self._down_to):
                 for ended in connections.hang_up_on(lambda key: self._ring.robot_of(key) is None):
                     self._listener.on_bad("revoked", "", f"{ended.key}: {ended.detail}: hung up", ended.key)
+            self._listener.on_keys_changed()
 
     def _audit(self) -> None:
         """End what goes beyond its bounds where libzmq has none."""
         now = time.monotonic()
         self._timers[0] = self._loop.call_at(next_tick(self._loop.time(), AUDIT_S), self._audit)
+        self._audits += 1
+        if self._audits % AUDITS_A_READING == 0:
+            self._ring.reload()
         self._follow_ring()
         self._barred = {key: until for key, until in self._barred.items() if until > now}
         for connections in (self._up_from, self._down_to):

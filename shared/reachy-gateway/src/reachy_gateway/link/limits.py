@@ -12,8 +12,6 @@ BEARABLE: Final = Rate(3000, 6000)
 STARTS: Final = Rate(0.5, 20)
 """Conversations that one robot may begin, a second and at once: each is a voice that dials its service. Two robots with one
 key take the place from each other a few times before they are told apart."""
-LINES: Final = Rate(2, 40)
-"""Lines in the log that one robot may cause with its conversations, and as many with its voice."""
 
 
 class Arrival(Enum):
@@ -37,7 +35,6 @@ class Limits:
         self._bytes = TokenBucket(Rate(bytes_per_s, bytes_per_s * BURST_S))
         self._bearable = TokenBucket(BEARABLE)
         self._starts = TokenBucket(STARTS)
-        self._lines = TokenBucket(LINES)
 
     def weigh(self, size: int, now: float, stalled_s: float = 0.0) -> Arrival:
         """What is to be done with a message of so many bytes.
@@ -54,7 +51,3 @@ class Limits:
     def may_start(self, now: float) -> bool:
         """Whether a conversation may begin."""
         return self._starts.take(1, now)
-
-    def may_log(self, now: float) -> bool:
-        """Whether the robot may cause a line in the log, whichever of its conversations it is of."""
-        return self._lines.take(1, now)

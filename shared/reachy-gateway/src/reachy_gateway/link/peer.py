@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeVar
 
-from reachy_gateway.stats import RobotStats
+from reachy_link.causes import LinkCause
 from reachy_link.clock import ClockSync, Lateness
 from reachy_link.messages import BeatDown, BeatUp, Down, Echo, Hello, Mic, Up, make
 from reachy_link.pcm import Format
-from reachy_link.tally import Tally
 
 BEAT_S: Final = 0.25
 ACK_S: Final = 0.06
@@ -27,7 +26,7 @@ D = TypeVar("D", bound=Down)
 CLONE_REMEDY: Final = "give each a key of its own with: reachy-keys robot ID"
 
 
-class Verdict(Enum):
+class Handling(Enum):
     """What is to be done with a message."""
 
     PASSED = "handle it"
@@ -39,10 +38,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something to be counted, and to be logged the first time."""
+    """Something to be counted, and to be logged the first time if there are words for it."""
 
-    cause: str
-    detail: str
+    cause: LinkCause
+    detail: str = ""
+    n: int = 1
 
 
 class Peer:
@@ -53,10 +53,9 @@ class Peer:
         boot: The gateway's own.
     """
 
-    def __init__(self, robot: str, boot: str, tally: Tally) -> None:
+    def __init__(self, robot: str, boot: str) -> None:
         self.robot = robot
         self._boot = boot
-        self._tally = tally
         self._seq = 0
         self._last_told = float("-inf")
         self._last_mic = float("-inf")
@@ -70,17 +69,14 @@ class Peer:
         self.clock = ClockSync()
         self._lateness = Lateness()
         self._latest_us = -1
-        self.stats = RobotStats()
         self._echo: Echo | None = None
-        self._beaten: BeatUp | None = None
-        """The boot's newest beat."""
 
     @property
     def mic(self) -> Format | None:
         """The format of the robot's microphone, once it said hello."""
         return self.hello.mic if self.hello else None
 
-    def heard(self, message: Up, now: float, stalled_s: float = 0.0) -> tuple[Verdict, list[Note]]:
+    def heard(self, message: Up, now: float, stalled_s: float = 0.0) -> tuple[Handling, list[Note]]:
         """Take note of a message: what is to be done with it, and what is to be counted.
 
         Args:
@@ -92,15 +88,15 @@ class Peer:
         awake_s = now - stalled_s
         if message.boot != self.boot:
             verdict, notes = self._other_boot(message, awake_s)
-            if verdict is not Verdict.RESTARTED:
+            if verdict is not Handling.RESTARTED:
                 return verdict, notes
         restarted = self.ack is None
         self._last_heard = awake_s
         if self.ack is not None:
             if message.seq <= self.ack:
-                return Verdict.DROPPED, [*notes, Note("repeat", f"seq {message.seq} after {self.ack}")]
+                return Handling.DROPPED, [*notes, Note("repeat", f"seq {message.seq} after {self.ack}")]
             if gap := message.seq - self.ack - 1:
-                self._tally.count("gap", self.robot, gap)
+                notes.append(Note("gap", n=gap))
         self.ack = message.seq
         if isinstance(message, Hello):
             restarted = restarted or self._differs(message)
@@ -114,8 +110,8 @@ class Peer:
             self._last_mic = now
             self._latest_us = max(self._latest_us, late_us)
             if late_us > Lateness.LIMIT_US:
-                return Verdict.DROPPED, [*notes, Note("late", f"a mic chunk {late_us // 1000} ms later than the fastest")]
-        return Verdict.RESTARTED if restarted else Verdict.PASSED, notes
+                return Handling.DROPPED, [*notes, Note("late", f"a mic chunk {late_us // 1000} ms later than the fastest")]
+        return Handling.RESTARTED if restarted else Handling.PASSED, notes
 
     def make(self, kind: type[D], now: float, **fields: Any) -> D:
         """A message to this robot, with the next sequence number and what every header carries."""
@@ -159,27 +155,25 @@ class Peer:
 
     def _beat(self, beat: BeatUp, now_us: int) -> None:
         self._echo = Echo(t_us=beat.t_us, received_us=now_us)
-        self.stats.beat(self._beaten, beat)
-        self._beaten = beat
         if beat.echo:
             self.clock.add(beat.echo.t_us, beat.echo.received_us, beat.t_us, now_us)
 
-    def _other_boot(self, message: Up, awake_s: float) -> tuple[Verdict, list[Note]]:
+    def _other_boot(self, message: Up, awake_s: float) -> tuple[Handling, list[Note]]:
         """A message of another start of the robot, or of another robot with its key."""
         former = self._former is not None and self._former[0] == message.boot
         if former and self._former and awake_s - self._former[1] > CLONE_AFTER_S and self.silent_s(awake_s) < AWAY_S:
             detail = f"two robots use the key of {self.robot} (boots {message.boot} and {self.boot}): {CLONE_REMEDY}"
-            return Verdict.CLONE, [Note("clone", detail)]
+            return Handling.CLONE, [Note("clone", detail)]
         if not isinstance(message, Hello):
-            return Verdict.STRANGER, [Note("stranger", f"{message.kind} of a boot that has not said hello")]
+            return Handling.STRANGER, [Note("stranger", f"{message.kind} of a boot that has not said hello")]
         self._former = (self.boot, awake_s) if self.boot else None
         self._fresh(message.boot)
-        return Verdict.RESTARTED, []
+        return Handling.RESTARTED, []
 
     def _fresh(self, boot: str) -> None:
         """What counts within the robot's boot starts anew."""
         self.boot = boot
-        self.ack = self._beaten = None
+        self.ack = None
 
     def _measure_anew(self) -> None:
         """A hello: the link was lost, perhaps because an end slept, whose clock stood still meanwhile.

@@ -7,6 +7,7 @@ import zmq
 from zmq.utils import z85
 
 from reachy_link.address import plain
+from reachy_link.causes import LinkCause
 from reachy_link.keys import Keyring
 from reachy_link.sockets import ZAP_DOMAIN, Drain, SyncSocket
 
@@ -29,7 +30,7 @@ class Zap:
         self,
         context: zmq.Context[SyncSocket],
         ring: Keyring,
-        on_bad: Callable[[str, str, str, str], None],
+        on_bad: Callable[[LinkCause, str, str, str], None],
         barred: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._ring = ring

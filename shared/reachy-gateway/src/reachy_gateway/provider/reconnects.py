@@ -2,28 +2,27 @@
 
 from typing import Final
 
+from reachy_gateway.provider.causes import LOSSES, SessionCause
 from reachy_gateway.stats import Buckets
 
-TROUBLES: Final = ("lost", "unreachable", "declined", "quota", "refused", "silent", "mute", "stalled")
-"""Causes that a session counts, of which each is the loss of a connection, or of an attempt to make one."""
-CAUSES: Final = ("renewal", *TROUBLES)
+CAUSES: Final = ("renewal", *LOSSES)
 GAP_S: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0)
 
 
 class Reconnects:
-    """Of one robot. A gap has the cause of the first trouble in it; without any it is a renewal."""
+    """Of one robot. A gap has the cause of the first loss in it; without any it is a renewal."""
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys(CAUSES, 0)
         self.seconds = {"yes": Buckets(GAP_S), "no": Buckets(GAP_S)}
         """By whether it was planned: of each cause would be as much as all the rest that is told of a robot."""
         self._since: float | None = None
-        self._trouble: str | None = None
+        self._loss: SessionCause | None = None
 
-    def counted(self, cause: str) -> None:
+    def counted(self, cause: SessionCause) -> None:
         """The session has counted something."""
-        if cause in TROUBLES and self._trouble is None:
-            self._trouble = cause
+        if cause in LOSSES and self._loss is None:
+            self._loss = cause
 
     def closed(self, now: float, *, idle: bool) -> None:
         """A connection has ended; ``idle`` if none is wanted for now: parked, or over budget."""
@@ -32,6 +31,6 @@ class Reconnects:
     def opened(self, now: float) -> None:
         """A connection is there."""
         if self._since is not None:
-            self.counts[self._trouble or "renewal"] += 1
-            self.seconds["no" if self._trouble else "yes"].observe(now - self._since)
-        self._since = self._trouble = None
+            self.counts[self._loss or "renewal"] += 1
+            self.seconds["no" if self._loss else "yes"].observe(now - self._since)
+        self._since = self._loss = None

@@ -1,0 +1,101 @@
+"""The log of a gateway, as a reader of its feed: which events are worth a line, and how many lines a robot may cause."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from reachy_gateway.feed import (
+    Away,
+    Billed,
+    BudgetNews,
+    Connected,
+    ConversationEnded,
+    Dropped,
+    Faulted,
+    Feed,
+    KeysChanged,
+    Noticed,
+    SessionNews,
+    TurnPlayed,
+)
+from reachy_link.bucket import Rate, TokenBucket
+
+log = logging.getLogger(__name__)
+
+LINES: Final = Rate(2, 40)
+"""Lines that one robot may cause with its conversations, and as many with its voice; the first of a cause is always told."""
+
+
+class Journal:
+    """Writes the log.
+
+    Args:
+        now: The time.
+    """
+
+    def __init__(self, feed: Feed, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._of_talk: dict[str, TokenBucket] = {}
+        self._of_voice: dict[str, TokenBucket] = {}
+        feed.read(Dropped, self._dropped)
+        feed.read(KeysChanged, self._keys_changed)
+        feed.read(Connected, lambda it: log.info("%s: connected (%s)", it.robot, it.software))
+        feed.read(ConversationEnded, lambda it: log.info("%s: %s", it.robot, it.words))
+        feed.read(Faulted, self._faulted)
+        feed.read(Away, self._away)
+        feed.read(Noticed, self._noticed)
+        feed.read(TurnPlayed, self._turn_played)
+        feed.read(SessionNews, self._session_news)
+        feed.read(Billed, self._billed)
+        feed.read(BudgetNews, lambda it: log.warning("%s: %s", it.robot, it.words))
+
+    def _may_tell(self, buckets: dict[str, TokenBucket], robot: str) -> bool:
+        bucket = buckets.get(robot)
+        if bucket is None:
+            bucket = buckets[robot] = TokenBucket(LINES)
+        return bucket.take(1, self._now())
+
+    def _dropped(self, it: Dropped) -> None:
+        if it.is_news and it.words:
+            log.warning("%s: %s (%s; further ones are only counted)", it.robot or "link", it.words, it.cause)
+
+    def _keys_changed(self, it: KeysChanged) -> None:
+        for buckets in (self._of_talk, self._of_voice):
+            for robot in buckets.keys() - it.admitted:
+                del buckets[robot]
+
+    def _faulted(self, it: Faulted) -> None:
+        what = "a fault of ours ended its conversation; it begins anew"
+        log.error("%s: %s", it.robot, what if it.ends_conversation else "a fault of ours as a voice hung up", exc_info=it.error)
+
+    def _away(self, it: Away) -> None:
+        words = "is heard again" if it.silent_s is None else f"not heard for {it.silent_s:.0f} s"
+        log.warning("%s: %s", it.robot, words)
+
+    def _noticed(self, it: Noticed) -> None:
+        if self._may_tell(self._of_talk, it.robot):
+            log.info("%s: %s", it.robot, it.words)
+
+    def _turn_played(self, it: TurnPlayed) -> None:
+        if self._may_tell(self._of_talk, it.robot):
+            log.info("%s: %s", it.robot, it.times.line())
+
+    def _session_news(self, it: SessionNews) -> None:
+        """The first of each cause is a warning, as is each refusal."""
+        if it.is_news or self._may_tell(self._of_voice, it.robot):
+            level = logging.WARNING if it.is_news or it.cause == "refused" else logging.INFO
+            log.log(level, "%s: %s (%s)", it.robot, it.words, it.cause)
+
+    def _billed(self, it: Billed) -> None:
+        if self._may_tell(self._of_voice, it.robot):
+            whole, today = it.whole, it.today
+            words = "%s: the turn cost $%.4f; its session %s $%.4f in %d turns, today $%.4f in %d"
+            log.info(words, it.robot, it.cost, it.session, whole.cost, whole.turns, today.cost, today.turns)
+
+
+def logged() -> Feed:
+    """A feed that the log reads."""
+    feed = Feed()
+    Journal(feed)
+    return feed
