@@ -16,20 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from harness.gateway import GATEWAY_CORE, LOAD_CORE, Gateway, cpu_s, make_keys, memory_bytes, pinned
+from harness.results import BUSY_MAX, keep, machine, percentile
 from reachy_service.well import ask
-from stand import (
-    BUSY_MAX,
-    GATEWAY_CORE,
-    LOAD_CORE,
-    Gateway,
-    cpu_s,
-    keep,
-    machine,
-    make_keys,
-    memory_bytes,
-    percentile,
-    pinned,
-)
 
 HERE: Final = Path(__file__).parent
 ROBOTS: Final = (1, 10, 20, 40, 60, 100)
@@ -76,7 +65,7 @@ class Run:
 @asynccontextmanager
 async def load(work: Path, robots: int, seconds: float, *more: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """The load generator, on the first core."""
-    command = [sys.executable, HERE / "load.py", work, str(robots), str(seconds), *more]
+    command = [sys.executable, HERE / "generate.py", work, str(robots), str(seconds), *more]
     process = await asyncio.create_subprocess_exec(*pinned(LOAD_CORE, command), stdout=asyncio.subprocess.PIPE, limit=2**28)
     try:
         yield process
@@ -97,7 +86,7 @@ async def told(process: asyncio.subprocess.Process) -> dict[str, Any]:
 async def floor(what: str, url: str, root: Path, robots: int) -> AsyncIterator[int]:
     """A floor's process, by its number."""
     process = await asyncio.create_subprocess_exec(
-        *pinned(GATEWAY_CORE, [sys.executable, HERE / "floors.py", what, url, root, robots])
+        *pinned(GATEWAY_CORE, [sys.executable, HERE / "baseline_density.py", what, url, root, robots])
     )
     try:
         yield process.pid

@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from harness.devices import CHUNK_SAMPLES
+from harness.results import keep, machine
 from reachy_gateway.talk.resampler import rounded
 from reachy_gateway.talk.speech_gate import SpeechGate, SpeechStarted
-from stand import CHUNK_SAMPLES, keep, machine
 
 Sound = npt.NDArray[np.float64]
 HZ: Final = 16000

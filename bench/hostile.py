@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from gemini_live_sim import Behaviour, GeminiLiveSim, SimSession, SimSettings, serve
+from harness.devices import NUMBERS, Numbered, chunk_numbers, robots, until
+from harness.gateway import Gateway, make_keys, memory_bytes
 from reachy_service.well import ask
-from stand import NUMBERS, Gateway, Numbered, chunk_numbers, make_keys, memory_bytes, robots, until
 
 ATTACKER = Path(__file__).parent.parent / "tests" / "attacks" / "attacker.py"
 PORT = 27555

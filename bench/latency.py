@@ -18,25 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from gemini_live_sim import Behaviour, GeminiLiveSim, SimSession, SimSettings, serve
+from harness.devices import Light, Numbered, chunk_numbers, robots, until
+from harness.gateway import GATEWAY_CORE, LOAD_CORE, Gateway, generate, make_keys, pinned
+from harness.results import BUSY_MAX, Timing, keep, machine, table
 from reachy_link.pcm import Samples
-from stand import (
-    BUSY_MAX,
-    GATEWAY_CORE,
-    LOAD_CORE,
-    Gateway,
-    Light,
-    Numbered,
-    Timing,
-    chunk_numbers,
-    generate,
-    keep,
-    machine,
-    make_keys,
-    pinned,
-    robots,
-    table,
-    until,
-)
 
 PORT = 27550
 WARM_UP = 100
@@ -178,7 +163,7 @@ class Latency:
         sim, stamps = self._sim, self._stamps
         seconds = self._turns * 0.45 + 2.0
         count = max(self._chunks + 2 * WARM_UP, int(seconds * 50))
-        command = [sys.executable, Path(__file__).with_name("floor.py"), sim.url, sim.root_path, count]
+        command = [sys.executable, Path(__file__).with_name("baseline_latency.py"), sim.url, sim.root_path, count]
         process = await asyncio.create_subprocess_exec(*pinned(GATEWAY_CORE, command), stdout=asyncio.subprocess.PIPE)
         assert process.stdout
         await until(lambda: sim.open_sessions)

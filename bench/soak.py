@@ -30,6 +30,9 @@ from typing import Final
 import numpy as np
 
 from gemini_live_sim import GeminiLiveSim, SimSession, SimSettings, actions, serve
+from harness.devices import Light, make_runner, until
+from harness.gateway import LOAD_CORE, Gateway, make_keys, memory_bytes
+from harness.results import keep, machine
 from reachy_gateway import heap
 from reachy_link import keys
 from reachy_link.address import Address
@@ -37,7 +40,6 @@ from reachy_link.pcm import Samples
 from reachy_robot.decisions import TurnSummary
 from reachy_robot.link import RobotEnd
 from reachy_service.well import ask
-from stand import LOAD_CORE, Gateway, Light, keep, machine, make_keys, make_runner, memory_bytes, until
 
 SAMPLE_S: Final = 10.0
 TASKS_EVERY: Final = 5

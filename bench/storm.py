@@ -1,9 +1,9 @@
 """Gateways that die: how long until every robot talks again, on loopback, with CURVE and TLS.
 
-``python bench/storm.py [--robots 50] [--runs 5] [--kills 12]``. Robots and what stands in Gemini's place share this process, on
-the first core; a gateway is the real process, on the last. Ten of the robots are the real robot-io, the others ``load.py``'s:
-fifty robot-ios have more than one core, where they are. A robot talks again when a new session hears it and it was handed what
-is said to it at the start of each session.
+``python bench/storm.py [--robots 50] [--runs 5] [--kills 12]``. Robots and what stands in Gemini's place share this process,
+on the first core; a gateway is the real process, on the last. Ten of the robots are the real robot-io, the others the light
+ones of ``load``: fifty robot-ios have more than one core, where they are. A robot talks again when a new session hears it and
+it was handed what is said to it at the start of each session.
 """
 
 import argparse
@@ -23,25 +23,14 @@ from typing import Final
 import zmq
 
 from gemini_live_sim.health import ROOT
-from load import CHUNK_S, TICK_S, Desk, Robot, Server, frame, message
+from harness.devices import Light, robots, until
+from harness.gateway import GATEWAY_CORE, LOAD_CORE, Gateway, generate, make_keys, pinned
+from harness.results import BUSY_MAX, Timing, keep, machine, table
+from load.plan import TICK_S
+from load.robot import CHUNK_S, Robot
+from load.server import Desk, Server, frame, message
 from reachy_link.keys import load_robot
 from reachy_robot.presence import HELLO_S
-from stand import (
-    BUSY_MAX,
-    GATEWAY_CORE,
-    LOAD_CORE,
-    Gateway,
-    Light,
-    Timing,
-    generate,
-    keep,
-    machine,
-    make_keys,
-    pinned,
-    robots,
-    table,
-    until,
-)
 
 ONE, TWO = 27561, 27565
 """The first of each gateway's ports."""

@@ -72,7 +72,7 @@ PURE = {
         "link.pulse",
         "provider.causes",
         "provider.load",
-        "provider.outage",
+        "provider.circuit_breaker",
         "provider.reconnects",
         "provider.usage",
         "stats",

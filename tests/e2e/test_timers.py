@@ -8,7 +8,7 @@ import pytest
 import uvloop
 from rig import STEREO_16K, Keys, running_hub
 
-from reachy_gateway.voice import Audio, ReplyGenerated, Standing, TurnComplete
+from reachy_gateway.voice import Audio, ConnectionState, ReplyGenerated, TurnComplete
 from reachy_link.address import Address
 from reachy_link.messages import BeatUp, Hello, Speaker, Welcome
 from reachy_link.wire import pack_up, unpack_down
@@ -22,7 +22,7 @@ class Storyteller:
     """A voice that says one thing."""
 
     async def run(self, emit):
-        emit(Standing("live"))
+        emit(ConnectionState("live"))
         emit(Audio(bytes(2 * 24 * REPLY_MS), 24000))
         emit(ReplyGenerated())
         emit(TurnComplete())

@@ -13,11 +13,11 @@ from reachy_gateway.talk.resampler import Pcm16
 from reachy_gateway.talk.turns import DOUBT_S
 from reachy_gateway.voice import (
     Audio,
+    ConnectionState,
     Interrupted,
     ReplyGenerated,
     Said,
     SpeechNoticed,
-    Standing,
     TurnComplete,
     VoiceEvent,
 )
@@ -59,7 +59,7 @@ class Chat:
         self.over: list[TurnOver] = []
         self._peer = Peer("reachy-1", "feedfeedfeedfeed")
         if live:
-            self.voice(Standing("live"))
+            self.voice(ConnectionState("live"))
 
     def _take(self, out: Sequence[Out]) -> None:
         for item in out:
@@ -478,20 +478,20 @@ def test_a_lost_connection_ends_the_reply_cleanly_and_then_says_so():
     chat = Chat()
     pcm = reply(1000)
     chat.voice(Audio(pcm, 24000))
-    chat.voice(Standing("reconnecting", "connection lost"))
+    chat.voice(ConnectionState("reconnecting", "connection lost"))
     assert chat.states()[-1] == "speaking", "what has come is still said"
     chat.wait(2.0)
     assert chat.heard(1) == pcm
     assert [message.turn for message in chat.of(TurnEnd)] == [1]
     last = chat.of(State)[-1]
     assert (last.state, last.reason) == ("reconnecting", "connection lost")
-    chat.voice(Standing("live"))
+    chat.voice(ConnectionState("live"))
     assert chat.states()[-1] == "listening"
 
 
 def test_after_a_connection_that_was_lost_in_an_interruption_the_next_reply_is_heard():
     chat = Chat()
-    chat.voice(Audio(reply(500), 24000), Interrupted(), Standing("reconnecting", "lost"), Standing("live"))
+    chat.voice(Audio(reply(500), 24000), Interrupted(), ConnectionState("reconnecting", "lost"), ConnectionState("live"))
     new = reply(300, seed=2)
     chat.voice(Audio(new, 24000), TurnComplete())
     chat.wait(1.0)
@@ -500,7 +500,7 @@ def test_after_a_connection_that_was_lost_in_an_interruption_the_next_reply_is_h
 
 def test_what_was_in_doubt_when_the_connection_was_lost_is_dropped_with_a_line_in_the_log():
     chat = Chat()
-    chat.voice(Interrupted(), Audio(reply(400), 24000), Standing("reconnecting", "lost"))
+    chat.voice(Interrupted(), Audio(reply(400), 24000), ConnectionState("reconnecting", "lost"))
     assert chat.logged[1] == "0.4 s are dropped, as left over of what was interrupted"
     chat.wait(3.0)
     assert chat.heard(1) == b""
@@ -508,7 +508,7 @@ def test_what_was_in_doubt_when_the_connection_was_lost_is_dropped_with_a_line_i
 
 def test_a_refusal_is_told_with_what_to_do():
     chat = Chat(live=False)
-    chat.voice(Standing("refused", "check GEMINI_API_KEY"))
+    chat.voice(ConnectionState("refused", "check GEMINI_API_KEY"))
     (state,) = chat.of(State)
     assert (state.state, state.reason) == ("refused", "check GEMINI_API_KEY")
 
@@ -516,13 +516,13 @@ def test_a_refusal_is_told_with_what_to_do():
 @pytest.mark.parametrize("reason", ["x" * 5000, "語" * 5000], ids=["ascii", "cjk"])
 def test_a_reason_of_any_length_reaches_the_robot(reason):
     chat = Chat()
-    chat.voice(Standing("reconnecting", reason))
+    chat.voice(ConnectionState("reconnecting", reason))
     assert chat.of(State)[-1].reason[:100] == reason[:100]
 
 
 def test_a_new_reason_for_the_same_state_is_told():
     chat = Chat()
-    chat.voice(*[Standing("reconnecting", "refused")] * 3, Standing("reconnecting", "timed out"))
+    chat.voice(*[ConnectionState("reconnecting", "refused")] * 3, ConnectionState("reconnecting", "timed out"))
     assert [message.reason for message in chat.of(State)] == ["", "refused", "timed out"]
 
 
@@ -581,7 +581,7 @@ def test_a_connection_lost_while_the_robot_thinks_costs_no_wake_ups_for_ever(sta
     chat = Chat()
     chat.speak(500)
     chat.quiet(400)
-    chat.voice(Standing(standing, "no answer"))
+    chat.voice(ConnectionState(standing, "no answer"))
     chat.wait(THINKING_MAX_S + 1)
     assert chat.conversation.next_due() is None
     assert chat.states() == ["listening", "thinking", standing]
@@ -639,7 +639,7 @@ def test_a_reply_that_follows_without_new_speech_answers_nothing():
 
 def test_a_robot_that_is_welcomed_again_is_told_how_things_stand():
     chat = Chat()
-    chat.voice(Standing("reconnecting", "lost"))
+    chat.voice(ConnectionState("reconnecting", "lost"))
     chat.told.clear()
     chat._take(chat.conversation.introduce(chat.now))
     assert [(message.state, message.reason) for message in chat.of(State)] == [("reconnecting", "lost")]
@@ -700,7 +700,7 @@ def test_an_interruption_is_timed_from_when_the_gateway_knew_of_it(event):
 EVENTS = st.one_of(
     st.builds(Audio, st.sampled_from([b"", reply(10), reply(100)[:-1], reply(2000)]), st.sampled_from([24000, 16000])),
     st.sampled_from([ReplyGenerated(), TurnComplete(), Interrupted(), SpeechNoticed(), Said("robot", "Hello")]),
-    st.sampled_from([Standing("live"), Standing("reconnecting", "lost"), Standing("refused", "key")]),
+    st.sampled_from([ConnectionState("live"), ConnectionState("reconnecting", "lost"), ConnectionState("refused", "key")]),
 )
 STEPS = st.lists(
     st.one_of(
@@ -734,7 +734,7 @@ def test_whatever_happens_turns_are_told_in_order_end_once_and_stay_below_a_flus
                 chat.voice(step)
     assert chat.conversation.hears or not chat.of(Speaker)
     chat.hears()
-    chat.voice(Standing("reconnecting", "the end"))
+    chat.voice(ConnectionState("reconnecting", "the end"))
     chat.wait(200)
     floor, begun, ended, states = 0, set(), [], []
     spoken = [message.turn for message in chat.of(Speaker)]

@@ -15,7 +15,7 @@ from reachy_gateway import hub as hub_module
 from reachy_gateway import robot as robot_module
 from reachy_gateway.link import end as end_module
 from reachy_gateway.metrics import Metrics
-from reachy_gateway.voice import HANG_UP_S, Said, Standing
+from reachy_gateway.voice import HANG_UP_S, ConnectionState, Said
 from reachy_link.keys import ADMITTED_NAME
 from reachy_link.messages import Activity, Bye, Hello, Played
 
@@ -160,7 +160,7 @@ async def test_what_a_voice_says_or_breaks_as_it_hangs_up_is_not_the_next_conver
         await scene.until(lambda: len(scene.opened) == 2)  # the first has had its time
         robot = scene.hub.robots["reachy-1"]
         conversation = robot.conversation
-        first.emit(Standing("refused", "of the former voice"))
+        first.emit(ConnectionState("refused", "of the former voice"))
         first.emit(Said("robot", "of the former voice"))
         assert conversation.phase is None
         first.lets_go.set()

@@ -45,7 +45,7 @@ from gemini_gateway.session.timing import (
     SessionSettings,
 )
 from reachy_gateway.provider.usage import Tokens
-from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, Standing, TurnComplete
+from reachy_gateway.voice import Audio, ConnectionState, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 
 CHUNK_S = 0.02
 CHUNK_BYTES = int(CHUNK_S * BYTES_PER_S)
@@ -101,8 +101,8 @@ class Rim:
                     self.kept.append((who, text))
 
     @property
-    def standings(self) -> list[Standing]:
-        return [event for event in self.events if isinstance(event, Standing)]
+    def standings(self) -> list[ConnectionState]:
+        return [event for event in self.events if isinstance(event, ConnectionState)]
 
     @property
     def turns_ended(self) -> int:
@@ -307,7 +307,7 @@ def test_what_is_heard_before_the_connection_is_there_is_sent_on_it():
     rim.do(rim.session.opened(rim.now))
     rim.send()
     assert rim.audio == b"".join(rim.heard)
-    assert rim.standings == [Standing("live")]
+    assert rim.standings == [ConnectionState("live")]
 
 
 def test_an_empty_chunk_is_not_sent():
@@ -819,7 +819,7 @@ def test_a_short_outage_is_not_told():
     rim.wait(TELL_S - 0.1)
     rim.open()
     rim.wait(10)
-    assert rim.standings == [Standing("live")]
+    assert rim.standings == [ConnectionState("live")]
 
 
 def test_a_longer_outage_is_told_with_its_reason_and_so_is_its_end():
@@ -827,11 +827,11 @@ def test_a_longer_outage_is_told_with_its_reason_and_so_is_its_end():
     rim.wait(10)
     rim.close(UNREACHABLE)
     rim.wait(TELL_S + 0.1)
-    assert rim.standings[1:] == [Standing("reconnecting", "nobody answered")]
+    assert rim.standings[1:] == [ConnectionState("reconnecting", "nobody answered")]
     rim.dial()
     rim.wait(1)
     rim.do(rim.session.opened(rim.now))
-    assert rim.standings[2:] == [Standing("live")]
+    assert rim.standings[2:] == [ConnectionState("live")]
 
 
 def test_a_renewal_that_takes_long_is_not_told_with_the_reason_of_a_trouble_that_is_over():
@@ -855,7 +855,7 @@ def test_a_dial_that_takes_long_is_told_as_well():
     rim.close()
     rim.dial()
     rim.wait(GAP_TELL_S - 0.1)
-    assert rim.standings == [Standing("live")]
+    assert rim.standings == [ConnectionState("live")]
     rim.wait(0.2)
     assert rim.standings[-1].state == "reconnecting"
 
@@ -978,7 +978,7 @@ def test_a_handle_whose_session_is_refused_as_it_opens_is_dropped():
     assert rim.dial() == Dial(None, said)
     rim.sent.append([])
     rim.do(rim.session.opened(rim.now))
-    assert rim.standings == [Standing("live")]
+    assert rim.standings == [ConnectionState("live")]
 
 
 def test_a_handle_outlives_a_key_that_is_refused_only_after_the_setup():
@@ -1120,7 +1120,7 @@ def test_a_refused_handle_is_dropped_at_once_and_nobody_is_told():
     assert "handle_dropped" in rim.counts
     assert rim.open().dials[-1] == Dial(None, said)
     rim.wait(5)
-    assert rim.standings == [Standing("live")]
+    assert rim.standings == [ConnectionState("live")]
 
 
 def test_a_handle_outlives_the_refusal_of_its_key():
@@ -1231,7 +1231,7 @@ def test_a_new_session_that_is_refused_for_what_it_was_told_begins_again_without
     assert "seed_dropped" in rim.counts
     assert rim.open().dials[-1] == Dial(None, ())
     rim.wait(10)
-    assert rim.standings == [Standing("live")]
+    assert rim.standings == [ConnectionState("live")]
 
 
 def test_a_refusal_that_was_not_for_what_it_was_told_is_believed_at_the_next_dial():
@@ -1259,7 +1259,7 @@ def test_a_refusal_is_told_and_not_hammered():
     rim = Rim()
     rim.dial()
     rim.fail(REFUSED)
-    assert rim.standings == [Standing("refused", "check GEMINI_API_KEY")]
+    assert rim.standings == [ConnectionState("refused", "check GEMINI_API_KEY")]
     rim.wait(REFUSED_RETRY_S - 1)
     assert not rim.session.wants_to_dial(rim.now)
     rim.wait(1.2)
@@ -1275,7 +1275,7 @@ def test_a_retry_that_is_refused_again_is_not_told_again():
         rim.dial()
         rim.wait(1)
         rim.fail(REFUSED)
-    assert rim.standings == [Standing("refused", "check GEMINI_API_KEY")]
+    assert rim.standings == [ConnectionState("refused", "check GEMINI_API_KEY")]
 
 
 def test_a_retry_that_finds_nobody_is_told():
@@ -1286,7 +1286,7 @@ def test_a_retry_that_finds_nobody_is_told():
     rim.dial()
     rim.fail(UNREACHABLE)
     rim.wait(0.1)
-    assert rim.standings[-1] == Standing("reconnecting", "nobody answered")
+    assert rim.standings[-1] == ConnectionState("reconnecting", "nobody answered")
 
 
 def test_what_is_mended_is_tried_at_once():
@@ -1334,7 +1334,7 @@ def test_a_connection_that_is_refused_as_soon_as_it_opens_is_dialled_once_more()
     rim.open()
     rim.close(REFUSED)
     assert rim.phase is SessionPhase.REFUSED
-    assert rim.standings[-1] == Standing("refused", "check GEMINI_API_KEY")
+    assert rim.standings[-1] == ConnectionState("refused", "check GEMINI_API_KEY")
 
 
 DECLINED = LiveError("declined", "1011 words that nobody knows")
@@ -1449,7 +1449,7 @@ def test_so_is_a_refusal_of_one_that_has_just_opened_but_answered(event):
     rim.server(event)
     rim.close(LiveError("refused", "1007 invalid argument"))
     assert rim.phase is SessionPhase.WAITING
-    assert rim.standings == [Standing("live")]
+    assert rim.standings == [ConnectionState("live")]
 
 
 @pytest.mark.parametrize(("draw", "pauses"), [(0.0, [15, 30, 60, 120, 150, 150]), (1.0, [30, 60, 120, 240, 300, 300])])
@@ -1477,7 +1477,7 @@ def test_a_quota_is_told_at_once_with_the_reason_and_the_pause_and_stays_told():
     rim = Rim(draw=1.0)
     rim.dial()
     rim.fail(QUOTA)
-    told = [Standing("reconnecting", "the quota is used up; trying again in 30 s")]
+    told = [ConnectionState("reconnecting", "the quota is used up; trying again in 30 s")]
     assert rim.standings == told
     rim.wait(29)
     assert rim.standings == told
@@ -2228,7 +2228,7 @@ def test_a_silent_session_parks_and_the_first_word_wakes_it_with_the_pre_roll():
     rim.mic(0.4, speaking=True)
     assert rim.open().dials[-1].handle == "h1"
     assert rim.audio == sent + rim.last_heard(PRE_ROLL_S + 0.5 - CHUNK_S)
-    assert rim.standings == [Standing("live")]
+    assert rim.standings == [ConnectionState("live")]
     assert rim.session.dropped_ms == 0, "what nobody said is not missed"
 
 
@@ -2310,7 +2310,7 @@ def test_a_session_that_wakes_is_told_as_reconnecting_only_if_that_takes_long():
     rim = parked(Rim(park_after_s=60).open("h1"))
     rim.mic(600)
     rim.mic(GAP_TELL_S, speaking=True)
-    assert rim.standings == [Standing("live")]
+    assert rim.standings == [ConnectionState("live")]
     rim.mic(0.3, speaking=True)
     assert rim.standings[-1].state == "reconnecting"
 
@@ -2330,7 +2330,7 @@ def test_a_budget_that_is_spent_in_mid_turn_lets_the_turn_finish_and_then_says_w
     assert rim.hanging_up
     rim.close()
     assert rim.phase is SessionPhase.SPENT
-    assert rim.standings[-1] == Standing("refused", "the budget is spent")
+    assert rim.standings[-1] == ConnectionState("refused", "the budget is spent")
     rim.budget(allowed=False)
     rim.mic(100, speaking=True)
     assert not rim.session.wants_to_dial(rim.now)
@@ -2442,7 +2442,7 @@ def test_a_budget_that_is_raised_while_the_session_closes_is_not_told():
     rim.budget(allowed=True, words="")
     rim.close()
     rim.open()
-    assert rim.standings == [Standing("live")]
+    assert rim.standings == [ConnectionState("live")]
 
 
 def test_a_budget_that_is_raised_after_a_loss_makes_no_old_trouble_of_it():
@@ -2478,7 +2478,7 @@ def test_without_a_budget_nothing_is_dialled(reach):
     reach(rim)
     rim.budget(allowed=False)
     assert rim.phase is SessionPhase.SPENT
-    assert rim.standings[-1] == Standing("refused", "the budget is spent")
+    assert rim.standings[-1] == ConnectionState("refused", "the budget is spent")
     rim.do(rim.session.mended(rim.now))
     rim.speak()
     rim.wait(REFUSED_RETRY_S + 1)
@@ -2592,7 +2592,7 @@ def test_an_hour_of_conversation_over_connections_that_live_for_ten_minutes():
     assert [dial.handle for dial in rim.dials] == [None, "h0", *(f"h{n}" for n in range(2, 7))]
     assert rim.turns_ended == asked == len(rim.bills)
     assert rim.events.count(A_REPLY) == 2 * asked
-    assert rim.standings == [Standing("live")]
+    assert rim.standings == [ConnectionState("live")]
     assert rim.session.dropped_ms == 0
 
 

@@ -24,7 +24,7 @@ from gemini_gateway.session.timing import (
     SessionSettings,
 )
 from reachy_gateway.provider.usage import Tokens
-from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, Standing, TurnComplete
+from reachy_gateway.voice import Audio, ConnectionState, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 
 CHUNK_BYTES = 640
 DOCUMENTED = sessions_doc.transitions()
@@ -77,7 +77,7 @@ class AnyTalk(RuleBasedStateMachine):
         self.chunks = 0
         self.in_turn = False
         """Whether the robot was given a reply that has no end yet."""
-        self.standing: Standing | None = None
+        self.standing: ConnectionState | None = None
         self.numbers = count(1)
         self.owed: dict[int, Tokens] = {}
         """The last counts of each turn of the server's."""
@@ -110,7 +110,7 @@ class AnyTalk(RuleBasedStateMachine):
                     self.turn_over_at = self.now
                 case Emit(Audio() | ReplyGenerated()):
                     self.in_turn = True
-                case Emit(Standing() as standing):
+                case Emit(ConnectionState() as standing):
                     assert standing != self.standing
                     assert standing.reason or standing.state == "live"
                     self.standing = standing
@@ -341,7 +341,7 @@ class AnyTalk(RuleBasedStateMachine):
     @invariant()
     def a_robot_that_talks_is_told_so(self):
         if self.line and self.line.open:
-            assert self.standing == Standing("live")
+            assert self.standing == ConnectionState("live")
 
     @invariant()
     def a_turn_is_billed_once_by_its_last_counts(self):

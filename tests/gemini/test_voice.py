@@ -10,7 +10,7 @@ from gemini_gateway.burst_slot import SLOT_PAUSE_S, SLOT_S, BurstSlot
 from gemini_gateway.events import LiveError, ToolCall
 from gemini_gateway.personas import Persona
 from gemini_gateway.voice import GeminiVoice
-from reachy_gateway.provider.outage import Outage
+from reachy_gateway.provider.circuit_breaker import CircuitBreaker
 from reachy_gateway.provider.usage import Tokens, Verdict
 from reachy_gateway.voice import Audio, SpeechNoticed, TurnComplete
 
@@ -24,14 +24,14 @@ class Office:
     def __init__(self):
         self.bills = []
         self.burst_slot = BurstSlot()
-        self.outages = defaultdict(lambda: Outage(lambda: 0.5))
+        self.breakers = defaultdict(lambda: CircuitBreaker(lambda: 0.5))
         self.models = {}
 
     def persona(self, robot):
         return Persona(model=self.models.get(robot, "a-model"))
 
-    def outage(self, model):
-        return self.outages[model]
+    def breaker(self, model):
+        return self.breakers[model]
 
     def verdict(self, _robot):
         return Verdict(allowed=True)

@@ -23,7 +23,7 @@ from gemini_live_sim.connection import SimSession
 from gemini_live_sim.server import GeminiLiveSim
 from reachy_gateway.provider.ledger import Ledger
 from reachy_gateway.talk.speech_gate import SpeechGate
-from reachy_gateway.voice import Audio, Said, Standing, TurnComplete, VoiceEvent
+from reachy_gateway.voice import Audio, ConnectionState, Said, TurnComplete, VoiceEvent
 
 CHUNK_MS = 20
 CHUNK_BYTES = 640
@@ -105,8 +105,8 @@ class Talk:
         return sum(isinstance(event, TurnComplete) for _, event in self.events)
 
     @property
-    def standings(self) -> list[Standing]:
-        return [event for _, event in self.events if isinstance(event, Standing)]
+    def standings(self) -> list[ConnectionState]:
+        return [event for _, event in self.events if isinstance(event, ConnectionState)]
 
     @property
     def states(self) -> list[str]:
@@ -185,7 +185,7 @@ class Talk:
     def _emit(self, event: VoiceEvent) -> None:
         self.events.append((time.monotonic(), event))
         if self.forgetful:
-            self.events[:-50] = [pair for pair in self.events[:-50] if isinstance(pair[1], Standing)][-200:]
+            self.events[:-50] = [pair for pair in self.events[:-50] if isinstance(pair[1], ConnectionState)][-200:]
         self._changed.set()
 
     async def _microphone(self) -> None:

@@ -27,7 +27,7 @@ from gemini_live_sim.behaviour import Babble, Behaviour
 from gemini_live_sim.scenario import SCENARIOS, load_scenario
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
-from reachy_gateway.provider import outage
+from reachy_gateway.provider import circuit_breaker
 from reachy_gateway.talk.conversation import Conversation, Tell
 from reachy_gateway.voice import Interrupted
 from reachy_link.messages import Hello, Mic, Speaker
@@ -268,7 +268,7 @@ async def test_a_long_run_of_everything_that_can_go_wrong(measured, talking, ope
     """Six robots are struck, a seventh is not. Memory is the process's resident set, at the middle and at the end."""
     for name, value in PATIENT.items():
         monkeypatch.setattr(timing, name, value)
-    monkeypatch.setattr(outage, "DIAL_S", 3.0)
+    monkeypatch.setattr(circuit_breaker, "DIAL_S", 3.0)
     monkeypatch.setattr(resumption, "MAX_HANDLES", 200)  # the simulator keeps all that was said for each
     draw = random.Random(42)  # noqa: S311
     settings = SimSettings(mode="tone", tone_ms=600, speed=2, record_bytes=0, keep_sessions=20)
@@ -317,7 +317,7 @@ async def test_a_long_run_of_everything_that_can_go_wrong(measured, talking, ope
             assert bystander.voice.session.dropped_ms == 0
             assert resident[1] - resident[0] < GROWTH_MIB
             assert sockets_of_ours() <= len(everybody)
-            tasks = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("line of ")]
+            tasks = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("connection of ")]
             assert len(tasks) == len(set(tasks)) <= len(everybody)
         await nothing_is_left(sim, *before)
 

@@ -1,5 +1,6 @@
 """A connection that has ended is gone at once, and not when Python next collects garbage: it holds 0.3 MB, or a big message."""
 
+import asyncio
 import gc
 
 import pytest
@@ -11,7 +12,7 @@ from gemini_live_sim.actions import Action, Step
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
-from reachy_gateway.provider import outage
+from reachy_gateway.provider import circuit_breaker
 
 ENDS: dict[str, Action] = {
     "a cut": actions.Abort(),
@@ -60,7 +61,7 @@ async def test_a_connection_that_ends_leaves_no_garbage(talking, open_office, un
 @pytest.mark.parametrize("fails", FAILS)
 async def test_a_dial_that_fails_leaves_no_garbage(talking, open_office, uncollected, monkeypatch, fails):
     monkeypatch.setattr(timing, "REFUSED_RETRY_S", 0.5)
-    monkeypatch.setattr(outage, "DIAL_S", 1.0)
+    monkeypatch.setattr(circuit_breaker, "DIAL_S", 1.0)
     async with serve(SimSettings(mode="tone", tone_ms=600)) as sim:
         office = open_office(sim, "reachy-1")
         async with talking(sim, "reachy-1", office=office) as [talk]:
@@ -68,4 +69,32 @@ async def test_a_dial_that_fails_leaves_no_garbage(talking, open_office, uncolle
             sim.script([FAILS[fails]])
             sim.sessions[-1].abort()
             await talk.until(lambda: bool(sim.sessions[-1].handles) and len(sim.sessions) + len(sim.refused) > 2, 30)
+            await talk.until(lambda: len(sockets()) == 1)
+
+
+async def test_a_robot_that_leaves_leaves_no_garbage(talking, open_office, uncollected):
+    async with serve(SimSettings(mode="tone", tone_ms=600)) as sim:
+        office = open_office(sim, "reachy-1")
+        async with talking(sim, "reachy-1", office=office) as [talk]:
+            await talk.until(lambda: talk.states == ["live"])
+        async with asyncio.timeout(5):
+            while sockets():
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("cause", ["renewed", "stalled", "persona"])
+async def test_a_connection_that_we_end_leaves_no_garbage(talking, open_office, uncollected, cause, monkeypatch):
+    monkeypatch.setattr(timing, "SEND_STALL_S", 0.5)
+    async with serve(SimSettings(mode="tone", tone_ms=600)) as sim:
+        office = open_office(sim, "reachy-1")
+        async with talking(sim, "reachy-1", office=office) as [talk]:
+            await talk.until(lambda: talk.states == ["live"] and bool(sim.sessions[-1].handles))
+            match cause:
+                case "renewed":
+                    sim.sessions[-1].do(actions.GoAway(time_left_s=1.0))
+                case "stalled":
+                    sim.sessions[-1].do(actions.Stall(reading=False))
+                case "persona":
+                    talk.voice.session.persona_changed()
+            await talk.until(lambda: sim.sessions[-1].number == 2 and bool(sim.sessions[-1].handles), 30)
             await talk.until(lambda: len(sockets()) == 1)

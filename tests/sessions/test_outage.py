@@ -9,7 +9,7 @@ import pytest
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
-from reachy_gateway.provider import outage as outage_module
+from reachy_gateway.provider import circuit_breaker
 
 BACK_S = 1.0
 """The budget: so long after the server is back, it hears the robot again."""
@@ -95,7 +95,7 @@ async def test_one_voice_of_twenty_asks_whether_gemini_is_back_and_then_all_talk
         for talk in talks:
             await talk.live()
         async with pit.instead_of(sim):
-            outage = talks[0].office.outage(talks[0].voice._model)
+            outage = talks[0].office.breaker(talks[0].voice._model)
             await talks[0].until(lambda: outage.down)
             await talks[0].until(lambda: pit.there == 0)
             pit.most, known = 0, len(pit.came)
@@ -111,7 +111,7 @@ async def test_one_voice_of_twenty_asks_whether_gemini_is_back_and_then_all_talk
         measured(f"back after {at[0]:.2f} to {at[-1]:.2f} s, at {rate:.0f} a second")
         assert pit.most == 1
         assert at[-1] <= 2.0 + 3 * NOISE_S, "twenty handshakes"
-        assert rate <= outage_module.RELEASE_PER_S * 1.2
+        assert rate <= circuit_breaker.RELEASE_PER_S * 1.2
         assert all(talk.sessions[-1].resumed for talk in talks)
         await talks[-1].ask(question)
         assert talks[-1].reply == talks[-1].answered
@@ -120,8 +120,8 @@ async def test_one_voice_of_twenty_asks_whether_gemini_is_back_and_then_all_talk
 async def test_a_server_that_is_slow_after_an_outage_is_given_the_time(measured, talking, question, monkeypatch):
     """It needs longer for a handshake than probes take at first."""
     delay_ms = 2500
-    monkeypatch.setattr(outage_module, "HASTY_S", 2.0)
-    monkeypatch.setattr(outage_module, "SHORT_S", 4.0)
+    monkeypatch.setattr(circuit_breaker, "HASTY_S", 2.0)
+    monkeypatch.setattr(circuit_breaker, "SHORT_S", 4.0)
     async with serve(QUICK) as sim, talking(sim) as talk:
         await talk.live()
         sim.behaviour = Behaviour(mode="tone", tone_ms=500, handshake_delay_ms=delay_ms)

@@ -18,7 +18,7 @@ from gemini_live_sim.actions import QUOTA, Close, Step
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
-from reachy_gateway.provider import outage
+from reachy_gateway.provider import circuit_breaker
 
 QUICK = {"mode": "tone", "tone_ms": 500, "thinking_ms": 100}
 TWO = ("reachy-1", "reachy-2")
@@ -328,15 +328,15 @@ async def test_one_robot_that_gemini_always_hangs_up_on_holds_up_no_renewal_of_a
 ):
     """Its dials are answered, so Gemini is there: that is no outage for the others."""
     for name in ("SHORT_CAP_S", "FIRST_S"):
-        monkeypatch.setattr(outage, name, 20.0)
+        monkeypatch.setattr(circuit_breaker, name, 20.0)
     async with serve(SimSettings(**QUICK)) as sim, talking(sim, *TWO) as (talk, neighbour):
         first = await talk.live()
         second = await neighbour.live()
-        talk.office.outage(talk.voice._model)._draw = lambda: 1.0
+        talk.office.breaker(talk.voice._model)._draw = lambda: 1.0
         sim.handles.is_poisoned = lambda handle: handle in first.handles
         sim.behaviour = Behaviour(script=(Step(on="setup", action=Close()),))
         first.abort()
-        await talk.until(lambda: talk.office.outage(talk.voice._model).down)
+        await talk.until(lambda: talk.office.breaker(talk.voice._model).down)
         sim.behaviour = Behaviour(**QUICK)
         second.go_away(5.0)
         took_s = await neighbour.until(lambda: len(neighbour.sessions) == 2 and neighbour.sessions[1].heard_bytes, 30)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from reachy_gateway.provider.causes import Trouble
+from reachy_gateway.provider.causes import TroubleKind
 from reachy_gateway.provider.usage import Tokens
 from reachy_gateway.voice import VoiceEvent
 
@@ -16,7 +16,7 @@ class LiveError(Exception):
         sure: Whether the reason is known. A refusal for a reason that nobody knows is tried again sooner.
     """
 
-    def __init__(self, kind: Trouble, words: str, *, sure: bool = True) -> None:
+    def __init__(self, kind: TroubleKind, words: str, *, sure: bool = True) -> None:
         super().__init__(words)
         self.kind = kind
         self.words = words

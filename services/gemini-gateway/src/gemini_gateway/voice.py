@@ -19,8 +19,8 @@ from gemini_gateway.session.exchanges import Keep
 from gemini_gateway.session.meter import Bill
 from gemini_gateway.session.session import Session
 from gemini_gateway.session.timing import SessionSettings
-from reachy_gateway.provider.causes import SessionCause, Trouble
-from reachy_gateway.provider.outage import Outage
+from reachy_gateway.provider.causes import SessionCause, TroubleKind
+from reachy_gateway.provider.circuit_breaker import CircuitBreaker
 from reachy_gateway.provider.reconnects import Reconnects
 from reachy_gateway.provider.usage import Verdict
 from reachy_gateway.voice import Audio, Said, SpeechNoticed, VoiceEvent
@@ -37,7 +37,7 @@ LAST_HEARD_S: Final = 1.0
 """What a connection had said before it was lost, which the sender may notice first, is heard for so long."""
 
 
-class Office(Protocol):
+class VoiceHost(Protocol):
     """What the voices of a process share, and what they report to."""
 
     burst_slot: BurstSlot
@@ -45,7 +45,7 @@ class Office(Protocol):
     def persona(self, robot: str) -> Persona:
         """How the robot is to talk."""
 
-    def outage(self, model: str) -> Outage:
+    def breaker(self, model: str) -> CircuitBreaker:
         """Of the server, as the robots with this model know it."""
 
     def bill(self, robot: str, session: str, model: str, bill: Bill) -> None:
@@ -87,15 +87,15 @@ class GeminiVoice:
     """
 
     def __init__(
-        self, robot: str, live: Live, office: Office, settings_of: Callable[[Persona], SessionSettings] = session_settings
+        self, robot: str, live: Live, host: VoiceHost, settings_of: Callable[[Persona], SessionSettings] = session_settings
     ) -> None:
         self.robot = robot
         self._live = live
-        self._office = office
+        self._host = host
         self._settings = settings_of
-        self._persona = office.persona(robot)
+        self._persona = host.persona(robot)
         self._model = self._persona.model
-        self._outage = office.outage(self._model)
+        self._breaker = host.breaker(self._model)
         self._interrupts = True
         self._name = ""
         """Of the session in the books, over all connections by which it is resumed."""
@@ -105,7 +105,7 @@ class GeminiVoice:
         self._emit: Callable[[VoiceEvent], None] = lambda _: None
         self._more = asyncio.Event()
         self._hang_up = asyncio.Event()
-        self._line: asyncio.Task[None] | None = None
+        self._connecting: asyncio.Task[None] | None = None
         self._idle: Connection | None = None
         """The open connection, while everything was sent."""
 
@@ -122,7 +122,7 @@ class GeminiVoice:
 
     def refresh(self, *, mended: bool) -> None:
         """The configuration was read anew; ``mended`` if what was refused may now be accepted."""
-        persona = self._office.persona(self.robot)
+        persona = self._host.persona(self.robot)
         if persona != self._persona:
             kept = self.session.settle_words()
             if self._persona.transcripts_to_file:  # else words from before the file was on would be in it
@@ -144,29 +144,30 @@ class GeminiVoice:
         try:
             while True:
                 now = self._now()
-                verdict = self._office.verdict(self.robot)
+                verdict = self._host.verdict(self.robot)
                 self._carry_out(self.session.budget(allowed=verdict.allowed, words=verdict.words))
                 self._carry_out(self.session.tick(now))
                 if self.session.wants_to_dial(now):
                     self._dial(now)
-                if self._line and self._line.done():
-                    self._line.result()  # a fault of ours ends this robot's conversation, and is logged there
+                if self._connecting and self._connecting.done():
+                    self._connecting.result()  # a fault of ours ends this robot's conversation, and is logged there
                 self._more.set()
                 # Not in step with the others: of robots that ask together one would be let dial, at every tick again.
                 live = self.session.phase is SessionPhase.LIVE
                 await asyncio.sleep(LIVE_TICK_S if live else TICK_S * random.uniform(0.2, 1.0))  # noqa: S311
         finally:
-            self._outage.gave_up(self.robot)
-            if self._line:
-                self._line.cancel()
+            self._breaker.gave_up(self.robot)
+            if self._connecting:
+                self._connecting.cancel()
             self._carry_out(self.session.left())  # before the hang-up, which not everybody waits for
-            if self._line:
-                await asyncio.wait([self._line])
+            if self._connecting:
+                await asyncio.wait([self._connecting])
+                self._connecting = None  # its frames hold the connection, and this voice is kept until the robot's next one
 
     def _dial(self, now: float) -> None:
         """Dial, if the model's outage permits."""
-        self._outage = self._office.outage(self._persona.model)
-        if self._outage.may_dial(self.robot, now):
+        self._breaker = self._host.breaker(self._persona.model)
+        if self._breaker.may_dial(self.robot, now):
             self._carry_out(self.session.dial(now))
 
     def _carry_out(self, out: list[Out]) -> None:
@@ -177,21 +178,23 @@ class GeminiVoice:
                 case Emit(event):
                     self._emit(event)
                 case Keep(who, text, at):
-                    self._office.said(self.robot, Said(who, text), self._now() - at)
+                    self._host.said(self.robot, Said(who, text), self._now() - at)
                 case Dial():
                     self._hang_up.clear()
                     self._model = self._persona.model
                     self._interrupts = self._persona.vad.interrupts
                     self._name = self._name if item.handle else secrets.token_hex(4)
-                    self._line = asyncio.get_running_loop().create_task(self._connect(item), name=f"line of {self.robot}")
+                    self._connecting = asyncio.get_running_loop().create_task(
+                        self._connect(item), name=f"connection of {self.robot}"
+                    )
                 case HangUp():
                     self._hang_up.set()
                     self._more.set()
                 case Bill():
-                    self._office.bill(self.robot, self._name, self._model, item)
+                    self._host.bill(self.robot, self._name, self._model, item)
                 case Count(cause, words):
                     self.reconnects.counted(cause)
-                    self._office.count(self.robot, cause, words)
+                    self._host.count(self.robot, cause, words)
 
     async def _connect(self, dial: Dial) -> None:
         """One connection, from the dial to its end."""
@@ -201,20 +204,20 @@ class GeminiVoice:
         error: LiveError | None = None
         try:
             async with (
-                asyncio.timeout(self._outage.dial_s) as patience,
-                self._live.connect(self._persona, dial.handle, seeded=bool(dial.seed), taken=taken.set) as line,
+                asyncio.timeout(self._breaker.dial_s) as patience,
+                self._live.connect(self._persona, dial.handle, seeded=bool(dial.seed), taken=taken.set) as connection,
             ):
                 if dial.seed:  # announced by the setup: so nothing, at least, if the words are to be kept no more
-                    await line.remind(dial.seed if self.session.settings.transcripts else ())
+                    await connection.remind(dial.seed if self.session.settings.transcripts else ())
                 patience.reschedule(None)
                 opened = True
-                self._outage.opened(self._now() - started)
+                self._breaker.opened(self._now() - started)
                 self.reconnects.opened(self._now())
                 self._carry_out(self.session.opened(self._now()))
-                await self._talk(line)
+                await self._talk(connection)
         except TimeoutError:
             # Of a server that takes the socket and does not answer the setup it may be the session that it cannot find.
-            kind: Trouble = "lost" if taken.is_set() and dial.handle else "unreachable"
+            kind: TroubleKind = "lost" if taken.is_set() and dial.handle else "unreachable"
             error = LiveError(kind, f"Gemini did not answer within {self._now() - started:.1f} s")
         except LiveError as raised:
             error = raised.with_traceback(None)  # its frames hold this one, the tasks and the socket: 0.3 MB until a collection
@@ -229,22 +232,22 @@ class GeminiVoice:
         error = error or LiveError("lost", "the connection ended at once")
         # A handle that fails is this robot's trouble; anything else that is lost is the server's, and everyone's.
         if error.kind == "unreachable" or (error.kind == "lost" and dial.handle is None):
-            self._outage.failed(self.robot, now)
+            self._breaker.failed(self.robot, now)
         else:
-            self._outage.gave_up(self.robot)
+            self._breaker.gave_up(self.robot)
         self._carry_out(self.session.failed(error, now))
 
-    async def _talk(self, line: Connection) -> None:
+    async def _talk(self, connection: Connection) -> None:
         """Send and receive until the connection is lost or is to be closed.
 
         Raises:
             LiveError: If it is lost.
         """
         loop = asyncio.get_running_loop()
-        sender, receiver = loop.create_task(self._send(line)), loop.create_task(self._receive(line))
+        sender, receiver = loop.create_task(self._send(connection)), loop.create_task(self._receive(connection))
         hang_up = loop.create_task(self._hang_up.wait())
         tasks = {sender, receiver, hang_up}
-        line.watch(self._silence)
+        connection.watch(self._silence)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if hang_up.done():
@@ -252,7 +255,7 @@ class GeminiVoice:
             elif sender.done():
                 await asyncio.wait({receiver, hang_up}, timeout=LAST_HEARD_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            line.watch(None)
+            connection.watch(None)
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -264,20 +267,20 @@ class GeminiVoice:
         """An interruption has come, and waits behind speech that it has cut: what sounds stops now."""
         self._carry_out([Emit(SpeechNoticed())])
 
-    def _sent_at_once(self, line: Connection) -> bool:
+    def _sent_at_once(self, connection: Connection) -> bool:
         """Send audio without a turn of the event loop, most of what sending costs; false if there is more to send."""
         while (item := self.session.take()) is not None:
-            if not (isinstance(item, bytes) and line.offer_audio(item)):
+            if not (isinstance(item, bytes) and connection.offer_audio(item)):
                 self.session.untaken(item)
                 return False
         return True
 
-    async def _send(self, line: Connection) -> None:
+    async def _send(self, connection: Connection) -> None:
         while self.session.phase is SessionPhase.LIVE:
             item = self.session.take()
             if item is None:
                 self._more.clear()
-                self._idle = line
+                self._idle = connection
                 try:
                     await self._more.wait()
                 finally:
@@ -287,28 +290,28 @@ class GeminiVoice:
             try:
                 match item:
                     case bytes():
-                        await line.send_audio(item)
+                        await connection.send_audio(item)
                     case Decline(calls):
-                        await line.decline(calls)
+                        await connection.decline(calls)
                     case "stream_end":
-                        await line.send_stream_end()
+                        await connection.send_stream_end()
                     case "start" | "end":
-                        await line.send_activity(item)
+                        await connection.send_activity(item)
             except (LiveError, asyncio.CancelledError):
                 self.session.untaken(item)
                 raise
             self.session.sending(None)
 
-    async def _receive(self, line: Connection) -> None:
+    async def _receive(self, connection: Connection) -> None:
         until = float("-inf")
-        async for event in line.receive():
+        async for event in connection.receive():
             out = self.session.server(event, self._now())
-            if line.interrupted and isinstance(event, Audio):
+            if connection.interrupted and isinstance(event, Audio):
                 out = [item for item in out if item != Emit(event)]  # it is cut already, and must not be heard for a moment
             self._carry_out(out)
             # A burst for one robot is handled a message at a time, so that the others come in between. What an interruption
             # has cut goes faster: the next answer comes behind it.
-            if line.interrupted and self._now() >= until:
-                until = self._office.burst_slot.begin(self._now())
-            if not line.interrupted or self._now() >= until:
+            if connection.interrupted and self._now() >= until:
+                until = self._host.burst_slot.begin(self._now())
+            if not connection.interrupted or self._now() >= until:
                 await asyncio.sleep(0)

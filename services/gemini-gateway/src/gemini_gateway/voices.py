@@ -22,9 +22,9 @@ from gemini_gateway.voice import GeminiVoice, session_settings
 from reachy_gateway.feed import Billed, BudgetNews, Feed, KeysChanged, SessionNews, Spoken
 from reachy_gateway.journal import LINES, logged
 from reachy_gateway.provider.causes import SessionCause
+from reachy_gateway.provider.circuit_breaker import CircuitBreaker
 from reachy_gateway.provider.ledger import Ledger, LedgerError
 from reachy_gateway.provider.load import Load
-from reachy_gateway.provider.outage import Outage
 from reachy_gateway.provider.transcripts import Transcripts
 from reachy_gateway.provider.usage import Account, Books, Money, Verdict
 from reachy_gateway.voice import Said
@@ -39,7 +39,7 @@ FORGET_EVERY: Final = 60
 
 
 class Voices:
-    """Makes voices, and keeps what they share. The one implementation of :class:`gemini_gateway.voice.Office`.
+    """Makes voices, and keeps what they share. The one implementation of :class:`gemini_gateway.voice.VoiceHost`.
 
     Args:
         configuration: The robots file, and the server with its key.
@@ -82,7 +82,7 @@ class Voices:
         self.burst_slot = BurstSlot()
         self._admitted: frozenset[str] | None = None
         """The robots that have a key, once that is known."""
-        self._outages: dict[str, Outage] = {}
+        self._breakers: dict[str, CircuitBreaker] = {}
         self.totals: dict[str, Account] = {}
         """What each robot used since the gateway started."""
         self.books = Books(ledger.accounts)
@@ -148,7 +148,7 @@ class Voices:
     @property
     def down(self) -> bool:
         """Whether Gemini is known not to answer, for any model."""
-        return any(outage.down for outage in tuple(self._outages.values()))
+        return any(breaker.down for breaker in tuple(self._breakers.values()))
 
     @property
     def budget(self) -> Money | None:
@@ -165,9 +165,9 @@ class Voices:
         """How the robot is to talk."""
         return self._configuration.personas.of(robot)
 
-    def outage(self, model: str) -> Outage:
+    def breaker(self, model: str) -> CircuitBreaker:
         """Of a model: one that is in trouble, or is none, keeps no robot with another from dialling."""
-        return self._outages.setdefault(model, Outage(random.random))
+        return self._breakers.setdefault(model, CircuitBreaker(random.random))
 
     def bill(self, robot: str, session: str, model: str, bill: Bill) -> None:
         """Book a turn."""

@@ -8,7 +8,7 @@ from gemini_live_sim.answers import HZ, Speech, choose, resample, tone
 from gemini_live_sim.behaviour import Babble, Behaviour
 from gemini_live_sim.delivery import split_emoji
 from gemini_live_sim.journal import MAX_TEXT, note
-from gemini_live_sim.listening import Listener
+from gemini_live_sim.listening import SpeechInput
 from gemini_live_sim.models import check_responses, find_model
 from gemini_live_sim.outputs import Note, Send
 from gemini_live_sim.setup import SessionSetup
@@ -28,7 +28,7 @@ class Conversation:
         self._stage = stage
         self._model = find_model(setup.model)
         stream_end = self._model.hears_stream_end if behaviour.stream_end is None else behaviour.stream_end
-        self._listener = Listener(setup.vad, behaviour.vad_threshold_dbfs, stream_end=stream_end)
+        self._input = SpeechInput(setup.vad, behaviour.vad_threshold_dbfs, stream_end=stream_end)
         self._seeding = bool((setup.history_config or {}).get("initialHistoryInClientContent"))
         self._tools: list[str] = []
         """Calls that wait for a response."""
@@ -48,9 +48,9 @@ class Conversation:
                 if self._setup.bills_silence:
                     self._stage.meter.hear(len(pcm) / 2 / hz)
                 self._stage.happened("audio_in", now)
-                self._heard(self._listener.take(message), now)
+                self._heard(self._input.take(message), now)
             case wire.ActivityStart() | wire.ActivityEnd() | wire.StreamEnd():
-                self._heard(self._listener.take(message), now)
+                self._heard(self._input.take(message), now)
             case wire.Text(text):
                 self._read((("user", text),), now, answer=True)
             case wire.Content(turns, turn_complete):
@@ -99,7 +99,7 @@ class Conversation:
         if kind == "usage":
             return messages.bill(UsageReport(self._turns.number, dict(self._stage.meter.context), {}).as_json() or {})
         if kind == "voice_activity":
-            return messages.voice_activity("ACTIVITY_START", self._listener.heard_s)
+            return messages.voice_activity("ACTIVITY_START", self._input.heard_s)
         asked = [text for role, text in self._stage.journal.history if role == "user"]
         return messages.transcription("input", asked[-1] if asked else "")
 
@@ -168,4 +168,4 @@ class Conversation:
 
     def _voice_activity(self, kind: str) -> None:
         if self._behaviour.voice_activity:
-            self._stage.emit(Send(messages.voice_activity(kind, self._listener.heard_s)))
+            self._stage.emit(Send(messages.voice_activity(kind, self._input.heard_s)))

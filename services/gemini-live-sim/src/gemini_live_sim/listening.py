@@ -5,7 +5,7 @@ from gemini_live_sim.vad import MAX_UTTERANCE_MS, SpeechDetector, SpeechEvent, S
 from gemini_live_sim.wire import ActivityEnd, ActivityStart, Audio, StreamEnd, WireError
 
 
-class Listener:
+class SpeechInput:
     """Automatic detection, or the client's own signals when that is disabled. Holds at most one utterance."""
 
     def __init__(self, vad: Vad, threshold_dbfs: float, *, stream_end: bool = True) -> None:

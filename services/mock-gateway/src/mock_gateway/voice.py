@@ -11,11 +11,11 @@ from reachy_gateway.talk.speech_gate import SpeechEnded, SpeechGate, SpeechStart
 from reachy_gateway.voice import (
     HEARS_HZ,
     Audio,
+    ConnectionState,
     Interrupted,
     ReplyGenerated,
     Said,
     SpeechNoticed,
-    Standing,
     TurnComplete,
     VoiceEvent,
 )
@@ -57,7 +57,7 @@ class MockVoice:
     async def run(self, emit: Callable[[VoiceEvent], None]) -> None:
         """Talk until cancelled."""
         self._emit = emit
-        emit(Standing("live"))
+        emit(ConnectionState("live"))
         while True:
             await self._more.wait()
             self._more.clear()

@@ -47,14 +47,14 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ConnectionState:
     """How the voice's connection stands; a ``reason`` is for people, and says what to do."""
 
     state: Literal["live", "reconnecting", "refused"]
     reason: str = ""
 
 
-VoiceEvent = Audio | ReplyGenerated | TurnComplete | Interrupted | SpeechNoticed | Said | Standing
+VoiceEvent = Audio | ReplyGenerated | TurnComplete | Interrupted | SpeechNoticed | Said | ConnectionState
 
 
 class Voice(Protocol):

@@ -53,7 +53,7 @@ class RobotEnd:
         for socket in (self._up, self._down):
             set_dialer(socket, self._identity.keys, self._identity.gateway_public)
         self._down.subscribe(self._topic)
-        self._lines = [_Line(self, self._up, self.address.up_port), _Line(self, self._down, self.address.down_port)]
+        self._diallers = [_Dialler(self, self._up, self.address.up_port), _Dialler(self, self._down, self.address.down_port)]
         self._inbox = Inbox(self._down)
         self._drain = Drain(self._down, self._ready)
 
@@ -68,7 +68,7 @@ class RobotEnd:
 
         Without one, what is asked would wait in a queue, until that has no room for the last word.
         """
-        if self._lines[1].stands:
+        if self._diallers[1].stands:
             self._down.unsubscribe(self._topic)
             self._down.subscribe(self._topic)
 
@@ -79,7 +79,7 @@ class RobotEnd:
         goodbye has a moment to leave.
         """
         if address is None or address == self.address:
-            for line in self._lines:
+            for line in self._diallers:
                 line.redial()
             return
         self.address = address
@@ -95,7 +95,7 @@ class RobotEnd:
 
     def _hang_up(self) -> None:
         self._drain.close()
-        for line in self._lines:
+        for line in self._diallers:
             line.close()
 
     def _ready(self) -> bool:
@@ -136,7 +136,7 @@ class RobotEnd:
         return None
 
 
-class _Line:
+class _Dialler:
     """One socket's connection: its monitor, and its own pace of dialling after failed handshakes."""
 
     HANDSHAKE_FAILURES: Final = (

@@ -5,9 +5,9 @@ from typing import Final
 
 from gemini_gateway.events import LiveError
 from gemini_gateway.session import timing
-from reachy_gateway.voice import Standing
+from reachy_gateway.voice import ConnectionState
 
-NOT_YET: Final = Standing("reconnecting", "there is no connection to Gemini yet")
+NOT_YET: Final = ConnectionState("reconnecting", "there is no connection to Gemini yet")
 DOUBLINGS_MAX: Final = 10
 
 
@@ -49,11 +49,11 @@ class Backoff:
             self.trouble_since = now
         if error.kind == "declined" or not error.sure:
             self._declined = min(self._declined + 1, DOUBLINGS_MAX)
-        self.standing = Standing("refused" if error.kind == "refused" else "reconnecting", error.words)
+        self.standing = ConnectionState("refused" if error.kind == "refused" else "reconnecting", error.words)
         pause_s = self._pause_s(error)
         self.not_before = now + pause_s
         if error.kind == "quota":
-            self.standing = Standing("reconnecting", f"{error.words}; trying again in {pause_s:.0f} s")
+            self.standing = ConnectionState("reconnecting", f"{error.words}; trying again in {pause_s:.0f} s")
         return error.kind in ("refused", "quota")
 
     def resuming(self, now: float) -> None:

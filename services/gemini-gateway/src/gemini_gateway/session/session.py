@@ -39,7 +39,16 @@ from gemini_gateway.session.resumption import Dialled, Resumption
 from gemini_gateway.session.timing import BYTES_PER_S, MESSAGE_BYTES, SessionSettings
 from reachy_gateway.provider.causes import Loss
 from reachy_gateway.provider.usage import Tokens
-from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, Standing, TurnComplete, VoiceEvent
+from reachy_gateway.voice import (
+    Audio,
+    ConnectionState,
+    Interrupted,
+    ReplyGenerated,
+    Said,
+    SpeechNoticed,
+    TurnComplete,
+    VoiceEvent,
+)
 
 
 class Session:
@@ -61,7 +70,7 @@ class Session:
         self._connection = OpenConnection(now)
         self._offline_since: float | None = now
         """None: since the next tick."""
-        self._told: Standing | None = None
+        self._told: ConnectionState | None = None
         self._allowed = True
         """Whether the budget lets the session go on."""
         self._allowed_words = ""
@@ -144,7 +153,7 @@ class Session:
         attention.pressed = attention.pressed and dialled.manual
         if attention.awaiting_since is not None:  # the answer to what the old one was sent will not come
             attention.awaiting_since = now if self._holds_question(now) else None
-        return self._tell(Standing("live"))
+        return self._tell(ConnectionState("live"))
 
     def failed(self, error: LiveError, now: float) -> list[Out]:
         """The dial did not succeed."""
@@ -455,9 +464,9 @@ class Session:
     def _settle(self) -> list[Out]:
         """A phase that was gone into on purpose."""
         self._trim()
-        return self._tell(Standing("refused", self._allowed_words)) if self.phase is SessionPhase.SPENT else []
+        return self._tell(ConnectionState("refused", self._allowed_words)) if self.phase is SessionPhase.SPENT else []
 
-    def _tell(self, standing: Standing) -> list[Out]:
+    def _tell(self, standing: ConnectionState) -> list[Out]:
         if standing == self._told:
             return []
         self._told = standing

@@ -13,11 +13,11 @@ from reachy_gateway.talk.speech_gate import SpeechEnded, SpeechGate, SpeechStart
 from reachy_gateway.talk.turns import Turns
 from reachy_gateway.voice import (
     Audio,
+    ConnectionState,
     Interrupted,
     ReplyGenerated,
     Said,
     SpeechNoticed,
-    Standing,
     TurnComplete,
     VoiceEvent,
 )
@@ -78,7 +78,7 @@ class Conversation:
         self.turns = Turns(first_turn)
         self.gate = SpeechGate()
         self.latency = Latency()
-        self._standing: Standing | None = None
+        self._standing: ConnectionState | None = None
         """Unknown until the voice first tells, which is when it stands or its first dial failed."""
         self._told: tuple[Phase, str] | None = None
         self._thinking_since: float | None = None
@@ -148,7 +148,7 @@ class Conversation:
                 turn = self.turns.newest if who == "robot" else None
                 pieces = [text[start : start + WORDS_MAX] for start in range(0, len(text), WORDS_MAX)]
                 out += [Tell(Transcript, {"who": who, "text": piece, "turn": turn}) for piece in pieces]
-            case Standing(state):
+            case ConnectionState(state):
                 if state != "live":
                     out += self._judged(now, is_rest=True)
                     self._end(self.turns.complete())

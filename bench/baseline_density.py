@@ -1,7 +1,8 @@
 """What the gateway is compared with: loops that send and receive for many robots, without a robot link or any conversion.
 
-``floors.py sdk|raw URL ROOT ROBOTS``: a bare google-genai loop, or one of plain WebSockets with JSON by hand. Chunks of 20 ms
-in real time, each stamped when it was due; what comes back is parsed and thrown away. Ends when the server hangs up.
+``baseline_density.py sdk|raw URL ROOT ROBOTS``: a bare google-genai loop, or one of plain WebSockets with JSON by hand.
+Chunks of 20 ms in real time, each stamped when it was due; what comes back is parsed and thrown away. Ends when the server
+hangs up.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """A bare google-genai loop: what any gateway on the real SDK has to pay. Called by latency.py.
 
-``floor.py URL ROOT CHUNKS``: sends numbered chunks of 20 ms in real time; prints, as JSON, when it did, and when turns and
-interruptions were received, in s.
+``baseline_latency.py URL ROOT CHUNKS``: sends numbered chunks of 20 ms in real time; prints, as JSON, when it did, and when
+turns and interruptions were received, in s.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ HASTY_S: Final = 6.0
 """For so long probes are as short as that; then they are given time, as the server may be up and slow."""
 
 
-class Outage:
+class CircuitBreaker:
     """Grants dials. Up, every robot may dial, at a bounded rate. Down, one robot at a time probes for all.
 
     Args:

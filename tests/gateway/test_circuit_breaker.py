@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reachy_gateway.provider.outage import (
+from reachy_gateway.provider.circuit_breaker import (
     DIAL_S,
     FIRST_S,
     HASTY_S,
@@ -14,7 +14,7 @@ from reachy_gateway.provider.outage import (
     RELEASE_PER_S,
     SHORT_CAP_S,
     SHORT_S,
-    Outage,
+    CircuitBreaker,
 )
 
 TICK_S = 0.05
@@ -24,51 +24,51 @@ TOOK_S = 0.1
 DRAWS = st.lists(st.floats(0, 1), min_size=1, max_size=40)
 
 
-def drawn(values) -> Outage:
-    """An outage whose dice fall as told, over and over."""
+def drawn(values) -> CircuitBreaker:
+    """An breaker whose dice fall as told, over and over."""
     values = list(values)
     turn = iter(range(10**9))
-    return Outage(lambda: values[next(turn) % len(values)])
+    return CircuitBreaker(lambda: values[next(turn) % len(values)])
 
 
-def down(draw: float = 1.0, took_s: float = TOOK_S) -> Outage:
+def down(draw: float = 1.0, took_s: float = TOOK_S) -> CircuitBreaker:
     """One that a robot called "first" has just found, at time 0."""
-    outage = Outage(lambda: draw)
-    outage.opened(took_s)
-    assert outage.may_dial("first", -1.0)
-    outage.failed("first", 0.0)
-    return outage
+    breaker = CircuitBreaker(lambda: draw)
+    breaker.opened(took_s)
+    assert breaker.may_dial("first", -1.0)
+    breaker.failed("first", 0.0)
+    return breaker
 
 
 # --- up ---------------------------------------------------------------------------------------------------------------
 
 
 def test_while_the_server_is_up_everybody_may_dial():
-    outage = Outage(lambda: 1.0)
-    assert not outage.down
-    assert outage.may_dial("a", 0.0)
-    assert outage.may_dial("b", 0.1)
-    assert outage.may_dial("a", 0.2)
+    breaker = CircuitBreaker(lambda: 1.0)
+    assert not breaker.down
+    assert breaker.may_dial("a", 0.0)
+    assert breaker.may_dial("b", 0.1)
+    assert breaker.may_dial("a", 0.2)
 
 
 @given(st.lists(st.floats(0, 0.05), min_size=50, max_size=200))
 def test_no_more_dials_a_second_are_granted_than_that(steps):
-    outage = Outage(lambda: 1.0)
+    breaker = CircuitBreaker(lambda: 1.0)
     now, granted = 0.0, []
     for step in steps:
         now += step
-        if outage.may_dial("a", now):
+        if breaker.may_dial("a", now):
             granted.append(now)
     assert all(after - before > 0.999 / RELEASE_PER_S for before, after in pairwise(granted))
 
 
 def test_robots_that_all_want_to_dial_get_as_many_a_second():
-    outage = Outage(lambda: 1.0)
+    breaker = CircuitBreaker(lambda: 1.0)
     waiting = [f"r{n}" for n in range(60)]
     now = 0.0
     while waiting:
         now += 0.001
-        waiting = [robot for robot in waiting if not outage.may_dial(robot, now)]
+        waiting = [robot for robot in waiting if not breaker.may_dial(robot, now)]
     assert now == pytest.approx(60 / RELEASE_PER_S, abs=0.1)
 
 
@@ -76,120 +76,120 @@ def test_robots_that_all_want_to_dial_get_as_many_a_second():
 
 
 def test_one_failure_takes_the_server_for_down_and_one_robot_probes():
-    outage = down(draw=0.0)
-    assert outage.down
-    assert outage.may_dial("b", 0.0)
-    assert not outage.may_dial("a", 0.0)
-    assert not outage.may_dial("first", 5.0), "b has not said how it went"
+    breaker = down(draw=0.0)
+    assert breaker.down
+    assert breaker.may_dial("b", 0.0)
+    assert not breaker.may_dial("a", 0.0)
+    assert not breaker.may_dial("first", 5.0), "b has not said how it went"
 
 
 def test_the_prober_may_be_another_each_time():
-    outage = down(draw=0.0)
+    breaker = down(draw=0.0)
     for robot in ("a", "b", "a", "c"):
-        assert outage.may_dial(robot, 1.0)
-        outage.failed(robot, 1.0)
+        assert breaker.may_dial(robot, 1.0)
+        breaker.failed(robot, 1.0)
 
 
 def test_a_prober_that_leaves_frees_the_role():
-    outage = down(draw=0.0)
-    assert outage.may_dial("a", 0.0)
-    outage.gave_up("b")
-    assert not outage.may_dial("b", 0.0), "it was not b's to give up"
-    outage.gave_up("a")
-    assert outage.may_dial("b", 0.0)
+    breaker = down(draw=0.0)
+    assert breaker.may_dial("a", 0.0)
+    breaker.gave_up("b")
+    assert not breaker.may_dial("b", 0.0), "it was not b's to give up"
+    breaker.gave_up("a")
+    assert breaker.may_dial("b", 0.0)
 
 
 def test_a_robot_that_failed_but_does_not_probe_changes_nothing():
-    outage = down(draw=1.0)
-    assert outage.may_dial("a", 0.1)
-    outage.failed("late", 0.2)
-    assert not outage.may_dial("b", 0.9), "a still probes"
-    outage.failed("a", 0.25)
-    assert not outage.may_dial("b", 0.29), "its pause counts, which is from 0.1 to 0.3"
-    assert outage.may_dial("b", 0.31)
+    breaker = down(draw=1.0)
+    assert breaker.may_dial("a", 0.1)
+    breaker.failed("late", 0.2)
+    assert not breaker.may_dial("b", 0.9), "a still probes"
+    breaker.failed("a", 0.25)
+    assert not breaker.may_dial("b", 0.29), "its pause counts, which is from 0.1 to 0.3"
+    assert breaker.may_dial("b", 0.31)
 
 
 def test_a_success_of_whoever_it_is_ends_the_outage():
-    outage = down(draw=1.0)
-    assert outage.may_dial("a", 0.1)
-    outage.opened(TOOK_S)
-    assert not outage.down
-    assert outage.may_dial("c", 0.15)
-    assert outage.may_dial("d", 0.2)
+    breaker = down(draw=1.0)
+    assert breaker.may_dial("a", 0.1)
+    breaker.opened(TOOK_S)
+    assert not breaker.down
+    assert breaker.may_dial("c", 0.15)
+    assert breaker.may_dial("d", 0.2)
 
 
 def test_the_others_are_released_at_a_bounded_rate():
-    outage = down(draw=1.0)
-    assert outage.may_dial("a", 5.0)
-    outage.opened(TOOK_S)
-    assert [outage.may_dial(robot, 5.1) for robot in "bcdef"] == [True, False, False, False, False]
+    breaker = down(draw=1.0)
+    assert breaker.may_dial("a", 5.0)
+    breaker.opened(TOOK_S)
+    assert [breaker.may_dial(robot, 5.1) for robot in "bcdef"] == [True, False, False, False, False]
 
 
 def test_the_next_outage_begins_anew():
-    outage = down(draw=1.0)
+    breaker = down(draw=1.0)
     now = 0.0
     for _ in range(20):
         now += LONG_CAP_S
-        assert outage.may_dial("a", now)
-        outage.failed("a", now)
-    outage.opened(TOOK_S)
-    outage.failed("a", now)
-    assert outage.may_dial("a", now + FIRST_S + 0.001)
-    assert outage.dial_s == PROBE_MIN_S
+        assert breaker.may_dial("a", now)
+        breaker.failed("a", now)
+    breaker.opened(TOOK_S)
+    breaker.failed("a", now)
+    assert breaker.may_dial("a", now + FIRST_S + 0.001)
+    assert breaker.dial_s == PROBE_MIN_S
 
 
 def test_after_a_long_outage_a_dial_is_given_no_more_time_than_before():
-    outage = down(draw=0.0)
+    breaker = down(draw=0.0)
     for now in (10.0, 40.0):
-        assert outage.may_dial("a", now)
-        outage.failed("a", now)
-    assert outage.dial_s == DIAL_S
-    outage.opened(TOOK_S)
-    assert outage.dial_s == PROBE_MAX_S
+        assert breaker.may_dial("a", now)
+        breaker.failed("a", now)
+    assert breaker.dial_s == DIAL_S
+    breaker.opened(TOOK_S)
+    assert breaker.dial_s == PROBE_MAX_S
 
 
 def test_while_one_robot_alone_has_failed_another_need_not_wait_for_its_pause():
-    outage = down(draw=1.0)
+    breaker = down(draw=1.0)
     for n in range(1, 6):
-        assert outage.may_dial("first", n)
-        outage.failed("first", n + 0.01)
-    assert not outage.may_dial("first", 5.1), "it may be at fault itself"
-    assert outage.may_dial("b", 5.1)
-    assert not outage.may_dial("c", 5.1), "one at a time"
-    outage.opened(TOOK_S)
-    assert not outage.down
+        assert breaker.may_dial("first", n)
+        breaker.failed("first", n + 0.01)
+    assert not breaker.may_dial("first", 5.1), "it may be at fault itself"
+    assert breaker.may_dial("b", 5.1)
+    assert not breaker.may_dial("c", 5.1), "one at a time"
+    breaker.opened(TOOK_S)
+    assert not breaker.down
 
 
 def test_two_robots_that_have_failed_are_believed():
-    outage = down(draw=1.0)
-    assert outage.may_dial("b", 0.01)
-    outage.failed("b", 0.02)
-    assert not any(outage.may_dial(robot, 0.03) for robot in ("first", "b", "c"))
-    assert outage.may_dial("first", 1.0)
-    outage.failed("first", 1.0)
-    assert not outage.may_dial("c", 1.01), "still"
+    breaker = down(draw=1.0)
+    assert breaker.may_dial("b", 0.01)
+    breaker.failed("b", 0.02)
+    assert not any(breaker.may_dial(robot, 0.03) for robot in ("first", "b", "c"))
+    assert breaker.may_dial("first", 1.0)
+    breaker.failed("first", 1.0)
+    assert not breaker.may_dial("c", 1.01), "still"
 
 
 def test_a_dial_that_was_under_way_when_the_server_went_down_is_believed_too():
-    outage = down(draw=1.0)
-    outage.failed("b", 0.01)
-    assert not outage.may_dial("c", 0.02)
+    breaker = down(draw=1.0)
+    breaker.failed("b", 0.01)
+    assert not breaker.may_dial("c", 0.02)
 
 
 # --- pauses -----------------------------------------------------------------------------------------------------------
 
 
-def pauses(outage: Outage, until_s: float, took_s: float = 0.0) -> list[tuple[float, float]]:
+def pauses(breaker: CircuitBreaker, until_s: float, took_s: float = 0.0) -> list[tuple[float, float]]:
     """When each probe started, and how long after its start the next one may, with a server that refuses."""
     now, found = 0.0, []
     while now < until_s:
         started = now
-        while not outage.may_dial("first", now):
+        while not breaker.may_dial("first", now):
             now += 0.001
         found.append((started, now - started))
         started = now
         now += took_s
-        outage.failed("first", now)
+        breaker.failed("first", now)
     return found
 
 
@@ -216,39 +216,39 @@ def test_a_pause_is_drawn_from_nothing_to_its_cap(draws):
 
 
 def test_an_outage_of_a_week_does_not_overflow():
-    outage = down(draw=1.0)
+    breaker = down(draw=1.0)
     now = 0.0
     for _ in range(3000):
         now += 300.0
-        assert outage.may_dial("a", now)
-        outage.failed("a", now)
-    assert not outage.may_dial("a", now + LONG_CAP_S - 0.01)
-    assert outage.may_dial("a", now + LONG_CAP_S + 0.01)
+        assert breaker.may_dial("a", now)
+        breaker.failed("a", now)
+    assert not breaker.may_dial("a", now + LONG_CAP_S - 0.01)
+    assert breaker.may_dial("a", now + LONG_CAP_S + 0.01)
 
 
 def test_a_pause_counts_from_the_start_of_the_dial():
-    outage = down(draw=1.0)
+    breaker = down(draw=1.0)
     for n in range(5):
-        outage.may_dial("a", 10.0 + n)
-        outage.failed("a", 10.0 + n)
-    assert outage.may_dial("a", 20.0)
-    outage.failed("a", 20.0 + PROBE_MIN_S)
-    assert not outage.may_dial("a", 20.0 + SHORT_CAP_S - 0.01)
-    assert outage.may_dial("a", 20.0 + SHORT_CAP_S + 0.01)
+        breaker.may_dial("a", 10.0 + n)
+        breaker.failed("a", 10.0 + n)
+    assert breaker.may_dial("a", 20.0)
+    breaker.failed("a", 20.0 + PROBE_MIN_S)
+    assert not breaker.may_dial("a", 20.0 + SHORT_CAP_S - 0.01)
+    assert breaker.may_dial("a", 20.0 + SHORT_CAP_S + 0.01)
 
 
 # --- how long a dial may take -----------------------------------------------------------------------------------------
 
 
 def test_a_first_dial_may_take_its_time():
-    assert Outage(lambda: 1.0).dial_s == DIAL_S
+    assert CircuitBreaker(lambda: 1.0).dial_s == DIAL_S
 
 
 @pytest.mark.parametrize(("took_s", "dial_s"), [(0.05, PROBE_MAX_S), (0.4, PROBE_MAX_S), (0.6, 2.4), (3.0, DIAL_S)])
 def test_a_dial_to_a_server_that_is_up_may_take_four_times_what_it_last_took(took_s, dial_s):
-    outage = Outage(lambda: 1.0)
-    outage.opened(took_s)
-    assert outage.dial_s == pytest.approx(dial_s)
+    breaker = CircuitBreaker(lambda: 1.0)
+    breaker.opened(took_s)
+    assert breaker.dial_s == pytest.approx(dial_s)
 
 
 @pytest.mark.parametrize(("took_s", "dial_s"), [(0.05, PROBE_MIN_S), (0.4, 1.6), (0.6, PROBE_MAX_S), (3.0, PROBE_MAX_S)])
@@ -257,43 +257,45 @@ def test_a_probe_is_given_four_times_as_well_but_less_at_most(took_s, dial_s):
 
 
 def test_a_probe_of_a_server_that_was_never_up_is_given_two_seconds():
-    outage = Outage(lambda: 1.0)
-    outage.failed("a", 0.0)
-    assert outage.dial_s == PROBE_MAX_S
+    breaker = CircuitBreaker(lambda: 1.0)
+    breaker.failed("a", 0.0)
+    assert breaker.dial_s == PROBE_MAX_S
 
 
 def test_probes_are_given_more_time_the_longer_haste_has_not_helped():
-    outage = down(draw=0.0)
+    breaker = down(draw=0.0)
     given_s = {}
     for tenth in range(400):
         now = tenth / 10
-        assert outage.may_dial("a", now)
-        outage.failed("a", now)
-        given_s[now] = outage.dial_s
+        assert breaker.may_dial("a", now)
+        breaker.failed("a", now)
+        given_s[now] = breaker.dial_s
     assert {s for at, s in given_s.items() if at < HASTY_S} == {PROBE_MIN_S}
     assert {s for at, s in given_s.items() if HASTY_S <= at < SHORT_S} == {PROBE_MAX_S}
     assert {s for at, s in given_s.items() if at >= SHORT_S} == {DIAL_S}
 
 
-# --- a whole outage ---------------------------------------------------------------------------------------------------
+# --- a whole breaker ---------------------------------------------------------------------------------------------------
 
 
-def back_after(outage: Outage, *, down_s: float, swallows: bool, took_s: float = TOOK_S, first_at: float = 0.0) -> float:
+def back_after(
+    breaker: CircuitBreaker, *, down_s: float, swallows: bool, took_s: float = TOOK_S, first_at: float = 0.0
+) -> float:
     """How long after the server is back a robot talks again, that had lost its connection when the server went down.
 
     A dial is refused at once, or swallowed until it times out; one that ends after the server is back was lost all the same.
     The robot asks for permission every tick.
     """
-    outage.opened(TOOK_S)
+    breaker.opened(TOOK_S)
     now = first_at
     while True:
-        while not outage.may_dial("a", now):
+        while not breaker.may_dial("a", now):
             now += TICK_S
-        started, patience_s = now, outage.dial_s
+        started, patience_s = now, breaker.dial_s
         if started >= down_s and took_s < patience_s:
             return started + took_s - down_s
         now += patience_s if swallows or started >= down_s else 0.002
-        outage.failed("a", now)
+        breaker.failed("a", now)
         now += TICK_S
 
 
@@ -333,33 +335,33 @@ def test_a_server_that_is_slow_after_an_outage_is_reached(draws, took_s, down_s)
 
 
 def test_a_robot_whose_dials_alone_fail_holds_up_nobody_while_one_of_them_hangs():
-    outage = down(draw=1.0)
-    assert outage.may_dial("first", 0.2)
-    assert outage.may_dial("second", 0.25), "the fault may be the first one's own"
-    assert not outage.may_dial("third", 0.3)
-    outage.failed("second", 0.3)
-    outage.failed("first", 5.0)
-    assert outage.may_dial("third", 60.0)
-    assert not outage.may_dial("first", 60.0), "by now it is the server that is taken to be down"
+    breaker = down(draw=1.0)
+    assert breaker.may_dial("first", 0.2)
+    assert breaker.may_dial("second", 0.25), "the fault may be the first one's own"
+    assert not breaker.may_dial("third", 0.3)
+    breaker.failed("second", 0.3)
+    breaker.failed("first", 5.0)
+    assert breaker.may_dial("third", 60.0)
+    assert not breaker.may_dial("first", 60.0), "by now it is the server that is taken to be down"
 
 
 @given(DRAWS, st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from(["dial", "fail", "leave", "wait"])), max_size=200))
 def test_never_more_than_one_robot_probes_beside_one_that_is_doubted(draws, steps):
-    outage = drawn(draws)
-    outage.failed("a", 0.0)
+    breaker = drawn(draws)
+    breaker.failed("a", 0.0)
     now, probing = 0.0, set()
     for robot, step in steps:
         now += 0.3
         match step:
-            case "dial" if robot not in probing and outage.may_dial(robot, now):
+            case "dial" if robot not in probing and breaker.may_dial(robot, now):
                 probing.add(robot)
             case "fail" if robot in probing:
-                outage.failed(robot, now)
+                breaker.failed(robot, now)
                 probing.remove(robot)
             case "leave":
-                outage.gave_up(robot)
+                breaker.gave_up(robot)
                 probing.discard(robot)
         assert len(probing) <= 2
     for robot in probing:
-        outage.gave_up(robot)
-    assert outage.may_dial("z", now + LONG_CAP_S), "the role is never lost"
+        breaker.gave_up(robot)
+    assert breaker.may_dial("z", now + LONG_CAP_S), "the role is never lost"

@@ -1,0 +1,227 @@
+"""A run of light robots against a server: who says what when, and what is measured."""
+
+import asyncio
+import json
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import zmq
+
+from load.robot import CHUNK_S, Robot
+from load.server import DOWN_SAMPLES, SPEECH_S, Desk, Server
+from reachy_link.keys import RobotIdentity, load_robot
+from reachy_link.sockets import SyncSocket
+from stamps import SAMPLES as UP_SAMPLES
+from stamps import read
+
+MESSAGE_S: Final = 0.04
+CYCLE_S: Final = 8.0
+TICK_S: Final = 0.001
+JITTER_S: Final = 0.06
+WARM_UP_S: Final = 4.0
+GRACE_S: Final = 1.0
+"""What was not heard so long after the end is lost."""
+
+
+@dataclass
+class Measured:
+    """Latencies in ms, and what did not come."""
+
+    up_ms: list[float] = field(default_factory=list)
+    down_ms: list[float] = field(default_factory=list)
+    """From the message that completes a chunk."""
+    content_ms: list[float] = field(default_factory=list)
+    """From the message that holds a chunk's first sample: what the resampler holds back is in it."""
+    cut_ms: list[float] = field(default_factory=list)
+    late_ms: list[float] = field(default_factory=list)
+    """How late the generator's own sends were."""
+    up_sent: int = 0
+    up_heard: int = 0
+    down_sent: int = 0
+    down_heard: int = 0
+    messages_up: int = 0
+    """On Gemini's sockets; fewer than chunks if the gateway put some together."""
+    underruns: int = 0
+    """Chunks that reached a robot later than its jitter buffer of 60 ms could bear."""
+
+
+class Listener(Robot):
+    """A robot that measures what it is sent."""
+
+    def __init__(
+        self, number: int, identity: RobotIdentity, bench: "Bench", context: "zmq.Context[SyncSocket]", port: int
+    ) -> None:
+        super().__init__(number, identity, context, port)
+        self._bench = bench
+        self.server: Server | None = None
+        self._turn = -1
+        self._turns = -1
+        self._position = 0
+        self._began_ns = 0
+
+    def took(self, header: bytes, samples: int) -> None:
+        """Measure."""
+        if b'"kind":"speaker"' in header:
+            self._heard(header, samples)
+        elif b'"kind":"flush"' in header and self.server and self.server.cut_ns:
+            self._bench.cut(self.server, self._position // UP_SAMPLES)
+
+    def _heard(self, header: bytes, samples: int) -> None:
+        now_ns = time.monotonic_ns()
+        found = re.search(rb'"turn":(\d+)', header)
+        assert found
+        turn = int(found[1])
+        if turn != self._turn:
+            self._turn, self._position, self._began_ns = turn, 0, now_ns
+            self._turns += 1
+        late = now_ns - self._began_ns > (self._position / 16000 + JITTER_S) * 1e9
+        first = self._position * 3 // 2 // DOWN_SAMPLES
+        completes = self._bench.completes[self._position // UP_SAMPLES]
+        self._position += samples
+        if self.server and self._turns < len(self.server.turns) and completes < len(self.server.turns[self._turns]):
+            sent = self.server.turns[self._turns]
+            self._bench.played(sent[min(first, completes)], sent[completes], now_ns, late=late)
+
+
+class Bench(Desk):
+    """A run."""
+
+    def __init__(self, directory: Path, robots: int) -> None:
+        super().__init__(directory / "tls")
+        self.measured = Measured()
+        self.measuring = False
+        self._from_ns = self._to_ns = 0
+        """What was sent within is measured, whenever it is heard."""
+        self.robots: list[Listener] = []
+        self._n = robots
+        self._directory = directory
+
+    def heard(self, server: Server, pcm: bytes, now_ns: int) -> None:
+        """Mic audio on Gemini's socket."""
+        chunks = read(pcm)
+        if server.robot is None and self.robots:
+            server.robot = self.robots[chunks[0][0]]
+            server.robot.server = server
+        took_ms = [now_ns / 1e6 - sent_us / 1e3 for _, sent_us in chunks if self._counts(sent_us * 1000)]
+        self.measured.messages_up += bool(took_ms)
+        self.measured.up_heard += len(took_ms)
+        self.measured.up_ms += took_ms
+
+    def played(self, first_ns: int, completed_ns: int, now_ns: int, *, late: bool) -> None:
+        """A speaker chunk at a robot's socket, and when the server sent its first sample and what completed it."""
+        if self._counts(completed_ns):
+            self.measured.down_heard += 1
+            self.measured.underruns += late
+            self.measured.content_ms.append((now_ns - first_ns) / 1e6)
+            self.measured.down_ms.append((now_ns - completed_ns) / 1e6)
+
+    def cut(self, server: Server, heard: int) -> None:
+        """A flush at a robot's socket, which has heard so many chunks of the turn: the others are not lost."""
+        if self._counts(server.cut_ns):
+            self.measured.down_sent -= max(0, 2 * len(server.turns[-1]) - heard)
+        self.measured.cut_ms.append((time.monotonic_ns() - server.cut_ns) / 1e6)
+        server.cut_ns = 0
+
+    def _counts(self, sent_ns: int) -> bool:
+        return 0 < self._from_ns <= sent_ns and (self.measuring or sent_ns < self._to_ns)
+
+    async def run(self, seconds: float, port: int | None) -> None:
+        """Connect everybody, warm up, measure."""
+        print(json.dumps({"port": await self.listen()}), flush=True)
+        if port:
+            await self._dial(port)
+        async with asyncio.timeout(60):
+            while len(self.servers) < self._n:
+                await asyncio.sleep(0.05)
+        await self._talk(seconds)
+
+    async def _dial(self, port: int) -> None:
+        context = zmq.Context[SyncSocket](io_threads=1)
+        context.max_sockets = 4 * self._n + 50
+        for n in range(self._n):
+            self.robots.append(Listener(n, load_robot(self._directory / f"robot-{n}"), self, context, port))
+        async with asyncio.timeout(60):
+            while not all(robot.welcomed for robot in self.robots):
+                for robot in self.robots:
+                    if not robot.welcomed:
+                        robot.hello()
+                await asyncio.sleep(0.2)
+
+    async def _talk(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time() + 0.1
+        for n, robot in enumerate(self.robots):
+            robot.due = began + CHUNK_S * n / self._n
+        warm = began + WARM_UP_S
+        await asyncio.sleep(1.0)
+        servers = sorted(self.servers, key=lambda server: server.robot.number if server.robot else 0)
+        began = loop.time()
+        plans = [Plan(server, began + CYCLE_S * n / len(servers), n) for n, server in enumerate(servers)]
+        ticker = asyncio.create_task(self._tick(plans))
+        await asyncio.sleep(warm - loop.time())
+        cpu, since = time.process_time(), loop.time()
+        self.measuring, self._from_ns = True, time.monotonic_ns() // 1000 * 1000
+        print(json.dumps({"measuring": True}), flush=True)
+        await asyncio.sleep(seconds)
+        self.measuring, self._to_ns = False, time.monotonic_ns()
+        busy = (time.process_time() - cpu) / (loop.time() - since)
+        await asyncio.sleep(GRACE_S)
+        measured = self.measured
+        print(
+            json.dumps({"busy": busy, **{name: getattr(measured, name) for name in measured.__dataclass_fields__}}), flush=True
+        )
+        await asyncio.sleep(60)  # whoever asked hangs up first
+        ticker.cancel()
+
+    async def _tick(self, plans: list["Plan"]) -> None:
+        """Whatever is due, again and again."""
+        loop = asyncio.get_running_loop()
+        while True:
+            now = loop.time()
+            for robot in self.robots:
+                while robot.due <= now:
+                    if self.measuring:
+                        self.measured.up_sent += 1
+                        self.measured.late_ms.append((now - robot.due) * 1000)
+                    robot.say()
+                    robot.due += CHUNK_S
+            for plan in plans:
+                while plan.due <= now:
+                    plan.step(self)
+            await asyncio.sleep(TICK_S)
+
+
+class Plan:
+    """When a server says what: speech for 4 s, silence for 4 s; every second turn is cut in its middle."""
+
+    def __init__(self, server: Server, due: float, number: int) -> None:
+        self._server = server
+        self._number = number
+        self._steps = round(SPEECH_S / MESSAGE_S)
+        self._turn = 0
+        self._n = 0
+        self.due = due
+
+    def step(self, bench: Bench) -> None:
+        """Do what is due."""
+        cut = (self._turn + self._number) % 2 == 1
+        if cut and self._n == self._steps // 2:
+            self._server.interrupt()
+            self._next(CYCLE_S - SPEECH_S / 2)
+        elif self._n == self._steps:
+            self._server.end()
+            self._next(CYCLE_S - SPEECH_S)
+        else:
+            self._server.say(self._turn, self._n)
+            if bench.measuring:
+                bench.measured.down_sent += 2
+            self._n += 1
+            self.due += MESSAGE_S
+
+    def _next(self, pause_s: float) -> None:
+        self._turn += 1
+        self._n = 0
+        self.due += pause_s
