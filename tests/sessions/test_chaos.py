@@ -258,8 +258,12 @@ PATIENT = {
 """As much trouble in a minute as otherwise in an hour."""
 
 
+AGELESS = {"max_age_s": None, "session_limit_s": None}
+"""For both ends no connection is ever too old: a dial of the bystander's would meet with what is meant for another."""
+
+
 def lasting(persona: Persona) -> SessionSettings:
-    """No connection is renewed for its age: a dial of the bystander's would meet with what is meant for another."""
+    """As ``AGELESS``, at our end."""
     return replace(session_settings(persona), max_age_s=float("inf"))
 
 
@@ -271,7 +275,7 @@ async def test_a_long_run_of_everything_that_can_go_wrong(measured, talking, ope
     monkeypatch.setattr(circuit_breaker, "DIAL_S", 3.0)
     monkeypatch.setattr(resumption, "MAX_HANDLES", 200)  # the simulator keeps all that was said for each
     draw = random.Random(42)  # noqa: S311
-    settings = SimSettings(mode="tone", tone_ms=600, speed=2, record_bytes=0, keep_sessions=20)
+    settings = SimSettings(**{"mode": "tone", "tone_ms": 600, "speed": 2, "record_bytes": 0, "keep_sessions": 20} | AGELESS)
     async with serve(settings) as sim:
         office = open_office(sim, *ROBOTS, "bystander", settings_of=lasting)
         await warm(talking, sim, office)

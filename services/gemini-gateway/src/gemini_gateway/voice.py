@@ -202,9 +202,10 @@ class GeminiVoice:
         opened = False
         taken = asyncio.Event()
         error: LiveError | None = None
+        patience = asyncio.timeout(self._breaker.dial_s)
         try:
             async with (
-                asyncio.timeout(self._breaker.dial_s) as patience,
+                patience,
                 self._live.connect(self._persona, dial.handle, seeded=bool(dial.seed), taken=taken.set) as connection,
             ):
                 if dial.seed:  # announced by the setup: so nothing, at least, if the words are to be kept no more
@@ -221,6 +222,8 @@ class GeminiVoice:
             error = LiveError(kind, f"Gemini did not answer within {self._now() - started:.1f} s")
         except LiveError as raised:
             error = raised.with_traceback(None)  # its frames hold this one, the tasks and the socket: 0.3 MB until a collection
+        finally:
+            del patience  # it holds this task: a task that is cancelled would hold itself, and the connection, by this frame
         self._ended(dial, error, opened=opened)
 
     def _ended(self, dial: Dial, error: LiveError | None, *, opened: bool) -> None:
