@@ -44,7 +44,8 @@ async def test_a_changed_persona_drops_no_conversation_and_holds_from_the_next_r
 async def test_both_sides_are_told_as_events_and_kept_in_a_file_a_day_but_not_in_the_log(
     talking, open_office, robots_file, question, tmp_path, caplog
 ):
-    caplog.set_level("DEBUG")
+    for ours in ("gemini_gateway", "reachy_gateway"):
+        caplog.set_level("DEBUG", ours)
     day = datetime(2026, 11, 23, 23, 59, tzinfo=UTC)
     now = [day]
     async with serve(SimSettings()) as sim:
@@ -90,7 +91,8 @@ BROKEN = [
 
 
 async def test_what_was_said_shows_in_no_log_even_if_the_message_is_broken(talking, caplog):
-    caplog.set_level("DEBUG")
+    for ours in ("gemini_gateway", "reachy_gateway"):
+        caplog.set_level("DEBUG", ours)
     logging.getLogger("websockets").setLevel("INFO")
     async with serve(QUICK) as sim, talking(sim) as talk:
         session = await talk.live()

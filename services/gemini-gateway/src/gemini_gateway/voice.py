@@ -163,6 +163,7 @@ class GeminiVoice:
             if self._connecting:
                 await asyncio.wait([self._connecting])
                 self._connecting = None  # its frames hold the connection, and this voice is kept until the robot's next one
+            self._emit = lambda _: None  # it holds this voice, and with it what the microphone said last
 
     def _dial(self, now: float) -> None:
         """Dial, if the model's outage permits."""
