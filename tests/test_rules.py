@@ -266,6 +266,59 @@ def test_the_document_lists_every_module_as_pure_or_rim_as_it_is_tested(package)
     assert set(re.findall(r"`([\w.]+)`", rim)) == TREES[package].keys() - PURE[package] - folders - {"__main__"}
 
 
+TESTED_IN = {
+    "gemini_gateway": {
+        "burst_slot": "gemini/test_fairness.py",
+        "configuration": "gemini/test_voices.py",
+        "endpoint": "gemini/test_settings.py",
+        "events": "gemini/test_translate.py",
+        "sdk.client": "sessions/test_failures.py",
+        "sdk.connection": "sessions/test_failures.py",
+        "sdk.socket": "gemini/test_translate.py",
+        "session.connection": "gemini/test_session.py",
+        "session.decisions": "gemini/test_session.py",
+        "session.server_turn": "gemini/test_answers.py",
+        "session.timing": "gemini/test_sessions_doc.py",
+    },
+    "reachy_gateway": {
+        "link.limits": "attacks/test_floods.py",
+        "provider.causes": "link/test_protocol_doc.py",
+        "service": "programs/test_bad_settings.py",
+    },
+    "reachy_link": {
+        "causes": "link/test_protocol_doc.py",
+        "messages": "link/test_wire.py",
+        "sockets": "link/test_ticks.py",
+    },
+    "reachy_robot": {
+        "complaints": "robot/test_presence.py",
+        "decisions": "robot/test_core.py",
+        "runner": "e2e/test_device.py",
+        "sender": "robot/test_core.py",
+    },
+    "robot_io": {
+        "reachy.sdk": "reachy/test_trouble.py",
+        "wav.sound": "robot/test_wav.py",
+        "reachy.sound": "reachy/test_sound.py",
+    },
+}
+"""Where to look for the tests of a module that has no file of its own name. The simulator is tested by what it shows."""
+
+
+@pytest.mark.parametrize("package", sorted(OURS - {"gemini_live_sim"}))
+def test_the_tests_of_a_module_are_found_by_its_name_or_in_this_table(package):
+    tests = Path(__file__).parent
+    named = {path.name for path in tests.rglob("test_*.py")}
+    listed = TESTED_IN.get(package, {})
+    assert all((tests / where).exists() for where in listed.values())
+    folders = {name for name in TREES[package] if any(other.startswith(f"{name}.") for other in TREES[package])} | {
+        "",
+        "__main__",
+    }
+    lost = {name for name in TREES[package] if f"test_{name.rpartition('.')[2]}.py" not in named} - folders - {"", "__main__"}
+    assert lost <= listed.keys(), "name a test for these"
+
+
 LINES_MAX = 350
 ATTRIBUTES_MAX = 25
 

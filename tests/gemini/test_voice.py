@@ -97,12 +97,12 @@ async def test_a_model_that_is_in_trouble_keeps_no_robot_with_another_from_diall
     office.models = {"first": "in trouble", "second": "in trouble", "third": "well"}
     voices = [asyncio.create_task(GeminiVoice(robot, gemini, office).run(lambda _: None)) for robot in ("first", "second")]
     async with asyncio.timeout(10):
-        while not (office.outages["in trouble"].down and office.outages["in trouble"]._only is None):
+        while not (office.breakers["in trouble"].down and office.breakers["in trouble"]._only is None):
             await asyncio.sleep(0.01)
     voices.append(asyncio.create_task(GeminiVoice("third", gemini, office).run(lambda _: None)))
     await asyncio.wait_for(gemini.told.wait(), 10)
-    assert office.outages["in trouble"].down, "which nobody's success ends"
-    assert not office.outages["well"].down
+    assert office.breakers["in trouble"].down, "which nobody's success ends"
+    assert not office.breakers["well"].down
     gemini.lets_go.set()
     for voice in voices:
         voice.cancel()

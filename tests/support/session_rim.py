@@ -1,0 +1,202 @@
+"""A session with a test in place of its rim and of the server; time passes only when the test says so."""
+
+from gemini_gateway.events import LiveError, Resumable
+from gemini_gateway.session.decisions import Count, Dial, Emit, HangUp, SessionPhase
+from gemini_gateway.session.exchanges import Keep
+from gemini_gateway.session.meter import Bill
+from gemini_gateway.session.session import Session
+from gemini_gateway.session.timing import (
+    BYTES_PER_S,
+    SessionSettings,
+)
+from reachy_gateway.provider.usage import Tokens
+from reachy_gateway.voice import Audio, ConnectionState, ReplyGenerated, TurnComplete
+
+CHUNK_S = 0.02
+CHUNK_BYTES = int(CHUNK_S * BYTES_PER_S)
+TICK_S = 0.1
+LOST = LiveError("lost", "1011 Internal error")
+UNREACHABLE = LiveError("unreachable", "nobody answered")
+REFUSED = LiveError("refused", "check GEMINI_API_KEY")
+QUOTA = LiveError("quota", "the quota is used up")
+A_REPLY = Audio(b"\0\1" * 480, 24000)
+
+
+class Rim:
+    """Carries out what the session decides. The server is the test; it dials when allowed, and sends what it may."""
+
+    def __init__(self, draw: float = 0.0, **limits) -> None:
+        self.now = 1000.0
+        self.draw = draw
+        self.session = Session(SessionSettings(**limits), self.now, lambda: self.draw)
+        self.heard: list[bytes] = []
+        self.sent: list[list] = []
+        """What was sent on each connection."""
+        self.dials: list[Dial] = []
+        self.events: list = []
+        self.counts: list[str] = []
+        self.bills: list[Tokens] = []
+        self.estimates: list[bool] = []
+        self.kept: list[tuple[str, str]] = []
+        self.hanging_up = False
+        self.phases = [SessionPhase.WAITING]
+        """Where the session was, one phase after the other."""
+
+    # --- what the session decides
+
+    def do(self, out) -> None:
+        if self.session.phase is not self.phases[-1]:
+            self.phases.append(self.session.phase)
+        for item in out:
+            match item:
+                case Dial():
+                    self.dials.append(item)
+                case HangUp():
+                    assert self.session.phase is SessionPhase.CLOSING
+                    self.hanging_up = True
+                case Emit(event):
+                    self.events.append(event)
+                case Count(cause, words):
+                    assert words
+                    self.counts.append(cause)
+                case Bill(tokens):
+                    self.bills.append(tokens)
+                    self.estimates.append(item.estimated)
+                case Keep(who, text):
+                    self.kept.append((who, text))
+
+    @property
+    def standings(self) -> list[ConnectionState]:
+        return [event for event in self.events if isinstance(event, ConnectionState)]
+
+    @property
+    def turns_ended(self) -> int:
+        return self.events.count(TurnComplete())
+
+    @property
+    def audio(self) -> bytes:
+        """All mic audio that was sent, over all connections."""
+        return b"".join(item for items in self.sent for item in items if isinstance(item, bytes))
+
+    @property
+    def marks(self) -> list[list]:
+        return [[item for item in items if isinstance(item, str)] for items in self.sent]
+
+    # --- the connection
+
+    def dial(self) -> Dial:
+        """Permission is granted."""
+        before = len(self.dials)
+        self.do(self.session.dial(self.now))
+        assert len(self.dials) == before + 1
+        return self.dials[-1]
+
+    def open(self, handle: str | None = None) -> "Rim":
+        """Dial, and be answered."""
+        self.dial()
+        self.sent.append([])
+        self.do(self.session.opened(self.now))
+        if handle:
+            self.server(Resumable(handle))
+        self.send()
+        return self
+
+    def open_dialled(self) -> None:
+        """The dial is answered."""
+        self.sent.append([])
+        self.do(self.session.opened(self.now))
+
+    def fail(self, error: LiveError) -> None:
+        self.do(self.session.failed(error, self.now))
+
+    def close(self, error: LiveError | None = None) -> None:
+        """The connection has ended."""
+        self.hanging_up = False
+        self.do(self.session.closed(error, self.now))
+
+    def server(self, *events) -> None:
+        for event in events:
+            self.do(self.session.server(event, self.now))
+
+    def send(self) -> None:
+        while (item := self.session.take()) is not None:
+            self.sent[-1].append(item)
+
+    # --- the person, and time
+
+    def tick(self) -> None:
+        self.do(self.session.tick(self.now))
+        self.send()
+
+    def wait(self, seconds: float) -> None:
+        """Time passes without any mic audio."""
+        until = self.now + seconds
+        while self.now < until - 1e-9:
+            self.now = min(until, self.now + TICK_S)
+            self.tick()
+
+    def mic(self, seconds: float, *, speaking: bool = False) -> None:
+        """The microphone is on for so long; each chunk has bytes of its own."""
+        ticked = self.now
+        for _ in range(round(seconds / CHUNK_S)):
+            self.now += CHUNK_S
+            self.heard.append(len(self.heard).to_bytes(4, "little") * (CHUNK_BYTES // 4))
+            self.do(self.session.hear(self.heard[-1], self.now, speaking=speaking))
+            self.send()
+            if self.now - ticked >= TICK_S:
+                ticked = self.now
+                self.tick()
+        self.tick()
+
+    def speak(self, seconds: float = 1.0) -> None:
+        """The person says something, and stops."""
+        self.mic(seconds, speaking=True)
+        self.mic(CHUNK_S)
+
+    def press(self, event: str) -> None:
+        self.do(self.session.activity(event, self.now))
+        self.send()
+
+    def budget(self, *, allowed: bool, words: str = "the budget is spent") -> None:
+        self.do(self.session.budget(allowed=allowed, words=words))
+
+    def answer(self, tokens: Tokens | None = None) -> None:
+        """The server answers with a whole turn."""
+        self.server(A_REPLY, ReplyGenerated(), *([tokens] if tokens else []), TurnComplete())
+
+    @property
+    def phase(self) -> SessionPhase:
+        return self.session.phase
+
+    def last_heard(self, seconds: float) -> bytes:
+        return b"".join(self.heard[len(self.heard) - round(seconds / CHUNK_S) :])
+
+
+def used(n: int) -> Tokens:
+    return Tokens({"audio": n}, {"audio": n})
+
+
+def pauses(rim: Rim, error: LiveError, times: int) -> list[float]:
+    """How long it is from each failed dial to the next."""
+    found = []
+    for _ in range(times):
+        rim.dial()
+        rim.fail(error)
+        failed_at = rim.now
+        while not rim.session.wants_to_dial(rim.now):
+            rim.wait(0.1)
+        found.append(rim.now - failed_at)
+    return found
+
+
+def parked(rim: Rim) -> Rim:
+    rim.mic(rim.session.settings.park_after_s + 0.2)
+    assert rim.hanging_up
+    rim.close()
+    assert rim.phase is SessionPhase.PARKED
+    return rim
+
+
+def refused(rim: Rim) -> None:
+    rim.dial()
+    rim.fail(REFUSED)
