@@ -26,7 +26,7 @@ demo: $(VENV)/ready
 	$(BIN)/python tools/demo.py
 
 quick: $(VENV)/ready
-	$(BIN)/pytest --numprocesses auto tests/robot tests/gateway tests/link tests/service tests/gemini tests/sim tests/test_rules.py
+	$(BIN)/pytest --numprocesses auto tests/robot tests/gateway tests/link tests/service tests/gemini tests/sim tests/test_rules.py tests/test_env_example.py
 
 test: $(VENV)/ready
 	tests/run

@@ -19,7 +19,7 @@ from typing import Any
 
 from gemini_live_sim import Behaviour, GeminiLiveSim, SimSession, SimSettings, serve
 from harness.devices import Light, Numbered, chunk_numbers, robots, until
-from harness.gateway import GATEWAY_CORE, LOAD_CORE, Gateway, generate, make_keys, pinned
+from harness.gateway import GATEWAY_CORE, LOAD_CORE, Gateway, make_keys, pinned, run_load
 from harness.results import BUSY_MAX, Timing, keep, machine, table
 from reachy_link.pcm import Samples
 
@@ -238,7 +238,7 @@ def main() -> int:
     given = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})
     about = machine()
-    floor, ours, busy = generate(measure(given.chunks, given.turns))
+    floor, ours, busy = run_load(measure(given.chunks, given.turns))
     print(table([*floor, *ours], "ms", 1))
     print(f"\nThe load generator (robots and simulator) used {busy:.0%} of its core.")
     keep(given.out, "latency", about, [timing.told() for timing in (*floor, *ours)])

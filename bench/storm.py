@@ -24,7 +24,7 @@ import zmq
 
 from gemini_live_sim.health import ROOT
 from harness.devices import Light, robots, until
-from harness.gateway import GATEWAY_CORE, LOAD_CORE, Gateway, generate, make_keys, pinned
+from harness.gateway import GATEWAY_CORE, LOAD_CORE, Gateway, make_keys, pinned, run_load
 from harness.results import BUSY_MAX, Timing, keep, machine, table
 from load.plan import TICK_S
 from load.robot import CHUNK_S, Robot
@@ -242,7 +242,7 @@ def main() -> int:
     given = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})
     about = machine()
-    timings, busy = generate(measure(given.robots, given.runs, given.kills))
+    timings, busy = run_load(measure(given.robots, given.runs, given.kills))
     print(table(timings, "s", 2))
     print(
         f"\nRobots and what stands in Gemini's place used up to {busy:.0%} of their core while the gateway's robots came back."

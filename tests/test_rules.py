@@ -372,7 +372,7 @@ CALLED_BY_OTHERS = {"handle_error", "do_GET", "log_message"}
 def test_nothing_is_defined_that_only_tests_use():
     """What is public is named somewhere else in the sources, benchmarks or tools, or has a decorator that a library reads."""
     sources = [path for package in OURS - {"gemini_live_sim"} for path in PACKAGES[package].rglob("*.py")]
-    users = [*sources, *PACKAGES["gemini_live_sim"].rglob("*.py"), *ROOT.glob("bench/*.py"), *ROOT.glob("tools/*.py")]
+    users = [*sources, *PACKAGES["gemini_live_sim"].rglob("*.py"), *ROOT.glob("bench/**/*.py"), *ROOT.glob("tools/*.py")]
     words = re.findall(r"\w+", "\n".join(path.read_text() for path in users))
     count = {name: words.count(name) for path in sources for name in public_names(ast.parse(path.read_text()))}
     assert sorted(name for name, n in count.items() if n < 2 and name not in CALLED_BY_OTHERS) == []

@@ -23,7 +23,7 @@ PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 T = TypeVar("T")
 
 
-def generate(load: Coroutine[Any, Any, T]) -> T:
+def run_load(load: Coroutine[Any, Any, T]) -> T:
     """Run a load generator for minutes, as cheaply as can be.
 
     Its collector would hold up all robots by up to 70 ms at a time, for nothing; the threads of libzmq, one for each robot,

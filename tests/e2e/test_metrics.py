@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 from rig import STEREO_16K, Keys, running_hub, running_robot
@@ -17,6 +18,7 @@ from mock_gateway.voice import MockVoice
 from reachy_gateway.stats import RobotStats
 from reachy_gateway.talk.latency import PARTS
 from reachy_link.address import Address
+from reachy_link.causes import LinkCause
 from reachy_link.messages import BeatUp, Bye, Hello
 from reachy_link.wire import pack_up
 from reachy_robot.link import RobotEnd
@@ -252,8 +254,6 @@ async def test_a_hostile_robot_and_strangers_add_no_label(tmp_path):
             assert hub.tally.total("key") > 0, "the strangers have knocked"
 
 
-CAUSES = set(RobotStats().endings)
-CAUSES |= {"parts", "topic", "oversized", "version", "kind", "header", "payload", "format", "impostor", "revoked", "flood"}
-CAUSES |= {"hung_up", "barred", "crowded", "key", "mechanism", "handshake", "subscription", "upstream", "stranger", "repeat"}
-CAUSES |= set(RobotStats().robot_drops) | {"gap", "late", "clone", "queue_full", "refused", "fault"}
+CAUSES = set(RobotStats().endings) | set(RobotStats().robot_drops)
+CAUSES |= {word for words in get_args(LinkCause) for word in get_args(words)}
 """Of the table of errors in ``docs/protocol.md``."""

@@ -235,7 +235,7 @@ async def test_a_robot_that_is_no_longer_admitted_is_forgotten_and_its_successor
             admit(made, f"new-{number}")
             scene.hub._ring.reload()
             scene.hub.on_bad("impostor", f"new-{number}", "an alarm")
-            scene.hub.on_keys_changed()
+            scene.hub._look_around()
         assert dict(scene.hub.tally.counts) == {("impostor", "new-599"): 1}
         assert drops(scene.hub)["impostor", "new-599"] == 1
 

@@ -306,7 +306,14 @@ async def test_the_key_shows_in_no_log_no_state_no_repr_and_no_exception(talking
             key_file.write_text(KEY)
             office.reload()
             await talk.ask(question)
-            shown = [caplog.text, talk.reasons, repr(office.__dict__), repr(office._live.__dict__), repr(talk.voice.__dict__)]
+            shown = [
+                caplog.text,
+                talk.reasons,
+                repr(office.__dict__),
+                repr(office._configuration.__dict__),
+                repr(office._live.__dict__),
+                repr(talk.voice.__dict__),
+            ]
             shown += [repr(office._configuration.endpoint), str(office._configuration.endpoint)]
         for endpoint in (
             Endpoint("a key that is wrong", SecretStr(BAD_KEY), sim.url, sim.root_path),

@@ -1,7 +1,6 @@
 """The rim of a session: carries out what the pure session decides, on the SDK's connection and the event loop."""
 
 import asyncio
-import logging
 import random
 import secrets
 import time
@@ -24,8 +23,6 @@ from reachy_gateway.provider.circuit_breaker import CircuitBreaker
 from reachy_gateway.provider.reconnects import Reconnects
 from reachy_gateway.provider.usage import Verdict
 from reachy_gateway.voice import Audio, Said, SpeechNoticed, VoiceEvent
-
-log = logging.getLogger(__name__)
 
 TICK_S: Final = 0.05
 """The pace of dialling."""
@@ -55,10 +52,10 @@ class VoiceHost(Protocol):
         """What the budgets say."""
 
     def said(self, robot: str, said: Said, age_s: float) -> None:
-        """Keep a piece of transcript that is so old, if that was asked for."""
+        """Tell of a piece of transcript that is so old."""
 
     def count(self, robot: str, cause: SessionCause, words: str) -> None:
-        """Count something, and log it."""
+        """Count something, and tell of it."""
 
 
 def session_settings(persona: Persona) -> SessionSettings:
@@ -166,7 +163,7 @@ class GeminiVoice:
             self._emit = lambda _: None  # it holds this voice, and with it what the microphone said last
 
     def _dial(self, now: float) -> None:
-        """Dial, if the model's outage permits."""
+        """Dial, if the model's circuit breaker permits."""
         self._breaker = self._host.breaker(self._persona.model)
         if self._breaker.may_dial(self.robot, now):
             self._carry_out(self.session.dial(now))

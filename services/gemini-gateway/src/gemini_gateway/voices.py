@@ -1,4 +1,4 @@
-"""What the voices of a process share: the endpoint, its outage, the personas, the books."""
+"""What the voices of a process share: the configuration, the circuit breakers, the books."""
 
 import asyncio
 import logging
@@ -34,6 +34,8 @@ from reachy_link.tally import Tally
 log = logging.getLogger(__name__)
 
 WATCH_S: Final = 1.0
+NAME_LOOKS: Final = 3
+"""A key that is admitted as the file is written is known by then."""
 FORGET_EVERY: Final = 60
 """Once in so many looks robots that are no longer admitted are forgotten."""
 
@@ -43,7 +45,7 @@ class Voices:
 
     Args:
         configuration: The robots file, and the server with its key.
-        feed: Told of what happens; one that only the log reads if it is left out.
+        feed: Told of what happens; if it is left out, one of its own that the log reads.
         transcripts: Where transcripts are kept, if a persona asks for that.
         keep_days: For how many days; 0 is for ever.
         today: The local date and time; budgets turn at its midnight.
@@ -82,6 +84,8 @@ class Voices:
         self.burst_slot = BurstSlot()
         self._admitted: frozenset[str] | None = None
         """The robots that have a key, once that is known."""
+        self._name_in = NAME_LOOKS
+        """After so many looks the robots of the file that have no key are named; 0: they were."""
         self._breakers: dict[str, CircuitBreaker] = {}
         self.totals: dict[str, Account] = {}
         """What each robot used since the gateway started."""
@@ -118,6 +122,10 @@ class Voices:
                     voice.settings_changed()
             if self._configuration.has_changed():
                 self.reload()
+            if self._name_in:
+                self._name_in -= 1
+                if not self._name_in:
+                    self._name_strangers()
             self._tell_lost_transcripts()
             if look % FORGET_EVERY == 0:
                 self._forget()
@@ -132,7 +140,7 @@ class Voices:
         for mistake in mistakes:
             log.error("configuration: %s (the last good one stays)", mistake)
         if robots:
-            self._name_strangers()
+            self._name_in = NAME_LOOKS
         if taken := [name for name, well in (("robots file", robots), ("key", key)) if well]:
             log.info("configuration read anew: %s", " and ".join(taken))
         for voice in self.voices.values():
@@ -193,7 +201,7 @@ class Voices:
         return f"Gemini did not count all of a turn's tokens: it is billed by its sound, ${cost:.4f}{trust}"
 
     def verdict(self, robot: str) -> Verdict:
-        """What the budgets say; a new warning is logged once."""
+        """What the budgets say; a new warning is told once."""
         budget, gateway_budget = self.persona(robot).budget_usd_per_day, self._configuration.personas.gateway.budget_usd_per_day
         if budget is None and gateway_budget is None:
             return Verdict(allowed=True)
@@ -223,9 +231,7 @@ class Voices:
             self._transcripts.keep(it.robot, it.at, it.said)
 
     def _keys_changed(self, it: KeysChanged) -> None:
-        first, self._admitted = self._admitted is None, it.admitted
-        if first:
-            self._name_strangers()
+        self._admitted = it.admitted
 
     def _tell_lost_transcripts(self) -> None:
         """Count what was lost, and say once that, and once more when it is over."""

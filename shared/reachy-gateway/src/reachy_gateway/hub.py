@@ -45,7 +45,7 @@ class Hub:
         max_robots: How many are served at a time; the next is refused in words.
         messages_per_s: How many messages a robot may send; what is more is dropped.
         bytes_per_s: The same for their size.
-        feed: Told of what happens; one that only the log reads if it is left out.
+        feed: Told of what happens; if it is left out, one of its own that the log reads.
     """
 
     def __init__(
@@ -72,10 +72,11 @@ class Hub:
         self.lost: set[str] = set()
         """Admitted robots that were served, fell silent and have not come back."""
         self.max_robots = max_robots
-        self._messages_per_s = messages_per_s
-        self._bytes_per_s = bytes_per_s
+        self._per_s = messages_per_s, bytes_per_s
         self._limits: dict[str, Limits] = {}
         self._ring = ring
+        self._admitted: frozenset[str] | None = None
+        """Who was admitted at the last look."""
         self._problems: list[str] = []
         """What was wrong with the key files at the last look."""
         self._boot = secrets.token_hex(8)
@@ -97,7 +98,8 @@ class Hub:
 
     async def run(self) -> None:
         """Serve until cancelled, or until drained."""
-        self.on_keys_changed()
+        self._say_problems()
+        self._follow_keys()
         try:
             while not self._drained():
                 with suppress(TimeoutError):
@@ -157,9 +159,13 @@ class Hub:
     # --- what the link tells ------------------------------------------------------------------------------------------
 
     def on_keys_changed(self) -> None:
-        """Say what is wrong with the key files, and forget the robots that are not admitted any more."""
+        """Say what is wrong with the key files. Whose key is gone is dismissed at the next look, as a file may come back."""
         self._say_problems()
-        admitted = self._ring.names
+
+    def _follow_keys(self) -> None:
+        """Dismiss and forget the robots that are not admitted any more."""
+        if (admitted := self._ring.names) == self._admitted:
+            return
         for name in self.robots.keys() - admitted:
             self._dismiss(name, "revoked", "is no longer admitted")
         for known in (self._limits, self._peers, self._answered):
@@ -168,12 +174,13 @@ class Hub:
         self.tally.forget()
         self.lost &= admitted
         self.feed.tell(KeysChanged(admitted))
+        self._admitted = admitted
 
     def on_arrival(self, robot: str, size: int) -> Arrival:
         """Decide on a message of an admitted robot by its size alone; bounded by the keys that are admitted."""
         arrival = self._limits_of(robot).weigh(size, self.now(), self._end.stalled_s)
         if arrival is not Arrival.TAKE:
-            self.on_bad("flood", robot, f"sends beyond {self._messages_per_s} messages or {self._bytes_per_s} bytes a second")
+            self.on_bad("flood", robot, "sends beyond {} messages or {} bytes a second".format(*self._per_s))
         return arrival
 
     def on_up(self, message: Up, payload: bytes) -> None:
@@ -224,7 +231,7 @@ class Hub:
     def _limits_of(self, robot: str) -> Limits:
         limits = self._limits.get(robot)
         if limits is None:
-            limits = self._limits[robot] = Limits(self._messages_per_s, self._bytes_per_s)
+            limits = self._limits[robot] = Limits(*self._per_s)
         return limits
 
     def _peer(self, robot: str) -> Peer:
@@ -273,12 +280,13 @@ class Hub:
 
     def _dismiss(self, name: str, cause: Ending, why: str) -> None:
         if robot := self.robots.pop(name, None):
-            self.feed.tell(ConversationEnded(name, cause, why))
             robot.stop()
+            self.feed.tell(ConversationEnded(name, cause, why))
 
     def _look_around(self) -> None:
-        """Once a second: robots that fell silent."""
+        """Once a second: robots that are no longer admitted, or fell silent."""
         now = self.looked_around = self.now()
+        self._follow_keys()
         for name, robot in list(self.robots.items()):
             silent_s = robot.peer.silent_s(now, self._end.stalled_s)
             if silent_s > GONE_S:

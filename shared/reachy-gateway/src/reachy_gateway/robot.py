@@ -32,7 +32,7 @@ MakeVoice = Callable[[str], Voice]
 
 
 class _Boundary:
-    """A block in which a fault is caught, whatever it is: the one broad except outside an entry point.
+    """A block in which a fault is caught, whatever it is: it surrounds all that is one robot's.
 
     A class, as a generator would cost as much as what is done within.
     """
@@ -243,8 +243,8 @@ class Robot:
             self._conversation.latency.published(tell.fields["turn"], self._host.now())
 
     def _fault(self, error: Exception) -> None:
-        self._tell_fault(error, ends_conversation=True)
         self.stop()
+        self._tell_fault(error, ends_conversation=True)
         least_s, most_s = self.PAUSE_S
         now = self._loop.time()
         self._faults = min(self._faults + 1, 10) if now - self._last_fault < self.FORGIVEN_S else 0

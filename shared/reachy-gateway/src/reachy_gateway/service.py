@@ -60,7 +60,7 @@ def main(
         make_voice: Makes a voice for a robot.
         banner: What this gateway is, for the first line of its log.
         secrets: What must never show in a log.
-        feed: Told of what happens; one that only the log reads if it is left out.
+        feed: Told of what happens; if it is left out, one of its own that the log reads.
         sources: The voice's own metrics.
         beside: Run beside the gateway, until it stops.
         on_hangup: Called at SIGHUP.

@@ -61,7 +61,10 @@ class Voice(Protocol):
     """One robot's conversation partner."""
 
     async def run(self, emit: Callable[[VoiceEvent], None]) -> None:
-        """Talk until cancelled, reconnecting as needed; then end within HANG_UP_S.
+        """Talk until cancelled, reconnecting as needed; then end within HANG_UP_S. To end without that is a fault.
+
+        :class:`ConnectionState` comes as soon as it is known: before that the robot is told no state. An answer is ``Audio``,
+        any number of times, ``ReplyGenerated``, ``TurnComplete``; one that was cut is ``Interrupted``, then ``TurnComplete``.
 
         Events are handed over by a plain call, so that none waits in a queue; ``emit`` never blocks and never raises.
         """

@@ -79,8 +79,8 @@ class RobotEnd:
         goodbye has a moment to leave.
         """
         if address is None or address == self.address:
-            for line in self._diallers:
-                line.redial()
+            for dialler in self._diallers:
+                dialler.redial()
             return
         self.address = address
         self._hang_up()
@@ -95,8 +95,8 @@ class RobotEnd:
 
     def _hang_up(self) -> None:
         self._drain.close()
-        for line in self._diallers:
-            line.close()
+        for dialler in self._diallers:
+            dialler.close()
 
     def _ready(self) -> bool:
         try:
@@ -108,7 +108,7 @@ class RobotEnd:
         return True
 
     def failed(self, trouble: Trouble) -> None:
-        """Called by a line."""
+        """Called by a dialler."""
         self._on_trouble(trouble)
 
     def explain(self, event: int, value: int, where: str) -> Trouble | None:

@@ -10,7 +10,7 @@ from reachy_robot.sound import DeviceError
 
 log = logging.getLogger(__name__)
 
-CARD_REMEDY: Final = "is its USB cable in, and PulseAudio or PipeWire running?"
+CARD_REMEDY: Final = "is the robot's USB cable in, and PulseAudio or PipeWire running?"
 
 
 class Sdk:

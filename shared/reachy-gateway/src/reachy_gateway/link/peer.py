@@ -87,9 +87,9 @@ class Peer:
         notes: list[Note] = []
         awake_s = now - stalled_s
         if message.boot != self.boot:
-            verdict, notes = self._other_boot(message, awake_s)
-            if verdict is not Handling.RESTARTED:
-                return verdict, notes
+            handling, notes = self._other_boot(message, awake_s)
+            if handling is not Handling.RESTARTED:
+                return handling, notes
         restarted = self.ack is None
         self._last_heard = awake_s
         if self.ack is not None:
