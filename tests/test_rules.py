@@ -123,8 +123,9 @@ IO = {"open", "print", "input", "eval", "exec", "compile", "__import__", "breakp
 IO |= {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "np.random", "np.load", "np.save", "np.savez"}
 IO |= {"np.fromfile", "np.memmap", "np.loadtxt", "np.savetxt", "np.genfromtxt"}
 """Names that are used without an import of their own and do read or write, or know the time."""
-BROAD = {("reachy.sound", "Exception"): 1, ("logs", "Exception"): 1}
-"""Excepts that take whatever is raised: a thread's end, a value that no log line can hold. ``robot._Boundary`` is a class."""
+BROAD = {("reachy.sound", "Exception"): 1, ("logs", "Exception"): 1, ("feed", "Exception"): 1}
+"""Excepts that take whatever is raised: a thread's end, a value that no log line can hold, a reader of the feed.
+``robot._Boundary`` is a class."""
 
 
 def dotted(package: str, path: Path) -> str:

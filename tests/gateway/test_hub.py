@@ -240,6 +240,26 @@ async def test_a_robot_that_is_no_longer_admitted_is_forgotten_and_its_successor
         assert drops(scene.hub)["impostor", "new-599"] == 1
 
 
+async def test_a_key_file_that_is_saved_anew_by_an_editor_ends_no_conversation(made, monkeypatch):
+    """It is moved away for a moment, and the link notices at once."""
+    monkeypatch.setattr(hub_module, "LOOK_S", 60.0)
+    async with playing(made) as scene:
+        scene.hello()
+        path = made.gateway_dir / ADMITTED_NAME / "reachy-1.pub"
+        key = path.read_text()
+        path.rename(path.with_suffix(".pub~"))
+        await scene.until(lambda: not scene.hub._ring.admits("reachy-1"))
+        path.write_text(key)
+        await scene.until(lambda: scene.hub._ring.admits("reachy-1"))
+        scene.hub._look_around()
+        assert scene.hub.robots.keys() == {"reachy-1"}
+        path.unlink()
+        scene.hub._ring.reload()
+        scene.hub._look_around()
+        assert not scene.hub.robots, "once it is gone it is gone"
+        scene.lines[0].lets_go.set()
+
+
 async def test_a_key_file_that_is_damaged_while_the_gateway_runs_is_said_once(made, caplog, monkeypatch):
     monkeypatch.setattr(hub_module, "LOOK_S", 0.01)
     monkeypatch.setattr(end_module, "AUDITS_A_READING", 1)

@@ -48,7 +48,7 @@ EVENTS = {
 
 class Scene:
     def __init__(self) -> None:
-        self.feed, self.now = Feed(), 0.0
+        self.feed, self.now = Feed(pytest.fail), 0.0
         self.journal = Journal(self.feed, lambda: self.now)
 
 

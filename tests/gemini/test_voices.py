@@ -191,7 +191,7 @@ async def test_a_file_that_was_changed_and_keeps_its_size_and_time_is_read_anew(
 async def test_robots_that_are_replaced_leave_nothing_behind_and_the_newest_is_counted(office, monkeypatch):
     monkeypatch.setattr(voices, "WATCH_S", 0.0)
     monkeypatch.setattr(voices, "FORGET_EVERY", 1)
-    feed = Feed()
+    feed = Feed(pytest.fail)
     journal = Journal(feed)
     shared = office(NOBODY, feed=feed)
     watch = asyncio.create_task(shared.watch())

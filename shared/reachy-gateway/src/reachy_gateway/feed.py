@@ -1,7 +1,7 @@
 """What happens at a gateway, told once; the log, the statistics and the transcripts read it, as a console will. Pure.
 
-Telling is a plain call, so that nothing waits in a queue: a reader neither blocks nor raises. Where telling would cost more
-than the call, ask :meth:`Feed.is_read` first.
+Telling is a plain call, so that nothing waits in a queue: a reader may not block. A reader that raises is nobody else's
+trouble. Where telling would cost more than the call, ask :meth:`Feed.is_read` first.
 """
 
 from collections import defaultdict
@@ -152,9 +152,14 @@ E = TypeVar("E", bound=Event)
 
 
 class Feed:
-    """Hands each event to whoever reads its kind, in the order in which they began to."""
+    """Hands each event to whoever reads its kind, in the order in which they began to.
 
-    def __init__(self) -> None:
+    Args:
+        on_fault: Told of what a reader raises.
+    """
+
+    def __init__(self, on_fault: Callable[[Exception], None]) -> None:
+        self._on_fault = on_fault
         self._readers: defaultdict[type, list[Callable[..., None]]] = defaultdict(list)
 
     def read(self, kind: type[E], reader: Callable[[E], None]) -> None:
@@ -168,4 +173,7 @@ class Feed:
     def tell(self, event: Event) -> None:
         """Something has happened."""
         for reader in self._readers.get(type(event), ()):
-            reader(event)
+            try:
+                reader(event)
+            except Exception as error:  # noqa: BLE001 - it would end who tells, and keep the event from the readers behind
+                self._on_fault(error)

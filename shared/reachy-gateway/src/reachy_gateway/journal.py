@@ -95,7 +95,13 @@ class Journal:
 
 
 def logged() -> Feed:
-    """A feed that the log reads."""
-    feed = Feed()
+    """A feed that the log reads, and in which it tells of readers that fail."""
+    lines = TokenBucket(LINES)
+
+    def failed(error: Exception) -> None:
+        if lines.take(1, time.monotonic()):
+            log.error("a fault of ours in a reader of the feed", exc_info=error)
+
+    feed = Feed(failed)
     Journal(feed)
     return feed
