@@ -420,3 +420,32 @@ def test_levels_are_in_db_of_full_scale():
     assert dbfs(np.full(100, -32768, np.int16)) == pytest.approx(0)
     assert dbfs(np.full(100, 3277, np.int16)) == pytest.approx(-20, abs=0.01)
     assert dbfs(silence(20)) == -100
+
+
+# --- a soft beginning -------------------------------------------------------------------------------------------------
+
+
+def above_floor(gate: SpeechGate, *levels_db: float) -> list[int]:
+    """After which of these frames, each so far above the floor of the low band, the gate opens."""
+    at, opened = np.arange(320) / HZ, []
+    for n, db in enumerate(levels_db):
+        amplitude = np.sqrt(2 * gate._low.power * 10 ** (db / 10)) * 32768
+        tone = (amplitude * np.sin(2 * np.pi * 300 * at)).astype(np.float32)
+        opened += [n] if isinstance(gate.hear(tone, n), SpeechStarted) else []
+    return opened
+
+
+@pytest.mark.parametrize(
+    ("levels_db", "opens_after"),
+    [
+        ((12, 12, 12), [2]),
+        ((12, 8, 8, 12), [3]),
+        ((12, 8, 8, 8, 8), [4]),
+        ((8, 8, 8, 8, 8, 8, 8, 8), []),
+        ((12, 8, 5, 8, 12, 8), []),
+        ((8, 12, 12, 12), [3]),
+    ],
+)
+def test_what_is_nearly_loud_counts_half_behind_what_is_loud(levels_db, opens_after):
+    gate = noisy_room(-45)
+    assert above_floor(gate, *levels_db) == opens_after

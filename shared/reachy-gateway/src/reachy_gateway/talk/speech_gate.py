@@ -22,6 +22,10 @@ LOW_ABOVE_FLOOR_DB: Final = 9.0
 """The floor lies 2 to 4 dB below the mean of a steady noise. With 8 dB here a fan opened the gate once in 13 minutes."""
 HIGH_ABOVE_FLOOR_DB: Final = 5.0
 """Less, as many more frequencies make a steadier power: a steady noise rises 1 dB above the floor, a fan that swells 4."""
+LOW_NEARLY_DB: Final = 6.5
+HIGH_NEARLY_DB: Final = 4.5
+"""So far above the floor a frame is nearly loud: behind a loud one it counts half. A word that begins softly hovers there for
+80 ms."""
 SILENCE_DBFS: Final = -100.0
 """No room is that quiet: these are the zeros of a robot that speaks. One sample in ten that is not 0, but 1, is louder."""
 QUIETEST_SPEECH_DBFS: Final = -58.0
@@ -32,7 +36,8 @@ SILENT_ROOM_DBFS: Final = -58.0
 SILENT_MS: Final = 400
 """After so many zeros, and no sound before, the floor is that of white noise of this level: a virtual robot has no room."""
 ONSET_MS: Final = 60
-"""This much in a row must be loud to count as speech: a click is shorter, even where it falls across two chunks."""
+"""This much in a row must be loud to count as speech: a click is shorter, even where it falls across two chunks. What is nearly
+loud counts half, from the first loud frame on."""
 HANGOVER_MS: Final = 300
 """This much must be quiet before speech counts as over: the pause within a word is shorter."""
 FLOOR_PART_MS: Final = 400
@@ -84,6 +89,8 @@ HIGH_SCALE: Final = 1 / (2 * FRAME * 32768**2)
 less, 50 Hz 37 dB less."""
 LOW_ABOVE_FLOOR: Final = power_of(LOW_ABOVE_FLOOR_DB)
 HIGH_ABOVE_FLOOR: Final = power_of(HIGH_ABOVE_FLOOR_DB)
+LOW_NEARLY: Final = power_of(LOW_NEARLY_DB)
+HIGH_NEARLY: Final = power_of(HIGH_NEARLY_DB)
 SILENCE_POWER: Final = power_of(SILENCE_DBFS)
 QUIETEST_SPEECH_POWER: Final = power_of(QUIETEST_SPEECH_DBFS)
 LOUDEST_START: Final = power_of(LOUDEST_START_DBFS)
@@ -145,7 +152,8 @@ class SpeechGate:
         self._changes = np.empty(FRAME - 1, np.float32)
         self._low = NoiseFloor(LOW_SHARE)
         self._high = NoiseFloor(1.0)
-        self._loud_ms = 0
+        self._onset_ms = 0
+        """What speaks for speech so far; 0 while there is speech."""
         self._quiet_ms = 0
         self._speech_ms = 0
         self.speaking = False
@@ -159,17 +167,17 @@ class SpeechGate:
         """
         floats = samples.astype(np.float32, copy=False)
         if len(floats) == FRAME and not len(self._rest):
-            return self._step(mark, loud=self._loud(floats))
+            return self._step(mark, self._loud_ms(floats))
         floats = np.concatenate((self._rest, floats))
         whole = len(floats) - len(floats) % FRAME
         told: SpeechStarted | SpeechEnded | None = None
         for start in range(0, whole, FRAME):
-            told = self._step(mark, loud=self._loud(floats[start : start + FRAME])) or told
+            told = self._step(mark, self._loud_ms(floats[start : start + FRAME])) or told
         self._rest = floats[whole:]
         return told
 
-    def _loud(self, frame: Mono) -> bool:
-        """Whether a frame stands out of the room, which learns from it."""
+    def _loud_ms(self, frame: Mono) -> int:
+        """How much of a frame counts as loud: all, half or nothing. The floor learns from it."""
         LOW.dot(frame, self._parts)
         low = float(self._parts.dot(self._parts))
         np.subtract(frame[1:], frame[:-1], self._changes)
@@ -177,31 +185,35 @@ class SpeechGate:
         if low <= SILENCE_POWER and high <= SILENCE_POWER:
             self._low.skip()
             self._high.skip()
-            return False
+            return 0
         self._low.learn(low)
         self._high.learn(high)
-        return (low > QUIETEST_SPEECH_POWER and low > LOW_ABOVE_FLOOR * self._low.power) or (
-            high > QUIETEST_SPEECH_POWER and high > HIGH_ABOVE_FLOOR * self._high.power
-        )
+        low_floor = self._low.power if low > QUIETEST_SPEECH_POWER else math.inf
+        high_floor = self._high.power if high > QUIETEST_SPEECH_POWER else math.inf
+        if low > LOW_ABOVE_FLOOR * low_floor or high > HIGH_ABOVE_FLOOR * high_floor:
+            return FRAME_MS
+        nearly = self._onset_ms and (low > LOW_NEARLY * low_floor or high > HIGH_NEARLY * high_floor)
+        return FRAME_MS // 2 if nearly else 0
 
-    def _step(self, mark: int, *, loud: bool) -> SpeechStarted | SpeechEnded | None:
-        if loud:
-            self._loud_ms += FRAME_MS
-            self._speech_ms += self._quiet_ms + FRAME_MS if self.speaking else 0
+    def _step(self, mark: int, loud_ms: int) -> SpeechStarted | SpeechEnded | None:
+        if not self.speaking:
+            self._onset_ms = self._onset_ms + loud_ms if loud_ms else 0
+            if self._onset_ms < ONSET_MS:
+                return None
+            self.speaking = True
+            self.mark = mark
+            self._speech_ms, self._onset_ms, self._quiet_ms = self._onset_ms, 0, 0
+            return SpeechStarted()
+        if loud_ms:
+            self.mark = mark
+            self._speech_ms += self._quiet_ms + FRAME_MS
             self._quiet_ms = 0
-            if self.speaking or self._loud_ms >= ONSET_MS:
-                self.mark = mark
-            if not self.speaking and self._loud_ms >= ONSET_MS:
-                self.speaking = True
-                self._speech_ms = self._loud_ms
-                return SpeechStarted()
             return None
-        self._loud_ms = 0
         self._quiet_ms += FRAME_MS
-        if self.speaking and self._quiet_ms >= HANGOVER_MS:
-            self.speaking = False
-            return SpeechEnded(self.mark, self._speech_ms)
-        return None
+        if self._quiet_ms < HANGOVER_MS:
+            return None
+        self.speaking = False
+        return SpeechEnded(self.mark, self._speech_ms)
 
 
 def dbfs(samples: Pcm16 | Mono) -> float:
