@@ -11,7 +11,6 @@ The gateway's process is sampled every 10 s. Exit status 1 if it grew beyond the
 
 import argparse
 import asyncio
-import contextlib
 import itertools
 import json
 import os
@@ -29,7 +28,7 @@ from typing import Final
 
 import numpy as np
 
-from gemini_live_sim import GeminiLiveSim, SimSession, SimSettings, actions, serve
+from gemini_live_sim import GeminiLiveSim, SimSession, SimSettings, serve
 from harness.devices import Light, make_runner, until
 from harness.gateway import LOAD_CORE, Gateway, make_keys, memory_bytes
 from harness.results import keep, machine
@@ -40,6 +39,10 @@ from reachy_link.pcm import Samples
 from reachy_robot.decisions import TurnSummary
 from reachy_robot.link import RobotEnd
 from reachy_service.well import ask
+
+sys.path.append(str(Path(__file__).parent.parent / "tests" / "support"))
+from live_faults import LIVES
+from relay import Relay
 
 SAMPLE_S: Final = 10.0
 TASKS_EVERY: Final = 5
@@ -52,21 +55,6 @@ LATE_S: Final = 0.04
 """So long the process of robots and simulator may be held up by itself: two thirds of what a speaker's jitter buffer covers."""
 PORT: Final = 27570
 RELAY_PORT: Final = 27580
-LIVES: Final[tuple[actions.Action, ...]] = (
-    *(actions.Close(code=code, reason="The operation was aborted.") for code in (1000, 1007, 1008, 1011)),
-    actions.Abort(),
-    actions.GoAway(time_left_s=1.5),
-    actions.SendRaw(message={"nobodyKnows": {}}),
-    actions.SendRaw(message=b"\xff\x00"),
-    actions.SendError(),
-    actions.SendBig(n_bytes=1_000_000),
-    actions.SendBig(n_bytes=5_000_000),
-    actions.ToolCall(name="dance"),
-    actions.Interrupt(),
-    actions.Stall(for_s=1.0),
-    actions.Stall(),
-    actions.Silent(),
-)
 
 
 class Person(Light):
@@ -91,56 +79,15 @@ class Person(Light):
             yield self._noise[at : at + 320] * (1.0 if speech_left else 1e-3)
 
 
-class Relay:
-    """The network between one robot and the gateway: it can be cut, and frozen."""
-
-    def __init__(self, address: Address, gateway: Address) -> None:
-        self.address = address
-        self.gateway = gateway
-        self.open = asyncio.Event()
-        self.open.set()
-        self._servers: list[asyncio.Server] = []
-        self._writers: set[asyncio.StreamWriter] = set()
-
-    async def start(self) -> None:
-        """Listen, on both ports."""
-        for port, to in zip(self.address[1:], self.gateway[1:], strict=True):
-
-            async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to: int = to) -> None:
-                with contextlib.suppress(OSError):
-                    there, back = await asyncio.open_connection(self.gateway.host, to)
-                    await asyncio.gather(self._pass_on(reader, back), self._pass_on(there, writer))
-
-            self._servers.append(await asyncio.start_server(joined, self.address.host, port))
-
-    def cut(self) -> None:
-        """End all connections."""
-        for writer in self._writers:
-            writer.transport.abort()
-
-    async def stop(self) -> None:
-        """Cut for good."""
-        for server in self._servers:
-            server.close()
-        self.cut()
-
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                await self.open.wait()
-                writer.write(data)
-        self._writers.discard(writer)
-        writer.transport.abort()
-
-
 class Robot:
     """A robot that can be started again, behind a network of its own."""
 
-    def __init__(self, work: Path, name: str, relay: Relay, draw: random.Random) -> None:
+    def __init__(self, work: Path, name: str, relay: Relay, addresses: tuple[Address, Address], draw: random.Random) -> None:
         self.identity = keys.load_robot(work / name)
         self.name = name
         self.relay = relay
+        self.address, self.gateway = addresses
+        """Of the relay, and of the gateway behind it."""
         self.lost = 0
         """How often it was found without a welcome."""
         self._work = work
@@ -151,7 +98,7 @@ class Robot:
     def start(self) -> None:
         """Run."""
         self.person = Person(self._draw)
-        self.runner = make_runner(self._work, self.name, lambda: self.person, self.relay.address)
+        self.runner = make_runner(self._work, self.name, lambda: self.person, self.address)
         self._task = asyncio.create_task(self.runner.run())
 
     async def stop(self) -> None:
@@ -252,7 +199,7 @@ class Gremlin:
 
     async def _talk_rubbish(self, robot: Robot) -> None:
         """A connection with the robot's key that sends what is no message."""
-        end = RobotEnd(robot.identity, robot.relay.gateway, lambda _: None, lambda _: None)
+        end = RobotEnd(robot.identity, robot.gateway, lambda _: None, lambda _: None)
         await asyncio.sleep(0.1)
         topic = f"{robot.name}/up".encode()
         for parts in (
@@ -326,17 +273,18 @@ def growth(samples: list[Sample], name: str) -> float:
 @asynccontextmanager
 async def robots(work: Path, count: int, gateway: Address, draw: random.Random) -> AsyncIterator[list[Robot]]:
     """Each behind a relay."""
-    relays = [Relay(Address("127.0.0.1", port, port + 1), gateway) for port in range(RELAY_PORT, RELAY_PORT + 2 * count, 2)]
-    for relay in relays:
-        await relay.start()
-    made = [Robot(work, f"robot-{n}", relay, draw) for n, relay in enumerate(relays)]
+    relays = [Relay(gateway.host, gateway[1:], (port, port + 1)) for port in range(RELAY_PORT, RELAY_PORT + 2 * count, 2)]
+    made = []
+    for n, relay in enumerate(relays):
+        address = Address("127.0.0.1", *await relay.start())
+        made.append(Robot(work, f"robot-{n}", relay, (address, gateway), draw))
     try:
         yield made
     finally:
         for robot in made:
             await robot.stop()
         for relay in relays:
-            await relay.stop()
+            relay.stop()
 
 
 class Soak:

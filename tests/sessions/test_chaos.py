@@ -14,6 +14,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from leaks import sockets_of_ours
+from live_faults import LIVES
 from tests.sessions.conftest import BYTES_PER_S, Talk
 
 from gemini_gateway.personas import Persona
@@ -22,7 +23,7 @@ from gemini_gateway.session.answers import is_audible
 from gemini_gateway.session.timing import SessionSettings
 from gemini_gateway.voice import session_settings
 from gemini_live_sim import actions, resumption
-from gemini_live_sim.actions import DEADLINE, Step
+from gemini_live_sim.actions import Step
 from gemini_live_sim.behaviour import Babble, Behaviour
 from gemini_live_sim.scenario import SCENARIOS, load_scenario
 from gemini_live_sim.server import serve
@@ -60,25 +61,6 @@ DIALS = [
     Behaviour(script=(Step(on="setup", action=actions.Close(code=1008, reason="The operation was aborted.")),)),
     Behaviour(script=(Step(on="ready", action=actions.Abort()),)),
     Behaviour(script=(Step(on="ready", after_s=0.05, action=actions.Close(code=1000)),)),
-]
-LIVES = [
-    *(actions.Close(code=code, reason="The operation was aborted.") for code in (1000, 1007, 1008, 1011)),
-    actions.Close(code=1011, reason=DEADLINE),
-    actions.Abort(),
-    actions.GoAway(time_left_s=0.0),
-    actions.GoAway(time_left_s=1.5),
-    actions.SendRaw(message={"nobodyKnows": {}}),
-    actions.SendRaw(message="[1, 2]"),
-    actions.SendRaw(message=b"\xff\x00"),
-    actions.SendError(),
-    actions.SendBig(n_bytes=1_000_000),
-    actions.SendBig(n_bytes=5_000_000),
-    actions.ToolCall(name="dance"),
-    actions.Interrupt(),
-    actions.Stall(for_s=1.0),
-    actions.Stall(reading=False, for_s=0.5),
-    actions.Stall(),
-    actions.Silent(),
 ]
 
 

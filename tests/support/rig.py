@@ -5,11 +5,12 @@ import time
 import wave
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from relay import Relay
 
 from reachy_gateway.hub import Hub
 from reachy_gateway.link.end import Bind
@@ -206,31 +207,13 @@ async def running_robot(
 @asynccontextmanager
 async def a_line_to(port: int, stands: asyncio.Event | None = None) -> AsyncIterator[tuple[int, Callable[[], None]]]:
     """A way of its own to one port of a gateway, as a new port, and what cuts it for good; nothing passes until it stands."""
-    writers: list[asyncio.StreamWriter] = []
-
-    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-        writer.transport.abort()
-
-    async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if stands:
-            await stands.wait()
-        there, back = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pass_on(reader, back), pass_on(there, writer))
-
-    def cut() -> None:
-        server.close()
-        for writer in writers:
-            writer.transport.abort()
-
-    server = await asyncio.start_server(joined, "127.0.0.1", 0)
+    relay = Relay("127.0.0.1", [port], [0])
+    relay.open = stands or relay.open
+    [own] = await relay.start()
     try:
-        yield server.sockets[0].getsockname()[1], cut
+        yield own, relay.stop
     finally:
-        cut()
+        relay.stop()
 
 
 def segments_with_speech(samples: Samples, rate_hz: int, threshold: float = 0.01) -> Iterator[tuple[int, Samples]]:

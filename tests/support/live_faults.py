@@ -1,0 +1,25 @@
+"""What may befall an open session, for whoever breaks sessions at random."""
+
+from typing import Final
+
+from gemini_live_sim import actions
+
+LIVES: Final[tuple[actions.Action, ...]] = (
+    *(actions.Close(code=code, reason="The operation was aborted.") for code in (1000, 1007, 1008, 1011)),
+    actions.Close(code=1011, reason=actions.DEADLINE),
+    actions.Abort(),
+    actions.GoAway(time_left_s=0.0),
+    actions.GoAway(time_left_s=1.5),
+    actions.SendRaw(message={"nobodyKnows": {}}),
+    actions.SendRaw(message="[1, 2]"),
+    actions.SendRaw(message=b"\xff\x00"),
+    actions.SendError(),
+    actions.SendBig(n_bytes=1_000_000),
+    actions.SendBig(n_bytes=5_000_000),
+    actions.ToolCall(name="dance"),
+    actions.Interrupt(),
+    actions.Stall(for_s=1.0),
+    actions.Stall(reading=False, for_s=0.5),
+    actions.Stall(),
+    actions.Silent(),
+)
