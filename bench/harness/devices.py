@@ -23,7 +23,7 @@ CHUNK_S: Final = 0.02
 CHUNK_SAMPLES: Final = 320
 NUMBERS: Final = 30_000
 """Chunks are numbered modulo this, 600 s: what a sample can hold."""
-logging.getLogger("robot_io").setLevel(logging.ERROR)  # what robots say of gateways that die would bury the tables
+logging.getLogger("reachy_robot").setLevel(logging.ERROR)  # what robots say of gateways that die would bury the tables
 
 
 class Light:
