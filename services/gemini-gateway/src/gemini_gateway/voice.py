@@ -159,8 +159,9 @@ class GeminiVoice:
             self._carry_out(self.session.left())  # before the hang-up, which not everybody waits for
             if self._connecting:
                 await asyncio.wait([self._connecting])
-                self._connecting = None  # its frames hold the connection, and this voice is kept until the robot's next one
-            self._emit = lambda _: None  # it holds this voice, and with it what the microphone said last
+                # The gateway keeps this voice until the robot's next one. The cancelled task would keep the connection with it.
+                self._connecting = None
+            self._emit = lambda _: None  # the function holds this voice, which holds the last mic audio
 
     def _dial(self, now: float) -> None:
         """Dial, if the model's circuit breaker permits."""
@@ -219,9 +220,11 @@ class GeminiVoice:
             kind: TroubleKind = "lost" if taken.is_set() and dial.handle else "unreachable"
             error = LiveError(kind, f"Gemini did not answer within {self._now() - started:.1f} s")
         except LiveError as raised:
-            error = raised.with_traceback(None)  # its frames hold this one, the tasks and the socket: 0.3 MB until a collection
+            # The traceback's frames hold the tasks, and these the error: 0.3 MB would stay until Python collects garbage.
+            error = raised.with_traceback(None)
         finally:
-            del patience  # it holds this task: a task that is cancelled would hold itself, and the connection, by this frame
+            # The timeout holds this task, and the error of a cancelled task holds this frame: so the frame drops the timeout.
+            del patience
         self._ended(dial, error, opened=opened)
 
     def _ended(self, dial: Dial, error: LiveError | None, *, opened: bool) -> None:

@@ -155,5 +155,5 @@ class Live:
 
 
 def _light(error: Exception) -> Exception:
-    """An error of a dial without the frames that it went through: they hold the socket, which holds the error."""
+    """The same error without its traceback, whose frames hold the socket, which holds the error."""
     return error.with_traceback(None)

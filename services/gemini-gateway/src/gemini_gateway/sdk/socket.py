@@ -52,7 +52,7 @@ class Socket(ClientConnection):
         super().process_event(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of what would keep this connection until a collection of garbage: an error whose frames hold it."""
+        """Drop the traceback of the parser's error: its frames hold this connection, which holds the error."""
         super().connection_lost(exc)
         if self.protocol.parser_exc:
             self.protocol.parser_exc.__traceback__ = None
