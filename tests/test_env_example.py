@@ -11,6 +11,7 @@ from gemini_gateway.settings import GeminiSettings
 from gemini_live_sim.settings import SimSettings
 from reachy_gateway.provider.usage import PRICES
 from reachy_gateway.settings import GatewaySettings
+from reachy_gateway.tools.toolbox import Toolbox
 from reachy_service.environment import VARIABLES
 from robot_io.settings import RobotSettings
 
@@ -42,7 +43,8 @@ def test_what_compose_sets_itself_is_said_to_count_only_without_docker():
     without = re.search(r"# --- the gateway without Docker;.*?# --- ", text, re.DOTALL)
     assert without
     said = set(re.findall(r"^#([A-Z_]+)=", without[0], re.MULTILINE))
-    assert said == compose["services"]["gemini-gateway"]["environment"].keys()
+    set_there = compose["services"]["gemini-gateway"]["environment"]
+    assert said == {name for name, value in set_there.items() if f"${{{name}:-" not in value}, "but for defaults"
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -66,7 +68,7 @@ def test_the_example_as_it_is_changes_nothing(monkeypatch):
 
 
 def test_the_example_of_a_robots_file_is_a_good_one_and_shows_the_defaults():
-    personas, problems = read(ROOT / "config" / "robots.example.toml", "a-model")
+    personas, problems = read(ROOT / "config" / "robots.example.toml", "a-model", Toolbox().names)
     assert problems == []
     assert personas.default == Persona(model="a-model", instruction=personas.default.instruction)
     assert " ".join(personas.default.instruction.split()) == Persona().instruction
@@ -80,7 +82,7 @@ def test_all_that_can_be_set_is_in_the_example_of_a_robots_file_and_is_good(tmp_
     file.write_text(
         re.sub(r"^# (?=\w+(\.\w+)? = |\[)", "", text, flags=re.MULTILINE).replace("gemini-3.8-live", "another-model")
     )
-    personas, problems = read(file)
+    personas, problems = read(file, tools=Toolbox().names)
     assert problems == []
     nowhere = {"proactive_audio", "affective_dialog"}  # which no model takes on this version of the API
     assert personas.default.model_fields_set | nowhere == Persona.model_fields.keys()

@@ -82,6 +82,9 @@ PURE = {
         "talk.resampler",
         "talk.speech_gate",
         "talk.turns",
+        "tools.port",
+        "tools.robot_status",
+        "tools.what_time_is_it",
         "voice",
     },
     "gemini_gateway": {
@@ -94,6 +97,7 @@ PURE = {
         "session.answers",
         "session.attention",
         "session.backoff",
+        "session.calls",
         "session.connection",
         "session.decisions",
         "session.exchanges",
@@ -106,6 +110,7 @@ PURE = {
     },
 }
 HARMLESS = {
+    "abc",
     "bisect",
     "collections",
     "dataclasses",
@@ -124,7 +129,9 @@ IO |= {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "np.ra
 IO |= {"np.fromfile", "np.memmap", "np.loadtxt", "np.savetxt", "np.genfromtxt"}
 """Names that are used without an import of their own and do read or write, or know the time."""
 BROAD = {("reachy.sound", "Exception"): 1, ("logs", "Exception"): 1, ("feed", "Exception"): 1}
-"""Excepts that take whatever is raised: a thread's end, a value that no log line can hold, a reader of the feed.
+BROAD |= {("tools.port", "Exception"): 1, ("tools.toolbox", "BaseException"): 2}
+"""Excepts that take whatever is raised: a thread's end, a value that no log line can hold, a reader of the feed, a tool that
+somebody wrote: its schema, its file, its call.
 ``robot._Boundary`` is a class."""
 
 
@@ -273,6 +280,8 @@ TESTED_IN = {
         "configuration": "gemini/test_voices.py",
         "endpoint": "gemini/test_settings.py",
         "events": "gemini/test_translate.py",
+        "implied": "gemini/test_session.py",
+        "running_tools": "sessions/test_tools.py",
         "sdk.client": "sessions/test_failures.py",
         "sdk.connection": "sessions/test_failures.py",
         "sdk.socket": "gemini/test_translate.py",
@@ -285,6 +294,9 @@ TESTED_IN = {
         "link.limits": "attacks/test_floods.py",
         "provider.causes": "link/test_protocol_doc.py",
         "service": "programs/test_bad_settings.py",
+        "tools.port": "gateway/test_toolbox.py",
+        "tools.robot_status": "gateway/test_toolbox.py",
+        "tools.what_time_is_it": "gateway/test_toolbox.py",
     },
     "reachy_link": {
         "causes": "link/test_protocol_doc.py",

@@ -45,6 +45,7 @@ def converse(work: Path) -> int:
                 GATEWAY_SIM_URL=f"https://127.0.0.1:{sim}",
                 GATEWAY_SIM_ROOT=work / "tls" / "root.pem",
                 GATEWAY_LEDGER=work / "ledger.sqlite",
+                GATEWAY_ROBOTS_FILE=ROOT / "config" / "demo.toml",
             )
         )
         wait_for("the gateway", lambda: listens(health), running)

@@ -136,14 +136,14 @@ class TestAGatewayWithAnotherKey:
         robot = made.robot("reachy-1")
         rogue.ring.admit("reachy-1", robot.keys.public.decode())
         trusting = type(robot)(robot.robot, robot.keys, rogue.pair.public)
-        async with running_hub(rogue, lambda _: MockVoice()) as hub, running_robot(trusting, hub.bound) as running:
+        async with running_hub(rogue, lambda *_: MockVoice()) as hub, running_robot(trusting, hub.bound) as running:
             await running.welcomed()
 
     async def test_hears_nothing(self, made, tmp_path, caplog):
         rogue = Keys(tmp_path / "rogue")
         robot = made.robot("reachy-1")
         rogue.ring.admit("reachy-1", robot.keys.public.decode())
-        async with running_hub(rogue, lambda _: MockVoice()) as hub, running_robot(robot, hub.bound) as running:
+        async with running_hub(rogue, lambda *_: MockVoice()) as hub, running_robot(robot, hub.bound) as running:
             await running.desk.until(lambda: "reachy-keys trust" in caplog.text and hub.tally.total("handshake") >= 4)
             assert not running.core.welcomed
             assert not hub.robots

@@ -72,7 +72,7 @@ async def test_a_bad_message_is_counted_by_cause_and_logged_once(tmp_path, caplo
     cause, parts = BAD[name]
     made = Keys(tmp_path, "reachy-1", "reachy-2")
     async with (
-        running_hub(made, lambda _: MockVoice()) as hub,
+        running_hub(made, lambda *_: MockVoice()) as hub,
         running_robot(made.robot("reachy-1"), hub.bound) as other,
         raw_robot(made, hub, "reachy-2") as bad,
     ):
@@ -93,7 +93,7 @@ async def test_a_bad_message_is_counted_by_cause_and_logged_once(tmp_path, caplo
 async def test_a_robot_of_another_version_is_told_who_must_upgrade(tmp_path):
     made = Keys(tmp_path, "reachy-2")
     told = []
-    async with running_hub(made, lambda _: MockVoice()) as hub, raw_robot(made, hub, "reachy-2") as robot:
+    async with running_hub(made, lambda *_: MockVoice()) as hub, raw_robot(made, hub, "reachy-2") as robot:
         robot._on_parts = told.append
         async with running_robot(made.robot("reachy-2"), hub.bound) as clock:
             await clock.desk.until(lambda: robot.send((UP, hello(v=2), b"")) or any(b'"refuse"' in parts[1] for parts in told))
@@ -104,7 +104,7 @@ async def test_a_robot_of_another_version_is_told_who_must_upgrade(tmp_path):
 async def test_a_part_beyond_the_sockets_own_limit_costs_its_sender_the_connection_only(tmp_path):
     made = Keys(tmp_path, "reachy-1", "reachy-2")
     async with (
-        running_hub(made, lambda _: MockVoice()) as hub,
+        running_hub(made, lambda *_: MockVoice()) as hub,
         running_robot(made.robot("reachy-1"), hub.bound) as other,
         raw_robot(made, hub, "reachy-2") as bad,
     ):
@@ -120,7 +120,7 @@ async def test_a_part_beyond_the_sockets_own_limit_costs_its_sender_the_connecti
 @pytest.mark.parametrize("port", ["up", "down"])
 async def test_random_bytes_on_either_port_change_nothing(tmp_path, port):
     made = Keys(tmp_path, "reachy-1")
-    async with running_hub(made, lambda _: MockVoice()) as hub, running_robot(made.robot("reachy-1"), hub.bound) as other:
+    async with running_hub(made, lambda *_: MockVoice()) as hub, running_robot(made.robot("reachy-1"), hub.bound) as other:
         await other.welcomed()
         number = hub.bound.up_port if port == "up" else hub.bound.down_port
         for size in (1, 10, 64, 1000, 100_000):
@@ -135,7 +135,7 @@ async def test_random_bytes_on_either_port_change_nothing(tmp_path, port):
 async def test_a_robot_with_a_key_that_is_not_admitted_hears_why_and_is_let_in_once_it_is(tmp_path, caplog):
     made = Keys(tmp_path)
     identity = made.robot("reachy-9")
-    async with running_hub(made, lambda _: MockVoice()) as hub, running_robot(identity, hub.bound) as robot:
+    async with running_hub(made, lambda *_: MockVoice()) as hub, running_robot(identity, hub.bound) as robot:
         await robot.desk.until(lambda: "refused this robot's key" in caplog.text)
         assert f"reachy-keys admit reachy-9 '{identity.keys.public.decode()}'" in caplog.text
         assert hub.tally.total("key") >= 1
@@ -150,7 +150,7 @@ async def test_a_wrong_gateway_key_is_named(tmp_path, caplog):
     other, _ = zmq.curve_keypair()
     identity = made.robot("reachy-1")
     wrong = type(identity)(identity.robot, identity.keys, other)
-    async with running_hub(made, lambda _: MockVoice()) as hub, running_robot(wrong, hub.bound) as robot:
+    async with running_hub(made, lambda *_: MockVoice()) as hub, running_robot(wrong, hub.bound) as robot:
         await robot.desk.until(lambda: "reachy-keys trust" in caplog.text)
         assert other.decode() in caplog.text
 
@@ -158,7 +158,7 @@ async def test_a_wrong_gateway_key_is_named(tmp_path, caplog):
 async def test_a_null_client_gets_nothing_in_or_out(tmp_path):
     made = Keys(tmp_path, "reachy-1")
     context = zmq.Context()
-    async with running_hub(made, lambda _: MockVoice()) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
+    async with running_hub(made, lambda *_: MockVoice()) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
         eavesdropper, speaker = context.socket(zmq.SUB), context.socket(zmq.PUB)
         eavesdropper.subscribe(b"")
         eavesdropper.connect(f"tcp://127.0.0.1:{hub.bound.down_port}")
@@ -176,7 +176,7 @@ async def test_a_robot_that_asks_for_anothers_topic_hears_nothing(tmp_path):
     made = Keys(tmp_path, "reachy-1", "reachy-2")
     spy_keys = made.robot("reachy-2")
     context = zmq.Context()
-    async with running_hub(made, lambda _: MockVoice()) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
+    async with running_hub(made, lambda *_: MockVoice()) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
         spy = context.socket(zmq.SUB)
         set_dialer(spy, spy_keys.keys, spy_keys.gateway_public)
         for topic in (b"", b"reachy-1/down", b"reachy", b"reachy-1"):
@@ -202,7 +202,7 @@ async def test_each_key_that_is_not_admitted_is_named_once_and_so_is_one_that_wa
     made = Keys(tmp_path, "reachy-1", "reachy-2")
     strangers = [made.robot("reachy-8"), made.robot("reachy-9")]
     async with (
-        running_hub(made, lambda _: MockVoice()) as hub,
+        running_hub(made, lambda *_: MockVoice()) as hub,
         running_robot(made.robot("reachy-1"), hub.bound) as one,
         running_robot(made.robot("reachy-2"), hub.bound) as two,
         running_robot(strangers[0], hub.bound) as first,

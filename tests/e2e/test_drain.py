@@ -151,7 +151,7 @@ async def test_a_gateway_ends_when_its_voices_have_hung_up(tmp_path, gemini):
 
 async def test_a_gateway_that_is_stopped_sends_idle_robots_away_at_once_and_welcomes_nobody(tmp_path):
     made = Keys(tmp_path, "reachy-1", "reachy-2")
-    async with running_hub(made, lambda _: MockVoice()) as one, running_hub(made, lambda _: MockVoice()) as two:
+    async with running_hub(made, lambda *_: MockVoice()) as one, running_hub(made, lambda *_: MockVoice()) as two:
         async with running_robot(made.robot("reachy-1"), one.bound, others=[two.bound]) as idle:
             await idle.welcomed()
             asked = time.monotonic()
@@ -164,7 +164,7 @@ async def test_a_gateway_that_is_stopped_sends_idle_robots_away_at_once_and_welc
 async def test_who_talks_when_the_gateway_is_stopped_is_answered_first_and_its_successor_welcomes_the_robot(tmp_path):
     made, (up_port, down_port) = Keys(tmp_path, "reachy-1", "reachy-2"), free_ports(2)
     async with running_robot(made.robot("reachy-1"), Bind("127.0.0.1", up_port, down_port)) as robot:
-        async with running_hub(made, lambda _: MockVoice(), up_port, down_port) as hub:
+        async with running_hub(made, lambda *_: MockVoice(), up_port, down_port) as hub:
             await robot.welcomed()
             robot.desk.say(NUMBERS[0])
             await robot.desk.until(lambda: hub.robots["reachy-1"]._conversation.gate.speaking)
@@ -175,7 +175,7 @@ async def test_who_talks_when_the_gateway_is_stopped_is_answered_first_and_its_s
             await robot.answered(1)
             assert robot.core.summary[0].complete
             await robot.desk.until(lambda: not robot.core.welcomed)
-        async with running_hub(made, lambda _: MockVoice(), up_port, down_port) as successor:
+        async with running_hub(made, lambda *_: MockVoice(), up_port, down_port) as successor:
             began = time.monotonic()
             await robot.welcomed()
             assert time.monotonic() - began < 1.5

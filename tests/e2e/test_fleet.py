@@ -51,8 +51,8 @@ async def test_a_gateway_killed_in_mid_answer_is_left_and_the_other_answers(tmp_
 async def test_a_gateway_that_lives_and_is_left_because_one_line_failed_is_told_goodbye(tmp_path):
     made = Keys(tmp_path, "reachy-1")
     async with (
-        running_hub(made, lambda _: MockVoice()) as one,
-        running_hub(made, lambda _: MockVoice()) as two,
+        running_hub(made, lambda *_: MockVoice()) as one,
+        running_hub(made, lambda *_: MockVoice()) as two,
         a_line_to(one.bound.down_port) as (port, cut),
         running_robot(made.robot("reachy-1"), one.bound._replace(down_port=port), others=[two.bound]) as robot,
     ):
@@ -67,13 +67,13 @@ async def test_a_gateway_that_lives_and_is_left_because_one_line_failed_is_told_
 async def test_all_gateways_gone_and_one_back_is_enough(tmp_path):
     made = Keys(tmp_path, "reachy-1")
     async with AsyncExitStack() as stack:
-        async with running_hub(made, lambda _: MockVoice()) as one, running_hub(made, lambda _: MockVoice()) as two:
+        async with running_hub(made, lambda *_: MockVoice()) as one, running_hub(made, lambda *_: MockVoice()) as two:
             binds = one.bound, two.bound
             robot = await stack.enter_async_context(running_robot(made.robot("reachy-1"), binds[0], others=binds[1:]))
             await robot.welcomed()
         await robot.desk.until(lambda: not robot.core.welcomed)
         for bind in binds:
-            async with running_hub(made, lambda _: MockVoice(), bind.up_port, bind.down_port):
+            async with running_hub(made, lambda *_: MockVoice(), bind.up_port, bind.down_port):
                 await robot.welcomed()
                 assert robot.core.route.here[1:] == bind[1:]
                 turns = len(robot.core.summary)
@@ -86,7 +86,7 @@ async def test_a_gateway_that_is_full_sends_robots_on(tmp_path):
     names = ["reachy-1", "reachy-2", "reachy-3"]
     made = Keys(tmp_path, *names)
     async with AsyncExitStack() as stack:
-        hubs = [await stack.enter_async_context(running_hub(made, lambda _: MockVoice(), max_robots=n)) for n in (1, 2)]
+        hubs = [await stack.enter_async_context(running_hub(made, lambda *_: MockVoice(), max_robots=n)) for n in (1, 2)]
         robots = [
             await stack.enter_async_context(running_robot(made.robot(name), hubs[0].bound, others=[hubs[1].bound]))
             for name in names
@@ -100,8 +100,8 @@ async def test_a_gateway_that_is_full_sends_robots_on(tmp_path):
 async def test_a_gateway_that_does_not_admit_the_robot_sends_it_on(tmp_path, caplog):
     foreign, made = Keys(tmp_path / "a"), Keys(tmp_path / "b", "reachy-1")
     async with (
-        running_hub(foreign, lambda _: MockVoice()) as first,
-        running_hub(made, lambda _: MockVoice()) as second,
+        running_hub(foreign, lambda *_: MockVoice()) as first,
+        running_hub(made, lambda *_: MockVoice()) as second,
         running_robot(made.robot("reachy-1"), first.bound, others=[second.bound]) as robot,
     ):
         await robot.welcomed()
@@ -113,7 +113,7 @@ async def test_a_gateway_that_does_not_admit_the_robot_sends_it_on(tmp_path, cap
 async def test_gateways_listen_on_ipv6_too(tmp_path):
     made = Keys(tmp_path, "reachy-1")
     async with (
-        running_hub(made, lambda _: MockVoice(), host="[::1]") as hub,
+        running_hub(made, lambda *_: MockVoice(), host="[::1]") as hub,
         running_robot(made.robot("reachy-1"), hub.bound) as robot,
     ):
         await robot.welcomed()

@@ -15,7 +15,7 @@ def test_a_robots_timer_may_be_one_that_uvloop_makes_a_plain_handle(tmp_path):
     speech = read_wav(Path(__file__).parent / "data" / "number-1.wav")[:16000]
 
     async def talk() -> tuple[int, int]:
-        async with running_hub(made, lambda _: MockVoice()) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
+        async with running_hub(made, lambda *_: MockVoice()) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
             await robot.welcomed()
             ours = hub.robots["reachy-1"]
             ours._timer = asyncio.get_running_loop().call_later(0, ours._tick)

@@ -146,7 +146,7 @@ async def test_a_conversation_is_told_as_it_was(tmp_path, office):
 
 async def test_a_robot_that_comes_back_counts_on_and_a_revoked_one_is_forgotten(tmp_path):
     made = Keys(tmp_path, "reachy-1")
-    async with running_hub(made, lambda _: MockVoice()) as hub, asked(hub) as port:
+    async with running_hub(made, lambda *_: MockVoice()) as hub, asked(hub) as port:
         for n in (1, 2):
             async with running_robot(made.robot("reachy-1"), hub.bound) as robot:
                 await robot.welcomed()
@@ -164,7 +164,7 @@ async def test_a_robot_that_comes_back_counts_on_and_a_revoked_one_is_forgotten(
 async def test_a_robot_that_falls_silent_is_away_then_lost_and_is_heard_again_without_a_hello(tmp_path):
     made = Keys(tmp_path, "reachy-1")
     async with AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(running_hub(made, lambda _: MockVoice()))
+        hub = await stack.enter_async_context(running_hub(made, lambda *_: MockVoice()))
         port = await stack.enter_async_context(asked(hub))
         end = RobotEnd(made.robot("reachy-1"), Address("127.0.0.1", *hub.bound[1:]), lambda _: None, lambda _: None)
         stack.callback(end.close)
@@ -198,7 +198,7 @@ async def test_a_robot_that_falls_silent_is_away_then_lost_and_is_heard_again_wi
 
 
 async def test_a_stall_of_the_event_loop_counts_for_every_look_that_it_held_up(tmp_path):
-    async with running_hub(Keys(tmp_path, "reachy-1"), lambda _: MockVoice()) as hub, asked(hub) as port:
+    async with running_hub(Keys(tmp_path, "reachy-1"), lambda *_: MockVoice()) as hub, asked(hub) as port:
         await port.until(lambda it: it.value("reachylink_loop_lag_seconds_count"))
         time.sleep(1.0)  # noqa: ASYNC251 - that is the stall
         scrape = await port.until(lambda it: it.value("reachylink_loop_lag_seconds_bucket", le="+Inf") >= 10)
@@ -226,7 +226,7 @@ async def test_a_hostile_robot_and_strangers_add_no_label(tmp_path):
         return [topic, json.dumps(fields | kinds[n % len(kinds)]).encode(), word.encode() * (n % 4)]
 
     async with AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(running_hub(made, lambda _: MockVoice()))
+        hub = await stack.enter_async_context(running_hub(made, lambda *_: MockVoice()))
         port = await stack.enter_async_context(asked(hub))
         victim = await stack.enter_async_context(running_robot(made.robot("reachy-1"), hub.bound))
         await victim.welcomed()

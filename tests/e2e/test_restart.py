@@ -46,14 +46,14 @@ async def test_sigterm_ends_a_gateway_at_once_with_status_0(tmp_path):
 
 async def test_a_gateway_that_restarts_faster_than_the_robot_notices_is_known_by_its_boot(tmp_path):
     made = Keys(tmp_path, "reachy-1")
-    async with running_hub(made, lambda _: MockVoice()) as first:
+    async with running_hub(made, lambda *_: MockVoice()) as first:
         bound = first.bound
         robot_context = running_robot(made.robot("reachy-1"), bound)
         robot = await robot_context.__aenter__()
         await robot.welcomed()
         robot.desk.say(NUMBERS[0])
         await robot.answered(1)
-    async with running_hub(made, lambda _: MockVoice(), bound.up_port, bound.down_port) as second:
+    async with running_hub(made, lambda *_: MockVoice(), bound.up_port, bound.down_port) as second:
         await robot.desk.until(lambda: "reachy-1" in second.robots)
         robot.desk.say(NUMBERS[1])
         await robot.answered(2)

@@ -63,7 +63,7 @@ async def test_nothing_is_lost_of_what_is_said_before_the_robot_can_hear(tmp_pat
     """One of its two connections is the first; without the other it can be heard, but does not hear."""
     made, stands = Keys(tmp_path, "reachy-1"), asyncio.Event()
     async with (
-        running_hub(made, lambda _: Eager()) as hub,
+        running_hub(made, lambda *_: Eager()) as hub,
         a_line_to(hub.bound.down_port, stands) as (port, _),
         running_robot(made.robot("reachy-1"), hub.bound._replace(down_port=port)) as robot,
     ):
@@ -90,7 +90,7 @@ async def test_a_bug_in_one_robots_tasks_is_its_own_and_it_talks_again(tmp_path,
     made = Keys(tmp_path, *NAMES[:2])
     async with AsyncExitStack() as stack:
         hub = await stack.enter_async_context(
-            running_hub(made, lambda robot: FaultyVoice() if robot == "reachy-1" else MockVoice())
+            running_hub(made, lambda robot, _: FaultyVoice() if robot == "reachy-1" else MockVoice())
         )
         faulty, other = [await stack.enter_async_context(running_robot(made.robot(name), hub.bound)) for name in NAMES[:2]]
         for robot in (faulty, other):
@@ -109,7 +109,7 @@ async def test_a_bug_in_one_robots_tasks_is_its_own_and_it_talks_again(tmp_path,
 async def test_one_robot_too_many_is_refused_in_words_and_served_when_there_is_room(tmp_path, caplog):
     made = Keys(tmp_path, *NAMES[:2])
     async with (
-        running_hub(made, lambda _: MockVoice(), max_robots=1) as hub,
+        running_hub(made, lambda *_: MockVoice(), max_robots=1) as hub,
         running_robot(made.robot("reachy-1"), hub.bound) as first,
     ):
         await first.welcomed()
@@ -124,7 +124,7 @@ async def test_one_robot_too_many_is_refused_in_words_and_served_when_there_is_r
 
 async def test_a_robot_that_starts_again_is_served_anew(tmp_path):
     made = Keys(tmp_path, "reachy-1")
-    async with running_hub(made, lambda _: MockVoice()) as hub:
+    async with running_hub(made, lambda *_: MockVoice()) as hub:
         for _ in range(2):
             async with running_robot(made.robot("reachy-1"), hub.bound) as robot:
                 await robot.welcomed()

@@ -46,7 +46,7 @@ async def tell(directory) -> list[float]:
         elif isinstance(message, Speaker):
             came.append(time.monotonic())
 
-    async with running_hub(made, lambda _: Storyteller()) as hub:
+    async with running_hub(made, lambda *_: Storyteller()) as hub:
         end = RobotEnd(made.robot("reachy-1"), Address("127.0.0.1", *hub.bound[1:]), on_parts, lambda _: None)
         fields = {"robot": "reachy-1", "boot": "a" * 16}
         hello = {"mic": STEREO_16K, "speaker": STEREO_16K, "lead_ms": 40}

@@ -27,7 +27,7 @@ def made(tmp_path):
 
 
 def hub_at(made, bound):
-    return running_hub(made, lambda _: MockVoice(), bound.up_port, bound.down_port)
+    return running_hub(made, lambda *_: MockVoice(), bound.up_port, bound.down_port)
 
 
 def free():
@@ -99,7 +99,7 @@ def handshakes(hub):
 async def test_a_key_that_is_not_admitted(tmp_path, caplog):
     made = Keys(tmp_path)
     identity = made.robot("reachy-9")
-    async with running_hub(made, lambda _: MockVoice()) as hub, running_robot(identity, hub.bound) as robot:
+    async with running_hub(made, lambda *_: MockVoice()) as hub, running_robot(identity, hub.bound) as robot:
         await told(robot, caplog, f"reachy-keys admit reachy-9 '{identity.keys.public.decode()}'")
         await paced(robot, handshakes(hub))
         made.ring.admit("reachy-9", identity.keys.public.decode())
@@ -110,7 +110,7 @@ async def test_a_gateway_with_another_key(made, tmp_path, caplog):
     """Mended by starting the right gateway."""
     other = Keys(tmp_path / "other", "reachy-1")
     async with AsyncExitStack() as stack:
-        wrong = await stack.enter_async_context(running_hub(other, lambda _: MockVoice()))
+        wrong = await stack.enter_async_context(running_hub(other, lambda *_: MockVoice()))
         async with running_robot(made.robot("reachy-1"), wrong.bound) as robot:
             await told(robot, caplog, "reachy-keys trust KEY")
             await paced(robot, lambda: wrong.tally.total("handshake"))
@@ -195,7 +195,7 @@ async def test_a_gateway_of_another_version(made, caplog, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(gateway_end, "pack_down", newer)
         async with (
-            running_hub(made, lambda _: MockVoice()) as hub,
+            running_hub(made, lambda *_: MockVoice()) as hub,
             running_robot(made.robot("reachy-1"), hub.bound) as robot,
         ):
             dials = handshakes(hub)
@@ -208,7 +208,7 @@ async def test_a_gateway_of_another_version(made, caplog, monkeypatch):
 
 async def test_a_second_robot_with_the_same_key(made, caplog):
     identity = made.robot("reachy-1")
-    async with running_hub(made, lambda _: MockVoice()) as hub, AsyncExitStack() as stack:
+    async with running_hub(made, lambda *_: MockVoice()) as hub, AsyncExitStack() as stack:
         first = await stack.enter_async_context(running_robot(identity, hub.bound))
         await first.welcomed()
         async with running_robot(identity, hub.bound) as second:

@@ -118,7 +118,7 @@ def test_whatever_an_admitted_robot_says_the_gateway_has_no_fault(tmp_path_facto
     async def run():
         hub = Hub(
             KeyPair(*zmq.curve_keypair()), Keyring(tmp_path_factory.getbasetemp()), Bind("127.0.0.1", 0, 0),
-            lambda _: MockVoice(), max_robots=2, software="fuzz",
+            lambda *_: MockVoice(), max_robots=2, software="fuzz",
         )  # fmt: skip
         serving = asyncio.create_task(hub.run())
         await asyncio.sleep(0)

@@ -78,7 +78,7 @@ def made(tmp_path):
 async def playing(made):
     lines, opened = [], []
 
-    def make(_robot):
+    def make(_robot, _view):
         lines.append(Line(opened))
         return lines[-1]
 

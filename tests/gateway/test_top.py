@@ -31,7 +31,7 @@ def test_of_what_is_not_told_there_is_a_dash():
     first, _, heads, line = table(told).splitlines()
     assert first.startswith("gemini-gateway 0.1.0; 0 robots connected")
     assert heads.split()[:3] == ["robot", "state", "since"]
-    assert line.split() == ["reachy-1", "away", "1m", "-", "-", "-", "-", "0", "0", "-", "-", "-"]
+    assert line.split() == ["reachy-1", "away", "1m", "-", "-", "-", "-", "-", "0", "0", "-", "-", "-"]
 
 
 @pytest.mark.parametrize("text", ["", "<html></html>", "node_cpu_seconds_total 1\n"])

@@ -4,21 +4,41 @@ import asyncio
 import contextlib
 import inspect
 import sys
+from typing import Literal
 
 from google.genai import types
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 
 from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.personas import Persona, Vad
 from gemini_gateway.sdk.client import Live
 from gemini_gateway.sdk.connection import Connection
+from gemini_gateway.session.decisions import Response
 from gemini_live_sim.server import serve
+from reachy_gateway.tools.port import Arguments, Tool
 from reachy_gateway.voice import TurnComplete
 
 MANUAL = Vad(mode="manual")
 RICH = Persona(
     model="one-that-takes-all", thinking_level="low", affective_dialog=True, proactive_audio=True, language="de-DE", vad=MANUAL
 )
+
+
+class HowLong(Arguments):
+    seconds: int | None = Field(default=None, ge=1, le=9, description="For how long.")
+    style: Literal["wild", "calm"] = Field(description="How.")
+
+
+class Dance(Tool[HowLong]):
+    name = "dance"
+    description = "Dances."
+    arguments = HowLong
+    mode = "background"
+
+    async def call(self, arguments, context):
+        raise NotImplementedError
+
+
 SECOND = b"\1\0" * 16000
 
 
@@ -39,12 +59,12 @@ async def main() -> None:
         for shortcut in (True, False):
             live = Live(Endpoint("the simulator", SecretStr("none"), sim.url, sim.root_path), shortcut=shortcut)
             before = compiled()
-            async with live.connect(RICH, seeded=True) as line:
+            async with live.connect(RICH, seeded=True, tools=[Dance()]) as line:
                 await line.remind([("person", "Hello."), ("robot", "Hello, too.")])
                 await line.send_activity("start")
                 await line.send_audio(SECOND)
                 await line.send_activity("end")
-                await line.decline([("1", "wave")])
+                await line.answer([Response("1", "what_time_is_it", {"time": "now"}, background=True, speaks=False)])
                 await answer(line)
             sys.stdout.write(" ".join(compiled() - before) + "\n")
 

@@ -1,9 +1,9 @@
 """The server's answers: a server that hangs, is mute, or leaves out an end; an answer that still sounds."""
 
 import pytest
-from session_rim import A_REPLY, CHUNK_BYTES, CHUNK_S, LOST, Rim, used
+from session_rim import A_REPLY, CHUNK_BYTES, CHUNK_S, LOST, Rim, used, wanted
 
-from gemini_gateway.events import Alive, GoAway, Reason, Resumable, ToolCall, Unheard, Unknown, Working
+from gemini_gateway.events import Alive, GoAway, Reason, Resumable, Unheard, Unknown, Working
 from gemini_gateway.session.answers import is_audible
 from gemini_gateway.session.timing import (
     BARGE_IN_S,
@@ -134,7 +134,7 @@ def test_after_some_turns_without_a_sound_a_new_session_begins_and_then_more_sel
     assert rim.hanging_up, "as soon as ever once there was a sound"
 
 
-@pytest.mark.parametrize("events", [(A_REPLY, Interrupted()), (ToolCall((("1", "wave"),)),)])
+@pytest.mark.parametrize("events", [(A_REPLY, Interrupted()), (wanted("wave"),)])
 def test_a_turn_that_was_cut_or_calls_a_tool_needs_no_sound(events):
     rim = Rim().open("h1")
     mute_turns(rim, 5 * MUTE_TURNS, *events)
@@ -178,7 +178,7 @@ def test_an_answer_is_not_cut_by_speech_that_began_before_it():
     assert SpeechNoticed() in rim.events, "but by speech that begins in it"
 
 
-@pytest.mark.parametrize("event", [Unheard(), Said("robot", "well"), Working(on=True), ToolCall((("1", "wave"),))])
+@pytest.mark.parametrize("event", [Unheard(), Said("robot", "well"), Working(on=True), wanted("wave")])
 def test_words_and_thoughts_are_of_an_answer_for_a_while(event):
     rim = Rim().open("h1")
     rim.speak()

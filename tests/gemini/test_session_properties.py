@@ -9,8 +9,21 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from gemini_gateway.events import Alive, GoAway, LiveError, Reason, Resumable, ToolCall, Unheard, Unknown, Working
-from gemini_gateway.session.decisions import Count, Decline, Dial, Emit, HangUp, SessionPhase
+from gemini_gateway.events import (
+    Alive,
+    FunctionCall,
+    GoAway,
+    LiveError,
+    Reason,
+    Resumable,
+    ToolCall,
+    ToolCancelled,
+    Unheard,
+    Unknown,
+    Working,
+)
+from gemini_gateway.session.calls import OPEN_MAX
+from gemini_gateway.session.decisions import Answer, Count, Dial, Emit, HangUp, Run, SessionPhase, Stop
 from gemini_gateway.session.meter import LATE_S, Bill
 from gemini_gateway.session.session import Session
 from gemini_gateway.session.timing import (
@@ -22,11 +35,18 @@ from gemini_gateway.session.timing import (
     QUOTA_S,
     REFUSED_RETRY_S,
     SessionSettings,
+    ToolTerms,
 )
 from reachy_gateway.provider.usage import Tokens
 from reachy_gateway.voice import Audio, ConnectionState, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 
 CHUNK_BYTES = 640
+TOOLS = {
+    "look": ToolTerms(deadline_s=3.0),
+    "dance": ToolTerms(waits=False, speaks=False, deadline_s=20.0),
+    "search": ToolTerms(waits=False, deadline_s=8.0),
+    "unlock": ToolTerms(may_be_cut=False, deadline_s=1.0),
+}
 DOCUMENTED = sessions_doc.transitions()
 ERRORS = st.sampled_from(["unreachable", "lost", "declined", "quota", "refused"]).map(
     lambda kind: LiveError(kind, f"it is {kind}")
@@ -58,6 +78,11 @@ class Line:
         self.manual = manual
         self.marks: list[str] = []
         self.calls: set[str] = set()
+        """That came on it."""
+        self.answered: list[str] = []
+        self.cancelled: set[str] = set()
+        self.resumes = False
+        """Whether it carries on a session."""
 
 
 class AnyTalk(RuleBasedStateMachine):
@@ -66,7 +91,7 @@ class AnyTalk(RuleBasedStateMachine):
         self.now = 1000.0
         turns = count()
         self.session = Session(
-            SessionSettings(max_age_s=60, park_after_s=20 if parks else None, manual_vad=manual),
+            SessionSettings(max_age_s=60, park_after_s=20 if parks else None, manual_vad=manual, tools=TOOLS),
             self.now,
             lambda: draws[next(turns) % len(draws)],
         )
@@ -85,6 +110,12 @@ class AnyTalk(RuleBasedStateMachine):
         self.turn_is_on = False
         self.turn_over_at = 0.0
         self.billed: list[Tokens] = []
+        self.running: dict[int, str] = {}
+        """Tools that the rim runs: of which call."""
+        self.stopped: set[int] = set()
+        self.unanswered: set[str] = set()
+        """Of all connections that are gone: ids that got no answer there, and were not taken back."""
+        self.newest_call = ""
 
     # --- the rim
 
@@ -100,6 +131,7 @@ class AnyTalk(RuleBasedStateMachine):
                     assert self.allowed
                     assert not (handle and seed)
                     self.line = Line(manual=self.session.settings.manual_vad)
+                    self.line.resumes = handle is not None
                 case HangUp():
                     assert self.line
                     assert self.line.open
@@ -118,6 +150,14 @@ class AnyTalk(RuleBasedStateMachine):
                     self.billed.append(tokens)
                 case Count(_, words):
                     assert words
+                case Run(key, name):
+                    assert name in TOOLS
+                    assert key not in self.running
+                    self.running[key] = self.newest_call
+                    assert len(self.running) <= OPEN_MAX
+                case Stop(key):
+                    assert key in self.running
+                    self.stopped.add(key)
 
     def call(self, act, *args, heard=0, **kwargs) -> None:
         """Call the session, and keep account of what it drops while it is parked."""
@@ -142,13 +182,21 @@ class AnyTalk(RuleBasedStateMachine):
                 assert number > self.newest_taken, "in order, and once"
                 self.newest_taken = number
             self.taken += len(item)
-        elif isinstance(item, Decline):
-            assert {call for call, _ in item.calls} <= self.line.calls, "the call was another connection's"
+        elif isinstance(item, Answer):
+            for response in item.responses:
+                assert response.id not in self.line.answered, "answered twice on one connection"
+                assert response.id not in self.line.cancelled, "answered although it was taken back"
+                self.line.answered.append(response.id)
+                if response.id not in self.line.calls:
+                    assert self.line.resumes, "the call was another session's"
+                    assert response.response.keys() == {"error", "retryable"}
+                    self.unanswered.discard(response.id)
         else:
             assert self.line.manual is (item != "stream_end")
             self.line.marks.append(item)
 
     def end(self, error: LiveError | None) -> None:
+        self.unanswered |= self.line.calls - set(self.line.answered) - self.line.cancelled
         self.line = None
         self.turn_is_on = False
         self.turn_over_at = float("-inf")
@@ -170,6 +218,14 @@ class AnyTalk(RuleBasedStateMachine):
     def the_dial_opens(self):
         self.line.open = True
         self.call(self.session.opened, self.now)
+        lost, self.unanswered = self.unanswered, set()
+        if self.line.resumes and lost:
+            for _ in range(1000):
+                if not (lost - set(self.line.answered)) or (item := self.session.take()) is None:
+                    break
+                assert isinstance(item, Answer), "the lost calls are answered before the microphone goes on"
+                self.check_taken(item)
+            assert lost <= set(self.line.answered)
 
     @precondition(lambda self: self.line and not self.line.open)
     @rule(error=ERRORS)
@@ -243,7 +299,7 @@ class AnyTalk(RuleBasedStateMachine):
     @rule(manual=st.booleans())
     def the_persona_changes(self, manual):
         self.session.settings = SessionSettings(
-            max_age_s=60, park_after_s=self.session.settings.park_after_s, manual_vad=manual
+            max_age_s=60, park_after_s=self.session.settings.park_after_s, manual_vad=manual, tools=TOOLS
         )
         self.session.persona_changed()
 
@@ -263,11 +319,26 @@ class AnyTalk(RuleBasedStateMachine):
         self.server(GoAway(left_s))
 
     @precondition(lambda self: self.line and self.line.open)
-    @rule()
-    def the_server_calls_a_tool(self):
-        call = f"call-{next(self.numbers)}"
-        self.line.calls.add(call)
-        self.server(ToolCall(((call, "wave"),)))
+    @rule(name=st.sampled_from([*TOOLS, "wave"]), small=st.integers(0, 9))
+    def the_server_calls_a_tool(self, name, small):
+        self.newest_call = f"call-{next(self.numbers)}"
+        self.line.calls.add(self.newest_call)
+        self.server(ToolCall((FunctionCall(self.newest_call, name, {} if small else None),)))
+
+    @precondition(lambda self: self.line and self.line.open and self.line.calls)
+    @rule(data=st.data())
+    def the_server_takes_a_call_back(self, data):
+        taken_back = data.draw(st.sampled_from(sorted(self.line.calls)))
+        if taken_back not in self.line.answered:
+            self.line.cancelled.add(taken_back)
+        self.server(ToolCancelled((taken_back,)))
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), outcome=st.sampled_from(["done", "error", "fault"]))
+    def a_tool_ends(self, data, outcome):
+        key = data.draw(st.sampled_from(sorted(self.running)))
+        del self.running[key]
+        self.call(self.session.tool_ended, key, {"it": "is"}, "cancelled" if key in self.stopped else outcome, self.now)
 
     @precondition(lambda self: self.line and self.line.open)
     @rule(event=st.sampled_from([Audio(b"\0\0", 24000), ReplyGenerated(), Interrupted()]))

@@ -5,7 +5,17 @@ import json
 import pytest
 from google.genai import types
 
-from gemini_gateway.events import GoAway, Reason, Resumable, ToolCall, Unheard, Unknown, Working
+from gemini_gateway.events import (
+    FunctionCall,
+    GoAway,
+    Reason,
+    Resumable,
+    ToolCall,
+    ToolCancelled,
+    Unheard,
+    Unknown,
+    Working,
+)
 from gemini_gateway.sdk.pieces import Pieces
 from gemini_gateway.sdk.shortcut import audio_of
 from gemini_gateway.sdk.socket import interrupts
@@ -13,7 +23,7 @@ from gemini_gateway.sdk.translate import seconds, tokens_of, translated
 from reachy_gateway.provider.usage import Tokens
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 
-NO_ID = "a tool call without an id, which nobody can answer"
+NO_ID = "a tool call without an id, or one of too many, which nobody can answer"
 
 
 def events(wire: dict) -> list:
@@ -289,15 +299,47 @@ def test_a_handle_counts_only_while_the_session_can_be_resumed():
 
 def test_a_tool_call_names_every_function():
     calls = [{"id": "1", "name": "wave", "args": {"hand": "left"}}, {"id": "2", "name": "nod"}]
-    assert events({"toolCall": {"functionCalls": calls}}) == [ToolCall((("1", "wave"), ("2", "nod")))]
+    assert events({"toolCall": {"functionCalls": calls}}) == [
+        ToolCall((FunctionCall("1", "wave", {"hand": "left"}), FunctionCall("2", "nod", {})))
+    ]
 
 
 def test_a_tool_call_without_an_id_cannot_be_answered():
     calls = [{"name": "wave"}, {"id": "2", "name": "nod"}, {"id": "", "name": "bow"}]
-    assert events({"toolCall": {"functionCalls": calls}}) == [ToolCall((("2", "nod"),)), Unknown(NO_ID)]
+    assert events({"toolCall": {"functionCalls": calls}}) == [ToolCall((FunctionCall("2", "nod", {}),)), Unknown(NO_ID)]
     assert events({"toolCall": {"functionCalls": calls[:1]}}) == [Unknown(NO_ID)]
 
 
-@pytest.mark.parametrize("wire", [{}, {"setupComplete": {}}, {"toolCallCancellation": {"ids": ["1"]}}])
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ({"text": "x" * 4000}, True),
+        ({"text": "x" * 5000}, False),
+        ({"x" * 5000: 1}, False),
+        ({"list": [0] * 5000}, False),
+        ({"list": ["x" * 100] * 100}, False),
+        ({"deep": [[[[[[[1]]]]]]]}, True),
+        ({"deep": [[[[[[[[[1]]]]]]]]]}, False),
+        ({"text": "x" * 1_000_000}, False),
+    ],
+)
+def test_arguments_that_nobody_wants_to_read_are_left_out(args, told):
+    (call,) = events({"toolCall": {"functionCalls": [{"id": "1", "name": "wave", "args": args}]}})[0].calls
+    assert call.args == (args if told else None)
+
+
+def test_of_a_thousand_calls_each_is_told_and_what_is_beyond_is_counted():
+    calls = [{"id": str(n), "name": "wave"} for n in range(1200)]
+    called, unknown = events({"toolCall": {"functionCalls": calls}})
+    assert len(called.calls) == 1000
+    assert unknown == Unknown(NO_ID)
+    assert events({"toolCall": {"functionCalls": [{"id": "x" * 501, "name": "wave"}]}}) == [Unknown(NO_ID)]
+
+
+def test_calls_that_are_taken_back_are_named():
+    assert events({"toolCallCancellation": {"ids": ["1", "2"]}}) == [ToolCancelled(("1", "2"))]
+
+
+@pytest.mark.parametrize("wire", [{}, {"setupComplete": {}}])
 def test_other_messages_need_no_answer(wire):
     assert events(wire) == []

@@ -5,13 +5,15 @@ from collections import defaultdict
 from contextlib import asynccontextmanager
 
 import pytest
+from session_rim import wanted
 
 from gemini_gateway.burst_slot import SLOT_PAUSE_S, SLOT_S, BurstSlot
-from gemini_gateway.events import LiveError, ToolCall
+from gemini_gateway.events import LiveError
 from gemini_gateway.personas import Persona
 from gemini_gateway.voice import GeminiVoice
 from reachy_gateway.provider.circuit_breaker import CircuitBreaker
 from reachy_gateway.provider.usage import Tokens, Verdict
+from reachy_gateway.tools.toolbox import Toolbox
 from reachy_gateway.voice import Audio, SpeechNoticed, TurnComplete
 
 TOKENS = Tokens({"audio": 100_000}, {"audio": 1500})
@@ -24,6 +26,7 @@ class Office:
     def __init__(self):
         self.bills = []
         self.burst_slot = BurstSlot()
+        self.toolbox = Toolbox()
         self.breakers = defaultdict(lambda: CircuitBreaker(lambda: 0.5))
         self.models = {}
 
@@ -173,8 +176,8 @@ class Busy(Gemini):
     async def send_audio(self, pcm):
         self.sent.append(pcm)
 
-    async def decline(self, calls):
-        self.sent.append(calls)
+    async def answer(self, responses):
+        self.sent.append(responses)
 
 
 @asynccontextmanager
@@ -211,12 +214,14 @@ async def test_audio_is_sent_at_once_or_by_the_sender_and_in_order():
 
 
 async def test_what_is_no_audio_is_left_to_the_sender():
-    gemini, calls = Busy(ToolCall((("call-1", "wave"),))), (("call-1", "wave"),)
+    gemini = Busy(wanted("wave"))
     async with talking(gemini) as voice:
         voice.hear(bytes(640), speaking=False)
         assert gemini.offered == [], "the answer goes first"
         await turns()
-        assert gemini.sent == [calls, bytes(640)]
+        (answer,), pcm = gemini.sent
+        assert (answer.id, answer.name) == ("call-1", "wave")
+        assert pcm == bytes(640)
 
 
 def test_one_robot_at_a_time_hurries_and_for_a_bounded_time():

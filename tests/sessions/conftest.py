@@ -23,6 +23,7 @@ from gemini_live_sim.connection import SimSession
 from gemini_live_sim.server import GeminiLiveSim
 from reachy_gateway.provider.ledger import Ledger
 from reachy_gateway.talk.speech_gate import SpeechGate
+from reachy_gateway.tools.toolbox import Toolbox
 from reachy_gateway.voice import Audio, ConnectionState, Said, TurnComplete, VoiceEvent
 
 CHUNK_MS = 20
@@ -284,11 +285,12 @@ def open_office(tmp_path, robots_file):
         **changes: Any,
     ) -> Voices:
         file = file or robots_file(*robots, defaults={"vad": {"silence_duration_ms": 300}} | (settings or {}))
-        shared, problems = personas.read(file)
+        tools = (changes.get("toolbox") or Toolbox()).names
+        shared, problems = personas.read(file, tools=tools)
         assert not problems
         simulator = Endpoint("the simulator", SecretStr("test-key"), sim.url, sim.root_path)
         ledgers.append(Ledger(tmp_path / "ledger.sqlite"))
-        return Voices(Configuration(endpoint or (lambda: simulator), shared, file), ledgers[-1], **changes)
+        return Voices(Configuration(endpoint or (lambda: simulator), shared, file, tools=tools), ledgers[-1], **changes)
 
     yield make
     for ledger in ledgers:

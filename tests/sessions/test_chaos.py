@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -14,14 +15,16 @@ from typing import get_args
 import numpy as np
 import pytest
 from leaks import sockets_of_ours
-from live_faults import LIVES
+from live_faults import CALLS, LIVES
+from some_tools import KINDS
 from tests.sessions.conftest import BYTES_PER_S, Talk
 
+from gemini_gateway.implied import session_settings
 from gemini_gateway.personas import Persona
 from gemini_gateway.session import timing
 from gemini_gateway.session.answers import is_audible
+from gemini_gateway.session.decisions import Run
 from gemini_gateway.session.timing import SessionSettings
-from gemini_gateway.voice import session_settings
 from gemini_live_sim import actions, resumption
 from gemini_live_sim.actions import Step
 from gemini_live_sim.behaviour import Babble, Behaviour
@@ -30,6 +33,8 @@ from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
 from reachy_gateway.provider import circuit_breaker
 from reachy_gateway.talk.conversation import Conversation, Tell
+from reachy_gateway.tools.port import Tool
+from reachy_gateway.tools.toolbox import Toolbox
 from reachy_gateway.voice import Interrupted
 from reachy_link.messages import Hello, Mic, Speaker
 from reachy_link.pcm import Format
@@ -45,6 +50,8 @@ ROOM_DBFS = -52.0
 """The noise on everything that the microphones hear."""
 GROWTH_MIB = 4.0
 """What the process may grow by from the middle to the end, when all is well again: the allocator's slack."""
+CALLED = 0.5
+"""How often tools are called right before something befalls a session."""
 ROBOTS = tuple(f"reachy-{n}" for n in range(1, 7))
 BOOT = "0123456789abcdef"
 MONO_16K = Format(rate_hz=16000, channels=1)
@@ -144,6 +151,9 @@ class Gremlin:
         session_ = next((it for it in reversed(talk.sessions) if it.open), None)
         if session_ is None:
             return
+        if self._draw.random() < CALLED:
+            session_.do(CALLS)
+            self.done["calls before"] += 1
         match self._draw.random():
             case chance if chance < 0.45:
                 kind, behaviours = ("report", REPORTED) if chance < 0.3 else ("dial", DIALS)
@@ -159,6 +169,31 @@ class Gremlin:
                 action = self._draw.choice(LIVES)
                 session_.do(action)
                 self.done[action.do] += 1
+
+
+class Answered:
+    """Watches how calls are answered, connection by connection."""
+
+    def __init__(self, sim) -> None:
+        self.counts: Counter[str] = Counter()
+        self._sim = sim
+        self._seen: set[int] = set()
+
+    def look(self) -> None:
+        """Count the connections that have ended since."""
+        for session in self._sim.sessions:
+            if not session.open and session.number not in self._seen:
+                self._seen.add(session.number)
+                self._count(session)
+
+    def _count(self, session) -> None:
+        ids = [response["id"] for response in session.tool_responses]
+        made = [call["id"] for call in session.tool_calls]
+        self.counts["answered"] += len(ids)
+        self.counts["answered twice"] += len(ids) - len(set(ids))
+        self.counts["lost before"] += sum(each not in made for each in ids)
+        self.counts["taken back"] += len(session.cancelled_calls)
+        self.counts["open at the end"] += len(set(made) - set(ids) - set(session.cancelled_calls))
 
 
 def resident_mib() -> float:
@@ -244,13 +279,13 @@ AGELESS = {"max_age_s": None, "session_limit_s": None}
 """For both ends no connection is ever too old: a dial of the bystander's would meet with what is meant for another."""
 
 
-def lasting(persona: Persona) -> SessionSettings:
+def lasting(persona: Persona, tools: Sequence[Tool]) -> SessionSettings:
     """As ``AGELESS``, at our end."""
-    return replace(session_settings(persona), max_age_s=float("inf"))
+    return replace(session_settings(persona, tools), max_age_s=float("inf"))
 
 
 @pytest.mark.timeout(CHAOS_S + 120)
-async def test_a_long_run_of_everything_that_can_go_wrong(measured, talking, open_office, watchman, question, monkeypatch):
+async def test_a_long_run_of_everything_that_can_go_wrong(measured, talking, open_office, question, monkeypatch):  # noqa: PLR0915
     """Six robots are struck, a seventh is not. Memory is the process's resident set, at the middle and at the end."""
     for name, value in PATIENT.items():
         monkeypatch.setattr(timing, name, value)
@@ -259,7 +294,8 @@ async def test_a_long_run_of_everything_that_can_go_wrong(measured, talking, ope
     draw = random.Random(42)  # noqa: S311
     settings = SimSettings(**{"mode": "tone", "tone_ms": 600, "speed": 2, "record_bytes": 0, "keep_sessions": 20} | AGELESS)
     async with serve(settings) as sim:
-        office = open_office(sim, *ROBOTS, "bystander", settings_of=lasting)
+        tools = {"toolbox": Toolbox(kind() for kind in KINDS), "settings": {"tools": [kind.name for kind in KINDS]}}
+        office = open_office(sim, *ROBOTS, "bystander", settings_of=lasting, **tools)
         await warm(talking, sim, office)
         before = descriptors(), len(asyncio.all_tasks())
         async with talking(sim, *ROBOTS, "bystander", office=office, made=Robot) as everybody:
@@ -268,6 +304,7 @@ async def test_a_long_run_of_everything_that_can_go_wrong(measured, talking, ope
                 await talk.until(lambda talk=talk: talk.states == ["live"])
                 talk.forgetful = True
             gremlin, chatters = Gremlin(sim, talks, draw), [Chatter(talk, question, draw) for talk in everybody]
+            answered = Answered(sim)
             healed: list[float] = []
             resident: list[float] = []
             for _ in range(2):
@@ -276,6 +313,7 @@ async def test_a_long_run_of_everything_that_can_go_wrong(measured, talking, ope
                 def over(until: float = until) -> bool:
                     now = time.monotonic()
                     gremlin.strike(now)
+                    answered.look()
                     for chatter in chatters:
                         chatter.go_on(now)
                     return now > until
@@ -292,9 +330,12 @@ async def test_a_long_run_of_everything_that_can_go_wrong(measured, talking, ope
             measured(f"{strikes} strikes, {connections} connections: {dict(gremlin.done)}")
             outcomes = sum((chatter.outcomes for chatter in chatters), Counter())
             measured(f"questions: {dict(outcomes)}")
+            measured(f"calls of tools: {dict(answered.counts)}")
             measured(f"counted: {dict(office.tally.counts)}")
             measured(f"{resident[0]:.1f} MiB in the middle, {resident[1]:.1f} at the end; answered within {max(healed):.1f} s")
             assert strikes > 30
+            assert answered.counts["answered"] > strikes / 10
+            assert answered.counts["answered twice"] == 0
             assert outcomes["untold"] == 0
             assert outcomes["answered"] > outcomes["told"] / 2
             assert bystander.told_losses() == 0
@@ -337,6 +378,9 @@ async def warm(talking, sim, office) -> None:
     """Whatever is made once is made now."""
     async with talking(sim, "reachy-1", office=office) as [talk]:
         await talk.until(lambda: talk.states == ["live"])
+        for n, tool in enumerate(talk.voice.session.settings.tools, 1):
+            talk.voice._running_tools.run(Run(-n, tool, {}))  # past the limits
+        await talk.until(lambda: not talk.voice._running_tools._tasks)
     await sim.until(lambda sim: not sim.open_sessions)
     gc.collect()  # clients of former tests end themselves in whatever loop there is
     await asyncio.sleep(0)

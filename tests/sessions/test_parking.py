@@ -5,7 +5,7 @@ from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
 
 QUICK = SimSettings(mode="tone", tone_ms=500, thinking_ms=100)
-PARKS = {"settings_of": lambda _: SessionSettings(park_after_s=1.5)}
+PARKS = {"settings_of": lambda *_: SessionSettings(park_after_s=1.5)}
 
 
 async def test_after_silence_the_socket_is_closed_and_the_first_word_wakes_it_and_is_heard_whole(

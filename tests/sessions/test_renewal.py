@@ -95,7 +95,7 @@ async def test_what_is_said_into_a_reply_beyond_the_servers_deadline_is_not_sent
 async def test_without_a_go_away_the_age_limit_renews(talking, watchman, question):
     async with serve(QUICK, on_event=watchman) as sim:
         watchman.sim = sim
-        async with talking(sim, settings_of=lambda _: SessionSettings(max_age_s=1.0)) as talk:
+        async with talking(sim, settings_of=lambda *_: SessionSettings(max_age_s=1.0)) as talk:
             await talk.live()
             await talk.ask(question)
             await talk.until(lambda: len(talk.sessions) == 3)

@@ -75,7 +75,7 @@ async def test_an_outage_in_mid_answer_is_shown_and_over_the_robot_answers_again
 
 async def test_the_first_word_to_a_parked_robot_comes_back_whole(tmp_path, open_office, question):
     async with serve(ECHO) as sim:
-        office = open_office(sim, settings_of=lambda _: SessionSettings(park_after_s=1.0))
+        office = open_office(sim, settings_of=lambda *_: SessionSettings(park_after_s=1.0))
         async with a_robot(tmp_path, office) as robot:
             await sim.until(lambda sim: sim.sessions and not sim.open_sessions)
             assert robot.core._presence.phase == "listening"

@@ -153,7 +153,7 @@ async def test_tools(call) -> None:
         received = session.receive()
         assert (await anext(received)).tool_call.function_calls[0].args == {"where": "up"}
         await session.send_client_content(turns=HELLO)
-        assert (await anext(received)).tool_call_cancellation.ids == ["call-2"]
+        assert (await anext(received)).tool_call_cancellation.ids == ["call-1-2"]
 
 
 async def test_resumption_goes_on_with_turns_and_history(call) -> None:

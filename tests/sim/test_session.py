@@ -286,9 +286,9 @@ def test_a_tool_call_holds_the_answer_until_its_response(talk) -> None:
     opened.send(ASK)
     opened.wait(5)
     (call,) = [message["toolCall"]["functionCalls"][0] for message in opened.messages if "toolCall" in message]
-    assert call == {"id": "call-1", "name": "look", "args": {"at_what": "me"}}
+    assert call == {"id": "call-1-1", "name": "look", "args": {"at_what": "me"}}
     assert opened.audio == b""
-    opened.send({"tool_response": {"functionResponses": [{"id": "call-1", "name": "look", "response": {"out_put": 1}}]}})
+    opened.send({"tool_response": {"functionResponses": [{"id": "call-1-1", "name": "look", "response": {"out_put": 1}}]}})
     assert opened.audio == tone(400).pcm
     assert opened.journal.tool_responses[0]["response"] == {"out_put": 1}
 
@@ -297,7 +297,7 @@ def test_an_interruption_takes_tool_calls_back(talk) -> None:
     opened = talk({}, **FAST, script=(Step(on="speech_end", action=ToolCall()),))
     opened.send(ASK)
     opened.send(ASK)
-    assert [m["toolCallCancellation"]["ids"] for m in opened.messages if "toolCallCancellation" in m] == [["call-1"]]
+    assert [m["toolCallCancellation"]["ids"] for m in opened.messages if "toolCallCancellation" in m] == [["call-1-1"]]
     assert [answer.turn for answer in opened.journal.answers if not answer.interrupted] != []
 
 

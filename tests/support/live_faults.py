@@ -4,6 +4,13 @@ from typing import Final
 
 from gemini_live_sim import actions
 
+CALLS: Final = actions.CallTools(
+    calls=tuple(
+        actions.WantedCall(name=name, args={"seconds": seconds})
+        for name, seconds in (("wait", 0.2), ("search", 1.5), ("dance", 0), ("unstoppable", 0.7), ("raises", 0))
+    )
+)
+"""Several tools at once, some of which are still busy when the next thing befalls the session."""
 LIVES: Final[tuple[actions.Action, ...]] = (
     *(actions.Close(code=code, reason="The operation was aborted.") for code in (1000, 1007, 1008, 1011)),
     actions.Close(code=1011, reason=actions.DEADLINE),
@@ -16,7 +23,10 @@ LIVES: Final[tuple[actions.Action, ...]] = (
     actions.SendError(),
     actions.SendBig(n_bytes=1_000_000),
     actions.SendBig(n_bytes=5_000_000),
-    actions.ToolCall(name="dance"),
+    actions.ToolCall(name="nobody_has_this"),
+    actions.ToolCall(name="wait", args={"seconds": 5}),
+    CALLS,
+    actions.CancelTools(),
     actions.Interrupt(),
     actions.Stall(for_s=1.0),
     actions.Stall(reading=False, for_s=0.5),

@@ -1,7 +1,7 @@
 """A session with a test in place of its rim and of the server; time passes only when the test says so."""
 
-from gemini_gateway.events import LiveError, Resumable
-from gemini_gateway.session.decisions import Count, Dial, Emit, HangUp, SessionPhase
+from gemini_gateway.events import FunctionCall, LiveError, Resumable, ToolCall
+from gemini_gateway.session.decisions import Answer, Count, Dial, Emit, HangUp, Response, Run, SessionPhase, Stop
 from gemini_gateway.session.exchanges import Keep
 from gemini_gateway.session.meter import Bill
 from gemini_gateway.session.session import Session
@@ -38,6 +38,8 @@ class Rim:
         self.bills: list[Tokens] = []
         self.estimates: list[bool] = []
         self.kept: list[tuple[str, str]] = []
+        self.ran: list[Run] = []
+        self.stopped: list[int] = []
         self.hanging_up = False
         self.phases = [SessionPhase.WAITING]
         """Where the session was, one phase after the other."""
@@ -64,6 +66,10 @@ class Rim:
                     self.estimates.append(item.estimated)
                 case Keep(who, text):
                     self.kept.append((who, text))
+                case Run():
+                    self.ran.append(item)
+                case Stop(key):
+                    self.stopped.append(key)
 
     @property
     def standings(self) -> list[ConnectionState]:
@@ -77,6 +83,11 @@ class Rim:
     def audio(self) -> bytes:
         """All mic audio that was sent, over all connections."""
         return b"".join(item for items in self.sent for item in items if isinstance(item, bytes))
+
+    @property
+    def answered(self) -> list[list[Response]]:
+        """The answers to calls, by connection."""
+        return [[one for item in items if isinstance(item, Answer) for one in item.responses] for items in self.sent]
 
     @property
     def marks(self) -> list[list]:
@@ -117,6 +128,11 @@ class Rim:
     def server(self, *events) -> None:
         for event in events:
             self.do(self.session.server(event, self.now))
+
+    def tool_ends(self, n: int = -1, outcome: str = "done") -> None:
+        """The n-th tool that was run comes to its end."""
+        self.do(self.session.tool_ended(self.ran[n].key, {"it": "is"}, outcome, self.now))
+        self.send()
 
     def send(self) -> None:
         while (item := self.session.take()) is not None:
@@ -200,3 +216,8 @@ def parked(rim: Rim) -> Rim:
 def refused(rim: Rim) -> None:
     rim.dial()
     rim.fail(REFUSED)
+
+
+def wanted(*names: str, first: int = 1) -> ToolCall:
+    """The model calls these, with ids that count from ``first``."""
+    return ToolCall(tuple(FunctionCall(f"call-{n}", name, {}) for n, name in enumerate(names, first)))

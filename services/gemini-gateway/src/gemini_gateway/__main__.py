@@ -14,6 +14,7 @@ from gemini_gateway.voices import Voices
 from reachy_gateway import service
 from reachy_gateway.journal import logged
 from reachy_gateway.provider.ledger import Ledger, LedgerError
+from reachy_gateway.tools import toolbox
 from reachy_service import logs
 from reachy_service.config import fail, load, read
 
@@ -23,7 +24,10 @@ def main() -> int:
     settings = load(GeminiSettings)
     secrets = [settings.api_key.get_secret_value()] if settings.api_key else []
     logs.set_up("gemini-gateway", settings.log_level, secrets)
-    shared, problems = personas.read(settings.robots_file, settings.model)
+    foreign, problems = toolbox.read(settings.tools_dir)
+    box = toolbox.Toolbox(foreign if not problems else ())
+    shared, mistakes = personas.read(settings.robots_file, settings.model, box.names | {tool.name for tool in foreign})
+    problems += mistakes
     try:
         service.keys_of(settings)
     except ValueError as error:
@@ -38,7 +42,7 @@ def main() -> int:
         return read(GeminiSettings).endpoint()
 
     try:
-        configuration = Configuration(endpoint, shared, settings.robots_file, settings.model)
+        configuration = Configuration(endpoint, shared, settings.robots_file, settings.model, box.names)
         logs.conceal(password_of(configuration.endpoint.proxy))
     except ValueError as error:
         problems.append(str(error))
@@ -53,6 +57,7 @@ def main() -> int:
         keep_days=settings.transcripts_keep_days,
         uplink_ms=settings.uplink_ms,
         shortcut=settings.shortcut,
+        toolbox=box,
     )
     banner = f"talking to {configuration.endpoint.name}, model {shared.default.model}"
     with closing(ledger), closing(voices):

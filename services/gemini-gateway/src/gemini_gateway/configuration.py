@@ -1,6 +1,6 @@
 """What is read anew while a gateway runs: the robots file, and the server with its key. One watcher, two results."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ class Configuration:
         shared: What the robots file says.
         robots_file: Where it is, if there is one.
         model: The model of robots for which it names none.
+        tools: Those that there are.
 
     Raises:
         ValueError: If the endpoint cannot be read.
@@ -38,12 +39,14 @@ class Configuration:
         shared: Personas,
         robots_file: Path | None = None,
         model: str | None = None,
+        tools: Collection[str] = (),
     ) -> None:
         self.endpoint = read_endpoint()
         self.personas = shared
         self.robots_file = robots_file
         self._read_endpoint = read_endpoint
         self._model = model
+        self._tools = tools
         self._seen = self._stamps()
 
     def has_changed(self) -> bool:
@@ -62,7 +65,7 @@ class Configuration:
         return Reading(self._reload_robots(mistakes, asked=asked), self._reload_endpoint(mistakes, retarget), mistakes)
 
     def _reload_robots(self, mistakes: list[str], *, asked: bool) -> bool:
-        read, problems = personas.read(self.robots_file, self._model)
+        read, problems = personas.read(self.robots_file, self._model, self._tools)
         if not problems and not asked and (gone := loosened(self.personas, read)):
             problems = [f"{self.robots_file} takes away {', '.join(gone)}: if that is meant, send SIGHUP or start again"]
         mistakes += problems

@@ -1,6 +1,8 @@
 """What a session is told of its server, and the one error that a connection can raise. Our own words, not the SDK's."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from reachy_gateway.provider.causes import TroubleKind
 from reachy_gateway.provider.usage import Tokens
@@ -45,10 +47,27 @@ class Working:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCall:
-    """The model wants functions called: ``(id, name)`` of each."""
+class FunctionCall:
+    """One function that is to be called."""
 
-    calls: tuple[tuple[str, str], ...]
+    id: str
+    name: str
+    args: Mapping[str, Any] | None
+    """None: more than anybody wants to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model wants functions called."""
+
+    calls: tuple[FunctionCall, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCancelled:
+    """The model does not want the results of these calls any more."""
+
+    ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,4 +95,5 @@ class Reason:
     expected: bool = False
 
 
-ServerEvent = VoiceEvent | GoAway | Resumable | ToolCall | Unknown | Alive | Unheard | Reason | Tokens | Working
+_OfTools = ToolCall | ToolCancelled
+ServerEvent = VoiceEvent | GoAway | Resumable | _OfTools | Unknown | Alive | Unheard | Reason | Tokens | Working

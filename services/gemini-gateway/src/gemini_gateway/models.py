@@ -11,6 +11,10 @@ from typing import Final, Literal, get_args
 ThinkingLevel = Literal["minimal", "low", "medium", "high"]
 LEVELS: Final[tuple[ThinkingLevel, ...]] = get_args(ThinkingLevel)
 
+Behavior = Literal["blocking", "non_blocking"]
+"""Of a function: whether the model says nothing before it has the response."""
+Scheduling = Literal["INTERRUPT", "SILENT"]
+
 API_VERSION: Final = "v1beta"
 """google-genai 3 asks for v1 by default; every page on Live shows v1beta."""
 FIELDS: Final[Mapping[str, frozenset[str]]] = {
@@ -37,16 +41,23 @@ class Model:
     """Whether ``audioStreamEnd`` ends the person's turn. Where it does not the model waits for silence that it can hear."""
     content: Literal["any", "history"] = "any"
     """What client content may be sent once a session has begun: any, or none after the announced history."""
-    calls: frozenset[Literal["blocking", "non_blocking"]] = frozenset(("blocking", "non_blocking"))
-    """How a function may be declared to behave."""
-    calls_default: Literal["blocking", "non_blocking"] = "blocking"
+    calls: frozenset[Behavior] = frozenset(("blocking",))
+    """How a function may be declared to behave, so that the model still speaks of its response."""
+    calls_default: Behavior = "blocking"
     """How a function behaves that declares nothing."""
-    scheduling: bool = True
+    scheduling: bool = False
     """Whether a function's response may say when it is to be spoken of."""
 
 
 MODELS: Final[Mapping[str, Model]] = {
-    "gemini-3.8-live": Model(thinking_levels=frozenset(), proactive=True, affective_dialog=False, calls_default="non_blocking"),
+    "gemini-3.8-live": Model(
+        thinking_levels=frozenset(),
+        proactive=True,
+        affective_dialog=False,
+        calls=frozenset(("blocking", "non_blocking")),
+        calls_default="non_blocking",
+        scheduling=True,
+    ),
     "gemini-3.8-live-extended-thinking": Model(
         thinking_levels=frozenset(("low", "medium", "high")),
         thinking_default="low",
@@ -54,12 +65,15 @@ MODELS: Final[Mapping[str, Model]] = {
         affective_dialog=False,
         calls=frozenset(("non_blocking",)),
         calls_default="non_blocking",
-        scheduling=False,
     ),
-    "gemini-3.1-flash-live": Model(
-        proactive=False, affective_dialog=False, stream_end_counts=True, content="history", scheduling=False
+    "gemini-3.1-flash-live": Model(proactive=False, affective_dialog=False, stream_end_counts=True, content="history"),
+    "gemini-2.5-flash-native-audio": Model(
+        thinking_levels=frozenset(),
+        transcripts_unasked=False,
+        stream_end_counts=True,
+        calls=frozenset(("blocking", "non_blocking")),
+        scheduling=True,
     ),
-    "gemini-2.5-flash-native-audio": Model(thinking_levels=frozenset(), transcripts_unasked=False, stream_end_counts=True),
 }
 UNKNOWN: Final = Model()
 """A model that is not listed is sent whatever its persona says, and is trusted with the least."""
@@ -80,3 +94,21 @@ def longest(name: str, known: Iterable[str]) -> str | None:
 def takes(name: str, field: str) -> bool:
     """Whether the setup of a model may hold a field that not every version of the API knows."""
     return field in FIELDS[API_VERSION] and not (field == "affective_dialog" and not of(name).affective_dialog)
+
+
+def behavior(name: str, *, waits: bool) -> Behavior:
+    """How a function behaves on a model that is to wait for it, or is not, as far as the model lets one choose."""
+    wanted: Behavior = "blocking" if waits else "non_blocking"
+    model = of(name)
+    return wanted if wanted in model.calls else model.calls_default
+
+
+def scheduling(name: str, *, background: bool, speaks: bool) -> Scheduling | None:
+    """When a model is to speak of a response; None leaves it to the model.
+
+    What the person waits for is told at once, but gemini-3.8 waits with that while the person speaks. By its own default it has
+    often gone on by itself when a response comes, and contradicts what it said.
+    """
+    if not (background and of(name).scheduling):
+        return None
+    return "INTERRUPT" if speaks else "SILENT"

@@ -1,7 +1,7 @@
 """Robots and their personas: one TOML file, checked whole. Pure but for :func:`read`."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -9,10 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from gemini_gateway import models
 from reachy_gateway.provider.usage import PRICES, Money, Price
+from reachy_gateway.tools.port import NAME
 from reachy_link.messages import RobotId
 from reachy_link.text import TextError, decoded
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+ToolName = Annotated[str, StringConstraints(pattern=NAME)]
+TOOLS_MAX: Final = 24
 
 
 class _Table(BaseModel):
@@ -56,6 +59,8 @@ class Persona(_Table):
     budget_usd_per_day: Money | None = Field(default=None, gt=0)
     park_after_s: float | None = Field(default=None, ge=10)
     """Hang up after so long without speech; the first word opens the session again. Off unless set."""
+    tools: tuple[ToolName, ...] = Field(default=(), max_length=TOOLS_MAX)
+    """What the model may call. Each costs tokens with every turn, and many confuse it."""
 
 
 class Gateway(_Table):
@@ -94,18 +99,19 @@ class Personas:
 DEFAULT_MODEL: Final = "gemini-3.8-live"
 
 
-def read(path: Path | None, model: str | None = None) -> tuple[Personas, list[str]]:
+def read(path: Path | None, model: str | None = None, tools: Collection[str] = ()) -> tuple[Personas, list[str]]:
     """The personas of a file, or the default ones; and everything that is wrong with it, if anything.
 
     Args:
         path: The TOML file; None for none.
         model: What the defaults' model is if the file does not say.
+        tools: Those that there are.
     """
     base: dict[str, Any] = {"model": model} if model else {}
     if path is None:
         return Personas(Persona(**base), {}, Gateway(), {}), []
     try:
-        return parsed(tomllib.loads(decoded(path.read_bytes())), str(path), base)
+        return parsed(tomllib.loads(decoded(path.read_bytes())), str(path), base, tools)
     except (OSError, TextError) as error:
         remedy = "; with Docker: chmod a+rX config config/robots.toml" if isinstance(error, PermissionError) else ""
         return _nothing(), [f"{path}: cannot be read (it is what GATEWAY_ROBOTS_FILE names): {error}{remedy}"]
@@ -113,7 +119,9 @@ def read(path: Path | None, model: str | None = None) -> tuple[Personas, list[st
         return _nothing(), [f"{path}: no TOML: {error}"]
 
 
-def parsed(tables: Mapping[str, Any], name: str, base: Mapping[str, Any]) -> tuple[Personas, list[str]]:
+def parsed(
+    tables: Mapping[str, Any], name: str, base: Mapping[str, Any], tools: Collection[str] = ()
+) -> tuple[Personas, list[str]]:
     """The personas in a file's tables; and everything that is wrong with them."""
     problems: list[str] = []
     try:
@@ -123,12 +131,13 @@ def parsed(tables: Mapping[str, Any], name: str, base: Mapping[str, Any]) -> tup
         file = _what_can_be_read(tables)
     defaults = {**base, **file.defaults}
     default, wrong = _persona(defaults, name, "defaults", problems)
-    problems += [f"{name}: defaults.{key}: {why}" for key, why in impossible(default)]
+    problems += [f"{name}: defaults.{key}: {why}" for key, why in impossible(default, tools)]
     inherited = {key: value for key, value in defaults.items() if key not in wrong}  # said there, and not again for each robot
     robots: dict[str, Persona] = {}
     for robot, table in file.robots.items():
         robots[robot], _ = _persona(_merged(inherited, table), name, f"robots.{robot}", problems)
-        found = [(key, why) for key, why in impossible(robots[robot]) if key in table or (key, why) not in impossible(default)]
+        common = impossible(default, tools)
+        found = [(key, why) for key, why in impossible(robots[robot], tools) if key in table or (key, why) not in common]
         problems += [f"{name}: robots.{robot}.{key}: {why}" for key, why in found]
     return Personas(default, robots, file.gateway, file.prices), problems
 
@@ -150,8 +159,8 @@ def _persona(table: Mapping[str, Any], name: str, where: str, problems: list[str
         return Persona.model_validate({key: value for key, value in table.items() if key not in wrong}), wrong
 
 
-def impossible(persona: Persona) -> list[tuple[str, str]]:
-    """What the persona's model would refuse: keys and reasons."""
+def impossible(persona: Persona, tools: Collection[str] = ()) -> list[tuple[str, str]]:
+    """What the persona's model would refuse, and tools that there are not: keys and reasons."""
     name, model = persona.model, models.of(persona.model)
     found: list[tuple[str, str]] = []
     level = persona.thinking_level
@@ -166,6 +175,10 @@ def impossible(persona: Persona) -> list[tuple[str, str]]:
         found.append(("affective_dialog", f"{name} does not have it; leave it out"))
     elif persona.affective_dialog is not None and not models.takes(name, "affective_dialog"):
         found.append(("affective_dialog", api))
+    if twice := sorted({tool for tool in persona.tools if persona.tools.count(tool) > 1}):
+        found.append(("tools", f"{', '.join(twice)}: named twice"))
+    if strange := [tool for tool in persona.tools if tool not in tools]:
+        found.append(("tools", f"there is no {', '.join(strange)}; there are {', '.join(sorted(tools))}"))
     return found
 
 

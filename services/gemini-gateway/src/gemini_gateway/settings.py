@@ -33,6 +33,8 @@ class GeminiSettings(GatewaySettings):
     """The model of robots for which the robots file names none."""
     robots_file: Path | None = None
     """Robots, personas, budgets and prices, in TOML; read anew when it changes."""
+    tools_dir: Path | None = None
+    """A folder of tools of one's own, Python files; read at start."""
     ledger: Path = Path("~/.local/share/reachy-link/ledger.sqlite")
     """Where tokens and cost are booked."""
     transcripts_dir: Path | None = None

@@ -4,16 +4,17 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable
-from typing import Final, Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, Protocol
 
-from gemini_gateway import models
 from gemini_gateway.burst_slot import BurstSlot
 from gemini_gateway.events import LiveError
+from gemini_gateway.implied import session_settings
 from gemini_gateway.personas import Persona
+from gemini_gateway.running_tools import RunningTools, ToolHost
 from gemini_gateway.sdk.client import Live
 from gemini_gateway.sdk.connection import Connection
-from gemini_gateway.session.decisions import Count, Decline, Dial, Emit, HangUp, Out, SessionPhase
+from gemini_gateway.session.decisions import Answer, Count, Dial, Emit, HangUp, Out, Run, SessionPhase, Stop
 from gemini_gateway.session.exchanges import Keep
 from gemini_gateway.session.meter import Bill
 from gemini_gateway.session.session import Session
@@ -22,7 +23,8 @@ from reachy_gateway.provider.causes import SessionCause, TroubleKind
 from reachy_gateway.provider.circuit_breaker import CircuitBreaker
 from reachy_gateway.provider.reconnects import Reconnects
 from reachy_gateway.provider.usage import Verdict
-from reachy_gateway.voice import Audio, Said, SpeechNoticed, VoiceEvent
+from reachy_gateway.tools.port import Tool
+from reachy_gateway.voice import Audio, CallOutcome, RobotView, Said, SpeechNoticed, Unseen, VoiceEvent
 
 TICK_S: Final = 0.05
 """The pace of dialling."""
@@ -34,7 +36,7 @@ LAST_HEARD_S: Final = 1.0
 """What a connection had said before it was lost, which the sender may notice first, is heard for so long."""
 
 
-class VoiceHost(Protocol):
+class VoiceHost(ToolHost, Protocol):
     """What the voices of a process share, and what they report to."""
 
     burst_slot: BurstSlot
@@ -58,33 +60,21 @@ class VoiceHost(Protocol):
         """Count something, and tell of it."""
 
 
-def session_settings(persona: Persona) -> SessionSettings:
-    """What a persona implies for its session."""
-    silence_s = max(TRAILING_S, (persona.vad.silence_duration_ms or 0) / 1000 + TRAILING_MARGIN_S)
-    return SessionSettings(
-        park_after_s=persona.park_after_s,
-        manual_vad=persona.vad.mode == "manual",
-        interrupts=persona.vad.interrupts,
-        transcripts=persona.transcripts,
-        trailing_silence_s=0.0 if models.of(persona.model).stream_end_counts else silence_s,
-        silence_is_billed=persona.vad.turn_coverage == "all_input",
-    )
-
-
-TRAILING_S: Final = 1.0
-"""Of silence behind the last word of a microphone that pauses: Gemini's VAD ends a turn after 0.5 to 0.8 s by default."""
-TRAILING_MARGIN_S: Final = 0.3
-
-
 class GeminiVoice:
     """One robot's voice.
 
     Args:
-        settings_of: What a persona implies for the session.
+        settings_of: What a persona, and its tools, imply for the session.
+        view: What may be asked of the robot.
     """
 
     def __init__(
-        self, robot: str, live: Live, host: VoiceHost, settings_of: Callable[[Persona], SessionSettings] = session_settings
+        self,
+        robot: str,
+        live: Live,
+        host: VoiceHost,
+        settings_of: Callable[[Persona, Sequence[Tool[Any]]], SessionSettings] = session_settings,
+        view: RobotView | None = None,
     ) -> None:
         self.robot = robot
         self._live = live
@@ -97,7 +87,7 @@ class GeminiVoice:
         self._name = ""
         """Of the session in the books, over all connections by which it is resumed."""
         self._now = time.monotonic
-        self.session = Session(self._settings(self._persona), self._now(), random.random)
+        self.session = Session(self._settings(self._persona, self._tools), self._now(), random.random)
         self.reconnects = Reconnects()
         self._emit: Callable[[VoiceEvent], None] = lambda _: None
         self._more = asyncio.Event()
@@ -105,6 +95,12 @@ class GeminiVoice:
         self._connecting: asyncio.Task[None] | None = None
         self._idle: Connection | None = None
         """The open connection, while everything was sent."""
+        self._running_tools = RunningTools(robot, host, view or Unseen(), self._tool_ended)
+
+    @property
+    def _tools(self) -> tuple[Tool[Any], ...]:
+        """What the persona lets the model call."""
+        return self._host.toolbox.of(self._persona.tools)
 
     def hear(self, pcm: bytes, *, speaking: bool) -> None:
         """Take PCM16 mono at 16 kHz."""
@@ -133,7 +129,7 @@ class GeminiVoice:
 
     def settings_changed(self) -> None:
         """What the persona implies for the session has changed."""
-        self.session.change(self._settings(self._persona))
+        self.session.change(self._settings(self._persona, self._tools))
 
     async def run(self, emit: Callable[[VoiceEvent], None]) -> None:
         """Talk until cancelled."""
@@ -161,6 +157,7 @@ class GeminiVoice:
                 await asyncio.wait([self._connecting])
                 # The gateway keeps this voice until the robot's next one. The cancelled task would keep the connection with it.
                 self._connecting = None
+            self._running_tools.close()
             self._emit = lambda _: None  # the function holds this voice, which holds the last mic audio
 
     def _dial(self, now: float) -> None:
@@ -189,11 +186,19 @@ class GeminiVoice:
                 case HangUp():
                     self._hang_up.set()
                     self._more.set()
+                case Run():
+                    self._running_tools.run(item)
+                case Stop(key):
+                    self._running_tools.stop(key)
                 case Bill():
                     self._host.bill(self.robot, self._name, self._model, item)
                 case Count(cause, words):
                     self.reconnects.counted(cause)
                     self._host.count(self.robot, cause, words)
+
+    def _tool_ended(self, key: int, response: dict[str, Any], outcome: CallOutcome) -> None:
+        self._carry_out(self.session.tool_ended(key, response, outcome, self._now()))
+        self._more.set()
 
     async def _connect(self, dial: Dial) -> None:
         """One connection, from the dial to its end."""
@@ -205,7 +210,13 @@ class GeminiVoice:
         try:
             async with (
                 patience,
-                self._live.connect(self._persona, dial.handle, seeded=bool(dial.seed), taken=taken.set) as connection,
+                self._live.connect(
+                    self._persona,
+                    dial.handle,
+                    seeded=bool(dial.seed),
+                    tools=self._tools if dial.tools else (),
+                    taken=taken.set,
+                ) as connection,
             ):
                 if dial.seed:  # announced by the setup: so nothing, at least, if the words are to be kept no more
                     await connection.remind(dial.seed if self.session.settings.transcripts else ())
@@ -295,8 +306,8 @@ class GeminiVoice:
                 match item:
                     case bytes():
                         await connection.send_audio(item)
-                    case Decline(calls):
-                        await connection.decline(calls)
+                    case Answer(responses):
+                        await connection.answer(responses)
                     case "stream_end":
                         await connection.send_stream_end()
                     case "start" | "end":

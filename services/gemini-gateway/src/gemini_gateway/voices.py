@@ -4,21 +4,22 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gemini_gateway import personas
 from gemini_gateway.burst_slot import BurstSlot
 from gemini_gateway.configuration import Configuration
+from gemini_gateway.implied import session_settings
 from gemini_gateway.personas import Persona
 from gemini_gateway.sdk.client import Live
 from gemini_gateway.session.meter import Bill
 from gemini_gateway.session.timing import SessionSettings
-from gemini_gateway.voice import GeminiVoice, session_settings
+from gemini_gateway.voice import GeminiVoice
 from reachy_gateway.feed import Billed, BudgetNews, Feed, KeysChanged, SessionNews, Spoken
 from reachy_gateway.journal import LINES, logged
 from reachy_gateway.provider.causes import SessionCause
@@ -27,7 +28,9 @@ from reachy_gateway.provider.ledger import Ledger, LedgerError
 from reachy_gateway.provider.load import Load
 from reachy_gateway.provider.transcripts import Transcripts
 from reachy_gateway.provider.usage import Account, Books, Money, Verdict
-from reachy_gateway.voice import Said
+from reachy_gateway.tools.port import Tool
+from reachy_gateway.tools.toolbox import Toolbox
+from reachy_gateway.voice import RobotView, Said
 from reachy_link.bucket import TokenBucket
 from reachy_link.tally import Tally
 
@@ -49,7 +52,8 @@ class Voices:
         transcripts: Where transcripts are kept, if a persona asks for that.
         keep_days: For how many days; 0 is for ever.
         today: The local date and time; budgets turn at its midnight.
-        settings_of: What a persona implies for its session.
+        toolbox: What models may call; if it is left out, the gateway's own tools.
+        settings_of: What a persona, and its tools, imply for its session.
         uplink_ms: How much mic audio goes to Gemini in a message; None leaves it to how busy the event loop is.
         shortcut: Whether audio goes past the SDK's layers.
     """
@@ -63,7 +67,8 @@ class Voices:
         transcripts: Path | None = None,
         keep_days: int = 0,
         today: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
-        settings_of: Callable[[Persona], SessionSettings] = session_settings,
+        toolbox: Toolbox | None = None,
+        settings_of: Callable[[Persona, Sequence[Tool[Any]]], SessionSettings] = session_settings,
         uplink_ms: int | None = None,
         shortcut: bool = True,
     ) -> None:
@@ -82,6 +87,7 @@ class Voices:
         self._uplink_ms = uplink_ms
         self.load = Load()
         self.burst_slot = BurstSlot()
+        self.toolbox = toolbox or Toolbox()
         self._admitted: frozenset[str] | None = None
         """The robots that have a key, once that is known."""
         self._name_in = NAME_LOOKS
@@ -95,9 +101,9 @@ class Voices:
         self.voices: dict[str, GeminiVoice] = {}
         self._warned: dict[str, str] = {}
 
-    def make(self, robot: str) -> GeminiVoice:
-        """A voice for a robot."""
-        voice = self.voices[robot] = GeminiVoice(robot, self._live, self, self._settings)
+    def make(self, robot: str, view: RobotView | None = None) -> GeminiVoice:
+        """A voice for a robot, and what it may ask of the robot."""
+        voice = self.voices[robot] = GeminiVoice(robot, self._live, self, self._settings, view)
         return voice
 
     @property
@@ -105,8 +111,8 @@ class Voices:
         """How much mic audio goes to Gemini in a message."""
         return self._uplink_ms or self.load.message_ms
 
-    def _settings(self, persona: Persona) -> SessionSettings:
-        return replace(self._settings_of(persona), batch_ms=self.message_ms)
+    def _settings(self, persona: Persona, tools: Sequence[Tool[Any]]) -> SessionSettings:
+        return replace(self._settings_of(persona, tools), batch_ms=self.message_ms)
 
     async def watch(self) -> None:
         """Follow the robots file, the key's file and how busy the event loop is, until cancelled."""
@@ -172,6 +178,21 @@ class Voices:
     def persona(self, robot: str) -> Persona:
         """How the robot is to talk."""
         return self._configuration.personas.of(robot)
+
+    def local_time(self) -> datetime:
+        """The time, with the gateway's zone."""
+        return self._today()
+
+    def budget_left(self, robot: str) -> Money | None:
+        """What the robot may still spend today, by its own budget and by that of all; None without either."""
+        day = self._today().date()
+        accounts = self.books.accounts(day)
+        left = []
+        if (own := self.persona(robot).budget_usd_per_day) is not None:
+            left.append(own - self.books.account(day, robot).cost)
+        if self.budget is not None:
+            left.append(self.budget - sum((account.cost for account in accounts.values()), Money(0)))
+        return min(left, default=None)
 
     def breaker(self, model: str) -> CircuitBreaker:
         """Of a model: one that is in trouble, or is none, keeps no robot with another from dialling."""

@@ -11,6 +11,7 @@ import gemini_live_sim.threads  # noqa: F401 - before numpy
 if TYPE_CHECKING:
     from gemini_live_sim.actions import (
         Abort,
+        CallTools,
         CancelTools,
         Close,
         GoAway,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         Stall,
         Step,
         ToolCall,
+        WantedCall,
     )
     from gemini_live_sim.behaviour import Behaviour
     from gemini_live_sim.connection import SimSession
@@ -38,6 +40,7 @@ __all__ = [
     "AnswerRecord",
     "AudioOut",
     "Behaviour",
+    "CallTools",
     "CancelTools",
     "Close",
     "GeminiLiveSim",
@@ -56,6 +59,7 @@ __all__ = [
     "Step",
     "ToolCall",
     "UsageReport",
+    "WantedCall",
     "serve",
 ]
 

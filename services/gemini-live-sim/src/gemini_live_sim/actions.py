@@ -105,6 +105,22 @@ class ToolCall(_Action):
     args: dict[str, Any] = {}
 
 
+class WantedCall(_Action):
+    """One of several calls."""
+
+    name: str
+    args: dict[str, Any] = {}
+    id: str | None = None
+    """Nothing: one of its own; empty: it has none."""
+
+
+class CallTools(_Action):
+    """Call several tools in one message."""
+
+    do: Literal["call_tools"] = "call_tools"
+    calls: tuple[WantedCall, ...]
+
+
 class CancelTools(_Action):
     """Take back the tool calls that have no response yet."""
 
@@ -124,6 +140,7 @@ Action: TypeAlias = Annotated[
     | Say
     | Silent
     | ToolCall
+    | CallTools
     | CancelTools,
     Field(discriminator="do"),
 ]

@@ -43,6 +43,11 @@ def recordings() -> tuple[Speech, ...]:
     return tuple(Speech(_read_wav((folder / item["file"]).read_bytes()), item["text"]) for item in listed)
 
 
+def recording(file: str, text: str) -> Speech:
+    """Read a recording that is no answer of its own."""
+    return Speech(_read_wav((resources.files("gemini_live_sim") / "answers" / file).read_bytes()), text)
+
+
 def choose(behaviour: Behaviour, spoken: Sequence[Speech], turn: int, heard: Utterance | None) -> Speech:
     """Answer turn number ``turn`` (from 1); a text has no utterance and is answered by a recording even in echo mode."""
     if behaviour.mode == "tone":

@@ -58,6 +58,15 @@ class Behaviour(BaseModel):
     unasked_transcripts: bool | None = None
     """Whether transcripts come although the setup did not ask; nothing: the input's, if the model does so."""
 
+    # Its calls of tools
+    calls_by_phrase: bool = True
+    """Call a declared tool on a sentence of ``phrases``, and answer by its result."""
+    speaks_of_results: bool = True
+    """Or never say a word once a tool has answered."""
+    mic_cancels_after_s: float | None = Field(default=None, gt=0)
+    """A call for which the model waits is taken back after so long with a microphone, and called anew; nothing: as the model
+    has it."""
+
     # How it is delivered
     answer_hz: int = Field(default=24_000, ge=8_000, le=48_000)
     """The rate of the audio, also in its MIME type."""

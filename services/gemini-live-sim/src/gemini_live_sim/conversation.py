@@ -1,6 +1,6 @@
 """An open session's talk: what is heard or written becomes questions, questions become answers, tools stand between."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from gemini_live_sim import messages, wire
@@ -11,7 +11,9 @@ from gemini_live_sim.journal import MAX_TEXT, note
 from gemini_live_sim.listening import SpeechInput
 from gemini_live_sim.models import check_responses, find_model
 from gemini_live_sim.outputs import Note, Send
+from gemini_live_sim.phrases import Phrase
 from gemini_live_sim.setup import SessionSetup
+from gemini_live_sim.tools import Tools
 from gemini_live_sim.turns import Stage, Turns
 from gemini_live_sim.usage import UsageReport
 from gemini_live_sim.vad import SpeechEvent, Utterance
@@ -20,7 +22,17 @@ from gemini_live_sim.vad import SpeechEvent, Utterance
 class Conversation:
     """Takes the client's messages once the setup is answered."""
 
-    def __init__(self, setup: SessionSetup, behaviour: Behaviour, spoken: Sequence[Speech], turns: Turns, stage: Stage) -> None:
+    def __init__(
+        self,
+        setup: SessionSetup,
+        behaviour: Behaviour,
+        spoken: Sequence[Speech],
+        turns: Turns,
+        stage: Stage,
+        open_calls: dict[str, None],
+        hand_out: Callable[[float], None],
+    ) -> None:
+        """``open_calls`` is what the session's last connection left; ``hand_out`` gives the client a handle."""
         self._setup = setup
         self._behaviour = behaviour
         self._spoken = spoken
@@ -30,9 +42,7 @@ class Conversation:
         stream_end = self._model.hears_stream_end if behaviour.stream_end is None else behaviour.stream_end
         self._input = SpeechInput(setup.vad, behaviour.vad_threshold_dbfs, stream_end=stream_end)
         self._seeding = bool((setup.history_config or {}).get("initialHistoryInClientContent"))
-        self._tools: list[str] = []
-        """Calls that wait for a response."""
-        self._n_tools = 0
+        self.tools = Tools(setup, self._model, behaviour, stage, turns, open_calls, hand_out)
         self.silent = behaviour.silent
 
     def take(self, message: wire.ClientMessage, now: float) -> None:
@@ -48,6 +58,7 @@ class Conversation:
                 if self._setup.bills_silence:
                     self._stage.meter.hear(len(pcm) / 2 / hz)
                 self._stage.happened("audio_in", now)
+                self.tools.heard_audio(now)
                 self._heard(self._input.take(message), now)
             case wire.ActivityStart() | wire.ActivityEnd() | wire.StreamEnd():
                 self._heard(self._input.take(message), now)
@@ -62,7 +73,7 @@ class Conversation:
                 check_responses(self._model, responses)
                 for response in responses:
                     note(journal.tool_responses, response)
-                self._tools_done([str(response.get("id")) for response in responses], now)
+                self.tools.respond(responses, now)
             case wire.ContextUpdate(fields):
                 note(journal.context_updates, fields)
             case wire.Setup():
@@ -76,23 +87,9 @@ class Conversation:
         self._turns.answer(lambda _turn: speech, now)
 
     def interrupt(self, now: float) -> None:
-        """Cut the answer short; calls to tools are not needed any more."""
-        self.cancel_tools(now)
+        """Cut the answer short; calls for which it waits are not needed any more."""
+        self.tools.cancel(now, all_of_them=False)
         self._turns.interrupt(now)
-
-    def call_tool(self, name: str, args: wire.Json) -> None:
-        """Call a tool; the next answer waits for its response."""
-        self._n_tools += 1
-        call_id = f"call-{self._n_tools}"
-        self._tools.append(call_id)
-        self._turns.held = True
-        self._stage.emit(Send(messages.tool_call(call_id, name, args)))
-
-    def cancel_tools(self, now: float) -> None:
-        """Take back all calls that have no response."""
-        if self._tools:
-            self._stage.emit(Send(messages.tool_call_cancellation(self._tools)))
-            self._tools_done(self._tools[:], now)
 
     def babble(self, kind: Babble) -> wire.Json:
         """Make a message that is no answer, although it has to do with the last question."""
@@ -125,7 +122,7 @@ class Conversation:
         for message in () if late else transcript:
             stage.emit(Send(message))
         stage.happened("speech_end", now)
-        self._answer(utterance, now, transcript if late else ())
+        self._answer(utterance, self.tools.find(utterance), now, transcript if late else ())
 
     def _transcript(self, pieces: Sequence[str]) -> list[wire.Json]:
         """Write down what was heard, if that is wanted."""
@@ -146,25 +143,26 @@ class Conversation:
         if answer:
             self._make_way(now)
             self._stage.happened("speech_end", now)
-            self._answer(None, now)
+            said = " ".join(text for role, text in turns if role == "user")
+            self._answer(None, self.tools.find(said), now)
 
     def _make_way(self, now: float) -> None:
         """The user begins: whatever is being answered stops, unless nothing may interrupt."""
-        if self._setup.interrupts and (self._turns.active or self._tools):
+        if self._setup.interrupts and (self._turns.active or self._turns.held):
             self.interrupt(now)
 
-    def _answer(self, heard: Utterance | None, now: float, late: Sequence[wire.Json] = ()) -> None:
-        if not self.silent:
+    def _answer(self, heard: Utterance | None, asks: Phrase | None, now: float, late: Sequence[wire.Json] = ()) -> None:
+        if self.silent:
+            return
+        if self.tools.swallows():
+            self._turns.end_with_call(now)
+        elif asks:
+            self.tools.ask(asks, now)
+        else:
             self._turns.answer(partial(self._speech, heard), now, late)
 
     def _speech(self, heard: Utterance | None, turn: int) -> Speech:
         return choose(self._behaviour, self._spoken, turn, heard)
-
-    def _tools_done(self, ids: list[str], now: float) -> None:
-        self._tools = [call_id for call_id in self._tools if call_id not in ids]
-        if self._turns.held and not self._tools:
-            self._turns.held = False
-            self._turns.go_on(now)
 
     def _voice_activity(self, kind: str) -> None:
         if self._behaviour.voice_activity:

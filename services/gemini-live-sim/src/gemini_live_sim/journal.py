@@ -68,6 +68,9 @@ class Journal:
     usage: list[UsageReport] = field(default_factory=list)
     """What was reported, turn by turn."""
     handles: list[str] = field(default_factory=list)
+    tool_calls: list[Json] = field(default_factory=list)
+    cancelled_calls: list[str] = field(default_factory=list)
+    """Ids of calls that were taken back."""
     tool_responses: list[Json] = field(default_factory=list)
     context_updates: list[Json] = field(default_factory=list)
     open: bool = True

@@ -69,9 +69,9 @@ def voice_activity(kind: str, offset_s: float) -> Json:
     return {"voiceActivity": {"type": kind, "audioOffset": f"{offset_s:.3f}s"}}
 
 
-def tool_call(call_id: str, name: str, args: Json) -> Json:
-    """A function to call."""
-    return {"toolCall": {"functionCalls": [{"id": call_id, "name": name, "args": args}]}}
+def tool_call(calls: list[Json]) -> Json:
+    """Functions to call, each with ``id``, ``name`` and ``args``."""
+    return {"toolCall": {"functionCalls": calls}}
 
 
 def tool_call_cancellation(ids: list[str]) -> Json:

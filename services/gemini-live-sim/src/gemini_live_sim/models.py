@@ -30,6 +30,18 @@ class Model:
     refused_tools: frozenset[str] = frozenset()
     blocking: bool = True
     """Whether a function may be BLOCKING."""
+    blocks: bool = True
+    """Whether a function that says nothing of it is BLOCKING."""
+    speaks_non_blocking: bool = True
+    """Whether it ever speaks of what a NON_BLOCKING function answered."""
+    json_schema: bool = True
+    """Whether it calls functions that are declared by a JSON Schema."""
+    lost_calls_bind: bool = False
+    """Whether calls that were lost with a connection cost the next input its answer, unless they get a response first."""
+    repeats_empty: bool = False
+    """Whether it calls again when a result is empty."""
+    mic_cancels_after_s: float | None = None
+    """After so long with a microphone a call that it waits for is taken back, and called anew."""
     scheduling: bool = True
     """Whether a function's response may say when it is spoken of."""
     pdf: bool = True
@@ -48,12 +60,17 @@ MODELS: Final[dict[str, Model]] = {
         affective_dialog=False,
         proactive_audio=frozenset(),
         history_only=True,
+        speaks_non_blocking=False,
+        mic_cancels_after_s=12.0,
         writes_unasked=True,
     ),
     "gemini-3.8-live": Model(
         levels=frozenset(),
         affective_dialog=False,
         proactive_audio=frozenset({True}),  # always on
+        blocks=False,
+        lost_calls_bind=True,
+        repeats_empty=True,
         pdf=False,
         hears_stream_end=False,
         writes_unasked=True,
@@ -64,6 +81,10 @@ MODELS: Final[dict[str, Model]] = {
         affective_dialog=False,
         proactive_audio=frozenset({True}),
         blocking=False,
+        blocks=False,
+        json_schema=False,
+        lost_calls_bind=True,
+        repeats_empty=True,
         scheduling=False,
         pdf=False,
         hears_stream_end=False,
@@ -97,6 +118,12 @@ def check_setup(setup: SessionSetup, api_version: str) -> None:
         raise WireError(INVALID_ARGUMENT)
     _check_level(model, setup.generation_config.thinking_config.thinking_level)
     _check_tools(model, setup.tools)
+
+
+def functions(tools: list[Any]) -> Iterator[Json]:
+    """The functions that a setup declares."""
+    for tool in _objects(tools):
+        yield from _objects(tool.get("functionDeclarations"))
 
 
 def check_responses(model: Model, responses: tuple[Json, ...]) -> None:

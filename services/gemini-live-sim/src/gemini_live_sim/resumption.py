@@ -54,6 +54,8 @@ class HandleStore:
         self._entries: dict[str, _Entry] = {}
         self._open: dict[int, str] = {}
         """Connection -> the session it carries."""
+        self._calls: dict[str, dict[str, None]] = {}
+        """Session -> its calls of tools without a response."""
         self.is_poisoned: Callable[[str], bool] = lambda _handle: False
         """Set it to poison handles by name."""
         self.is_alive: Callable[[int], bool] = lambda _connection: True
@@ -66,6 +68,13 @@ class HandleStore:
     def closed(self, connection: int) -> None:
         """A connection is gone: its handles may be used."""
         self._open.pop(connection, None)
+
+    def calls_of(self, session_id: str) -> dict[str, None]:
+        """The ids of the session's calls without a response; whoever carries the session keeps them up to date."""
+        calls = self._calls.setdefault(session_id, {})
+        if len(self._calls) > MAX_HANDLES:
+            del self._calls[next(iter(self._calls))]
+        return calls
 
     def _is_open(self, session_id: str) -> bool:
         return any(carried == session_id and self.is_alive(number) for number, carried in self._open.items())

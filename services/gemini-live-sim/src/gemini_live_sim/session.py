@@ -160,7 +160,11 @@ class Session:
     def _ready(self, ready: _Ready, now: float) -> None:
         """Reply to the setup; from here on the session talks."""
         setup, snapshot = ready.setup, ready.snapshot
-        turns = Turns(self._behaviour, setup, self._stage, self._agenda, lambda at: self._hand_out(turns.number, at))
+
+        def hand_out(at: float) -> None:
+            self._hand_out(turns.number, at)
+
+        turns = Turns(self._behaviour, setup, self._stage, self._agenda, hand_out)
         if snapshot is None:
             self._journal.session_id = self._door.new_id()
             self._stage.meter.read(setup.instruction)
@@ -172,7 +176,8 @@ class Session:
             turns.number = snapshot.turn
             self._born = now - snapshot.age_s
         self._turns = turns
-        self._talk = Conversation(setup, self._behaviour, self._door.spoken, turns, self._stage)
+        calls = self._door.handles.calls_of(self._journal.session_id)
+        self._talk = Conversation(setup, self._behaviour, self._door.spoken, turns, self._stage, calls, hand_out)
         self._door.handles.opened(self._journal.number, self._journal.session_id)
         self._wants_handles = setup.session_resumption is not None and self._behaviour.resumption_updates
         self._emit(Send(messages.setup_complete(self._journal.session_id)))
@@ -192,7 +197,7 @@ class Session:
 
     def _hand_out(self, turn: int, now: float) -> None:
         """Give the client a handle to this moment."""
-        if not self._wants_handles:
+        if not self._wants_handles or (self._talk and self._talk.tools.open):
             return
         journal = self._journal
         context = tuple(self._stage.meter.context.items())
@@ -211,6 +216,9 @@ def _tell(talk: Conversation, action: Action, now: float) -> None:
         case actions.Silent(on=on):
             talk.silent = on
         case actions.ToolCall(name=name, args=args):
-            talk.call_tool(name, args)
+            talk.tools.call([(name, args)], now)
+        case actions.CallTools(calls=calls):
+            ids = [f"own-{n}-{now:.6f}" if call.id is None else call.id for n, call in enumerate(calls)]
+            talk.tools.call([(call.name, call.args) for call in calls], now, ids=ids)
         case actions.CancelTools():
-            talk.cancel_tools(now)
+            talk.tools.cancel(now)

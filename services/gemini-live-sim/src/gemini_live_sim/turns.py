@@ -111,6 +111,11 @@ class Turns:
         if self._waiting and not self.active and not self.held:
             self._begin(self._waiting.popleft(), now)
 
+    def end_with_call(self, now: float) -> None:
+        """A turn of its own that says nothing: its answer comes later, or not at all."""
+        self.number += 1
+        self._end(Settled(AnswerRecord(self.number, b"", 1, ""), 0.0), now)
+
     def interrupt(self, now: float) -> None:
         """Cut the active answer short: ``interrupted``, leftovers, turnComplete. Without one, only say so."""
         self._waiting.clear()

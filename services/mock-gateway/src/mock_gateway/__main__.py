@@ -10,7 +10,9 @@ from reachy_service.config import load
 
 def main() -> int:
     """Serve until a signal comes; exit status 0, or 2 for bad configuration."""
-    return service.main("mock-gateway", load(GatewaySettings), lambda _robot: MockVoice(), "a deterministic voice, no cloud")
+    return service.main(
+        "mock-gateway", load(GatewaySettings), lambda _robot, _view: MockVoice(), "a deterministic voice, no cloud"
+    )
 
 
 if __name__ == "__main__":

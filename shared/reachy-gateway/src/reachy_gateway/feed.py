@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 from reachy_gateway.provider.causes import SessionCause
 from reachy_gateway.provider.usage import Account, Money
 from reachy_gateway.talk.latency import TurnTimes
-from reachy_gateway.voice import Said
+from reachy_gateway.voice import CallOutcome, Said
 from reachy_link.causes import LinkCause
 
 Ending = Literal["bye", "restarted", "gone", "revoked", "stopped", "fault"]
@@ -93,6 +93,16 @@ class TurnPlayed:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """A call of a tool has ended."""
+
+    robot: str
+    name: str
+    outcome: CallOutcome
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class SessionNews:
     """Something befell the session with the cloud. It is counted already."""
 
@@ -143,6 +153,7 @@ Event = (
     | Away
     | Noticed
     | TurnPlayed
+    | ToolCalled
     | SessionNews
     | Billed
     | BudgetNews

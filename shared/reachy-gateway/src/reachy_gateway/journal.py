@@ -17,6 +17,7 @@ from reachy_gateway.feed import (
     KeysChanged,
     Noticed,
     SessionNews,
+    ToolCalled,
     TurnPlayed,
 )
 from reachy_link.bucket import Rate, TokenBucket
@@ -46,6 +47,7 @@ class Journal:
         feed.read(Away, self._away)
         feed.read(Noticed, self._noticed)
         feed.read(TurnPlayed, self._turn_played)
+        feed.read(ToolCalled, self._tool_called)
         feed.read(SessionNews, self._session_news)
         feed.read(Billed, self._billed)
         feed.read(BudgetNews, lambda it: log.warning("%s: %s", it.robot, it.words))
@@ -80,6 +82,10 @@ class Journal:
     def _turn_played(self, it: TurnPlayed) -> None:
         if self._may_tell(self._of_talk, it.robot):
             log.info("%s: %s", it.robot, it.times.line())
+
+    def _tool_called(self, it: ToolCalled) -> None:
+        if self._may_tell(self._of_voice, it.robot):
+            log.info("%s: called %s: %s in %.0f ms", it.robot, it.name, it.outcome, it.seconds * 1000)
 
     def _session_news(self, it: SessionNews) -> None:
         """The first of each cause is a warning, as is each refusal."""

@@ -82,6 +82,7 @@ class Metrics(Collector):
         stats = {name: self._hub.stats.robots.get(name) or RobotStats() for name in robots}
         yield from self._of_connections(robots, stats, admitted)
         yield from _of_turns(stats)
+        yield from _of_tools(stats, dict(self._hub.stats.call_s))
         yield from _of_links(robots, stats)
         for source in self._sources:
             yield from source(robots.keys())
@@ -160,6 +161,19 @@ def _of_turns(stats_of: dict[str, RobotStats]) -> Iterator[Metric]:
         underruns.add_metric([name], stats.underruns)
         concealed.add_metric([name], stats.concealed_ms / 1000)
     yield from (turns, total, last, parts, barge_in, underruns, concealed)
+
+
+def _of_tools(stats_of: dict[str, RobotStats], call_s: dict[str, Buckets]) -> Iterator[Metric]:
+    calls = CounterMetricFamily(
+        "reachylink_tool_calls", "Calls of tools, by how they ended.", labels=["robot", "tool", "outcome"]
+    )
+    for name, stats in stats_of.items():
+        for (tool, outcome), count in dict(stats.calls).items():
+            calls.add_metric([name, tool, outcome], count)
+    seconds = HistogramMetricFamily("reachylink_tool_seconds", "How long calls of tools took, of all robots.", labels=["tool"])
+    for tool, buckets in call_s.items():
+        seconds.add_metric([tool], buckets.cumulative(), buckets.total)
+    yield from (calls, seconds)
 
 
 def _of_links(robots: dict[str, Robot], stats_of: dict[str, RobotStats]) -> Iterator[Metric]:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-from reachy_gateway.feed import Faulted, Feed, Noticed, TurnPlayed
+from reachy_gateway.feed import Faulted, Feed, Noticed, ToolCalled, TurnPlayed
 from reachy_gateway.link.peer import ACK_S, Peer
+from reachy_gateway.stats import Stats
 from reachy_gateway.talk.conversation import Conversation, Log, Out, Tell, TurnOver
-from reachy_gateway.voice import Voice, VoiceEvent
+from reachy_gateway.voice import RobotView, ToolEnded, Vitals, Voice, VoiceEvent
 from reachy_link.causes import LinkCause
 from reachy_link.messages import (
     Activity,
@@ -27,8 +28,8 @@ STOPPING: Final = "this gateway is being stopped"
 HUNG_UP_LOOK_S: Final = 0.05
 """How often a conversation that is to begin looks whether the voice of the one before has hung up."""
 
-MakeVoice = Callable[[str], Voice]
-"""Makes a voice for the robot of that name."""
+MakeVoice = Callable[[str, RobotView], Voice]
+"""Makes a voice for the robot of that name, which it may ask how it fares."""
 
 
 class _Boundary:
@@ -56,6 +57,7 @@ class Host(Protocol):
     make_voice: MakeVoice
     software: str
     feed: Feed
+    stats: Stats
 
     def now(self) -> float:
         """The time."""
@@ -108,6 +110,12 @@ class Robot:
         """Its conversation; None after a fault, until the next one begins."""
         return self._conversation
 
+    def vitals(self) -> Vitals:
+        """How it fares."""
+        sample, last_s = self.peer.clock.best, self._host.stats.of(self.peer.robot).last_total_s
+        connected_s = self._host.now() - self.since
+        return Vitals(connected_s, sample and sample.rtt_us / 1000, None if last_s is None else last_s * 1000)
+
     def start(self) -> None:
         """Begin a conversation, once the robot's former voice has hung up or has had its time to: one connection a robot."""
         if self._host.hangs_up(self.peer.robot):
@@ -117,7 +125,7 @@ class Robot:
         with self._boundary:
             assert self.peer.hello is not None  # noqa: S101 - a robot is made by its hello
             self._conversation = Conversation(self.peer.hello, self.peer.next_turn)
-            self._voice = self._host.make_voice(self.peer.robot)
+            self._voice = self._host.make_voice(self.peer.robot, self)
             self._task = self._loop.create_task(self._run(self._voice), name=f"voice of {self.peer.robot}")
         self._tick()
 
@@ -226,6 +234,8 @@ class Robot:
                     self._tell(item, now)
                 case Log(words):
                     self._host.feed.tell(Noticed(self.peer.robot, words))
+                case ToolEnded(name, outcome, seconds):
+                    self._host.feed.tell(ToolCalled(self.peer.robot, name, outcome, seconds))
                 case TurnOver(times):
                     self._host.feed.tell(TurnPlayed(self.peer.robot, times))
 

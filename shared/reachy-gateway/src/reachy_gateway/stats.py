@@ -1,12 +1,14 @@
 """What is counted of robots beside the tally: sums and histograms of fixed size. A reader of the feed; pure."""
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final, get_args
 
-from reachy_gateway.feed import ConversationEnded, Ending, Faulted, Feed, KeysChanged, TurnPlayed
+from reachy_gateway.feed import ConversationEnded, Ending, Faulted, Feed, KeysChanged, ToolCalled, TurnPlayed
 from reachy_gateway.talk.latency import PARTS, TurnTimes
+from reachy_gateway.voice import CallOutcome
 from reachy_link.messages import BeatUp
 
 ENDINGS: Final[tuple[Ending, ...]] = get_args(Ending)
@@ -16,6 +18,7 @@ PART_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """But for the voice's part, which is most of the turn."""
 BARGE_IN_S: Final = (0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5)
 LATE_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+CALL_S: Final = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 LAG_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
@@ -58,6 +61,8 @@ class RobotStats:
         self.robot_drops = {"window": 0, "overflow": 0}
         """What the robot dropped while it was served here, in chunks: mic, and speaker."""
         self.link_losses = 0
+        self.calls = Counter[tuple[str, CallOutcome]]()
+        """Of tools, by name and outcome."""
         self._beaten: BeatUp | None = None
         """The newest beat."""
 
@@ -88,8 +93,11 @@ class Stats:
 
     def __init__(self, feed: Feed) -> None:
         self.robots: dict[str, RobotStats] = {}
+        self.call_s: dict[str, Buckets] = {}
+        """How long calls took, by the tool; of all robots together, as they have the same tools."""
         feed.read(KeysChanged, self._keys_changed)
         feed.read(TurnPlayed, lambda it: self.of(it.robot).turn(it.times))
+        feed.read(ToolCalled, self._called)
         feed.read(ConversationEnded, self._ended)
         feed.read(Faulted, self._faulted)
 
@@ -103,6 +111,13 @@ class Stats:
     def _keys_changed(self, it: KeysChanged) -> None:
         for robot in self.robots.keys() - it.admitted:
             del self.robots[robot]
+
+    def _called(self, it: ToolCalled) -> None:
+        self.of(it.robot).calls[it.name, it.outcome] += 1
+        seconds = self.call_s.get(it.name)
+        if seconds is None:
+            seconds = self.call_s[it.name] = Buckets(CALL_S)
+        seconds.observe(it.seconds)
 
     def _ended(self, it: ConversationEnded) -> None:
         self.of(it.robot).endings[it.cause] += 1

@@ -20,6 +20,7 @@ HEADS: Final = (
     "state",
     "since",
     "turns",
+    "calls",
     "p50 ms",
     "last ms",
     "underruns",
@@ -115,6 +116,7 @@ def row(told: Told, robot: str) -> tuple[str, ...]:
         told.one("reachylink_robot_state", "state", robot=robot),
         _span(told.sum("reachylink_robot_connected_seconds", robot=robot)),
         _number(told.sum("reachylink_turns_total", robot=robot)),
+        _calls(told, robot),
         _number(told.median("reachylink_turn_latency_seconds", robot=robot), 1000),
         _number(told.sum("reachylink_last_turn_latency_seconds", robot=robot), 1000),
         _number(told.sum("reachylink_underruns_total", robot=robot)),
@@ -127,6 +129,15 @@ def row(told: Told, robot: str) -> tuple[str, ...]:
         _number(told.sum("reachylink_cost_dollars_today", robot=robot), digits=4),
         _number(told.sum("reachylink_link_rtt_seconds", robot=robot), 1000, digits=1),
     )
+
+
+def _calls(told: Told, robot: str) -> str:
+    """How many tools were called; and how many of these calls failed, if any did."""
+    calls = told.sum("reachylink_tool_calls_total", robot=robot)
+    if calls is None:
+        return "-"
+    failed = calls - (told.sum("reachylink_tool_calls_total", robot=robot, outcome="done") or 0)
+    return f"{calls:.0f}, {failed:.0f} failed" if failed else f"{calls:.0f}"
 
 
 def _number(value: float | None, times: float = 1, digits: int = 0) -> str:

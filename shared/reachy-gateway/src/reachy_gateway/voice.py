@@ -54,7 +54,49 @@ class ConnectionState:
     reason: str = ""
 
 
-VoiceEvent = Audio | ReplyGenerated | TurnComplete | Interrupted | SpeechNoticed | Said | ConnectionState
+CallOutcome = Literal["done", "error", "fault", "invalid", "unknown", "limit", "timeout", "cancelled", "lost"]
+"""How a call of a tool ended. ``done``, ``error``: the tool's own word. ``fault``: it raised something else. ``invalid``: its
+arguments were wrong. ``unknown``: the robot has no such tool. ``limit``: one call too many. ``timeout``: its deadline passed.
+``cancelled``: nobody wants it any more. ``lost``: the connection was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEnded:
+    """A call of a tool has ended."""
+
+    name: str
+    """Of a tool that the gateway has, or ``unknown``."""
+    outcome: CallOutcome
+    seconds: float
+
+
+VoiceEvent = Audio | ReplyGenerated | TurnComplete | Interrupted | SpeechNoticed | Said | ConnectionState | ToolEnded
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """How a robot fares, as far as it is known."""
+
+    connected_s: float
+    rtt_ms: float | None = None
+    """Of the link."""
+    last_turn_ms: float | None = None
+    """From the end of the person's speech to the first sample of the last answer."""
+
+
+class RobotView(Protocol):
+    """What a voice may ask of the robot that it speaks for, from the event loop."""
+
+    def vitals(self) -> Vitals | None:
+        """How it fares; None where nobody knows."""
+
+
+class Unseen:
+    """The view of a robot that is not there."""
+
+    def vitals(self) -> Vitals | None:
+        """Nothing is known."""
+        return None
 
 
 class Voice(Protocol):

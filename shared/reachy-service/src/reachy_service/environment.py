@@ -16,6 +16,7 @@ VARIABLES: Final = frozenset(
         "GATEWAY_LEDGER",
         "GATEWAY_MAX_ROBOTS",
         "GATEWAY_ROBOTS_FILE",
+        "GATEWAY_TOOLS_DIR",
         "GATEWAY_ROBOT_BYTES_PER_S",
         "GATEWAY_ROBOT_MESSAGES_PER_S",
         "GATEWAY_SHORTCUT",

@@ -2,9 +2,9 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import websockets.exceptions
 from google import genai
@@ -18,6 +18,7 @@ from gemini_gateway.sdk.connection import Connection
 from gemini_gateway.sdk.errors import STRANGE, explained, unquoted
 from gemini_gateway.sdk.setup import config_of
 from gemini_gateway.sdk.socket import TAKEN, Socket
+from reachy_gateway.tools.port import Tool
 from reachy_gateway.voice import HANG_UP_S
 from reachy_link.keys import Stamp, stamp
 
@@ -35,6 +36,7 @@ MODELS_IN_USE: Final = (
     *(types.AutomaticActivityDetection, types.SessionResumptionConfig, types.HistoryConfig, types.SlidingWindow),
     *(types.ContextWindowCompressionConfig, types.Part, types.Content, types.UserContent, types.LiveClientContent),
     *(types.LiveSendRealtimeInputParameters, types.ActivityStart, types.ActivityEnd, types.Blob, types.FunctionResponse),
+    *(types.Tool, types.FunctionDeclaration, types.Schema, types.LiveServerToolCall, types.FunctionCall),
     *(types.LiveClientToolResponse, types.LiveServerMessage, types.LiveServerSetupComplete, types.LiveServerContent),
     *(types.Transcription, types.UsageMetadata, types.ModalityTokenCount, types.LiveServerSessionResumptionUpdate),
 )
@@ -92,7 +94,13 @@ class Live:
 
     @asynccontextmanager
     async def connect(
-        self, persona: Persona, handle: str | None = None, *, seeded: bool = False, taken: Callable[[], None] = lambda: None
+        self,
+        persona: Persona,
+        handle: str | None = None,
+        *,
+        seeded: bool = False,
+        tools: Sequence[Tool[Any]] = (),
+        taken: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[Connection]:
         """An open session, resumed by the handle if there is one; closed with the block.
 
@@ -100,13 +108,15 @@ class Live:
             persona: How the robot talks.
             handle: Of the session to resume.
             seeded: Whether :meth:`Connection.remind` comes first; the server waits for it.
+            tools: What the model may call.
             taken: Called when there is a socket, before the server has answered the setup.
 
         Raises:
             LiveError: If it cannot be opened; also whatever the block raises.
         """
         TAKEN.set(taken)
-        connecting = self._client.aio.live.connect(model=persona.model, config=config_of(persona, handle, seeded=seeded))
+        config = config_of(persona, handle, seeded=seeded, tools=tools)
+        connecting = self._client.aio.live.connect(model=persona.model, config=config)
         try:
             session = await connecting.__aenter__()
         except ssl.SSLCertVerificationError as error:
@@ -120,7 +130,7 @@ class Live:
             words = f"google-genai does not take the setup, or its answer: {unquoted(error)}"
             raise LiveError("declined", words) from _light(error)
         try:
-            yield Connection(session, shortcut=self._shortcut)
+            yield Connection(session, persona.model, shortcut=self._shortcut)
         finally:
             try:
                 async with asyncio.timeout(HANG_UP_S):  # close_timeout begins when the peer has taken what was sent before

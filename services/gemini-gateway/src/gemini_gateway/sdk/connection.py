@@ -7,12 +7,14 @@ from typing import Any, Final, Literal
 import websockets.exceptions
 from google.genai import errors, types
 
+from gemini_gateway import models
 from gemini_gateway.events import Alive, ServerEvent, Unknown
 from gemini_gateway.sdk.errors import STRANGE, explained, unquoted
 from gemini_gateway.sdk.pieces import Pieces
 from gemini_gateway.sdk.shortcut import Shortcut
 from gemini_gateway.sdk.socket import Socket
 from gemini_gateway.sdk.translate import translated
+from gemini_gateway.session.decisions import Response
 from reachy_gateway.voice import HEARS_HZ, Audio
 
 AUDIO_TYPE: Final = f"audio/pcm;rate={HEARS_HZ}"
@@ -23,11 +25,13 @@ class Connection:
 
     Args:
         session: The SDK's.
+        model: With which it was opened.
         shortcut: Whether audio goes past the SDK's layers; it does not if the SDK's socket is not where it was.
     """
 
-    def __init__(self, session: Any, *, shortcut: bool = False) -> None:
+    def __init__(self, session: Any, model: str = "", *, shortcut: bool = False) -> None:
         self._session = session
+        self._model = model
         self._socket = getattr(session, "_ws", None)
         self._pieces = Pieces()
         self._shortcut: Shortcut | None = None
@@ -79,16 +83,23 @@ class Connection:
         """
         await self._send(audio_stream_end=True)
 
-    async def decline(self, calls: Sequence[tuple[str, str]]) -> None:
-        """Answer tool calls that nobody serves, so that the model does not wait for them.
+    async def answer(self, responses: Sequence[Response]) -> None:
+        """Answer calls of tools.
 
         Raises:
             LiveError: If the connection is lost.
         """
-        answer = {"error": "unsupported: this robot has no such tool"}
-        responses = [types.FunctionResponse(id=call, name=name, response=answer) for call, name in calls]
         with _told():
-            await self._session.send_tool_response(function_responses=responses)
+            await self._session.send_tool_response(function_responses=[self._response(one) for one in responses])
+
+    def _response(self, one: Response) -> types.FunctionResponse:
+        when = models.scheduling(self._model, background=one.background, speaks=one.speaks)
+        return types.FunctionResponse(
+            id=one.id,
+            name=one.name,
+            response=dict(one.response),
+            scheduling=when and types.FunctionResponseScheduling(when),
+        )
 
     async def remind(self, said: Sequence[tuple[Literal["person", "robot"], str]]) -> None:
         """Tell a new session, one that was opened as ``seeded``, what was said in one that could not be resumed.

@@ -1,12 +1,18 @@
 """What a session is opened with."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from google.genai import types
 
 from gemini_gateway import models
 from gemini_gateway.personas import Persona
+from reachy_gateway.tools.port import Parameter, Tool, parameters
 
 
-def config_of(persona: Persona, handle: str | None, *, seeded: bool = False) -> types.LiveConnectConfig:
+def config_of(
+    persona: Persona, handle: str | None, *, seeded: bool = False, tools: Sequence[Tool[Any]] = ()
+) -> types.LiveConnectConfig:
     """A persona as the SDK wants it. Compression and resumption are always on: without them a session ends after 15 min.
 
     A session that is told what was said before has to announce that: gemini-3.1 closes with 1007 else, and others would take
@@ -28,6 +34,7 @@ def config_of(persona: Persona, handle: str | None, *, seeded: bool = False) -> 
     return types.LiveConnectConfig(
         response_modalities=[types.Modality.AUDIO],
         system_instruction=persona.instruction,
+        tools=[types.Tool(function_declarations=[declared(tool, persona.model) for tool in tools])] if tools else None,
         temperature=persona.temperature,
         speech_config=types.SpeechConfig(
             voice_config=types.VoiceConfig(prebuilt_voice_config=types.PrebuiltVoiceConfig(voice_name=persona.voice)),
@@ -46,4 +53,33 @@ def config_of(persona: Persona, handle: str | None, *, seeded: bool = False) -> 
         session_resumption=types.SessionResumptionConfig(handle=handle),
         history_config=types.HistoryConfig(initial_history_in_client_content=True) if seeded else None,
         context_window_compression=types.ContextWindowCompressionConfig(sliding_window=types.SlidingWindow()),
+    )
+
+
+def declared(tool: Tool[Any], model: str) -> types.FunctionDeclaration:
+    """A tool as a model takes it: by ``parameters``, as extended thinking calls no function that has a JSON Schema."""
+    known = models.of(model)
+    behavior = models.behavior(model, waits=tool.mode == "wait")
+    listed = parameters(tool.arguments)
+    return types.FunctionDeclaration(
+        name=tool.name,
+        description=" ".join(tool.description.split()),
+        behavior=None if behavior == known.calls_default else types.Behavior(behavior.upper()),
+        parameters=types.Schema(
+            type=types.Type.OBJECT,
+            properties={parameter.name: _schema(parameter) for parameter in listed},
+            required=[parameter.name for parameter in listed if parameter.required] or None,
+        )
+        if listed
+        else None,
+    )
+
+
+def _schema(parameter: Parameter) -> types.Schema:
+    return types.Schema(
+        type=types.Type(parameter.type.upper()),
+        description=parameter.description or None,
+        enum=list(parameter.choices) or None,
+        minimum=parameter.minimum,
+        maximum=parameter.maximum,
     )

@@ -1,12 +1,23 @@
 """What the server says, as events."""
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from google.genai import types
 
-from gemini_gateway.events import GoAway, Reason, Resumable, ServerEvent, ToolCall, Unheard, Unknown, Working
+from gemini_gateway.events import (
+    FunctionCall,
+    GoAway,
+    Reason,
+    Resumable,
+    ServerEvent,
+    ToolCall,
+    ToolCancelled,
+    Unheard,
+    Unknown,
+    Working,
+)
 from gemini_gateway.sdk.pieces import Pieces, clean
 from gemini_gateway.sdk.shortcut import REPLY_HZ, reply_hz
 from reachy_gateway.provider.usage import Modality, Tokens
@@ -40,6 +51,8 @@ def translated(message: types.LiveServerMessage, pieces: Pieces) -> Iterator[Ser
             yield Working(WORKING[content.interaction_status])
     if message.tool_call:
         yield from _calls(message.tool_call.function_calls or [])
+    if message.tool_call_cancellation:
+        yield ToolCancelled(tuple(message.tool_call_cancellation.ids or ()))
     if update := message.session_resumption_update:
         yield Resumable(update.new_handle if update.resumable else None)
     if message.go_away:
@@ -93,11 +106,41 @@ def _words(content: types.LiveServerContent, pieces: Pieces) -> Iterator[Said]:
         yield from (Said(who, text) for who, text in pieces.rest())
 
 
+CALLS_MAX: Final = 1000
+"""Calls in one message that are answered."""
+ID_MAX: Final = 500
+"""Characters of a call's id."""
+ARGS_MAX: Final = 4096
+"""Characters of a call's arguments, or as many values."""
+ARGS_DEPTH_MAX: Final = 8
+
+
 def _calls(calls: Sequence[types.FunctionCall]) -> Iterator[ToolCall | Unknown]:
-    if known := tuple((call.id, clean(call.name or "")) for call in calls if call.id):
+    known = tuple(
+        FunctionCall(call.id, clean(call.name or "")[:ID_MAX], args if is_small(args := call.args or {}) else None)
+        for call in calls[:CALLS_MAX]
+        if call.id and len(call.id) <= ID_MAX
+    )
+    if known:
         yield ToolCall(known)
     if len(known) < len(calls):
-        yield Unknown("a tool call without an id, which nobody can answer")
+        yield Unknown("a tool call without an id, or one of too many, which nobody can answer")
+
+
+def is_small(args: Mapping[str, Any]) -> bool:
+    """Whether arguments are within the bounds; it looks no further than these."""
+    left = ARGS_MAX
+    waiting: list[tuple[object, int]] = [(args, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        left -= 1 + (len(value) if isinstance(value, str | list | Mapping) else 0)
+        if left < 0 or depth > ARGS_DEPTH_MAX:
+            return False
+        if isinstance(value, Mapping):
+            waiting += [(part, depth + 1) for item in value.items() for part in item]
+        elif isinstance(value, list):
+            waiting += [(part, depth + 1) for part in value]
+    return True
 
 
 MODALITIES: Final[dict[str, Modality]] = {"TEXT": "text", "AUDIO": "audio", "IMAGE": "image", "VIDEO": "image"}

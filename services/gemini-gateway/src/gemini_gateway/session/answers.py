@@ -98,7 +98,7 @@ class Answers:
         self._was_mute = False
         if not turn.interrupted or turn.reason:
             out += self._heard_of()
-        if not (still_awaited or turn.interrupted or turn.called or attention.asked_into(turn)):
+        if not (still_awaited or turn.interrupted or turn.awaits_call or attention.asked_into(turn)):
             attention.awaiting_since = None
         turn.over(now)
         self.last_at = now

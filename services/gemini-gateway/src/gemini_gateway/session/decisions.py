@@ -1,8 +1,9 @@
 """What a session decides, for the rim to carry out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 from gemini_gateway.session.exchanges import Keep, Who
 from gemini_gateway.session.meter import Bill
@@ -28,6 +29,8 @@ class Dial:
 
     handle: str | None
     seed: tuple[tuple[Who, str], ...]
+    tools: bool = False
+    """Whether the robot's tools are declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,40 @@ class Emit:
 
 
 @dataclass(frozen=True, slots=True)
-class Decline:
-    """Answer a tool call that nobody serves."""
+class Run:
+    """Run a tool, and tell how it ended."""
 
-    calls: tuple[tuple[str, str], ...]
+    key: int
+    """Of the call, unlike its id within the whole session."""
+    name: str
+    args: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop a tool that runs: nobody wants its result any more."""
+
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What the model is told of a call."""
+
+    id: str
+    name: str
+    response: Mapping[str, Any]
+    background: bool
+    """Whether the model went on meanwhile."""
+    speaks: bool
+    """Whether it is to speak of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer calls, in one message."""
+
+    responses: tuple[Response, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +90,6 @@ class Count:
     words: str
 
 
-Out = Dial | HangUp | Emit | Count | Bill | Keep
+Out = Dial | HangUp | Emit | Count | Bill | Keep | Run | Stop
 Mark = Literal["start", "end", "stream_end"]
-Item = bytes | Mark | Decline
+Item = bytes | Mark | Answer

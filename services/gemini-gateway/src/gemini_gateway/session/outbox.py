@@ -1,8 +1,9 @@
 """What waits to be sent over a connection. Pure."""
 
 from collections import deque
+from collections.abc import Collection
 
-from gemini_gateway.session.decisions import Decline, Item, Mark
+from gemini_gateway.session.decisions import Answer, Item, Mark
 from gemini_gateway.session.timing import BYTES_PER_S, MESSAGE_BYTES
 
 
@@ -15,7 +16,7 @@ class Outbox:
     def __init__(self) -> None:
         self.bytes = 0
         self._items: deque[bytes | Mark] = deque()
-        self._answers: deque[Decline] = deque()
+        self._answers: deque[Answer] = deque()
         self._manual = False
         self._in_activity = False
         """Whether a start was taken that has no end yet."""
@@ -35,7 +36,7 @@ class Outbox:
 
     def append(self, item: Item) -> None:
         """Let it be sent, once it is its turn."""
-        if isinstance(item, Decline):
+        if isinstance(item, Answer):
             self._answers.append(item)
         elif item == "end" and self._items and self._items[-1] == "start":
             self._items.pop()  # nothing was said
@@ -71,7 +72,7 @@ class Outbox:
 
     def untaken(self, item: Item) -> None:
         """Take back what could not be sent."""
-        if isinstance(item, Decline):
+        if isinstance(item, Answer):
             self._answers.appendleft(item)
             return
         if isinstance(item, bytes):
@@ -79,6 +80,11 @@ class Outbox:
         elif item != "stream_end":
             self._in_activity = item == "end"
         self._items.appendleft(item)
+
+    def withdraw(self, ids: Collection[str]) -> None:
+        """Do not send answers to these calls."""
+        kept = [Answer(tuple(one for one in answer.responses if one.id not in ids)) for answer in self._answers]
+        self._answers = deque(answer for answer in kept if answer.responses)
 
     def trim(self, keep_s: float) -> int:
         """Drop the oldest mic audio beyond this; how many bytes that was."""

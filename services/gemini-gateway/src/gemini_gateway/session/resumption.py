@@ -19,6 +19,8 @@ class Dialled:
     """Whether the persona has changed since."""
     unmended: bool = False
     """Whether a person has mended something since."""
+    tools: bool = False
+    """Whether tools were declared."""
 
 
 class Resumption:
@@ -39,6 +41,10 @@ class Resumption:
         """The server has sent a handle; None while the session cannot be resumed."""
         if handle and not self._forsaken:
             self.handle, self._since = handle, now
+
+    def knows_of(self, at: float) -> bool:
+        """Whether what happened then is part of the session that would be resumed; also if none would be."""
+        return self.handle is None or self._since >= at
 
     def to_dial(self, now: float) -> str | None:
         """The handle to dial with, unless Google has forgotten it."""

@@ -30,6 +30,8 @@ class ServerTurn:
     interrupted_at: float = float("-inf")
     called: bool = False
     """Whether the turn calls a tool."""
+    awaits_call: bool = False
+    """Whether what answers the person comes after that call, in a turn of its own."""
     expected: bool = False
     """Whether the server says that the turn needs no sound, as it works or wants to hear more."""
     ended: bool = False
@@ -48,6 +50,7 @@ class ServerTurn:
 
     def over(self, now: float) -> None:
         """The turn is over."""
-        self.in_turn = self.generated = self.working = self.sounded = self.interrupted = self.called = self.expected = False
+        self.in_turn = self.generated = self.working = self.sounded = self.interrupted = self.expected = False
+        self.called = self.awaits_call = False
         self.reason = ""
         self.last_turn = now

@@ -11,8 +11,8 @@ is longer than others: it is the one place where the parts of a session meet.
 """
 
 import math
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 from gemini_gateway.events import (
     Alive,
@@ -22,6 +22,7 @@ from gemini_gateway.events import (
     Resumable,
     ServerEvent,
     ToolCall,
+    ToolCancelled,
     Unheard,
     Unknown,
     Working,
@@ -30,8 +31,9 @@ from gemini_gateway.session import timing
 from gemini_gateway.session.answers import Answers
 from gemini_gateway.session.attention import Attention
 from gemini_gateway.session.backoff import Backoff
+from gemini_gateway.session.calls import Calls
 from gemini_gateway.session.connection import OpenConnection
-from gemini_gateway.session.decisions import Count, Decline, Dial, Emit, HangUp, Item, Out, SessionPhase
+from gemini_gateway.session.decisions import Answer, Count, Dial, Emit, HangUp, Item, Out, Run, SessionPhase
 from gemini_gateway.session.exchanges import Exchanges
 from gemini_gateway.session.meter import Meter
 from gemini_gateway.session.outbox import Outbox
@@ -41,6 +43,7 @@ from reachy_gateway.provider.causes import Loss
 from reachy_gateway.provider.usage import Tokens
 from reachy_gateway.voice import (
     Audio,
+    CallOutcome,
     ConnectionState,
     Interrupted,
     ReplyGenerated,
@@ -66,6 +69,10 @@ class Session:
         self._attention = Attention(now)
         self._answers = Answers(self._attention, self._meter, self._said, now)
         self._resumption = Resumption()
+        self._calls = Calls(now)
+        self._tools_doubt = ""
+        """Why a setup with tools was refused, until one without them is taken."""
+        self._no_tools_until = float("-inf")
         self._backoff = Backoff(now, draw)
         self._connection = OpenConnection(now)
         self._offline_since: float | None = now
@@ -115,11 +122,15 @@ class Session:
         item = self._outbox.take(held=connection.held, least_bytes=self.settings.batch_ms * BYTES_PER_S // 1000)
         if item is None and not connection.held:
             connection.caught_up, connection.behind_since = True, None
+        if isinstance(item, Answer):
+            self._calls.sent(item, sent=True)
         return item
 
     def untaken(self, item: Item) -> None:
         """The item could not be sent: the connection is lost."""
         self._outbox.untaken(item)
+        if isinstance(item, Answer):
+            self._calls.sent(item, sent=False)
 
     def sending(self, since: float | None) -> None:
         """Since when the rim has been waiting for a send to be taken; None if it is not."""
@@ -134,8 +145,9 @@ class Session:
         self.phase = SessionPhase.DIALLING
         handle = self._resumption.to_dial(now)
         seed = () if handle else self._said.seed()
-        self._resumption.dialled = Dialled(handle, bool(seed), self.settings.manual_vad)
-        return [Dial(handle, seed)]
+        tools = bool(self.settings.tools) and now >= self._no_tools_until
+        self._resumption.dialled = Dialled(handle, bool(seed), self.settings.manual_vad, tools=tools)
+        return [Dial(handle, seed, tools)]
 
     def wants_to_dial(self, now: float) -> bool:
         """Whether the session waits for permission to dial."""
@@ -153,7 +165,12 @@ class Session:
         attention.pressed = attention.pressed and dialled.manual
         if attention.awaiting_since is not None:  # the answer to what the old one was sent will not come
             attention.awaiting_since = now if self._holds_question(now) else None
-        return self._tell(ConnectionState("live"))
+        out = self._tell(ConnectionState("live"))
+        if self._tools_doubt and not dialled.tools:
+            words = f"the robot has no tools for {timing.NO_TOOLS_S / 60:.0f} min: {self._tools_doubt}"
+            out.append(Count("tools_refused", words))
+        self._tools_doubt = ""
+        return out + self._tools(self._calls.connected(now, resumed=dialled.handle is not None))
 
     def failed(self, error: LiveError, now: float) -> list[Out]:
         """The dial did not succeed."""
@@ -168,13 +185,19 @@ class Session:
                 self._backoff.resuming(now)
             return out
         self._resumption.acquit()
+        if error.kind == "declined" or (error.kind == "refused" and not error.sure):
+            # Without the tools it may be taken; if it is not, they were not the reason.
+            self._tools_doubt = error.words if dialled.tools else ""
+            self._no_tools_until = now + timing.NO_TOOLS_S if dialled.tools else now
+            if dialled.tools:
+                error = LiveError("lost", error.words)
         return self._trouble(error, now)
 
     def closed(self, error: LiveError | None, now: float) -> list[Out]:
         """The open connection has ended: by us, or by this error."""
         lasted = now - self._connection.opened_at >= timing.SHORT_LIFE_S
         talked = lasted or self._answers.turn.in_turn or self._answers.turn.last_turn > self._connection.opened_at
-        out = self._answers.disconnected(now)
+        out = self._answers.disconnected(now) + self._calls.disconnected(now)
         self._offline_since = now
         if self.phase is SessionPhase.CLOSING:
             self.phase = self._after_closing
@@ -231,11 +254,10 @@ class Session:
                 return [Count("go_away", f"Gemini closes this connection in {time_left_s:.0f} s"), *self.tick(now)]
             case Resumable(handle):
                 self._resumption.handle_came(handle, now)
-            case ToolCall(calls):
-                names = ", ".join(name for _, name in calls)
-                self._outbox.append(Decline(calls))
-                turn.progress_at, turn.called = now, True
-                return [Count("tool_call", f"a tool that nobody serves was called: {names[: timing.WORDS_MAX]}")]
+                if handle:
+                    self._calls.proven(by_speech=False)
+            case ToolCall() | ToolCancelled():
+                return self._tools_wanted(event, now)
             case Unknown(detail):
                 return [Count("unknown_message", f"a message that nobody understands: {detail}")]
             case Tokens():
@@ -254,6 +276,21 @@ class Session:
                 connection.spoke = True
                 return self._conversation(event, now)
         return []
+
+    def tool_ended(self, key: int, response: Mapping[str, Any], outcome: CallOutcome, now: float) -> list[Out]:
+        """A tool that was run has ended, or was stopped."""
+        return self._tools(self._calls.ended(key, response, outcome, now))
+
+    def _tools_wanted(self, event: ToolCall | ToolCancelled, now: float) -> list[Out]:
+        if isinstance(event, ToolCancelled):
+            self._outbox.withdraw(event.ids)
+            return self._tools(self._calls.cancelled(event.ids, now))
+        turn = self._answers.turn
+        turn.progress_at, turn.called = now, True
+        out = self._calls.requested(event.calls, self.settings.tools, now, asked_at=self._attention.last_speech)
+        aside = all(isinstance(it, Run) and not self.settings.tools[it.name].waits for it in out)
+        turn.awaits_call = turn.awaits_call or not aside
+        return self._tools(out)
 
     # --- time and outside ---------------------------------------------------------------------------------------------
 
@@ -282,6 +319,7 @@ class Session:
         """Renew at the next quiet moment: the persona has changed."""
         self._connection.wanted = True
         self._resumption.dialled.stale = True
+        self._no_tools_until = float("-inf")
 
     def mended(self, now: float) -> list[Out]:
         """A person has changed the key or the configuration: what was refused may be tried again."""
@@ -310,13 +348,14 @@ class Session:
 
     def left(self) -> list[Out]:
         """The robot has left: what is left to do."""
-        return [*self._meter.bill(), *self._said.settle()]
+        return [*self._meter.bill(), *self._said.settle(), *self._calls.left()]
 
     # --- the server's turns -------------------------------------------------------------------------------------------
 
     def _conversation(self, event: VoiceEvent, now: float) -> list[Out]:
         match event:
             case Audio() | ReplyGenerated():
+                self._calls.proven(by_speech=True)
                 return self._answer_goes_on(event, now)
             case Interrupted():
                 self._answers.interrupted(now)
@@ -374,11 +413,12 @@ class Session:
         connection, attention, settings = self._connection, self._attention, self.settings
         if connection.sending_since is not None and now - connection.sending_since > timing.SEND_STALL_S:
             return self._abandon("stalled", f"Gemini took nothing for {timing.SEND_STALL_S:.0f} s")
-        if out := self._give_up_waiting(now):
+        if out := self._tools_due(now) or self._give_up_waiting(now):
             return out
         if out := self._answers.overdue_end(now):
             return self._turn_over(out)
-        over_budget = not self._allowed and (self._answers.turn.last_word or self._between_turns(now))
+        last_word = self._answers.turn.last_word and not self._calls.open
+        over_budget = not self._allowed and (last_word or self._between_turns(now))
         if over_budget or self._parks(now):
             return self._close(SessionPhase.SPENT if over_budget else SessionPhase.PARKED)
         if now - connection.opened_at >= settings.max_age_s:
@@ -389,6 +429,11 @@ class Session:
         if not attention.stream_ended and now - attention.last_mic >= timing.STREAM_END_S:
             self._end_stream(now)
         return []
+
+    def _tools_due(self, now: float) -> list[Out]:
+        """Calls that have taken too long, by themselves or for the renewal: no handle comes while one is open."""
+        overdue = self._calls.open and now >= self._connection.deadline - timing.DEADLINE_MARGIN_S
+        return self._tools(self._calls.renewed(now) if overdue else self._calls.due(now))
 
     def _end_stream(self, now: float) -> None:
         """The microphone pauses: the server is told, if only by silence."""
@@ -402,6 +447,9 @@ class Session:
 
     def _give_up_waiting(self, now: float) -> list[Out]:
         attention, answers = self._attention, self._answers.turn.answers
+        if self._calls.waiting:  # the server waits for us
+            self._answers.turn.progress_at = now
+            return []
         if not (waited_s := attention.hangs_s(self._answers.turn, now)):
             return []
         attention.awaiting_since = None
@@ -415,9 +463,11 @@ class Session:
     def _renews(self, now: float) -> bool:
         """Whether this is the moment for the renewal that is wanted."""
         connection, attention, answers = self._connection, self._attention, self._answers.turn.answers
-        if self._between_turns(now) and not attention.speaking:
+        known = not self._calls.unsent and self._resumption.knows_of(self._calls.answered_at)
+        if known and self._between_turns(now) and not attention.speaking:
             return True
-        if now < connection.deadline - timing.DEADLINE_MARGIN_S:
+        waits_until = connection.deadline - timing.DEADLINE_MARGIN_S
+        if now < (waits_until if known else max(waits_until, self._calls.answered_at + timing.HANDLE_WAIT_S)):
             return False
         if not answers and attention.awaiting_since is None:
             return True  # only the person speaks, and is heard by the next connection
@@ -427,7 +477,20 @@ class Session:
         return now >= connection.deadline + timing.GRACE_S
 
     def _between_turns(self, now: float) -> bool:
-        return self._attention.between_turns(self._answers.turn, now, manual=self.settings.manual_vad)
+        quiet = self._attention.between_turns(self._answers.turn, now, manual=self.settings.manual_vad)
+        return quiet and not self._calls.open
+
+    def _tools(self, out: Sequence[Out | Answer]) -> list[Out]:
+        """Let answers be sent, before the microphone; the rest is the rim's."""
+        rest: list[Out] = []
+        for item in out:
+            if not isinstance(item, Answer):
+                rest.append(item)
+                continue
+            self._outbox.append(item)
+            if not self._calls.open and not any(response.speaks for response in item.responses):
+                self._attention.awaiting_since = None  # nothing is to be said of it
+        return rest
 
     def _parks(self, now: float) -> bool:
         after_s = self.settings.park_after_s

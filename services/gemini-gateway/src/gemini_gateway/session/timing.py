@@ -1,6 +1,7 @@
 """Every time and size that a session goes by; ``docs/sessions.md`` has the table."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from reachy_gateway.voice import (
@@ -77,6 +78,24 @@ DECLINED_S: Final = (3.0, 60.0)
 """The pause after a setup that was answered with words that nobody knows; it doubles from the first to the second."""
 QUOTA_S: Final = (30.0, 300.0)
 """The pause after a quota error: drawn from half of, then up to the first, doubling to the second."""
+CALL_WAIT_MAX_S: Final = 10.0
+"""The longest that an answer waits for a tool: gemini-3.1 was seen to take calls back after 12 s of microphone."""
+NO_TOOLS_S: Final = 600.0
+"""For so long no tools are declared, where a setup was taken only without them; a new persona ends it."""
+HANDLE_WAIT_S: Final = 1.0
+"""How long past a deadline a handle is waited for that knows of the last answer to a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolTerms:
+    """How a session deals with calls of a tool, on its model."""
+
+    waits: bool = True
+    """Whether the model says nothing before it has the answer."""
+    speaks: bool = True
+    """Whether it is to speak of the result."""
+    deadline_s: float = 5.0
+    may_be_cut: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +117,5 @@ class SessionSettings:
     """So much silence is sent when the microphone pauses, as the model does not heed the end of the stream."""
     silence_is_billed: bool = False
     """Whether what the microphone hears is billed where nobody speaks, too."""
+    tools: Mapping[str, ToolTerms] = field(default_factory=dict)
+    """Those that the model may call."""

@@ -12,7 +12,7 @@ Loss = TroubleKind | _Judged
 nothing, says nothing more, or takes nothing."""
 
 _OfTalk = Literal["go_away", "handle_dropped", "mute_turn", "no_turn_end", "turn_reason", "seed_dropped", "uplink"]
-_OfModel = Literal["tool_call", "unknown_message", "activity_ignored"]
+_OfModel = Literal["tool_call", "tools_refused", "unknown_message", "activity_ignored"]
 _OfBooks = Literal["uncounted", "unknown_price", "ledger", "transcript"]
 SessionCause = Loss | _OfTalk | _OfModel | _OfBooks
 

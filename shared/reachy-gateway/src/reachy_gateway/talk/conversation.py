@@ -18,6 +18,7 @@ from reachy_gateway.voice import (
     ReplyGenerated,
     Said,
     SpeechNoticed,
+    ToolEnded,
     TurnComplete,
     VoiceEvent,
 )
@@ -61,7 +62,7 @@ class TurnOver:
     times: TurnTimes
 
 
-Out = Tell | Log | TurnOver
+Out = Tell | Log | TurnOver | ToolEnded
 
 
 class Conversation:
@@ -148,6 +149,9 @@ class Conversation:
                 turn = self.turns.newest if who == "robot" else None
                 pieces = [text[start : start + WORDS_MAX] for start in range(0, len(text), WORDS_MAX)]
                 out += [Tell(Transcript, {"who": who, "text": piece, "turn": turn}) for piece in pieces]
+            case ToolEnded():
+                self.latency.called(event)
+                out.append(event)
             case ConnectionState(state):
                 if state != "live":
                     out += self._judged(now, is_rest=True)

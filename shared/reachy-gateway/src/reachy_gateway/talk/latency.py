@@ -1,8 +1,9 @@
 """Where the time of a turn goes, from the end of the person's speech to the first sample at the speaker. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
+from reachy_gateway.voice import ToolEnded
 from reachy_link.messages import Played
 
 Part = Literal["link_up", "voice", "gateway", "link_down", "playout"]
@@ -12,6 +13,8 @@ and published; its first chunk goes down; it starts to play."""
 
 KEEP: Final = 8
 """Turns on their way. Of a robot that reports none, the oldest are forgotten."""
+CALLS_MAX: Final = 8
+"""Calls of tools that a turn is told with; further ones are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class TurnTimes:
     """By how much a part came out below 0, where it is told as 0: the clocks are known no better."""
     barge_in_ms: float | None = None
     """From the interruption at the gateway to the silence of the speaker, if it was cut short by one."""
+    calls: tuple[ToolEnded, ...] = ()
+    """Of tools, that ended since the turn before."""
 
     def line(self) -> str:
         """One line for the log, in ``key=value``; what is not known is left out."""
@@ -42,6 +47,8 @@ class TurnTimes:
         told |= _rounded({"total_ms": self.total_ms, **{f"{part}_ms": self.parts_ms.get(part) for part in PARTS}})
         told |= _rounded({"barge_in_ms": self.barge_in_ms, "clock_error_ms": self.clock_error_ms or None})
         told |= {"played_ms": self.played_ms, "underruns": self.underruns, "concealed_ms": self.concealed_ms}
+        if self.calls:
+            told["tools"] = ",".join(f"{call.name}:{call.outcome}:{call.seconds * 1000:.0f}ms" for call in self.calls)
         return " ".join(f"{key}={value}" for key, value in told.items())
 
 
@@ -56,6 +63,7 @@ class _Trace:
     """When that came in."""
     published_us: int | None = None
     interrupted_us: int | None = None
+    calls: list[ToolEnded] = field(default_factory=list)
 
 
 class Latency:
@@ -67,6 +75,13 @@ class Latency:
         self._marked_us = 0
         self._answered_us = 0
         self._newest = -1
+        self._calls: list[ToolEnded] = []
+        """That ended since the newest turn was first heard of."""
+
+    def called(self, call: ToolEnded) -> None:
+        """A call of a tool has ended: it belongs to the turn that comes next, or if none does to the one that is over next."""
+        if len(self._calls) < CALLS_MAX:
+            self._calls.append(call)
 
     def spoke(self, mark_us: int, now: float) -> None:
         """The newest chunk that holds speech has come, stamped by the robot."""
@@ -77,7 +92,8 @@ class Latency:
         if turn <= self._newest:
             return
         self._newest = turn
-        trace = self._traces[turn] = _Trace(_us(now))
+        trace = self._traces[turn] = _Trace(_us(now), calls=self._calls)
+        self._calls = []
         if self._mark_us > self._answered_us:
             trace.mark_us, trace.marked_us = self._mark_us, self._marked_us
             self._answered_us = self._mark_us  # what follows without another word answers nothing
@@ -117,6 +133,9 @@ class Latency:
         barge_in_ms = None
         if trace and trace.interrupted_us is not None and played.cut_us is not None and offset_us is not None:
             barge_in_ms = (played.cut_us - offset_us - trace.interrupted_us) / 1000
+        calls = [*(trace.calls if trace else ()), *(self._calls if played.turn == self._newest else ())]
+        if played.turn == self._newest:
+            self._calls = []
         below = [-ms for ms in (*parts.values(), barge_in_ms) if ms is not None and ms < 0]
         return TurnTimes(
             played.turn,
@@ -128,6 +147,7 @@ class Latency:
             {part: max(0.0, ms) for part, ms in parts.items()},
             max(below, default=0.0),
             None if barge_in_ms is None else max(0.0, barge_in_ms),
+            tuple(calls[:CALLS_MAX]),
         )
 
 

@@ -1,0 +1,70 @@
+"""The tools that run for one robot, each a task beside the conversation."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any, Protocol
+
+from gemini_gateway.session.decisions import Run
+from reachy_gateway.provider.usage import Money
+from reachy_gateway.tools.port import Context, refusal
+from reachy_gateway.tools.toolbox import Answer, Toolbox
+from reachy_gateway.voice import CallOutcome, RobotView, Unseen
+
+
+class ToolHost(Protocol):
+    """What tools need of the gateway that they run at."""
+
+    toolbox: Toolbox
+
+    def local_time(self) -> datetime:
+        """The time, with the gateway's zone."""
+
+    def budget_left(self, robot: str) -> Money | None:
+        """What the robot may still spend today; None without a budget."""
+
+
+class RunningTools:
+    """Those of one robot.
+
+    Args:
+        view: What may be asked of the robot.
+        on_ended: Told how each call ended, by the session's key.
+    """
+
+    def __init__(
+        self, robot: str, host: ToolHost, view: RobotView, on_ended: Callable[[int, dict[str, Any], CallOutcome], None]
+    ) -> None:
+        self._robot = robot
+        self._host = host
+        self._view = view
+        self._on_ended = on_ended
+        self._tasks: dict[int, asyncio.Task[Answer]] = {}
+
+    def run(self, run: Run) -> None:
+        """Call a tool."""
+        host, robot = self._host, self._robot
+        context = Context(robot, host.local_time(), self._view.vitals(), host.budget_left(robot))
+        call = host.toolbox.call(run.name, run.args, context)
+        task = self._tasks[run.key] = asyncio.get_running_loop().create_task(call, name=f"{run.name} for {robot}")
+        task.add_done_callback(partial(self._ended, run.key))
+
+    def stop(self, key: int) -> None:
+        """Cancel a call that nobody wants the result of any more."""
+        if task := self._tasks.get(key):
+            task.cancel()
+
+    def close(self) -> None:
+        """The robot has left: nobody is told anything any more, and nothing of it is kept."""
+        self._view = Unseen()
+        self._on_ended = lambda *_: None
+        for task in self._tasks.values():
+            task.cancel()
+
+    def _ended(self, key: int, task: "asyncio.Task[Answer]") -> None:
+        del self._tasks[key]
+        if task.cancelled():
+            self._on_ended(key, refusal("the tool was stopped", retryable=True), "cancelled")
+        else:
+            self._on_ended(key, *task.result())

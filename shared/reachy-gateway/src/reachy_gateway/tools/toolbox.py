@@ -1,0 +1,182 @@
+"""Every tool that a gateway has, its own and those of a folder, and how a call is run."""
+
+import asyncio
+import importlib.util
+import inspect
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from reachy_gateway.tools.port import Context, Tool, ToolError, checked, flaws, refusal, result
+from reachy_gateway.tools.robot_status import RobotStatus
+from reachy_gateway.tools.what_time_is_it import WhatTimeIsIt
+from reachy_gateway.voice import CallOutcome
+
+log = logging.getLogger(__name__)
+
+OWN: Final[tuple[Tool[Any], ...]] = (WhatTimeIsIt(), RobotStatus())
+"""The gateway's own. They wait for nothing, and run on the event loop."""
+DEBUG_MAX: Final = 500
+"""Characters of arguments and of a result in a line of the log."""
+INSIDE_MAX: Final = 32
+"""Calls that one thread has not ended: beyond it further ones are refused."""
+Answer = tuple[dict[str, Any], CallOutcome]
+"""What the model is told, and how the call ended."""
+
+
+class Toolbox:
+    """The tools by their names.
+
+    Args:
+        foreign: Tools that are not the gateway's own. Nobody knows what they do, so each runs in a thread of its own: one that
+            blocks holds up nobody but those who call it, too.
+
+    Raises:
+        ValueError: If one cannot be offered, or two have the same name.
+    """
+
+    def __init__(self, foreign: Iterable[Tool[Any]] = ()) -> None:
+        self._tools: dict[str, Tool[Any]] = {tool.name: tool for tool in OWN}
+        self._threads: dict[str, _Thread] = {}
+        self._broken: set[str] = set()
+        """Tools of which the log has told."""
+        for tool in foreign:
+            if wrong := flaws(tool):
+                raise ValueError(f"{type(tool).__name__}: {'; '.join(wrong)}")
+            if tool.name in self._tools:
+                raise ValueError(f"{type(tool).__name__}: there is a tool {tool.name} already")
+            self._tools[tool.name] = tool
+            self._threads[tool.name] = _Thread(tool.name)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What a persona may name."""
+        return frozenset(self._tools)
+
+    def of(self, names: Iterable[str]) -> tuple[Tool[Any], ...]:
+        """The tools with these names; what is none is left out."""
+        return tuple(self._tools[name] for name in names if name in self._tools)
+
+    async def call(self, name: str, args: Mapping[str, Any], context: Context) -> Answer:
+        """Run a call to its end, however it ends; cancelled, it stops as soon as the tool lets it."""
+        tool = self._tools[name]
+        thread = self._threads.get(name)
+        try:
+            arguments = checked(tool, args)
+        except ToolError as error:
+            return refusal(error.words, retryable=error.retryable), "invalid"
+        began = time.monotonic()
+        run = partial(self._run, tool, arguments, context)
+        answer = await (thread.run(run) if thread else run())
+        if log.isEnabledFor(logging.DEBUG):
+            shown = f"{arguments!r} -> {answer[0]!r}"[:DEBUG_MAX]
+            log.debug("%s: %s %s in %.3f s", context.robot, name, ascii(shown), time.monotonic() - began)
+        return answer
+
+    async def _run(self, tool: Tool[Any], arguments: Any, context: Context) -> Answer:
+        """Call the tool; whatever it raises becomes words."""
+        try:
+            return result(await tool.call(arguments, context)), "done"
+        except ToolError as error:
+            return refusal(error.words, retryable=error.retryable), "error"
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too: it would end the thread, and with it the tool
+            tell = log.debug if tool.name in self._broken else log.error
+            self._broken.add(tool.name)
+            tell("the tool %s is broken (further faults are only counted)", tool.name, exc_info=error)
+            return refusal("the tool is broken; its owner finds the reason in the log", retryable=False), "fault"
+
+
+class _Thread:
+    """An event loop in a thread of its own, begun at the first call."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._inside = 0
+        """Calls that have not ended there, whoever still waits for them."""
+
+    async def run(self, call: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
+        """Run a call there; cancelled here, it is cancelled there."""
+        if self._inside >= INSIDE_MAX:
+            return refusal("the tool is still busy with earlier calls", retryable=True), "error"
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, name=f"tool {self._name}", daemon=True).start()
+        self._inside += 1
+        ours, loop = asyncio.get_running_loop(), self._loop
+        answer: asyncio.Future[Answer] = ours.create_future()
+        begun: list[asyncio.Task[Answer]] = []
+
+        def begin() -> None:
+            begun.append(loop.create_task(call()))
+            begun[0].add_done_callback(lambda task: ours.call_soon_threadsafe(self._ended, task, answer))
+
+        def stop() -> None:
+            begun[0].cancel()
+
+        loop.call_soon_threadsafe(begin)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            loop.call_soon_threadsafe(stop)
+            raise
+
+    def _ended(self, task: "asyncio.Task[Answer]", answer: "asyncio.Future[Answer]") -> None:
+        self._inside -= 1
+        if answer.done():
+            return
+        if task.cancelled():  # by itself
+            answer.cancel()
+        else:
+            answer.set_result(task.result())
+
+
+def read(folder: Path | None) -> tuple[list[Tool[Any]], list[str]]:
+    """The tools in the files of a folder, and everything that is wrong with them.
+
+    A file is Python, and does what it likes when it is read: the folder is the operator's, as the gateway's code is.
+    """
+    if folder is None:
+        return [], []
+    if not folder.is_dir():
+        return [], [f"GATEWAY_TOOLS_DIR: {folder} is no folder"]
+    tools: list[Tool[Any]] = []
+    problems: list[str] = []
+    for path in sorted(folder.glob("*.py")):
+        if not path.name.startswith("_"):
+            found, wrong = _of_file(path)
+            tools += found
+            problems += [f"GATEWAY_TOOLS_DIR: {path}: {why}"[:500] for why in wrong]
+    names = [tool.name for tool in tools] + [tool.name for tool in OWN]
+    problems += [f"GATEWAY_TOOLS_DIR: two tools are called {name}" for name in sorted({n for n in names if names.count(n) > 1})]
+    return tools, problems
+
+
+def _of_file(path: Path) -> tuple[list[Tool[Any]], list[str]]:
+    name = f"reachy_tools.{path.stem}"
+    try:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None  # noqa: S101 - the name ends in .py
+        assert spec.loader is not None  # noqa: S101 - the same
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # pydantic looks there for what annotations name
+        spec.loader.exec_module(module)
+        kinds = [
+            kind
+            for kind in vars(module).values()
+            if inspect.isclass(kind) and issubclass(kind, Tool) and kind.__module__ == name and not inspect.isabstract(kind)
+        ]
+        tools: list[Tool[Any]] = [kind() for kind in kinds]
+        problems = [f"{type(tool).__name__}: {why}" for tool in tools for why in flaws(tool)]
+    except BaseException as error:  # noqa: BLE001 - SystemExit, too: it would end the gateway without a word
+        return [], [f"cannot be read: {type(error).__name__}: {error}"]
+    if not tools:
+        return [], ["no class in it is derived from Tool"]
+    return ([] if problems else tools), problems
