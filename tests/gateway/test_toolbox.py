@@ -140,6 +140,26 @@ def test_what_the_model_adds_is_ignored():
     assert checked(Turn(), {"direction": "left", "speed": 9}).direction == "left"
 
 
+def test_a_null_where_a_default_would_do_counts_as_left_out():
+    wanted = checked(tool_with(arguments=Everything), {"text": "x", "side": "left", "count": None, "share": None, "loud": None})
+    assert (wanted.count, wanted.share, wanted.loud) == (3, None, False)
+    with pytest.raises(ToolError, match="side"):
+        checked(tool_with(arguments=Everything), {"text": "x", "side": None})
+
+
+@pytest.mark.parametrize(
+    ("args", "count"),
+    [({"count": "4"}, 4), ({"count": 4.0}, 4), ({"count": "four"}, None), ({"count": 4.5}, None), ({"count": 10**400}, None)],
+)
+def test_numbers_are_taken_as_models_write_them(args, count):
+    given = {"text": "x", "side": "left"} | args
+    if count is None:
+        with pytest.raises(ToolError, match="count"):
+            checked(tool_with(arguments=Everything), given)
+    else:
+        assert checked(tool_with(arguments=Everything), given).count == count
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
@@ -233,6 +253,31 @@ async def test_a_call_that_is_cancelled_stops_in_its_thread():
         while box._threads["unstoppable"]._inside:
             await asyncio.sleep(0.01)
     assert waits.ended == 0
+
+
+async def test_a_tool_that_does_not_let_itself_be_stopped_holds_up_nobody():
+    class Stubborn(Wait):
+        name = "stubborn"
+
+        async def call(self, arguments, context):
+            try:
+                return await super().call(arguments, context)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.5)
+                return {"stopped": "at last"}
+
+    box = Toolbox([Stubborn()])
+    call = asyncio.create_task(box.call("stubborn", {"seconds": 30}, CONTEXT))
+    await asyncio.sleep(0.1)
+    began = time.monotonic()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert time.monotonic() - began < 0.3
+    assert (await called(box, "stubborn", seconds=0))[1] == "done"
+    async with asyncio.timeout(10):
+        while box._threads["stubborn"]._inside:
+            await asyncio.sleep(0.01)
 
 
 async def test_what_time_is_it():

@@ -174,13 +174,14 @@ def flaws(tool: Tool[Any]) -> list[str]:
 
 
 def checked(tool: Tool[A], args: Mapping[str, Any]) -> A:
-    """The arguments of a call.
+    """The arguments of a call. A null where a default would do counts as left out, as models write it so.
 
     Raises:
         ToolError: If they are not what was declared; it names what would be right.
     """
+    needed = {name for name, field in tool.arguments.model_fields.items() if field.is_required()}
     try:
-        return tool.arguments.model_validate(dict(args))
+        return tool.arguments.model_validate({name: it for name, it in args.items() if it is not None or name in needed})
     except ValidationError as error:
         wrong = [
             f"{'.'.join(map(str, problem['loc'])) or 'arguments'}: {problem['msg']}"

@@ -114,8 +114,13 @@ class _Thread:
         answer: asyncio.Future[Answer] = ours.create_future()
         begun: list[asyncio.Task[Answer]] = []
 
+        async def wanted() -> Answer:
+            if answer.cancelled():  # it waited for one that blocks
+                raise asyncio.CancelledError
+            return await call()
+
         def begin() -> None:
-            begun.append(loop.create_task(call()))
+            begun.append(loop.create_task(wanted()))
             begun[0].add_done_callback(lambda task: ours.call_soon_threadsafe(self._ended, task, answer))
 
         def stop() -> None:
