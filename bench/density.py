@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from harness.gateway import GATEWAY_CORE, LOAD_CORE, Gateway, cpu_s, make_keys, memory_bytes, pinned
 from harness.results import BUSY_MAX, keep, machine, percentile
+from harness.tools import equipped
 from reachy_service.well import ask
 
 HERE: Final = Path(__file__).parent
@@ -27,6 +28,8 @@ P99_MS, CUT_P99_MS = 50.0, 40.0
 KEPT: Final = 0.995
 """What counts as nothing lost: down, messages are counted as sent and chunks as heard, which differs a little at both ends."""
 SECONDS: Final = 6.0
+TOOLS: Final = "with-tools"
+"""The gateway, with ten tools for each robot, and one call every 10 s."""
 PORT: Final = 27555
 
 
@@ -50,6 +53,8 @@ class Run:
     def kept(self) -> float:
         """How much of the microphone's chunks arrived, or of the speech, whichever is less; of a floor only the former."""
         up = float(self.told["up_heard"] / max(1, self.told["up_sent"]))
+        if self.told["calls"] > len(self.told["call_ms"]) + 1:  # one may be on its way at the end
+            return 0.0
         return min(up, self.told["down_heard"] / max(1, self.told["down_sent"])) if self.told["down_ms"] else up
 
     @property
@@ -97,12 +102,14 @@ async def floor(what: str, url: str, root: Path, robots: int) -> AsyncIterator[i
 
 async def run(work: Path, what: str, robots: int, seconds: float, settings: dict[str, str]) -> Run:
     """The gateway with these settings, or a floor, under so many robots."""
-    dials = ["--dial", str(PORT)] if what == "gateway" else []
+    dials = ["--dial", str(PORT)] if what in ("gateway", TOOLS) else []
+    if what == TOOLS:
+        dials, settings = [*dials, "--tools"], settings | equipped(work)
     async with AsyncExitStack() as stack:
         generator = await stack.enter_async_context(load(work, robots, seconds, *dials))
         url, root = f"https://127.0.0.1:{(await told(generator))['port']}", work / "tls" / "root.pem"
         gateway = Gateway(work, url, root, PORT, **settings)
-        if what == "gateway":
+        if dials:
             pid = (await stack.enter_async_context(gateway)).pid
         else:
             pid = await stack.enter_async_context(floor(what, url, root, robots))
@@ -113,7 +120,7 @@ async def run(work: Path, what: str, robots: int, seconds: float, settings: dict
         cpu = (cpu_s(pid) - before_s) / (loop.time() - since)
         memory_mb = memory_bytes(pid) / 1e6
         result = await told(generator)
-        if what == "gateway" and result["up_heard"] < KEPT * result["up_sent"]:
+        if dials and result["up_heard"] < KEPT * result["up_sent"]:
             is_well, page = await asyncio.to_thread(ask, gateway.health_port)
             counts = json.loads(page)["counts"] if is_well else page
             print(f"the gateway's counts of this run, which lost something: {counts}", file=sys.stderr)
@@ -168,6 +175,7 @@ NUMBERS: Final[dict[str, Callable[[Run], float]]] = {
     "down p99 ms": lambda run: run.ms("down_ms", 99),
     "content p99 ms": lambda run: run.ms("content_ms", 99),
     "cut p99 ms": lambda run: run.ms("cut_ms", 99),
+    "call p99 ms": lambda run: run.ms("call_ms", 99),
     "CPU %": lambda run: run.cpu * 100,
     "MB": lambda run: run.memory_mb,
     "lost %": lambda run: max(0.0, 1 - run.kept) * 100,
@@ -206,7 +214,7 @@ async def main(argv: list[str]) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--robots", type=int, nargs="+", default=ROBOTS)
-    parser.add_argument("--what", nargs="+", default=["sdk", "raw", "gateway"], choices=["gateway", "sdk", "raw"])
+    parser.add_argument("--what", nargs="+", default=["sdk", "raw", "gateway"], choices=["gateway", TOOLS, "sdk", "raw"])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="further settings of the gateway")
@@ -219,7 +227,7 @@ async def main(argv: list[str]) -> int:
         settings = dict(setting.split("=", 1) for setting in args.set)
         print(HEADER, flush=True)
         for what in args.what:
-            for robots in args.robots if what == "gateway" else [n for n in args.robots if n in FLOOR_ROBOTS]:
+            for robots in args.robots if what in ("gateway", TOOLS) else [n for n in args.robots if n in FLOOR_ROBOTS]:
                 rows.append(Row([await run(work, what, robots, args.seconds, settings) for _ in range(args.runs)]))
                 print(rows[-1].markdown(), flush=True)
     if len(ours := [row for row in rows if row.runs[0].what == "gateway"]) > 1:

@@ -1,6 +1,6 @@
 """Light robots, and a server in Gemini's place: what the density bench loads a gateway with, in one process on one core.
 
-``generate.py DIRECTORY ROBOTS SECONDS [--dial PORT]`` prints one line of JSON with what it measured; without a gateway's
+``generate.py DIRECTORY ROBOTS SECONDS [--dial PORT] [--tools]`` prints one line of JSON with what it measured; without a gateway's
 first port there are no robots. The robots speak the real link (CURVE, every header), the server the real wire (TLS,
 WebSocket), both with as little code as will do, so that the generator is not what is measured. One monotonic clock stamps
 both ends.
@@ -26,8 +26,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("robots", type=int)
     parser.add_argument("seconds", type=float)
     parser.add_argument("--dial", type=int, metavar="PORT", help="the gateway's first port")
+    parser.add_argument("--tools", action="store_true", help="call a tool of each robot every 10 s")
     args = parser.parse_args(argv)
-    bench = Bench(args.directory, args.robots)
+    bench = Bench(args.directory, args.robots, tools=args.tools)
     uvloop.run(bench.run(args.seconds, args.dial))
 
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from gemini_live_sim import Behaviour, GeminiLiveSim, SimSession, SimSettings, s
 from harness.devices import Light, Numbered, chunk_numbers, robots, until
 from harness.gateway import GATEWAY_CORE, LOAD_CORE, Gateway, make_keys, pinned, run_load
 from harness.results import BUSY_MAX, Timing, keep, machine, table
+from harness.tools import CALL_EVERY_S, NAMES, equipped
 from reachy_link.pcm import Samples
 
 PORT = 27550
@@ -82,20 +83,31 @@ class Latency:
         work: Holds the keys of 1 + ``OTHERS`` robots.
         chunks: How many of the microphone are measured.
         turns: How many of each kind are measured.
+        tools: Whether each robot has ten tools, of which one is called every 10 s.
     """
 
-    def __init__(self, sim: GeminiLiveSim, stamps: Stamps, work: Path, chunks: int, turns: int) -> None:
+    def __init__(self, sim: GeminiLiveSim, stamps: Stamps, work: Path, chunks: int, turns: int, *, tools: bool = False) -> None:
         self._sim = sim
         self._stamps = stamps
         self._work = work
         self._chunks = chunks
         self._turns = turns
+        self._tools = tools
+
+    async def _call(self) -> None:
+        """Call a tool of each robot every 10 s, until cancelled."""
+        for name in cycle(NAMES):
+            await asyncio.sleep(CALL_EVERY_S)
+            for session in self._sim.open_sessions:
+                session.tool_call(name)
 
     async def run(self) -> tuple[list[Timing], list[Timing]]:
         """The floor's timings, and the gateway's, in ms."""
         floor = await self._floor()
         probe = Probe()
-        async with Gateway(self._work, self._sim.url, self._sim.root_path, PORT) as gateway:
+        settings = equipped(self._work) if self._tools else {}
+        calls = asyncio.create_task(self._call()) if self._tools else None
+        async with Gateway(self._work, self._sim.url, self._sim.root_path, PORT, **settings) as gateway:
             async with robots(self._work, [probe], gateway.address):
                 session = await self._session_of(probe)
                 mic, sound = await self._mic(session, probe), await self._first_audio(session, probe)
@@ -107,6 +119,8 @@ class Latency:
                 others = asyncio.create_task(bursts([it for it in self._sim.open_sessions if it is not session]))
                 cut_among_others = await self._cut(session, probe, BURST_TURNS * self._turns)
                 others.cancel()
+        if calls:
+            calls.cancel()
         return floor, [
             Timing("mic chunk: robot's socket -> Gemini's socket", mic, {"p50": 2, "p99": 10}),
             Timing("first audio: Gemini's socket -> leaves playout", sound, {"p50": 35, "p99": 60}),
@@ -216,7 +230,7 @@ async def bursts(sessions: list[SimSession]) -> None:
         await asyncio.sleep(2.0)
 
 
-async def measure(chunks: int, turns: int) -> tuple[list[Timing], list[Timing], float]:
+async def measure(chunks: int, turns: int, *, tools: bool) -> tuple[list[Timing], list[Timing], float]:
     """The floor's timings, the gateway's, and the share of their core that robots and simulator used."""
     stamps = Stamps()
     with tempfile.TemporaryDirectory(prefix="latency-") as directory:
@@ -225,7 +239,7 @@ async def measure(chunks: int, turns: int) -> tuple[list[Timing], list[Timing], 
         async with serve(SimSettings(), on_event=stamps.note) as sim:
             sim.behaviour = Behaviour(mode="tone", speed=0, thinking_ms=0, vad_threshold_dbfs=0, max_age_s=None)
             began, cpu = time.monotonic(), time.process_time()
-            floor, ours = await Latency(sim, stamps, work, chunks, turns).run()
+            floor, ours = await Latency(sim, stamps, work, chunks, turns, tools=tools).run()
             return floor, ours, (time.process_time() - cpu) / (time.monotonic() - began)
 
 
@@ -235,10 +249,11 @@ def main() -> int:
     parser.add_argument("--chunks", type=int, default=1500)
     parser.add_argument("--turns", type=int, default=60)
     parser.add_argument("--out", type=Path, help="a folder for latency.json")
+    parser.add_argument("--tools", action="store_true", help="ten tools for each robot, and a call of one every 10 s")
     given = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})
     about = machine()
-    floor, ours, busy = run_load(measure(given.chunks, given.turns))
+    floor, ours, busy = run_load(measure(given.chunks, given.turns, tools=given.tools))
     print(table([*floor, *ours], "ms", 1))
     print(f"\nThe load generator (robots and simulator) used {busy:.0%} of its core.")
     keep(given.out, "latency", about, [timing.told() for timing in (*floor, *ours)])

@@ -10,6 +10,7 @@ from typing import Final
 
 import zmq
 
+from harness.tools import CALL_EVERY_S, NAMES
 from load.robot import CHUNK_S, Robot
 from load.server import DOWN_SAMPLES, SPEECH_S, Desk, Server
 from reachy_link.keys import RobotIdentity, load_robot
@@ -36,6 +37,9 @@ class Measured:
     content_ms: list[float] = field(default_factory=list)
     """From the message that holds a chunk's first sample: what the resampler holds back is in it."""
     cut_ms: list[float] = field(default_factory=list)
+    call_ms: list[float] = field(default_factory=list)
+    """From a call of a tool to its answer."""
+    calls: int = 0
     late_ms: list[float] = field(default_factory=list)
     """How late the generator's own sends were."""
     up_sent: int = 0
@@ -89,7 +93,7 @@ class Listener(Robot):
 class Bench(Desk):
     """A run."""
 
-    def __init__(self, directory: Path, robots: int) -> None:
+    def __init__(self, directory: Path, robots: int, *, tools: bool = False) -> None:
         super().__init__(directory / "tls")
         self.measured = Measured()
         self.measuring = False
@@ -98,6 +102,12 @@ class Bench(Desk):
         self.robots: list[Listener] = []
         self._n = robots
         self._directory = directory
+        self._tools = tools
+
+    def answered(self, server: Server, now_ns: int) -> None:
+        """The answer to a call."""
+        if self._counts(server.called_ns):
+            self.measured.call_ms.append((now_ns - server.called_ns) / 1e6)
 
     def heard(self, server: Server, pcm: bytes, now_ns: int) -> None:
         """Mic audio on Gemini's socket."""
@@ -160,7 +170,8 @@ class Bench(Desk):
         servers = sorted(self.servers, key=lambda server: server.robot.number if server.robot else 0)
         began = loop.time()
         plans = [Plan(server, began + CYCLE_S * n / len(servers), n) for n, server in enumerate(servers)]
-        ticker = asyncio.create_task(self._tick(plans))
+        calls = [began + CALL_EVERY_S * n / len(servers) for n in range(len(servers))] if self._tools else []
+        ticker = asyncio.create_task(self._tick(plans, servers, calls))
         await asyncio.sleep(warm - loop.time())
         cpu, since = time.process_time(), loop.time()
         self.measuring, self._from_ns = True, time.monotonic_ns() // 1000 * 1000
@@ -176,7 +187,7 @@ class Bench(Desk):
         await asyncio.sleep(60)  # whoever asked hangs up first
         ticker.cancel()
 
-    async def _tick(self, plans: list["Plan"]) -> None:
+    async def _tick(self, plans: list["Plan"], servers: list[Server], calls: list[float]) -> None:
         """Whatever is due, again and again."""
         loop = asyncio.get_running_loop()
         while True:
@@ -191,6 +202,11 @@ class Bench(Desk):
             for plan in plans:
                 while plan.due <= now:
                     plan.step(self)
+            for n, due in enumerate(calls):
+                if due <= now:
+                    servers[n].call(NAMES[servers[n].calls % len(NAMES)])
+                    self.measured.calls += self.measuring
+                    calls[n] += CALL_EVERY_S
             await asyncio.sleep(TICK_S)
 
 

@@ -41,6 +41,8 @@ class Server(asyncio.Protocol):
         self.speaking = False
         self.due = 0.0
         self.cut_ns = 0
+        self.calls = 0
+        self.called_ns = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection."""
@@ -80,6 +82,13 @@ class Server(asyncio.Protocol):
         """End a turn."""
         self.turns[-1].append(time.monotonic_ns())
         self.out.write(self._desk.turn_end)
+
+    def call(self, name: str) -> None:
+        """Call a tool."""
+        self.calls += 1
+        self.called_ns = time.monotonic_ns()
+        call = {"id": f"call-{self.calls}", "name": name, "args": {}}
+        self.out.write(frame(json.dumps({"toolCall": {"functionCalls": [call]}}, separators=(",", ":")).encode()))
 
     def interrupt(self) -> None:
         """Cut a turn."""
@@ -121,6 +130,8 @@ class Server(asyncio.Protocol):
             if b'"setup"' in payload[:12]:
                 self.out.write(frame(b'{"setupComplete":{"sessionId":"bench"}}'))
                 self._desk.opened(self)
+            elif b'"tool_response"' in payload[:20]:
+                self._desk.answered(self, now_ns)
             return
         start = payload.index(b'"', payload.index(b":", start)) + 1
         pcm = binascii.a2b_base64(payload[start : payload.index(b'"', start)].translate(STANDARD))
@@ -189,6 +200,9 @@ class Desk:
 
     def opened(self, server: Server) -> None:
         """Told of a session that was set up."""
+
+    def answered(self, server: Server, now_ns: int) -> None:
+        """Told of the answer to a call."""
 
     def heard(self, server: Server, pcm: bytes, now_ns: int) -> None:
         """Told of mic audio on Gemini's socket."""

@@ -1,0 +1,43 @@
+"""Ten tools for every robot: the gateway's own two, and eight in a folder."""
+
+from pathlib import Path
+from typing import Final
+
+NAMES: Final = ("what_time_is_it", "robot_status", *(f"tool_{n}" for n in range(8)))
+CALL_EVERY_S: Final = 10.0
+"""Of each robot."""
+_TOOL: Final = """
+from typing import Literal
+
+from pydantic import Field
+
+from reachy_gateway.tools.port import Arguments, Tool
+
+
+class What(Arguments):
+    thing: str = Field(default="ball", description="What to look for.")
+    where: Literal["left", "right", "ahead"] = Field(default="left", description="Where to look.")
+    seconds: float = Field(default=1.0, ge=0, le=9, description="For how long.")
+
+
+class It(Tool[What]):
+    name = "{name}"
+    description = "Looks for a thing on one side for a while, and tells what it found. Call it when the person misses something."
+    arguments = What
+    mode = "background"
+
+    async def call(self, arguments, context):
+        return {{"found": arguments.thing, "where": arguments.where}}
+"""
+
+
+def equipped(work: Path) -> dict[str, str]:
+    """The settings of a gateway whose robots have the tools; their files are written into the working directory."""
+    folder = work / "tools"
+    folder.mkdir(exist_ok=True)
+    for name in NAMES:
+        if name.startswith("tool_"):
+            (folder / f"{name}.py").write_text(_TOOL.format(name=name))
+    robots = work / "robots.toml"
+    robots.write_text(f"[defaults]\ntools = {list(NAMES)}\n")
+    return {"GATEWAY_TOOLS_DIR": str(folder), "GATEWAY_ROBOTS_FILE": str(robots)}
