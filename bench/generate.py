@@ -1,7 +1,7 @@
 """Light robots, and a server in Gemini's place: what the density bench loads a gateway with, in one process on one core.
 
-``generate.py DIRECTORY ROBOTS SECONDS [--dial PORT] [--tools]`` prints one line of JSON with what it measured; without a gateway's
-first port there are no robots. The robots speak the real link (CURVE, every header), the server the real wire (TLS,
+``generate.py DIRECTORY ROBOTS SECONDS [--dial PORT] [--tools]`` prints one line of JSON with what it measured; without a
+gateway's first port there are no robots. The robots speak the real link (CURVE, every header), the server the real wire (TLS,
 WebSocket), both with as little code as will do, so that the generator is not what is measured. One monotonic clock stamps
 both ends.
 

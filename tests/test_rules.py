@@ -129,9 +129,9 @@ IO |= {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "np.ra
 IO |= {"np.fromfile", "np.memmap", "np.loadtxt", "np.savetxt", "np.genfromtxt"}
 """Names that are used without an import of their own and do read or write, or know the time."""
 BROAD = {("reachy.sound", "Exception"): 1, ("logs", "Exception"): 1, ("feed", "Exception"): 1}
-BROAD |= {("tools.port", "Exception"): 1, ("tools.toolbox", "BaseException"): 2}
+BROAD |= {("tools.port", "Exception"): 1, ("tools.toolbox", "BaseException"): 3}
 """Excepts that take whatever is raised: a thread's end, a value that no log line can hold, a reader of the feed, a tool that
-somebody wrote: its schema, its file, its call.
+somebody wrote: its schema, its file, its validators, its call.
 ``robot._Boundary`` is a class."""
 
 

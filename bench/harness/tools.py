@@ -22,7 +22,7 @@ class What(Arguments):
 
 class It(Tool[What]):
     name = "{name}"
-    description = "Looks for a thing on one side for a while, and tells what it found. Call it when the person misses something."
+    description = "Looks for a thing on one side for a while, and tells what it found. Call it when one is missed."
     arguments = What
     mode = "background"
 

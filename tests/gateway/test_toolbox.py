@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Literal
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 from some_tools import BROKEN, GOOD, Blocks, Turn, Unstoppable, Wait
 
 from reachy_gateway.tools import toolbox
@@ -21,7 +21,6 @@ from reachy_gateway.tools.port import (
     Context,
     NoArguments,
     Parameter,
-    Tool,
     ToolError,
     checked,
     flaws,
@@ -93,6 +92,7 @@ def tool_with(**fields):
         ({"arguments": None}, "derived from Arguments"),
         ({"mode": "soon"}, "mode: 'soon' is none of wait, background"),
         ({"reply": ""}, "reply: '' is none"),
+        ({"reply": "silent"}, "'silent' needs the mode 'background'"),
         ({"deadline_s": 0}, "deadline_s: 0 is not above 0"),
         ({"deadline_s": 61}, "at most 60"),
         ({"deadline_s": float("nan")}, "deadline_s: nan"),
@@ -201,6 +201,34 @@ async def test_each_way_in_which_a_call_ends_is_told_in_words():
         assert outcome == "error"
         assert len(str(told)) < 400
     assert await called(box, "empty") == ({"status": "done"}, "done")
+
+
+async def test_what_a_validator_or_an_error_is_made_of_is_a_fault_of_the_tool_alone():
+    class Checked(Arguments):
+        what: str
+
+        @field_validator("what")
+        @classmethod
+        def _known(cls, what):
+            if what == "slow":
+                time.sleep(0.5)
+            return {"slow": "slow"}[what]
+
+    class Odd(Wait):
+        name = "odd"
+        arguments = Checked
+
+        async def call(self, _arguments, _context):
+            raise ToolError(OSError("no such file"), retryable=re.match("x", "x"))
+
+    box = Toolbox([Odd(), Turn()])
+    assert (await called(box, "odd", what="strange"))[1] == "fault"
+    slow = asyncio.create_task(box.call("odd", {"what": "slow"}, CONTEXT))
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    await called(box, "turn", direction="left")
+    assert time.monotonic() - began < 0.3, "and it runs in the tool's thread"
+    assert await slow == ({"error": "no such file", "retryable": True}, "error")
 
 
 async def test_a_broken_tool_is_told_in_the_log_once(caplog):
@@ -354,7 +382,3 @@ def test_a_file_that_is_no_tool_is_told_with_its_name(tmp_path, text, words):
 
 def test_a_folder_that_is_none_is_told(tmp_path):
     assert toolbox.read(tmp_path / "nowhere")[1] == [f"GATEWAY_TOOLS_DIR: {tmp_path / 'nowhere'} is no folder"]
-
-
-def test_nothing_that_a_tool_is_offered_with_has_state_of_a_robot():
-    assert isinstance(Toolbox().of(["what_time_is_it"])[0], Tool)

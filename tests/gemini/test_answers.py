@@ -1,5 +1,7 @@
 """The server's answers: a server that hangs, is mute, or leaves out an end; an answer that still sounds."""
 
+from itertools import count
+
 import pytest
 from session_rim import A_REPLY, CHUNK_BYTES, CHUNK_S, LOST, Rim, used, wanted
 
@@ -178,17 +180,18 @@ def test_an_answer_is_not_cut_by_speech_that_began_before_it():
     assert SpeechNoticed() in rim.events, "but by speech that begins in it"
 
 
-@pytest.mark.parametrize("event", [Unheard(), Said("robot", "well"), Working(on=True), wanted("wave")])
+@pytest.mark.parametrize("event", [Unheard(), Said("robot", "well"), Working(on=True), "a call"])
 def test_words_and_thoughts_are_of_an_answer_for_a_while(event):
     rim = Rim().open("h1")
     rim.speak()
+    calls = count(1)
     while rim.now < 1000 + SOUNDLESS_MAX_S - 2:
-        rim.server(event)
+        rim.server(wanted("wave", first=next(calls)) if event == "a call" else event)
         rim.mic(5.0)
     assert not rim.hanging_up
     rim.mic(SILENCE_S)
     for _ in range(3):
-        rim.server(event)
+        rim.server(wanted("wave", first=next(calls)) if event == "a call" else event)
         rim.mic(5.0)
     assert rim.hanging_up, "but nobody hears them"
 

@@ -4,9 +4,9 @@ import pytest
 from session_rim import A_REPLY, LOST, Rim, wanted
 
 from gemini_gateway.events import FunctionCall, GoAway, LiveError, Resumable, ToolCall, ToolCancelled
-from gemini_gateway.session.calls import OPEN_MAX, TURN_MAX
+from gemini_gateway.session.calls import OPEN_MAX, REFUSALS_MAX, TURN_MAX
 from gemini_gateway.session.decisions import SessionPhase
-from gemini_gateway.session.timing import HANDLE_WAIT_S, SILENCE_S, SessionSettings, ToolTerms
+from gemini_gateway.session.timing import GRACE_S, HANDLE_WAIT_S, SILENCE_S, SessionSettings, ToolTerms
 from reachy_gateway.voice import ReplyGenerated, ToolEnded, TurnComplete
 
 TOOLS = {
@@ -193,9 +193,8 @@ def test_a_call_in_the_background_is_the_answer_until_it_has_a_result():
 
 
 def test_nothing_is_owed_after_a_result_of_which_nothing_is_said():
-    rim = Rim(tools={"stop": ToolTerms(speaks=False)}).open("h1")
-    rim.speak()
-    rim.server(wanted("stop"), TurnComplete())
+    rim = opened()
+    rim.server(wanted("dance"), TurnComplete())
     rim.tool_ends()
     rim.mic(2 * SILENCE_S)
     assert not rim.hanging_up
@@ -207,6 +206,8 @@ def test_there_is_no_quiet_moment_while_a_call_is_open_nor_before_a_handle_knows
     rim.mic(5)
     assert not rim.hanging_up
     rim.tool_ends()
+    rim.mic(3)
+    assert not rim.hanging_up, "the model is about to speak of it"
     rim.server(A_REPLY, ReplyGenerated(), TurnComplete())
     rim.mic(5)
     assert not rim.hanging_up
@@ -276,12 +277,12 @@ def test_an_answer_that_the_server_did_not_show_to_have_is_lost_with_the_connect
     rim.close(LOST)
     rim.wait(0.2)
     rim.open()
-    assert ids(rim)[1] == ["call-2"], "by its speech it has the one for which it waited"
+    assert ids(rim)[1] == ["call-1", "call-2"], "speech may have been under way"
     rim.server(Resumable("h2"))
     rim.close(LOST)
     rim.wait(0.5)
     rim.open()
-    assert ids(rim)[2] == [], "and by a handle all"
+    assert ids(rim)[2] == [], "but a handle knows of them"
 
 
 def test_what_could_not_be_told_of_its_loss_is_lost_once_more():
@@ -315,18 +316,109 @@ def test_a_session_is_not_parked_and_a_budget_ends_no_turn_while_a_call_is_open(
     rim.mic(5)
     assert not rim.hanging_up
     rim.tool_ends()
-    rim.server(Resumable("h2"), A_REPLY, ReplyGenerated(), TurnComplete())
+    rim.server(Resumable("h2"))
+    rim.mic(3)
+    assert not rim.hanging_up, "nor before its result was spoken of"
+    rim.server(A_REPLY, ReplyGenerated(), TurnComplete())
     rim.mic(0.2)
     assert rim.hanging_up
     rim.close()
     assert rim.phase is SessionPhase.SPENT
 
 
-def test_a_robot_that_leaves_stops_everything():
+def test_words_that_never_come_are_not_waited_for_for_ever():
+    rim = opened(park_after_s=2.0)
+    rim.server(wanted("search"), TurnComplete())
+    rim.tool_ends()
+    rim.mic(SILENCE_S - 1)
+    assert not rim.hanging_up
+    rim.mic(2)
+    assert rim.hanging_up
+
+
+def test_a_result_of_which_nothing_is_said_leaves_a_newer_question_as_it_is():
+    rim = opened()
+    rim.server(wanted("dance"), TurnComplete())
+    rim.mic(3)
+    rim.speak(1.5)
+    rim.tool_ends()
+    rim.server(Resumable("h2"), GoAway(50))
+    rim.mic(1)
+    assert not rim.hanging_up, "which is waited for"
+    rim.mic(SILENCE_S + 1)
+    assert rim.counts[-1] == "silent", "and whose answer is missed"
+
+
+def test_a_silent_result_does_not_settle_what_another_tool_was_asked_for():
+    rim = opened()
+    rim.server(wanted("look", "dance"))
+    rim.tool_ends(0)
+    rim.tool_ends(1)
+    rim.mic(SILENCE_S + 1)
+    assert rim.hanging_up
+
+
+def test_a_model_that_calls_again_and_again_does_not_put_off_a_renewal_for_ever():
+    rim = opened()
+    rim.server(wanted("search"), TurnComplete(), GoAway(1))
+    for n in range(2, 40):
+        rim.mic(0.5)
+        if rim.hanging_up:
+            break
+        rim.server(wanted("search", first=n))
+    assert n < 2 + 2 * (1 + GRACE_S + 1)
+
+
+def test_a_model_that_does_not_heed_refusals_gets_a_new_session():
+    rim = opened()
+    for n in range(200):
+        rim.server(wanted("fly", first=n), TurnComplete())
+        rim.mic(0.5)
+        if rim.hanging_up:
+            break
+    assert rim.hanging_up
+    assert sum(len(one) for one in rim.answered) == REFUSALS_MAX
+
+
+def test_a_new_persona_does_not_wait_for_a_handle_for_ever():
+    rim = opened()
+    rim.server(wanted("search"), TurnComplete())
+    rim.tool_ends()
+    rim.server(A_REPLY, ReplyGenerated(), TurnComplete())
+    rim.session.persona_changed()
+    rim.mic(SILENCE_S - 1)
+    assert not rim.hanging_up
+    rim.mic(2)
+    assert rim.hanging_up
+
+
+def test_what_may_not_be_cut_and_does_not_end_takes_its_place_for_a_minute_more():
+    rim = opened()
+    rim.server(wanted(*["unlock"] * OPEN_MAX))
+    for _ in range(67):
+        rim.mic(1)
+        rim.answer()
+    assert rim.stopped == []
+    rim.mic(2)
+    assert rim.stopped[:OPEN_MAX] == [run.key for run in rim.ran]
+
+
+def test_an_answer_that_crosses_with_its_cancellation_is_not_given_again():
+    rim = opened()
+    rim.server(wanted("search"))
+    rim.tool_ends()
+    rim.server(ToolCancelled(("call-1",)))
+    rim.close(LOST)
+    rim.wait(0.2)
+    rim.open()
+    assert ids(rim)[1] == []
+
+
+def test_a_robot_that_leaves_stops_what_may_be_cut():
     rim = opened()
     rim.server(wanted("look", "unlock"))
     rim.do(rim.session.left())
-    assert rim.stopped == [run.key for run in rim.ran]
+    assert rim.stopped == [rim.ran[0].key]
 
 
 def test_a_setup_that_is_refused_for_its_tools_is_made_once_more_without():

@@ -323,7 +323,10 @@ class AnyTalk(RuleBasedStateMachine):
     def the_server_calls_a_tool(self, name, small):
         self.newest_call = f"call-{next(self.numbers)}"
         self.line.calls.add(self.newest_call)
+        waiting = len(self.session._outbox._answers)
         self.server(ToolCall((FunctionCall(self.newest_call, name, {} if small else None),)))
+        if self.newest_call not in self.running.values() and len(self.session._outbox._answers) == waiting:
+            self.line.calls.discard(self.newest_call)  # refused once too often
 
     @precondition(lambda self: self.line and self.line.open and self.line.calls)
     @rule(data=st.data())

@@ -336,6 +336,11 @@ def test_of_a_thousand_calls_each_is_told_and_what_is_beyond_is_counted():
     assert events({"toolCall": {"functionCalls": [{"id": "x" * 501, "name": "wave"}]}}) == [Unknown(NO_ID)]
 
 
+def test_a_call_comes_before_the_end_of_its_turn():
+    both = {"serverContent": {"turnComplete": True}, "toolCall": {"functionCalls": [{"id": "1", "name": "wave"}]}}
+    assert events(both) == [ToolCall((FunctionCall("1", "wave", {}),)), TurnComplete()]
+
+
 def test_calls_that_are_taken_back_are_named():
     assert events({"toolCallCancellation": {"ids": ["1", "2"]}}) == [ToolCancelled(("1", "2"))]
 

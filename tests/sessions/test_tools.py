@@ -12,6 +12,7 @@ import pytest
 from some_tools import BROKEN, GOOD, Blocks, Unstoppable
 
 from gemini_gateway.implied import session_settings
+from gemini_gateway.session.calls import OPEN_MAX, REFUSALS_MAX
 from gemini_live_sim.actions import CallTools, Step, ToolCall, WantedCall
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.phrases import Phrase
@@ -162,15 +163,31 @@ async def test_a_call_in_mid_speech_and_several_in_one_message(equipped, questio
         assert Interrupted() not in [event for _, event in talk.events]
 
 
-@pytest.mark.parametrize("model", [NEWER, MIDDLE])
-async def test_a_model_that_never_speaks_after_a_result_is_taken_to_hang(equipped, question, monkeypatch, model):
-    monkeypatch.setattr("gemini_gateway.session.timing.SILENCE_S", 2.0)
-    async with serve(QUICK) as sim, equipped(sim, "what_time_is_it", model=model) as talk:
-        await talk.live()
-        talk.sessions[-1].do(ToolCall(name="what_time_is_it"))
-        await talk.sessions[-1].until(lambda it: it.tool_responses)
+async def test_of_a_call_that_nobody_asked_for_no_words_are_owed(equipped, question, monkeypatch):
+    monkeypatch.setattr("gemini_gateway.session.timing.SILENCE_S", 1.0)
+    async with serve(QUICK) as sim, equipped(sim, "what_time_is_it") as talk:
+        session = await talk.live()
+        session.do(ToolCall(name="what_time_is_it"))
+        await session.until(lambda it: it.tool_responses)
+        await talk.never(lambda: len(talk.sessions) > 1, 2.5)
         await talk.ask(question)
-        assert len(talk.sessions) == 1, "of a call that nobody asked for nothing is owed"
+
+
+@pytest.mark.parametrize("why", ["parking", "go away"])
+async def test_the_words_about_a_result_come_before_the_session_is_parked_or_renewed(equipped, asked_by_phrase, why):
+    def parks(persona, tools):
+        return replace(session_settings(persona, tools), park_after_s=1.5 if why == "parking" else None)
+
+    asked_by_phrase("search", seconds=2.5)
+    async with serve(QUICK.model_copy(update={"thinking_ms": 600})) as sim, equipped(sim, "search", settings_of=parks) as talk:
+        session = await talk.live()
+        talk.say(TIME)
+        await session.until(lambda it: it.tool_calls)
+        if why == "go away":
+            session.go_away(30)
+        await talk.until(lambda: session.answers and session.answers[-1].complete)
+        assert talk.reply == session.answers[-1].pcm
+        await talk.until(lambda: not session.open, 15)
 
 
 async def test_silence_after_a_result_ends_in_a_new_connection(equipped, question, monkeypatch):
@@ -224,7 +241,8 @@ async def test_speech_into_a_call_that_the_model_waits_for_takes_it_back(equippe
         await talk.never(lambda: session.tool_responses, 0.5)
 
 
-async def test_a_renewal_waits_for_a_call_and_for_a_handle_that_knows_of_its_answer(equipped):
+async def test_a_renewal_waits_for_a_call_and_for_a_handle_that_knows_of_its_answer(equipped, monkeypatch):
+    monkeypatch.setattr("gemini_gateway.session.calls.SILENCE_S", 0.5)  # nobody asked, and nothing is said of it
     async with serve(QUICK) as sim, equipped(sim, "search") as talk:
         first = await talk.live()
         first.do(want("search", seconds=2.5))
@@ -314,7 +332,10 @@ async def test_a_tool_that_may_not_be_cut_runs_to_its_end_and_its_result_is_drop
         assert [len(it.tool_responses) for it in talk.sessions] == [0, 1]
 
 
-async def test_a_persona_without_the_tool_refuses_it_at_once_and_declares_it_no_more(equipped, robots_file, question):
+async def test_a_persona_without_the_tool_refuses_it_at_once_and_declares_it_no_more(
+    equipped, robots_file, question, monkeypatch
+):
+    monkeypatch.setattr("gemini_gateway.session.calls.SILENCE_S", 0.5)  # nobody asked, and nothing is said of it
     async with serve(QUICK) as sim, equipped(sim, "search", "turn") as talk:
         first = await talk.live()
         first.do(want("search", seconds=1.5))
@@ -330,7 +351,9 @@ async def test_a_persona_without_the_tool_refuses_it_at_once_and_declares_it_no_
         await talk.ask(question)
 
 
-async def test_a_session_with_an_open_call_is_not_parked(equipped):
+async def test_a_session_with_an_open_call_is_not_parked(equipped, monkeypatch):
+    monkeypatch.setattr("gemini_gateway.session.calls.SILENCE_S", 0.5)  # nobody asked, and nothing is said of it
+
     def parks(persona, tools):
         return replace(session_settings(persona, tools), park_after_s=1.0)
 
@@ -341,6 +364,18 @@ async def test_a_session_with_an_open_call_is_not_parked(equipped):
         await talk.never(lambda: not session.open, 2.0)
         await talk.until(lambda: not session.open, 5)
         assert len(session.tool_responses) == 1
+
+
+async def test_what_may_not_be_cut_ends_though_the_robot_leaves(equipped):
+    unstoppable = Unstoppable()
+    async with serve(QUICK) as sim:
+        async with equipped(sim, "unstoppable", toolbox=Toolbox([unstoppable])) as talk:
+            session = await talk.live()
+            session.do(want("unstoppable", seconds=0.7))
+            await talk.until(lambda: running(talk) == 1)
+        async with asyncio.timeout(5):
+            while not unstoppable.ended:
+                await asyncio.sleep(0.02)
 
 
 async def test_a_robot_that_leaves_stops_its_tools_and_nothing_is_left(equipped):
@@ -378,7 +413,7 @@ BIG = "x" * 1_000_000
 @pytest.mark.parametrize(
     ("action", "answers", "outcome"),
     [
-        (want(*["turn"] * 1000, direction="left"), 1000, "limit"),
+        (want(*["turn"] * 1000, direction="left"), OPEN_MAX + REFUSALS_MAX, "limit"),
         (want("turn", direction=BIG), 1, "invalid"),
         (want("turn", deep=[[[[[[[[[[1]]]]]]]]]]), 1, "invalid"),
         (want("turn", direction=["left"]), 1, "invalid"),

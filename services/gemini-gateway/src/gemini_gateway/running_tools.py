@@ -1,6 +1,7 @@
 """The tools that run for one robot, each a task beside the conversation."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -11,6 +12,8 @@ from reachy_gateway.provider.usage import Money
 from reachy_gateway.tools.port import Context, refusal
 from reachy_gateway.tools.toolbox import Answer, Toolbox
 from reachy_gateway.voice import CallOutcome, RobotView, Unseen
+
+log = logging.getLogger(__name__)
 
 
 class ToolHost(Protocol):
@@ -56,15 +59,16 @@ class RunningTools:
             task.cancel()
 
     def close(self) -> None:
-        """The robot has left: nobody is told anything any more, and nothing of it is kept."""
+        """The robot has left: nobody is told anything any more, and nothing of the robot is kept."""
         self._view = Unseen()
         self._on_ended = lambda *_: None
-        for task in self._tasks.values():
-            task.cancel()
 
     def _ended(self, key: int, task: "asyncio.Task[Answer]") -> None:
         del self._tasks[key]
         if task.cancelled():
             self._on_ended(key, refusal("the tool was stopped", retryable=True), "cancelled")
+        elif error := task.exception():
+            log.error("a fault of ours in a call", exc_info=error)
+            self._on_ended(key, refusal("the tool is broken", retryable=False), "fault")
         else:
             self._on_ended(key, *task.result())

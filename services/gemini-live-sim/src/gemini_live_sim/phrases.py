@@ -88,6 +88,8 @@ def _features(pcm: bytes, hz: int) -> Features:
         return np.zeros((0, _BANDS), np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[::_HOP] * np.hanning(_FRAME).astype(np.float32)
     power = np.abs(np.fft.rfft(frames, axis=1)) ** 2 @ _filters()
+    if not power.any():
+        return np.zeros((0, _BANDS), np.float32)
     level = np.log10(power + power.max() * 1e-5)  # 50 dB below the loudest all is silence
     loud = np.flatnonzero(level.mean(axis=1) > level.mean(axis=1).max() - 3)
     level = level[loud[0] : loud[-1] + 1]

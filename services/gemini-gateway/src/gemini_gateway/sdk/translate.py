@@ -41,6 +41,10 @@ def translated(message: types.LiveServerMessage, pieces: Pieces) -> Iterator[Ser
         yield from _words(content, pieces)
     if message.usage_metadata:
         yield tokens_of(message.usage_metadata)
+    if message.tool_call:
+        yield from _calls(message.tool_call.function_calls or [])
+    if message.tool_call_cancellation:
+        yield ToolCancelled(tuple(message.tool_call_cancellation.ids or ()))
     if content:
         if content.generation_complete:
             yield ReplyGenerated()
@@ -49,10 +53,6 @@ def translated(message: types.LiveServerMessage, pieces: Pieces) -> Iterator[Ser
             yield TurnComplete()
         if content.interaction_status in WORKING:
             yield Working(WORKING[content.interaction_status])
-    if message.tool_call:
-        yield from _calls(message.tool_call.function_calls or [])
-    if message.tool_call_cancellation:
-        yield ToolCancelled(tuple(message.tool_call_cancellation.ids or ()))
     if update := message.session_resumption_update:
         yield Resumable(update.new_handle if update.resumable else None)
     if message.go_away:

@@ -255,7 +255,7 @@ class Session:
             case Resumable(handle):
                 self._resumption.handle_came(handle, now)
                 if handle:
-                    self._calls.proven(by_speech=False)
+                    self._calls.proven()
             case ToolCall() | ToolCancelled():
                 return self._tools_wanted(event, now)
             case Unknown(detail):
@@ -279,17 +279,23 @@ class Session:
 
     def tool_ended(self, key: int, response: Mapping[str, Any], outcome: CallOutcome, now: float) -> list[Out]:
         """A tool that was run has ended, or was stopped."""
-        return self._tools(self._calls.ended(key, response, outcome, now))
+        since = self._calls.since(key)
+        out = self._tools(self._calls.ended(key, response, outcome, now))
+        settled = not (self._calls.open or self._calls.owes_words(now))
+        if since is not None and settled and self._attention.last_speech <= since:
+            self._attention.awaiting_since = None  # it is done, and nothing is to be said of it
+        return out
 
     def _tools_wanted(self, event: ToolCall | ToolCancelled, now: float) -> list[Out]:
         if isinstance(event, ToolCancelled):
             self._outbox.withdraw(event.ids)
             return self._tools(self._calls.cancelled(event.ids, now))
         turn = self._answers.turn
-        turn.progress_at, turn.called = now, True
         out = self._calls.requested(event.calls, self.settings.tools, now, asked_at=self._attention.last_speech)
-        aside = all(isinstance(it, Run) and not self.settings.tools[it.name].waits for it in out)
-        turn.awaits_call = turn.awaits_call or not aside
+        if any(isinstance(it, Run | Answer) for it in out):  # else nothing follows, as if it had said nothing
+            turn.progress_at, turn.called = now, True
+            aside = all(isinstance(it, Run) and not self.settings.tools[it.name].waits for it in out)
+            turn.awaits_call = turn.awaits_call or not aside
         return self._tools(out)
 
     # --- time and outside ---------------------------------------------------------------------------------------------
@@ -355,9 +361,10 @@ class Session:
     def _conversation(self, event: VoiceEvent, now: float) -> list[Out]:
         match event:
             case Audio() | ReplyGenerated():
-                self._calls.proven(by_speech=True)
+                self._calls.spoke()
                 return self._answer_goes_on(event, now)
             case Interrupted():
+                self._calls.spoke()
                 self._answers.interrupted(now)
             case TurnComplete():
                 return self._turn_over(self._answers.over(now)) if self._answers.says_its_end(now) else []
@@ -417,7 +424,7 @@ class Session:
             return out
         if out := self._answers.overdue_end(now):
             return self._turn_over(out)
-        last_word = self._answers.turn.last_word and not self._calls.open
+        last_word = self._answers.turn.last_word and not self._calls_go_on(now)
         over_budget = not self._allowed and (last_word or self._between_turns(now))
         if over_budget or self._parks(now):
             return self._close(SessionPhase.SPENT if over_budget else SessionPhase.PARKED)
@@ -464,10 +471,14 @@ class Session:
         """Whether this is the moment for the renewal that is wanted."""
         connection, attention, answers = self._connection, self._attention, self._answers.turn.answers
         known = not self._calls.unsent and self._resumption.knows_of(self._calls.answered_at)
+        if connection.deadline == math.inf and now - self._calls.answered_at > timing.SILENCE_S:
+            known = True  # nothing presses, but no handle may come for long
         if known and self._between_turns(now) and not attention.speaking:
             return True
-        waits_until = connection.deadline - timing.DEADLINE_MARGIN_S
-        if now < (waits_until if known else max(waits_until, self._calls.answered_at + timing.HANDLE_WAIT_S)):
+        due = connection.deadline - timing.DEADLINE_MARGIN_S
+        if not known:
+            due = min(max(due, self._calls.answered_at + timing.HANDLE_WAIT_S), connection.deadline + timing.GRACE_S)
+        if now < due:
             return False
         if not answers and attention.awaiting_since is None:
             return True  # only the person speaks, and is heard by the next connection
@@ -478,7 +489,11 @@ class Session:
 
     def _between_turns(self, now: float) -> bool:
         quiet = self._attention.between_turns(self._answers.turn, now, manual=self.settings.manual_vad)
-        return quiet and not self._calls.open
+        return quiet and not self._calls_go_on(now)
+
+    def _calls_go_on(self, now: float) -> bool:
+        """Whether a tool runs for the model, or the model is about to speak of its result."""
+        return self._calls.open or self._calls.owes_words(now)
 
     def _tools(self, out: Sequence[Out | Answer]) -> list[Out]:
         """Let answers be sent, before the microphone; the rest is the rim's."""
@@ -488,8 +503,6 @@ class Session:
                 rest.append(item)
                 continue
             self._outbox.append(item)
-            if not self._calls.open and not any(response.speaks for response in item.responses):
-                self._attention.awaiting_since = None  # nothing is to be said of it
         return rest
 
     def _parks(self, now: float) -> bool:

@@ -80,7 +80,8 @@ class Tool(ABC, Generic[A]):
     deadline_s: float = 5.0
     """After this the model is told that it took too long."""
     may_be_cut: bool = True
-    """Whether it is cancelled when nobody wants its result any more; else it runs to its end, and the result is dropped."""
+    """Whether it is cancelled when nobody wants its result any more; else it runs on for a minute at most, and the result is
+    dropped."""
 
     @abstractmethod
     async def call(self, arguments: A, context: Context) -> Mapping[str, Any]:
@@ -168,6 +169,8 @@ def flaws(tool: Tool[Any]) -> list[str]:
     for field, allowed in (("mode", ("wait", "background")), ("reply", ("speak", "silent"))):
         if getattr(tool, field) not in allowed:
             found.append(f"{field}: {getattr(tool, field)!r} is none of {', '.join(allowed)}")
+    if tool.mode == "wait" and tool.reply == "silent":
+        found.append("reply: 'silent' needs the mode 'background': a model speaks of what it has waited for")
     if not (isinstance(tool.deadline_s, int | float) and 0 < tool.deadline_s <= DEADLINE_MAX_S):
         found.append(f"deadline_s: {tool.deadline_s!r} is not above 0 and at most {DEADLINE_MAX_S:g}")
     return found
@@ -208,6 +211,6 @@ def result(data: object) -> dict[str, Any]:
     return told
 
 
-def refusal(words: str, *, retryable: bool) -> dict[str, Any]:
-    """An error as the model is told it."""
-    return {"error": words[:WORDS_MAX], "retryable": retryable}
+def refusal(words: object, *, retryable: object) -> dict[str, Any]:
+    """An error as the model is told it, whatever a tool has raised it with."""
+    return {"error": str(words)[:WORDS_MAX], "retryable": bool(retryable)}

@@ -66,20 +66,22 @@ class Toolbox:
         """Run a call to its end, however it ends; cancelled, it stops as soon as the tool lets it."""
         tool = self._tools[name]
         thread = self._threads.get(name)
+        run = partial(self._run, tool, args, context)
+        began = time.monotonic()
+        answer = await (thread.run(run) if thread else run())
+        if log.isEnabledFor(logging.DEBUG):
+            shown = ascii(f"{dict(args)!r} -> {answer[0]!r}"[:DEBUG_MAX])
+            log.debug("%s: %s %s in %.3f s", context.robot, name, shown, time.monotonic() - began)
+        return answer
+
+    async def _run(self, tool: Tool[Any], args: Mapping[str, Any], context: Context) -> Answer:
+        """Check the arguments and call the tool; whatever is raised becomes words."""
         try:
             arguments = checked(tool, args)
         except ToolError as error:
             return refusal(error.words, retryable=error.retryable), "invalid"
-        began = time.monotonic()
-        run = partial(self._run, tool, arguments, context)
-        answer = await (thread.run(run) if thread else run())
-        if log.isEnabledFor(logging.DEBUG):
-            shown = f"{arguments!r} -> {answer[0]!r}"[:DEBUG_MAX]
-            log.debug("%s: %s %s in %.3f s", context.robot, name, ascii(shown), time.monotonic() - began)
-        return answer
-
-    async def _run(self, tool: Tool[Any], arguments: Any, context: Context) -> Answer:
-        """Call the tool; whatever it raises becomes words."""
+        except BaseException as error:  # noqa: BLE001 - of a validator that somebody wrote
+            return self._broke(tool, error)
         try:
             return result(await tool.call(arguments, context)), "done"
         except ToolError as error:
@@ -87,10 +89,13 @@ class Toolbox:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - SystemExit, too: it would end the thread, and with it the tool
-            tell = log.debug if tool.name in self._broken else log.error
-            self._broken.add(tool.name)
-            tell("the tool %s is broken (further faults are only counted)", tool.name, exc_info=error)
-            return refusal("the tool is broken; its owner finds the reason in the log", retryable=False), "fault"
+            return self._broke(tool, error)
+
+    def _broke(self, tool: Tool[Any], error: BaseException) -> Answer:
+        tell = log.debug if tool.name in self._broken else log.error
+        self._broken.add(tool.name)
+        tell("the tool %s is broken (further faults are only counted)", tool.name, exc_info=error)
+        return refusal("the tool is broken; its owner finds the reason in the log", retryable=False), "fault"
 
 
 class _Thread:
@@ -139,6 +144,8 @@ class _Thread:
             return
         if task.cancelled():  # by itself
             answer.cancel()
+        elif error := task.exception():
+            answer.set_exception(error)
         else:
             answer.set_result(task.result())
 
