@@ -23,8 +23,8 @@ TURN_MAX: Final = 5
 RATE: Final = Rate(0.5, 30)
 """Calls: 30 a minute."""
 REFUSALS_MAX: Final = 20
-"""For what the person has said once so many calls are refused in words; further ones are only counted. Turns of a model that goes
-on calling all the same count as turns without a sound, of which a few begin a new session."""
+"""For what the person has said once so many calls are refused in words; further ones are only counted. If a model goes on
+calling, its turns count as turns without a sound, of which a few begin a new session."""
 KEPT_MAX: Final = 1024
 """Ids that are remembered after their answer; of more the oldest are forgotten."""
 UNKNOWN: Final = "unknown"

@@ -292,7 +292,10 @@ class Session:
             return self._tools(self._calls.cancelled(event.ids, now))
         turn = self._answers.turn
         out = self._calls.requested(event.calls, self.settings.tools, now, asked_at=self._attention.last_speech)
-        if any(isinstance(it, Run | Answer) for it in out):  # else nothing follows, as if it had said nothing
+        turn.in_turn = turn.in_turn or not any(
+            isinstance(it, Run | Answer) for it in out
+        )  # it has begun a turn, without a sound
+        if any(isinstance(it, Run | Answer) for it in out):
             turn.progress_at, turn.called = now, True
             aside = all(isinstance(it, Run) and not self.settings.tools[it.name].waits for it in out)
             turn.awaits_call = turn.awaits_call or not aside
