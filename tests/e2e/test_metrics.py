@@ -23,7 +23,7 @@ from reachy_link.messages import BeatUp, Bye, Hello
 from reachy_link.wire import pack_up
 from reachy_robot.link import RobotEnd
 
-LABELS = {"robot", "state", "part", "cause", "outcome", "kind", "phase", "planned", "software", "le"}
+LABELS = {"tool", "robot", "state", "part", "cause", "outcome", "kind", "phase", "planned", "software", "le"}
 
 
 def problems(scrape: Scrape) -> Iterator[str]:

@@ -108,7 +108,7 @@ async def test_it_answers_all_that_the_dashboard_asks(tmp_path, office):
     made = Keys(tmp_path, "reachy-1", "reachy-2")
     async with serve() as sim:
         sim.behaviour = Behaviour(mode="tone", tone_ms=1000, speed=0, thinking_ms=150)
-        voices = office(sim, Persona(budget_usd_per_day=5), Gateway(budget_usd_per_day=10))
+        voices = office(sim, Persona(budget_usd_per_day=5, tools=("what_time_is_it",)), Gateway(budget_usd_per_day=10))
         async with AsyncExitStack() as stack:
             hub = await stack.enter_async_context(running_hub(made, voices.make))
             port = await stack.enter_async_context(asked(hub, [partial(metrics_of, voices)]))
@@ -117,15 +117,22 @@ async def test_it_answers_all_that_the_dashboard_asks(tmp_path, office):
             await robot.welcomed()
             await prometheus.until('reachylink_robot_state{state="listening"}')
             session = await sim.session(1)
+            session.tool_call("what_time_is_it")
             robot.desk.say(NUMBER[:24000])
             await robot.answered(1)
+            session.tool_call("what_time_is_it")
             session.say(20_000)  # ms of a tone
             await robot.desk.until(lambda: len(robot.desk.played) > 32000)
             robot.desk.say(NUMBER[:24000])
             await robot.answered(3)
             session.go_away(10.0)
             await sim.session(2)
-            for happened in ("turns_total{outcome='cut'}", "barge_in_seconds_count", "gemini_reconnects_total"):
+            for happened in (
+                "turns_total{outcome='cut'}",
+                "barge_in_seconds_count",
+                "tool_seconds_count",
+                "gemini_reconnects_total",
+            ):
                 await prometheus.until(f"increase(reachylink_{happened}[1m])")
 
             assert await prometheus.values("up") == [1]

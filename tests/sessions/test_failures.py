@@ -336,7 +336,7 @@ async def test_a_big_message_is_read_and_one_beyond_all_measure_costs_the_connec
 
 
 async def test_a_tool_call_that_nobody_serves_gets_its_response_and_the_answer_comes(talking, question):
-    call = Step(on="speech_start", action={"do": "tool_call", "name": "dance"})
+    call = Step(on="speech_end", action={"do": "tool_call", "name": "dance"})
     async with serve(SimSettings(mode="tone", tone_ms=500, script=(call,))) as sim, talking(sim) as talk:
         session = await talk.live()
         await talk.ask(question)

@@ -81,16 +81,18 @@ async def asked(hub: Hub, sources: Iterable[Source] = ()) -> AsyncIterator[Asked
 
 
 async def talked(directory: Path, office: Callable[..., Voices]) -> dict[str, Scrape]:
-    """What a gateway tells of a conversation: an answer, an interruption, a renewal, a loss, a stranger, a goodbye."""
+    """What a gateway tells of a conversation: a call, an answer, an interruption, a renewal, a loss, a stranger, a goodbye."""
     made = Keys(directory, "reachy-1", "reachy-2")
     scrapes: dict[str, Scrape] = {}
     async with serve() as sim:
         sim.behaviour = Behaviour(mode="tone", tone_ms=1000, speed=0, thinking_ms=150)
-        voices = office(sim, Persona(budget_usd_per_day=5), Gateway(budget_usd_per_day=10))
+        voices = office(sim, Persona(budget_usd_per_day=5, tools=("what_time_is_it",)), Gateway(budget_usd_per_day=10))
         async with running_hub(made, voices.make) as hub, asked(hub, [partial(metrics_of, voices)]) as port:
             async with running_robot(made.robot("reachy-1"), hub.bound) as robot:
                 await robot.welcomed()
                 session = await sim.session(1)
+                session.tool_call("what_time_is_it")
+                await session.until(lambda it: it.tool_responses)
                 robot.desk.say(NUMBER[:24000])
                 await robot.answered(1)
                 scrapes["answered"] = await port.until(lambda it: it.value("reachylink_turns_total", outcome="done") == 1)
