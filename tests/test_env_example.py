@@ -139,13 +139,8 @@ def test_the_image_of_a_robot_wants_no_port_that_a_gateway_publishes():
     assert port[1] not in published | {"8000"}, "nor the daemon's"
 
 
-def test_what_compose_and_the_demo_read_from_config_is_part_of_the_repository():
-    kept = set(re.findall(r"^!(.+)$", (ROOT / "config" / ".gitignore").read_text(), re.MULTILINE))
-    named = {
-        name
-        for path in (*ROOT.glob("docker-compose*.yml"), *ROOT.glob("tools/*.py"))
-        for name in re.findall(r"(?:/config/|\"config\" / \")([\w.-]+\.toml)", path.read_text())
-    }
-    assert "demo.toml" in named
-    assert named - {"robots.toml"} <= kept
-    assert all((ROOT / "config" / name).exists() for name in named - {"robots.toml"})
+def test_the_personas_of_the_demo_are_good():
+    personas, problems = read(ROOT / "services" / "gemini-gateway" / "demo.toml", tools=Toolbox().names)
+    assert problems == []
+    assert personas.of("virtual-1").tools
+    assert personas.of("another").tools is None

@@ -51,11 +51,17 @@ PURE = {
     "reachy_link": {"address", "bucket", "causes", "clock", "messages", "pcm", "tally", "text", "wire"},
     "reachy_service": {"environment"},
     "reachy_robot": {
+        "acts",
+        "body",
         "complaints",
         "core",
         "cues",
         "decisions",
         "microphone",
+        "motion.composer",
+        "motion.limits",
+        "motion.moves",
+        "motion.pose",
         "playout",
         "presence",
         "route",
@@ -76,12 +82,15 @@ PURE = {
         "provider.reconnects",
         "provider.usage",
         "stats",
+        "talk.acts",
         "talk.conversation",
         "talk.latency",
         "talk.pacer",
         "talk.resampler",
         "talk.speech_gate",
+        "talk.tell",
         "talk.turns",
+        "tools.body",
         "tools.port",
         "tools.robot_status",
         "tools.what_time_is_it",
@@ -129,9 +138,9 @@ IO |= {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "np.ra
 IO |= {"np.fromfile", "np.memmap", "np.loadtxt", "np.savetxt", "np.genfromtxt"}
 """Names that are used without an import of their own and do read or write, or know the time."""
 BROAD = {("reachy.sound", "Exception"): 1, ("logs", "Exception"): 1, ("feed", "Exception"): 1}
-BROAD |= {("tools.port", "Exception"): 1, ("tools.toolbox", "BaseException"): 3}
-"""Excepts that take whatever is raised: a thread's end, a value that no log line can hold, a reader of the feed, a tool that
-somebody wrote: its schema, its file, its validators, its call.
+BROAD |= {("runner", "Exception"): 1, ("tools.port", "Exception"): 1, ("tools.toolbox", "BaseException"): 3}
+"""Excepts that take whatever is raised: a thread's end, a value that no log line can hold, a reader of the feed, a robot's
+body, a tool that somebody wrote: its schema, its file, its validators, its call.
 ``robot._Boundary`` is a class."""
 
 
@@ -294,6 +303,8 @@ TESTED_IN = {
         "link.limits": "attacks/test_floods.py",
         "provider.causes": "link/test_protocol_doc.py",
         "service": "programs/test_bad_settings.py",
+        "talk.tell": "gateway/test_conversation.py",
+        "tools.body": "e2e/test_body.py",
         "tools.port": "gateway/test_toolbox.py",
         "tools.robot_status": "gateway/test_toolbox.py",
         "tools.what_time_is_it": "gateway/test_toolbox.py",
@@ -308,10 +319,15 @@ TESTED_IN = {
         "decisions": "robot/test_core.py",
         "runner": "e2e/test_device.py",
         "sender": "robot/test_core.py",
+        "body": "e2e/test_body.py",
+        "motion.limits": "robot/test_composer.py",
+        "motion.moves": "robot/test_composer.py",
+        "motion.pose": "robot/test_composer.py",
     },
     "robot_io": {
         "reachy.sdk": "reachy/test_trouble.py",
         "wav.sound": "robot/test_wav.py",
+        "wav.body": "e2e/test_body.py",
         "reachy.sound": "reachy/test_sound.py",
     },
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 SPEAKER_WAV = ROOT / "out" / "speaker.wav"
+MOTION_FILE = ROOT / "out" / "motion.jsonl"
 START_S = 20.0
 
 
@@ -45,7 +46,7 @@ def converse(work: Path) -> int:
                 GATEWAY_SIM_URL=f"https://127.0.0.1:{sim}",
                 GATEWAY_SIM_ROOT=work / "tls" / "root.pem",
                 GATEWAY_LEDGER=work / "ledger.sqlite",
-                GATEWAY_ROBOTS_FILE=ROOT / "config" / "demo.toml",
+                GATEWAY_ROBOTS_FILE=ROOT / "services" / "gemini-gateway" / "demo.toml",
             )
         )
         wait_for("the gateway", lambda: listens(health), running)
@@ -58,6 +59,7 @@ def converse(work: Path) -> int:
             ROBOT_DOWN_PORT=down,
             ROBOT_UTTERANCES=ROOT / "services" / "robot-io" / "utterances",
             ROBOT_SPEAKER_WAV=SPEAKER_WAV,
+            ROBOT_MOTION_FILE=MOTION_FILE,
             ROBOT_SHOW_TRANSCRIPTS=True,
         )
         running.append(robot)
@@ -65,6 +67,7 @@ def converse(work: Path) -> int:
     finally:
         stop(running)
     print(f"what the robot's speaker played: {SPEAKER_WAV.relative_to(ROOT)}")
+    print(f"how the robot moved: {MOTION_FILE.relative_to(ROOT)}, drawn in {MOTION_FILE.with_suffix('.svg').relative_to(ROOT)}")
     return status
 
 

@@ -92,9 +92,12 @@ def test_up_runs_a_whole_conversation_and_down_ends_it_at_once(project):
     project.until(lambda: project.state("robot-io").get("State") == "exited")
     assert project.state("robot-io")["ExitCode"] == 0
     told = project.logs("robot-io")
-    for moment in ("connected to the gateway", "listening", "thinking", "speaking", "turn 3 done, answered after"):
+    for moment in ("connected to the gateway", "listening", "thinking", "speaking", "turn 5 done, answered after"):
         assert moment in told
     assert "heard 2." in project.logs("gemini-gateway")
+    assert re.search(r"called what_time_is_it: done in \d+ ms", project.logs("gemini-gateway"))
+    assert "dance sway" in told
+    assert (project.directory / "out" / "motion.svg").read_text().startswith("<svg ")
     with wave.open(str(project.directory / "out" / "speaker.wav")) as recording:
         assert recording.getnframes() / recording.getframerate() > 10
     assert project.state("gemini-gateway")["Health"] == "healthy"
@@ -103,7 +106,7 @@ def test_up_runs_a_whole_conversation_and_down_ends_it_at_once(project):
     assert len(ended) == 1, "once it is well, it is asked once a minute"
     query = ("python", "-m", "sqlite3", "/data/ledger.sqlite", "SELECT robot, COUNT(*) FROM turns GROUP BY robot")
     booked = project.compose("exec", "gemini-gateway", *query).stdout  # as docs/operations.md has it
-    assert re.search(r"virtual-1\W+3\b", booked)
+    assert re.search(r"virtual-1\W+5\b", booked)
     started = time.monotonic()
     project.compose("stop")
     assert time.monotonic() - started < 3.0
@@ -118,7 +121,7 @@ def test_up_runs_a_whole_conversation_and_down_ends_it_at_once(project):
 def test_the_gateway_swapped_for_the_mock_answers_and_ends_with_the_robot(project):
     done = project.compose(*MOCK, "run", "--rm", "robot-io")
     assert re.search(r"connected to the gateway at gemini-gateway:\S+ \(\S+\) \(mock-gateway ", done.stderr + done.stdout)
-    assert "turn 3 done" in done.stderr + done.stdout
+    assert "turn 5 done" in done.stderr + done.stdout
     assert project.state("gemini-live-sim") == {}
 
 
@@ -128,7 +131,7 @@ def test_a_second_robot_is_one_more_service(project):
     project.until(lambda: all(project.state(robot).get("State") == "exited" for robot in ("robot-io", "robot-io-2")))
     for robot in ("robot-io", "robot-io-2"):
         assert project.state(robot)["ExitCode"] == 0
-        assert "turn 3 done" in project.logs(robot)
+        assert "turn 5 done" in project.logs(robot)
     assert (project.directory / "out" / "speaker-2.wav").exists()
     listed = project.compose("run", "--rm", "keys", "list").stdout
     assert "virtual-1" in listed

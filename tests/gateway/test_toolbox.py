@@ -183,7 +183,7 @@ def test_a_result_is_never_empty():
 
 
 async def called(box: Toolbox, name: str, **args):
-    return await asyncio.wait_for(box.call(name, args, CONTEXT), 10)
+    return await asyncio.wait_for(box.call(box.of([name])[0], args, CONTEXT), 10)
 
 
 async def test_each_way_in_which_a_call_ends_is_told_in_words():
@@ -223,7 +223,7 @@ async def test_what_a_validator_or_an_error_is_made_of_is_a_fault_of_the_tool_al
 
     box = Toolbox([Odd(), Turn()])
     assert (await called(box, "odd", what="strange"))[1] == "fault"
-    slow = asyncio.create_task(box.call("odd", {"what": "slow"}, CONTEXT))
+    slow = asyncio.create_task(box.call(box.of(["odd"])[0], {"what": "slow"}, CONTEXT))
     await asyncio.sleep(0)
     began = time.monotonic()
     await called(box, "turn", direction="left")
@@ -253,7 +253,7 @@ async def test_arguments_and_results_are_told_at_debug_alone(caplog):
 async def test_a_tool_that_blocks_holds_up_nobody_but_its_own_callers(monkeypatch):
     monkeypatch.setattr(Blocks, "for_s", 1.0)
     box = Toolbox([Blocks(), Turn()])
-    blocked = [asyncio.create_task(box.call("blocks", {}, CONTEXT)) for _ in range(40)]
+    blocked = [asyncio.create_task(box.call(box.of(["blocks"])[0], {}, CONTEXT)) for _ in range(40)]
     await asyncio.sleep(0)
     began = time.monotonic()
     assert (await called(box, "turn", direction="left"))[1] == "done"
@@ -273,7 +273,7 @@ async def test_a_tool_that_blocks_holds_up_nobody_but_its_own_callers(monkeypatc
 async def test_a_call_that_is_cancelled_stops_in_its_thread():
     waits = Unstoppable()
     box = Toolbox([waits])
-    call = asyncio.create_task(box.call("unstoppable", {"seconds": 30}, CONTEXT))
+    call = asyncio.create_task(box.call(box.of(["unstoppable"])[0], {"seconds": 30}, CONTEXT))
     while not box._threads["unstoppable"]._inside:
         await asyncio.sleep(0)
     call.cancel()
@@ -295,7 +295,7 @@ async def test_a_tool_that_does_not_let_itself_be_stopped_holds_up_nobody():
                 return {"stopped": "at last"}
 
     box = Toolbox([Stubborn()])
-    call = asyncio.create_task(box.call("stubborn", {"seconds": 30}, CONTEXT))
+    call = asyncio.create_task(box.call(box.of(["stubborn"])[0], {"seconds": 30}, CONTEXT))
     await asyncio.sleep(0.1)
     began = time.monotonic()
     call.cancel()
@@ -334,7 +334,7 @@ async def test_what_time_is_it():
 )
 async def test_robot_status_is_in_words(vitals, left, told):
     context = Context("reachy-1", CONTEXT.now, vitals, left)
-    answer, outcome = await Toolbox().call("robot_status", {}, context)
+    answer, outcome = await Toolbox().call(Toolbox().of(["robot_status"])[0], {}, context)
     assert outcome == "done"
     assert told.items() <= answer.items()
 

@@ -38,10 +38,21 @@ FORMATS = st.builds(Format, rate_hz=st.integers(8000, 48000), channels=st.intege
 ECHOES = st.builds(m.Echo, t_us=SEQS, received_us=SEQS)
 SENDER = {"robot": ROBOTS, "boot": BOOTS, "seq": SEQS, "t_us": SEQS}
 DOWN = SENDER | {"ack": st.none() | SEQS, "floor": TURNS, "to_boot": st.none() | BOOTS}
+NAMES = st.from_regex(r"[a-z0-9_]{1,24}", fullmatch=True)
+OFFERS = st.builds(
+    m.BodyOffer, gestures=st.lists(NAMES, max_size=80).map(tuple), dances=st.lists(NAMES, max_size=20).map(tuple)
+)
+ACT = {
+    "id": TURNS,
+    "name": NAMES,
+    "args": st.dictionaries(NAMES, WORDS | st.floats(allow_nan=False, allow_infinity=False), max_size=3),
+}
 PHASES = st.sampled_from(get_args(m.Phase))
 
 UP_MESSAGES = {
-    m.Hello: st.builds(m.Hello, **SENDER, mic=FORMATS, speaker=FORMATS, lead_ms=st.integers(10, 1000), software=WORDS),
+    m.Hello: st.builds(
+        m.Hello, **SENDER, mic=FORMATS, speaker=FORMATS, lead_ms=st.integers(10, 1000), software=WORDS, body=st.none() | OFFERS
+    ),
     m.Mic: st.builds(m.Mic, **SENDER, samples=st.integers(1, 4096)),
     m.Activity: st.builds(m.Activity, **SENDER, event=st.sampled_from(["start", "end"])),
     m.Played: st.builds(
@@ -57,6 +68,7 @@ UP_MESSAGES = {
         started_us=st.none() | SEQS,
         cut_us=st.none() | SEQS,
     ),
+    m.Acted: st.builds(m.Acted, **SENDER, id=TURNS, outcome=st.sampled_from(get_args(m.Outcome)), reason=WORDS),
     m.BeatUp: st.builds(m.BeatUp, **SENDER, echo=st.none() | ECHOES),
     m.Bye: st.builds(m.Bye, **SENDER),
 }
@@ -68,7 +80,11 @@ DOWN_MESSAGES = {
     m.Speaker: st.builds(m.Speaker, **DOWN, turn=TURNS, samples=st.integers(1, 4096)),
     m.TurnEnd: st.builds(m.TurnEnd, **DOWN, turn=TURNS),
     m.Flush: st.builds(m.Flush, **DOWN, turn=TURNS),
-    m.State: st.builds(m.State, **DOWN, state=PHASES, reason=WORDS, heard_us=st.none() | SEQS),
+    m.Act: st.builds(m.Act, **DOWN, **ACT, turn=TURNS),
+    m.Cancel: st.builds(m.Cancel, **DOWN, id=st.none() | TURNS),
+    m.State: st.builds(
+        m.State, **DOWN, state=PHASES, reason=WORDS, heard_us=st.none() | SEQS, person_speaks=st.none() | st.booleans()
+    ),
     m.Transcript: st.builds(m.Transcript, **DOWN, who=st.sampled_from(["person", "robot"]), text=WORDS, turn=st.none() | TURNS),
     m.BeatDown: st.builds(m.BeatDown, **DOWN, echo=st.none() | ECHOES),
 }
@@ -379,6 +395,7 @@ def test_no_number_of_a_robot_is_too_large_to_reckon_with(kind):
     for name in integers - {"v"}:
         fields = {"robot": "reachy-1", "boot": BOOT, "seq": 0, "t_us": 0, "kind": kind.model_fields["kind"].default}
         fields |= {"turn": 1, "played_ms": 1, "complete": True, "samples": 1, "event": "start", "lead_ms": 40}
+        fields |= {"id": 1, "outcome": "done"}
         fields |= {"mic": {"rate_hz": 16000, "channels": 1}, "speaker": {"rate_hz": 16000, "channels": 1}}
         assert isinstance(m.UP.validate_python(fields), kind)
         with pytest.raises(ValidationError, match="less than"):

@@ -379,7 +379,7 @@ async def warm(talking, sim, office) -> None:
     async with talking(sim, "reachy-1", office=office) as [talk]:
         await talk.until(lambda: talk.states == ["live"])
         for n, tool in enumerate(talk.voice.session.settings.tools, 1):
-            talk.voice._running_tools.run(Run(-n, tool, {}))  # past the limits
+            talk.voice._running_tools.run(Run(-n, tool, {}), talk.voice._tools)  # past the limits
         await talk.until(lambda: not talk.voice._running_tools._tasks)
     await sim.until(lambda sim: not sim.open_sessions)
     gc.collect()  # clients of former tests end themselves in whatever loop there is

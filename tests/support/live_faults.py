@@ -7,7 +7,7 @@ from gemini_live_sim import actions
 CALLS: Final = actions.CallTools(
     calls=tuple(
         actions.WantedCall(name=name, args={"seconds": seconds})
-        for name, seconds in (("wait", 0.2), ("search", 1.5), ("dance", 0), ("unstoppable", 0.7), ("raises", 0))
+        for name, seconds in (("wait", 0.2), ("search", 1.5), ("boogie", 0), ("unstoppable", 0.7), ("raises", 0))
     )
 )
 """Several tools at once, some of which are still busy when the next thing befalls the session."""

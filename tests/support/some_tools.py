@@ -38,10 +38,10 @@ class Search(Wait):
     mode = "background"
 
 
-class Dance(Tool[Seconds]):
+class Boogie(Tool[Seconds]):
     """It goes on while the robot talks, and nothing is said of it."""
 
-    name = "dance"
+    name = "boogie"
     description = "Dances."
     arguments = Seconds
     mode = "background"
@@ -146,7 +146,7 @@ class NoObject(_Broken):
         return "just words"
 
 
-GOOD = (Wait, Search, Dance, Turn, Unstoppable)
+GOOD = (Wait, Search, Boogie, Turn, Unstoppable)
 BROKEN = (Raises, Exits, SaysNo, Hangs, Blocks, Huge, Empty, NoJson, NoObject)
-KINDS = (Wait, Search, Dance, Unstoppable, Raises)
+KINDS = (Wait, Search, Boogie, Unstoppable, Raises)
 """Those that end by themselves, whatever they are called with."""

@@ -59,8 +59,10 @@ class Persona(_Table):
     budget_usd_per_day: Money | None = Field(default=None, gt=0)
     park_after_s: float | None = Field(default=None, ge=10)
     """Hang up after so long without speech; the first word opens the session again. Off unless set."""
-    tools: tuple[ToolName, ...] = Field(default=(), max_length=TOOLS_MAX)
-    """What the model may call. Each costs tokens with every turn, and many confuse it."""
+    tools: tuple[ToolName, ...] | None = Field(default=None, max_length=TOOLS_MAX)
+    """What the model may call; by default what the robot's body can do, if it has one. Each costs tokens with every turn."""
+    body: bool = True
+    """Whether the model may move the robot's body, if it has one."""
 
 
 class Gateway(_Table):
@@ -175,9 +177,10 @@ def impossible(persona: Persona, tools: Collection[str] = ()) -> list[tuple[str,
         found.append(("affective_dialog", f"{name} does not have it; leave it out"))
     elif persona.affective_dialog is not None and not models.takes(name, "affective_dialog"):
         found.append(("affective_dialog", api))
-    if twice := sorted({tool for tool in persona.tools if persona.tools.count(tool) > 1}):
+    named = persona.tools or ()
+    if twice := sorted({tool for tool in named if named.count(tool) > 1}):
         found.append(("tools", f"{', '.join(twice)}: named twice"))
-    if strange := [tool for tool in persona.tools if tool not in tools]:
+    if strange := [tool for tool in named if tool not in tools]:
         found.append(("tools", f"there is no {', '.join(strange)}; there are {', '.join(sorted(tools))}"))
     return found
 

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
 from gemini_gateway.session.decisions import Run
 from reachy_gateway.provider.usage import Money
-from reachy_gateway.tools.port import Context, refusal
+from reachy_gateway.tools.port import Context, Tool, refusal
 from reachy_gateway.tools.toolbox import Answer, Toolbox
 from reachy_gateway.voice import CallOutcome, RobotView, Unseen
 
@@ -45,11 +45,12 @@ class RunningTools:
         self._on_ended = on_ended
         self._tasks: dict[int, asyncio.Task[Answer]] = {}
 
-    def run(self, run: Run) -> None:
-        """Call a tool."""
+    def run(self, run: Run, tools: Sequence[Tool[Any]]) -> None:
+        """Call one of these tools."""
         host, robot = self._host, self._robot
-        context = Context(robot, host.local_time(), self._view.vitals(), host.budget_left(robot))
-        call = host.toolbox.call(run.name, run.args, context)
+        tool = next(tool for tool in tools if tool.name == run.name)
+        context = Context(robot, host.local_time(), self._view.vitals(), host.budget_left(robot), self._view)
+        call = host.toolbox.call(tool, run.args, context)
         task = self._tasks[run.key] = asyncio.get_running_loop().create_task(call, name=f"{run.name} for {robot}")
         task.add_done_callback(partial(self._ended, run.key))
 

@@ -77,6 +77,7 @@ class GeminiVoice:
         view: RobotView | None = None,
     ) -> None:
         self.robot = robot
+        self._view = view or Unseen()
         self._live = live
         self._host = host
         self._settings = settings_of
@@ -95,12 +96,12 @@ class GeminiVoice:
         self._connecting: asyncio.Task[None] | None = None
         self._idle: Connection | None = None
         """The open connection, while everything was sent."""
-        self._running_tools = RunningTools(robot, host, view or Unseen(), self._tool_ended)
+        self._running_tools = RunningTools(robot, host, self._view, self._tool_ended)
 
     @property
     def _tools(self) -> tuple[Tool[Any], ...]:
         """What the persona lets the model call."""
-        return self._host.toolbox.of(self._persona.tools)
+        return self._host.toolbox.of(self._persona.tools, self._view.body if self._persona.body else None)
 
     def hear(self, pcm: bytes, *, speaking: bool) -> None:
         """Take PCM16 mono at 16 kHz."""
@@ -158,6 +159,7 @@ class GeminiVoice:
                 # The gateway keeps this voice until the robot's next one. The cancelled task would keep the connection with it.
                 self._connecting = None
             self._running_tools.close()
+            self._view = Unseen()  # it knows this voice, too
             self._emit = lambda _: None  # the function holds this voice, which holds the last mic audio
 
     def _dial(self, now: float) -> None:
@@ -187,7 +189,7 @@ class GeminiVoice:
                     self._hang_up.set()
                     self._more.set()
                 case Run():
-                    self._running_tools.run(item)
+                    self._running_tools.run(item, self._tools)
                 case Stop(key):
                     self._running_tools.stop(key)
                 case Bill():

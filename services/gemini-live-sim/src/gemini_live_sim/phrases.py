@@ -37,6 +37,8 @@ class Phrase:
     text: str
     tool: str
     args: dict[str, Any] = field(default_factory=dict)
+    says: bool = False
+    """Whether something is said beside the call, and nothing of its result."""
     sound: Features | None = None
 
 
@@ -46,7 +48,13 @@ def phrases() -> tuple[Phrase, ...]:
     folder = resources.files("gemini_live_sim") / "phrases"
     listed = tomllib.loads((folder / "phrases.toml").read_text(encoding="utf-8"))["phrase"]
     return tuple(
-        Phrase(item["text"], item["tool"], item.get("args", {}), _features(*_read_wav((folder / item["file"]).read_bytes())))
+        Phrase(
+            item["text"],
+            item["tool"],
+            item.get("args", {}),
+            item.get("says", False),
+            _features(*_read_wav((folder / item["file"]).read_bytes())),
+        )
         for item in listed
     )
 

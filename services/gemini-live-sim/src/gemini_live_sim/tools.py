@@ -84,9 +84,11 @@ class Tools:
         return bool(lost)
 
     def ask(self, phrase: Phrase, now: float) -> None:
-        """Answer a sentence by a call, and then by its result."""
-        self.call([(phrase.tool, phrase.args)], now, asked=True)
-        if not self._blocking.get(phrase.tool, True):
+        """Answer a sentence by a call, and then by its result; or by some words beside the call."""
+        self.call([(phrase.tool, phrase.args)], now, asked=not phrase.says)
+        if phrase.says:
+            self._turns.answer(lambda _turn: _recorded("sure.wav", "Sure, here I go.", self._behaviour.answer_hz), now)
+        elif not self._blocking.get(phrase.tool, True):
             self._turns.end_with_call(now)
 
     def call(self, calls: Sequence[tuple[str, Json]], now: float, *, asked: bool = False, ids: Sequence[str] = ()) -> None:
@@ -172,11 +174,11 @@ def found(result: Any, hz: int) -> Speech:
     """An answer that has a result in its words; its sound says that there is one."""
     told = result if isinstance(result, dict) else {}
     words = ", ".join(f"{name}: {value if isinstance(value, str) else json.dumps(value)}" for name, value in told.items())
-    speech = _found(hz)
+    speech = _recorded("found.wav", "Here is what I found.", hz)
     return Speech(speech.pcm, f"{speech.text} {words}"[:SHOWN], hz)
 
 
 @lru_cache(maxsize=4)
-def _found(hz: int) -> Speech:
-    speech = answers.recording("found.wav", "Here is what I found.")
+def _recorded(file: str, text: str, hz: int) -> Speech:
+    speech = answers.recording(file, text)
     return Speech(answers.resample(speech.pcm, speech.hz, hz), speech.text, hz)

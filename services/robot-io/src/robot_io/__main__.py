@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from reachy_link.keys import KeysError, load_robot
+from reachy_robot.acts import OFFER
+from reachy_robot.body import Body
 from reachy_robot.core import RobotCore
 from reachy_robot.decisions import Profile
 from reachy_robot.route import spread
@@ -19,6 +21,7 @@ from reachy_service import logs
 from reachy_service.config import fail, health_server, load, tell_suspects
 from reachy_service.spool import tell
 from robot_io.settings import RobotSettings
+from robot_io.wav.body import WavBody
 from robot_io.wav.sound import WavDevice
 
 log = logging.getLogger(__name__)
@@ -53,6 +56,8 @@ def main() -> int:
 
         return ReachyDevice(Sdk(host=settings.daemon_host, port=settings.daemon_port))
 
+    has_body = settings.body == "auto" and settings.device == "wav"
+
     def profile(device: Device) -> Profile:
         tail_ms = settings.half_duplex_tail_ms if settings.half_duplex else None
         software = f"robot-io {version('robot-io')}"
@@ -65,7 +70,11 @@ def main() -> int:
             software=software,
             half_duplex_tail_ms=tail_ms,
             show_transcripts=settings.show_transcripts,
+            body=OFFER if has_body else None,
         )
+
+    def make_body() -> Body:
+        return WavBody(settings.motion_file)
 
     addresses = settings.addresses()
     if settings.gateway_order == "spread":
@@ -73,7 +82,9 @@ def main() -> int:
     address, *others = addresses
     beside = f"; if it does not serve: {', '.join(map(str, others))}" if others else ""
     log.info("%s: dialling the gateway at %s%s", identity.robot, address, beside)
-    return asyncio.run(_run(settings, Runner(make_device, identity, address, profile, others)))
+    return asyncio.run(
+        _run(settings, Runner(make_device, identity, address, profile, others, make_body=make_body if has_body else None))
+    )
 
 
 def _whole(path: Path) -> Path:

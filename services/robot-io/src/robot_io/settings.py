@@ -37,6 +37,10 @@ class RobotSettings(Settings):
     """``wav``: where what the speaker plays is recorded."""
     patience_s: float = Field(default=30.0, gt=0, le=3600)
     """``wav``: how long an answer may take to end before the next utterance; short means barge-in."""
+    body: Literal["auto", "off"] = "auto"
+    """Whether the robot's body moves, where it has one."""
+    motion_file: Path | None = Path("out/motion.jsonl")
+    """``wav``: where the body's poses are written, with a picture beside it."""
     push_to_talk: bool = False
     """``wav``: hold the button to talk while an utterance is spoken, for a persona whose VAD is manual."""
 

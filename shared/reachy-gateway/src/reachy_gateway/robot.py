@@ -2,18 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
 from reachy_gateway.feed import Faulted, Feed, Noticed, ToolCalled, TurnPlayed
 from reachy_gateway.link.peer import ACK_S, Peer
 from reachy_gateway.stats import Stats
-from reachy_gateway.talk.conversation import Conversation, Log, Out, Tell, TurnOver
-from reachy_gateway.voice import RobotView, ToolEnded, Vitals, Voice, VoiceEvent
+from reachy_gateway.talk.acts import Answered
+from reachy_gateway.talk.conversation import Conversation, Log, Out, TurnOver
+from reachy_gateway.talk.tell import Tell
+from reachy_gateway.voice import ActError, RobotView, ToolEnded, Vitals, Voice, VoiceEvent
 from reachy_link.causes import LinkCause
 from reachy_link.messages import (
+    Acted,
     Activity,
+    BodyOffer,
     Down,
     Flush,
     Leave,
@@ -102,6 +106,8 @@ class Robot:
         self._again: asyncio.TimerHandle | None = None
         self._flush: Tell | None = None
         """A flush that found the robot's queue full, to be sent again."""
+        self._acts: dict[int, asyncio.Future[Answered]] = {}
+        """Who waits for the robot's first word on an act."""
         self._faults = 0
         self._last_fault = float("-inf")
 
@@ -109,6 +115,37 @@ class Robot:
     def conversation(self) -> Conversation | None:
         """Its conversation; None after a fault, until the next one begins."""
         return self._conversation
+
+    @property
+    def body(self) -> BodyOffer | None:
+        """What its body can do; None without a body."""
+        return self.peer.hello.body if self.peer.hello else None
+
+    async def act(self, name: str, args: Mapping[str, str | float]) -> None:
+        """Have its body do something, and wait until it has begun; cancelled, it is cancelled there, too.
+
+        Raises:
+            ActError: If it does not.
+        """
+        if self._conversation is None or self.body is None:
+            raise ActError("the robot's body cannot be reached")
+        key, out = self._conversation.act(name, args, self._host.now())
+        waits = self._acts[key] = self._loop.create_future()
+        self._carry_out(out)
+        self._schedule()
+        try:
+            answered = await waits
+        except asyncio.CancelledError:
+            if self._conversation:
+                self._carry_out([*self._conversation.acts.cancel(key, self._host.now())])
+                self._schedule()
+            raise
+        finally:
+            self._acts.pop(key, None)
+        if answered.outcome == "refused":
+            raise ActError(answered.reason or "the robot did not say why")
+        if answered.outcome is None:
+            raise ActError("the robot's body did not answer")
 
     def vitals(self) -> Vitals:
         """How it fares."""
@@ -124,7 +161,7 @@ class Robot:
         self._again = None
         with self._boundary:
             assert self.peer.hello is not None  # noqa: S101 - a robot is made by its hello
-            self._conversation = Conversation(self.peer.hello, self.peer.next_turn)
+            self._conversation = Conversation(self.peer.hello, self.peer.next_turn, self.peer.next_act)
             self._voice = self._host.make_voice(self.peer.robot, self)
             self._task = self._loop.create_task(self._run(self._voice), name=f"voice of {self.peer.robot}")
         self._tick()
@@ -133,6 +170,10 @@ class Robot:
         """End the conversation; the hub sees to the voice while it hangs up."""
         if self._conversation:
             self.peer.next_turn = self._conversation.turns.next
+            self.peer.next_act = self._conversation.acts.next_id
+        for waits in self._acts.values():
+            if not waits.done():
+                waits.set_result(Answered(0, None))
         self._conversation = self._voice = None
         for timer in (self._timer, self._again):
             if timer:
@@ -176,6 +217,8 @@ class Robot:
             self._carry_out(out)
         elif isinstance(message, Activity):
             voice.activity(message.event)
+        elif isinstance(message, Acted):
+            self._carry_out(conversation.acted(message))
         elif isinstance(message, Played):
             self._carry_out(conversation.played(message, self.peer.clock.offset_us))
         self._schedule()
@@ -236,6 +279,9 @@ class Robot:
                     self._host.feed.tell(Noticed(self.peer.robot, words))
                 case ToolEnded(name, outcome, seconds):
                     self._host.feed.tell(ToolCalled(self.peer.robot, name, outcome, seconds))
+                case Answered(key):
+                    if (waits := self._acts.get(key)) and not waits.done():
+                        waits.set_result(item)
                 case TurnOver(times):
                     self._host.feed.tell(TurnPlayed(self.peer.robot, times))
 

@@ -1,8 +1,10 @@
 """The port to what talks: Gemini, or a stand-in. A new voice is one new file that implements it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
+
+from reachy_link.messages import BodyOffer
 
 HEARS_HZ = 16000
 """The rate of what a voice hears: PCM16, mono."""
@@ -84,8 +86,23 @@ class Vitals:
     """From the end of the person's speech to the first sample of the last answer."""
 
 
+class ActError(Exception):
+    """The robot's body does not do what it was asked for; the message says why, for the person."""
+
+
 class RobotView(Protocol):
     """What a voice may ask of the robot that it speaks for, from the event loop."""
+
+    @property
+    def body(self) -> BodyOffer | None:
+        """What its body can do; None without a body."""
+
+    async def act(self, name: str, args: Mapping[str, str | float]) -> None:
+        """Have its body do something, and wait until it has begun.
+
+        Raises:
+            ActError: If it does not.
+        """
 
     def vitals(self) -> Vitals | None:
         """How it fares; None where nobody knows."""
@@ -93,6 +110,12 @@ class RobotView(Protocol):
 
 class Unseen:
     """The view of a robot that is not there."""
+
+    body: BodyOffer | None = None
+
+    async def act(self, name: str, args: Mapping[str, str | float]) -> None:
+        """Nothing moves."""
+        raise ActError(f"there is no body that could {name} {args}")
 
     def vitals(self) -> Vitals | None:
         """Nothing is known."""

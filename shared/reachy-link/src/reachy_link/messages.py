@@ -25,6 +25,14 @@ Words = Annotated[str, StringConstraints(max_length=500)]
 """For people. So short that a header stays below its limit, whatever JSON makes of the characters."""
 
 
+MoveName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,24}$")]
+"""Of what a body can do, and of the arguments of that."""
+ActId = Annotated[int, Field(ge=0, lt=2**31)]
+"""Counts the acts of one gateway's boot."""
+GESTURES_MAX, DANCES_MAX = 80, 20
+"""Names in an offer: so few that a header holds them."""
+
+
 def is_robot_id(text: str) -> bool:
     """Whether the text may name a robot."""
     return re.fullmatch(ROBOT_ID[1:-1], text) is not None
@@ -56,6 +64,15 @@ class Echo(BaseModel):
     """When that came in, on the clock of who sends this echo."""
 
 
+class BodyOffer(BaseModel):
+    """What a robot's body can do, by name."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    gestures: tuple[MoveName, ...] = Field(default=(), max_length=GESTURES_MAX)
+    dances: tuple[MoveName, ...] = Field(default=(), max_length=DANCES_MAX)
+
+
 # --- up: robot -> gateway ---------------------------------------------------------------------------------------------
 
 
@@ -68,6 +85,8 @@ class Hello(_Message):
     lead_ms: int = Field(ge=10, le=1000)
     """How far ahead of its speaker the robot hands over samples."""
     software: Words = ""
+    body: BodyOffer | None = None
+    """What its body can do, if it has one that moves."""
 
 
 class Mic(_Message):
@@ -116,6 +135,19 @@ class BeatUp(_Message):
     """Speaker chunks that found no room in the playout."""
     losses: Count | None = None
     """How often the link was lost."""
+
+
+Outcome = Literal["started", "done", "cancelled", "refused"]
+
+
+class Acted(_Message):
+    """What became of an act: ``started``, then ``done`` or ``cancelled``; or ``refused``. Sent again with beats. No payload."""
+
+    kind: Literal["acted"] = "acted"
+    id: ActId
+    outcome: Outcome
+    reason: Words = ""
+    """Why it was refused, for the person."""
 
 
 class Bye(_Message):
@@ -187,6 +219,25 @@ class Flush(_Down):
     turn: Turn
 
 
+class Act(_Down):
+    """Move. Sent again until it is answered by an ``acted``, or too old; twice is once. ``to_boot`` is set. No payload."""
+
+    kind: Literal["act"] = "act"
+    id: ActId
+    name: MoveName
+    args: dict[MoveName, str | float] = Field(default={}, max_length=8)
+    turn: Turn = 0
+    """What belongs to a turn ends with it when the floor rises above it; a dance does not."""
+
+
+class Cancel(_Down):
+    """End an act, or all of them. Sent again as an act is. ``to_boot`` is set. No payload."""
+
+    kind: Literal["cancel"] = "cancel"
+    id: ActId | None = None
+    """None: whatever goes on."""
+
+
 Phase = Literal["listening", "thinking", "speaking", "reconnecting", "refused"]
 
 
@@ -198,6 +249,8 @@ class State(_Down):
     reason: Words = ""
     heard_us: Micros | None = None
     """The robot's own ``t_us`` of the last mic chunk that held speech."""
+    person_speaks: bool | None = None
+    """Whether the gateway hears the person speak; told to robots with a body alone."""
 
 
 class Transcript(_Down):
@@ -216,8 +269,8 @@ class BeatDown(_Down):
     echo: Echo | None = None
 
 
-Up = Hello | Mic | Activity | Played | BeatUp | Bye
-Down = Welcome | Refuse | Stranger | Leave | Speaker | TurnEnd | Flush | State | Transcript | BeatDown
+Up = Hello | Mic | Activity | Played | Acted | BeatUp | Bye
+Down = Welcome | Refuse | Stranger | Leave | Speaker | TurnEnd | Flush | Act | Cancel | State | Transcript | BeatDown
 Audio = Mic | Speaker
 """The kinds with a payload, which has ``samples`` samples per channel. Every other kind has none."""
 

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from reachy_link.address import Address
 from reachy_link.causes import RobotCause
 from reachy_link.messages import (
+    Act,
     BeatDown,
+    BeatUp,
     Bye,
+    Cancel,
     Down,
     Flush,
     Leave,
@@ -22,9 +25,12 @@ from reachy_link.messages import (
 from reachy_link.pcm import Samples
 from reachy_link.tally import Tally
 from reachy_link.wire import WireError, check_audio
+from reachy_robot.acts import Acts
 from reachy_robot.complaints import Complaints
-from reachy_robot.decisions import Hush, Log, Notice, Out, Profile, TurnSummary
+from reachy_robot.decisions import Hush, Log, Notice, Out, Profile, Send, TurnSummary
 from reachy_robot.microphone import Microphone
+from reachy_robot.motion.composer import MOOD_OF
+from reachy_robot.motion.pose import Pose
 from reachy_robot.presence import Presence
 from reachy_robot.route import Route
 from reachy_robot.sender import Sender
@@ -47,6 +53,7 @@ class RobotCore:
         self._sender = Sender(profile.robot, profile.boot)
         self._microphone = Microphone(profile, self._sender, self._tally, self._complaints)
         self._playback = Playback(profile, self._sender)
+        self._acts = Acts(self._sender)
         self._presence = Presence(
             profile, now, addresses, self._sender, self._microphone, self._playback, self._tally, self._complaints
         )
@@ -104,6 +111,23 @@ class RobotCore:
         self._playback.playout.cut()
         return self._playback.cut(now)
 
+    def body(self, now: float, present: Pose | None, why: str = "") -> list[Out]:
+        """The body is there, in this pose; or it is not, for this reason. Speech does not depend on it."""
+        if present is None:
+            return self._told(self._acts.lost(why, now))
+        self._acts.found(present, now)
+        return []
+
+    def pose(self, now: float) -> tuple[Pose | None, list[Out]]:
+        """Where the body is to be now, if there is one, and what follows."""
+        self._acts.mood = MOOD_OF.get(self._presence.phase or "listening", "listening") if self.welcomed else "alone"
+        pose, out = self._acts.pose(now, self._playback.level(now))
+        return pose, self._told(out)
+
+    def _told(self, out: list[Out]) -> list[Out]:
+        """What is sent is for a gateway that listens."""
+        return [item for item in out if self.welcomed or not isinstance(item, Send)]
+
     def activity(self, event: str, now: float) -> list[Out]:
         """Manual VAD: the person's turn starts or ends. A gateway that does not know it yet is told once it listens."""
         self._microphone.mark(event, now)
@@ -119,6 +143,7 @@ class RobotCore:
         except WireError as error:
             return self.bad(error)
         out = self._presence.heard_from(message.boot, now)
+        self._acts.gateway_changed(message.boot, now)
         if isinstance(message, Welcome):
             out += self._presence.welcome(message, now)
         elif isinstance(message, Refuse):
@@ -131,6 +156,7 @@ class RobotCore:
             self._microphone.window.acked(message.ack)
         floor = message.turn if isinstance(message, Flush) else message.floor
         out += self._playback.flush(floor, now, queued_ms)
+        self._acts.flush(floor, now)
         out += self._heard(message, payload, now)
         return out + self.tick(now, 0.0 if Hush() in out else queued_ms)
 
@@ -148,7 +174,12 @@ class RobotCore:
                 if state != "speaking":
                     playout.end_all()
                 self._playback.heard_us = message.heard_us or self._playback.heard_us
+                self._acts.person_speaks = bool(message.person_speaks)
                 return self._presence.state(state, reason, now)
+            case Act():
+                return self._acts.act(message, now)
+            case Cancel():
+                return self._acts.cancel(message, now)
             case Leave(reason=reason):
                 return self._presence.leave(reason)
             case Transcript(who=who, text=text) if self._profile.show_transcripts:
@@ -159,7 +190,9 @@ class RobotCore:
 
     def tick(self, now: float, queued_ms: float) -> list[Out]:
         """What is due by now; ``queued_ms`` is what the device has yet to play."""
-        return self._playback.play(now, queued_ms) + self._presence.tick(now)
+        out = self._playback.play(now, queued_ms) + self._presence.tick(now)
+        beats = any(isinstance(item, Send) and isinstance(item.message, BeatUp) for item in out)
+        return out + self._acts.retell(now) if beats else out
 
     def trouble(self, trouble: Trouble, now: float) -> list[Out]:
         """The link could not be made."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from reachy_link.address import Address
-from reachy_link.messages import Up
+from reachy_link.messages import BodyOffer, Up
 from reachy_link.pcm import Format, Samples
 from reachy_robot.sound import Moment
 
@@ -96,6 +96,7 @@ class Profile:
         half_duplex_tail_ms: If set, the gateway hears zeros while the robot speaks and for so long after: for a robot that
             would hear itself.
         show_transcripts: Whether what was said goes to the log.
+        body: What its body can do, if it has one.
     """
 
     robot: str
@@ -106,3 +107,4 @@ class Profile:
     software: str
     half_duplex_tail_ms: int | None = None
     show_transcripts: bool = False
+    body: BodyOffer | None = None

@@ -259,7 +259,13 @@ class Presence:
         if now - newest.hello >= (HELLO_REFUSED_S if self.refused else HELLO_S):
             newest.hello = now
             profile = self._profile
-            fields = {"mic": profile.mic, "speaker": profile.speaker, "lead_ms": profile.lead_ms, "software": profile.software}
+            fields: dict[str, object] = {
+                "mic": profile.mic,
+                "speaker": profile.speaker,
+                "lead_ms": profile.lead_ms,
+                "software": profile.software,
+            }
+            fields |= {"body": profile.body} if profile.body else {}
             out.append(self._sender.make(Hello, now, **fields))
         if not self.refused and now - self._since > SOUND_AFTER_S:
             unknown = self._complaints.last(self.route.here) == "key"

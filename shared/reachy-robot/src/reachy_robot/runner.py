@@ -9,6 +9,7 @@ from reachy_link.address import Address
 from reachy_link.keys import RobotIdentity
 from reachy_link.wire import WireError, pack_up, unpack_down
 from reachy_robot import resolver
+from reachy_robot.body import Body, BodyError
 from reachy_robot.core import RobotCore
 from reachy_robot.cues import sound
 from reachy_robot.decisions import Hush, Log, LookUp, Notice, Out, Play, Profile, Redial, Resubscribe, Say, Send
@@ -21,7 +22,9 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.01
 DEVICE_PAUSE_S = (1.0, 30.0)
-"""Between attempts to open a device: doubles from the first to the second."""
+"""Between attempts to open a device, or a body: doubles from the first to the second."""
+POSE_S = 0.02
+"""The pace of poses, which is the daemon's own; more often gains nothing."""
 
 
 class Runner:
@@ -33,6 +36,7 @@ class Runner:
         profile: What the core is told; formats and lead are the device's own.
         others: Gateways to go to when one does not serve, in this order.
         look_up: Finds the addresses of a gateway's name.
+        make_body: Makes the body, if there is one that moves, and makes it anew when it was lost.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Runner:
         profile: Callable[[Device], Profile],
         others: Sequence[Address] = (),
         look_up: resolver.LookUp = resolver.system_look_up,
+        make_body: Callable[[], Body] | None = None,
     ) -> None:
         self._make_device = make_device
         self._device = make_device()
@@ -52,6 +57,7 @@ class Runner:
         self._address = address
         self._ticked = self._now()
         self._look_up = look_up
+        self._make_body = make_body
         self._end: RobotEnd | None = None
         self._resolver: resolver.Resolver | None = None
 
@@ -77,14 +83,16 @@ class Runner:
         self._end = RobotEnd(self._identity, self._address, self._on_parts, self._on_trouble)
         clock = asyncio.create_task(self._tick(), name="clock")
         microphone = asyncio.create_task(self._microphone(), name="microphone")
+        body = asyncio.create_task(self._move(self._make_body), name="body") if self._make_body else None
         try:
             done, _ = await asyncio.wait({clock, microphone}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (clock, microphone):
+            tasks = {task for task in (clock, microphone, body) if task}
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait({clock, microphone})
+            await asyncio.wait(tasks)
             self._resolver.close()
             self._carry_out(self.core.goodbye(self._now()))
             await self._device.close()
@@ -116,6 +124,40 @@ class Runner:
             await asyncio.sleep(pause_s)
             pause_s = min(most_s, pause_s * 2)
             self._device = self._make_device()
+
+    async def _move(self, make_body: Callable[[], Body]) -> None:
+        """Hold the body and move it; again with a new one whenever it is lost. Whatever befalls it, speech goes on."""
+        pause_s, most_s = DEVICE_PAUSE_S
+        while True:
+            body = make_body()
+            try:
+                self._carry_out(self.core.body(self._now(), await body.open()))
+                log.info("%s: the body moves", self._identity.robot)
+                pause_s = DEVICE_PAUSE_S[0]
+                await self._pose(body)
+            except BodyError as error:
+                log.warning("%s: %s", error, "the robot talks without" if error.final else f"again in {pause_s:.0f} s")
+                self._carry_out(self.core.body(self._now(), None, str(error)))
+                if error.final:
+                    return
+            except Exception:
+                log.exception("a fault of ours in the body; the robot talks without, and tries again in %.0f s", pause_s)
+                self._carry_out(self.core.body(self._now(), None, "its body has failed"))
+            finally:
+                await body.close()
+            await asyncio.sleep(pause_s)
+            pause_s = min(most_s, pause_s * 2)
+
+    async def _pose(self, body: Body) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            pose, out = self.core.pose(self._now())
+            self._carry_out(out)
+            if pose:
+                body.target(pose)
+            due = max(due + POSE_S, loop.time())  # what was missed is not caught up with
+            await asyncio.sleep(due - loop.time())
 
     async def _tick(self) -> None:
         while True:

@@ -3,6 +3,8 @@
 from collections import deque
 from typing import Final
 
+import numpy as np
+
 from reachy_link.messages import Played
 from reachy_link.pcm import from_pcm16
 from reachy_robot.decisions import Hush, Log, Notice, Out, Play, Profile, TurnSummary
@@ -10,6 +12,10 @@ from reachy_robot.playout import Playout, TurnReport
 from reachy_robot.sender import Sender
 from reachy_robot.sound import Moment
 
+LOUD_RMS: Final = 0.12
+"""Speech of this level moves the head as far as it goes."""
+LEVELS_MAX: Final = 300
+"""Levels of what the device holds: 3 s at the usual pace; the oldest are forgotten."""
 SUMMARY_MAX: Final = 1000
 """Turns remembered for the summary; the oldest are forgotten."""
 
@@ -32,6 +38,17 @@ class Playback:
         self._torn = 0
         """The turn that a loss of the link cut; its rest may come once the link has healed."""
         self._ending: list[TurnReport] = []
+        self._levels: deque[tuple[float, float, float]] = deque(maxlen=LEVELS_MAX)
+        """When a piece begins and ends at the speaker, and how loud it is."""
+
+    def level(self, now: float) -> float | None:
+        """How loud the robot is at this moment, 0 to 1; None if it is silent."""
+        while self._levels and self._levels[0][1] < now:
+            self._levels.popleft()
+        if not self._levels:
+            return None
+        begins, _, level = self._levels[0]
+        return level if begins <= now else 0.0
 
     @property
     def busy(self) -> bool:
@@ -47,7 +64,10 @@ class Playback:
         """What is due by now; ``queued_ms`` is what the device has yet to play."""
         out: list[Out] = []
         for samples in self.playout.due(queued_ms):
+            begins = now + queued_ms / 1000
             queued_ms += self._speaker.ms(len(samples))
+            loud = float(np.sqrt(np.mean(np.square(samples)))) if len(samples) else 0.0
+            self._levels.append((begins, now + queued_ms / 1000, min(1.0, loud / LOUD_RMS)))
             out.append(Play(samples))
         self._started_us |= {turn: int((now + before_ms / 1000) * 1e6) for turn, before_ms in self.playout.begun}
         self.playout.begun.clear()
@@ -71,6 +91,7 @@ class Playback:
         """Nothing below this turn is to be heard. What the device still held belongs to the turns that it was handed last."""
         if not self.playout.flush(floor):
             return []
+        self._levels.clear()
         flushed, self.playout.finished = self.playout.finished, []
         self._ending += flushed
         for report in reversed(self._ending):
@@ -85,6 +106,7 @@ class Playback:
     def link_lost(self, now: float) -> list[Out]:
         """The gateway does not serve this robot any more."""
         hush: list[Out] = [Hush()] if self.playout.reset() else []
+        self._levels.clear()
         self._torn = max((report.turn for report in self.playout.finished), default=self._torn)
         return hush + self.cut(now)
 

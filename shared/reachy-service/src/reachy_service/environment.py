@@ -49,6 +49,8 @@ VARIABLES: Final = frozenset(
         "ROBOT_SHOW_TRANSCRIPTS",
         "ROBOT_SPEAKER_WAV",
         "ROBOT_UP_PORT",
+        "ROBOT_BODY",
+        "ROBOT_MOTION_FILE",
         "ROBOT_UTTERANCES",
         "SIM_SCENARIO",
         "TZ",

@@ -63,6 +63,7 @@ class Peer:
         self._last_heard = float("-inf")
         self.floor = 0
         self.next_turn = 1
+        self.next_act = 1
         self.hello: Hello | None = None
         self.boot = ""
         self.ack: int | None = None

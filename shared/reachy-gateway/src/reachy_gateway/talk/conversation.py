@@ -3,13 +3,16 @@
 It decides; the messages that it returns are sent, and the PCM that it returns is heard, by the rim around it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from reachy_gateway.talk.acts import Acts, Answered
 from reachy_gateway.talk.latency import Latency, TurnTimes
 from reachy_gateway.talk.pacer import Chunk, Ended, Pacer
 from reachy_gateway.talk.resampler import Uplink
 from reachy_gateway.talk.speech_gate import SpeechEnded, SpeechGate, SpeechStarted
+from reachy_gateway.talk.tell import Tell
 from reachy_gateway.talk.turns import Turns
 from reachy_gateway.voice import (
     Audio,
@@ -22,7 +25,7 @@ from reachy_gateway.voice import (
     TurnComplete,
     VoiceEvent,
 )
-from reachy_link.messages import Down, Flush, Hello, Mic, Phase, Played, Speaker, State, Transcript, TurnEnd
+from reachy_link.messages import Acted, Flush, Hello, Mic, Phase, Played, Speaker, State, Transcript, TurnEnd
 
 THINKING_MAX_S: Final = 15.0
 """After so long without an answer the robot no longer claims to think."""
@@ -40,15 +43,6 @@ WORDS_MAX: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
-    """A message to the robot, beside what every header carries."""
-
-    kind: type[Down]
-    fields: dict[str, Any]
-    payload: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
 class Log:
     """A moment of the conversation that a person who watches wants to see."""
 
@@ -62,7 +56,7 @@ class TurnOver:
     times: TurnTimes
 
 
-Out = Tell | Log | TurnOver | ToolEnded
+Out = Tell | Log | TurnOver | ToolEnded | Answered
 
 
 class Conversation:
@@ -71,9 +65,12 @@ class Conversation:
     Args:
         hello: What the robot said of itself.
         first_turn: Turns count within the gateway's boot, so a new conversation counts on from the last one's.
+        first_act: The same of acts.
     """
 
-    def __init__(self, hello: Hello, first_turn: int = 1) -> None:
+    def __init__(self, hello: Hello, first_turn: int = 1, first_act: int = 1) -> None:
+        self.acts = Acts(hello.boot, first_act)
+        self._has_body = hello.body is not None
         self._uplink = Uplink(hello.mic)
         self.pacer = Pacer(hello.speaker, hello.lead_ms)
         self.turns = Turns(first_turn)
@@ -81,7 +78,7 @@ class Conversation:
         self.latency = Latency()
         self._standing: ConnectionState | None = None
         """Unknown until the voice first tells, which is when it stands or its first dial failed."""
-        self._told: tuple[Phase, str] | None = None
+        self._told: tuple[Phase, str, bool | None] | None = None
         self._thinking_since: float | None = None
         self._answered_us = 0
         """The end of the speech that was answered last, on the robot's clock."""
@@ -165,9 +162,21 @@ class Conversation:
         times = self.latency.played(message, offset_us)
         return [TurnOver(replace(times, complete=False) if message.turn == self._cut_short else times)]
 
+    def act(self, name: str, args: Mapping[str, Any], now: float) -> tuple[int, list[Out]]:
+        """Ask for something of the robot's body: the id of that, and what to send."""
+        turn = self.turns.newest if self._busy(now) else self.turns.next
+        key, tells = self.acts.begin(name, args, turn, now)
+        return key, [*tells] or [Answered(key, "refused", "too much was asked for at once")]
+
+    def acted(self, message: Acted) -> list[Out]:
+        """What the robot tells of its body."""
+        return [*self.acts.acted(message)]
+
     def tick(self, now: float) -> list[Out]:
         """What is due by now."""
         out = self._when_judged(now)
+        tells, unheard = self.acts.due(now)
+        out += [*tells, *unheard]
         for item in self.pacer.due(now) if self.hears else ():
             match item:
                 case Chunk(turn, samples, pcm):
@@ -178,7 +187,11 @@ class Conversation:
 
     def next_due(self) -> float | None:
         """When :meth:`tick` will have something to do, as far as can be known."""
-        due = [self.pacer.next_due() if self.hears else None, self.turns.doubt_until if self._doubtful else None]
+        due = [
+            self.acts.next_due(),
+            self.pacer.next_due() if self.hears else None,
+            self.turns.doubt_until if self._doubtful else None,
+        ]
         if self.pacer.idle and self._told and self._told[0] == "speaking":
             due.append(self.pacer.sent_until)
         if self._thinking_since is not None and self._told and self._told[0] == "thinking":
@@ -253,12 +266,15 @@ class Conversation:
         else:
             state = "listening"
             self._thinking_since = None
-        if (state, reason) == self._told:
+        speaks = self.gate.speaking if self._has_body else None
+        if (state, reason, speaks) == self._told:
             return []
-        self._told = (state, reason)
-        heard = {}
+        is_news = self._told is None or self._told[:2] != (state, reason)
+        self._told = (state, reason, speaks)
+        heard: dict[str, Any] = {} if speaks is None else {"person_speaks": speaks}
         if state in ("thinking", "speaking") and self.gate.mark > self._answered_us:
-            heard = {"heard_us": self.gate.mark}
+            heard["heard_us"] = self.gate.mark
         if state == "speaking":
             self._answered_us = self.gate.mark  # what is said next answers something else
-        return [Tell(State, {"state": state, "reason": reason, **heard}), Log(f"{state}: {reason}" if reason else state)]
+        log = [Log(f"{state}: {reason}" if reason else state)] if is_news else []
+        return [Tell(State, {"state": state, "reason": reason, **heard}), *log]

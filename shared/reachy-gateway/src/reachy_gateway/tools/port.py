@@ -4,14 +4,14 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Generic, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from reachy_gateway.provider.usage import Money
-from reachy_gateway.voice import Vitals
+from reachy_gateway.voice import RobotView, Unseen, Vitals
 
 Mode = Literal["wait", "background"]
 """``wait``: the answer needs the result, and is not begun without it. ``background``: it goes on while the robot talks."""
@@ -52,6 +52,8 @@ class Context:
     """None where nobody knows."""
     budget_left_usd: Money | None = None
     """Of the robot's day, or of all robots' if that is less; None without a budget."""
+    robot_view: RobotView = field(default_factory=Unseen)
+    """The robot itself, for the gateway's own tools: it may be used on the event loop alone."""
 
 
 class ToolError(Exception):
@@ -166,9 +168,9 @@ def flaws(tool: Tool[Any]) -> list[str]:
                 found.append(f"arguments: more than {PARAMETERS_MAX}")
         except Exception as error:  # noqa: BLE001 - pydantic raises many kinds for a model that has no schema
             found.append(f"arguments: {error}")
-    for field, allowed in (("mode", ("wait", "background")), ("reply", ("speak", "silent"))):
-        if getattr(tool, field) not in allowed:
-            found.append(f"{field}: {getattr(tool, field)!r} is none of {', '.join(allowed)}")
+    for which, allowed in (("mode", ("wait", "background")), ("reply", ("speak", "silent"))):
+        if getattr(tool, which) not in allowed:
+            found.append(f"{which}: {getattr(tool, which)!r} is none of {', '.join(allowed)}")
     if tool.mode == "wait" and tool.reply == "silent":
         found.append("reply: 'silent' needs the mode 'background': a model speaks of what it has waited for")
     if not (isinstance(tool.deadline_s, int | float) and 0 < tool.deadline_s <= DEADLINE_MAX_S):

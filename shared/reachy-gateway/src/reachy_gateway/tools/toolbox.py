@@ -12,10 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from reachy_gateway.tools import body
 from reachy_gateway.tools.port import Context, Tool, ToolError, checked, flaws, refusal, result
 from reachy_gateway.tools.robot_status import RobotStatus
 from reachy_gateway.tools.what_time_is_it import WhatTimeIsIt
 from reachy_gateway.voice import CallOutcome
+from reachy_link.messages import BodyOffer
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class Toolbox:
         for tool in foreign:
             if wrong := flaws(tool):
                 raise ValueError(f"{type(tool).__name__}: {'; '.join(wrong)}")
-            if tool.name in self._tools:
+            if tool.name in self.names:
                 raise ValueError(f"{type(tool).__name__}: there is a tool {tool.name} already")
             self._tools[tool.name] = tool
             self._threads[tool.name] = _Thread(tool.name)
@@ -56,15 +58,21 @@ class Toolbox:
     @property
     def names(self) -> frozenset[str]:
         """What a persona may name."""
-        return frozenset(self._tools)
+        return frozenset((*self._tools, *body.NAMES))
 
-    def of(self, names: Iterable[str]) -> tuple[Tool[Any], ...]:
-        """The tools with these names; what is none is left out."""
-        return tuple(self._tools[name] for name in names if name in self._tools)
+    def of(self, names: Iterable[str] | None, offer: BodyOffer | None = None) -> tuple[Tool[Any], ...]:
+        """The tools of a robot, by these names; what is none is left out.
 
-    async def call(self, name: str, args: Mapping[str, Any], context: Context) -> Answer:
+        Args:
+            names: None names those of the robot's body.
+            offer: What its body can do, if it has one.
+        """
+        there = self._tools | ({tool.name: tool for tool in body.tools_of(offer)} if offer else {})
+        return tuple(there[name] for name in (body.NAMES if names is None else names) if name in there)
+
+    async def call(self, tool: Tool[Any], args: Mapping[str, Any], context: Context) -> Answer:
         """Run a call to its end, however it ends; cancelled, it stops as soon as the tool lets it."""
-        tool = self._tools[name]
+        name = tool.name
         thread = self._threads.get(name)
         run = partial(self._run, tool, args, context)
         began = time.monotonic()

@@ -1,0 +1,181 @@
+"""What the gateway asks a robot's body to do, and what is told of it. Pure: time is passed in."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from reachy_link.messages import Act, Acted, BodyOffer, Cancel, Outcome
+from reachy_robot.decisions import Log, Out, Send
+from reachy_robot.motion.composer import Composer, Mood, Situation
+from reachy_robot.motion.moves import DANCES, GESTURES, MOVES
+from reachy_robot.motion.pose import Pose
+from reachy_robot.sender import Sender
+
+OFFER: Final = BodyOffer(gestures=GESTURES, dances=DANCES)
+"""What every body can do."""
+RETELL_S: Final = 4.0
+"""What became of an act is told again for so long, with each beat: a message may be lost."""
+KEPT_MAX: Final = 64
+"""Acts whose outcome is remembered, so that one that comes twice is carried out once; the oldest are forgotten."""
+DANCE_S: Final = (3.0, 30.0)
+"""How long a dance may be asked for."""
+ALONE_S: Final = 60.0
+"""Without a gateway for so long the robot lies down to sleep."""
+LOOKS: Final[Mapping[str, tuple[float, float]]] = {
+    "ahead": (0.0, 0.0),
+    "left": (40.0, 0.0),
+    "right": (-40.0, 0.0),
+    "up": (0.0, -20.0),
+    "down": (0.0, 20.0),
+}
+"""Yaw and pitch of each direction, in degrees."""
+
+
+class Acts:
+    """One body, with what it is asked for. Without a body every act is refused, in words."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+        self._composer: Composer | None = None
+        self._gateway: str | None = None
+        """The boot of the gateway whose acts are counted."""
+        self._told: dict[int, tuple[Outcome, str, float]] = {}
+        """What became of each act, and when."""
+        self._going_on: dict[int, tuple[int, int | None]] = {}
+        """By the composer's key: the act, and of gestures the turn with which they end. Other gateways' ids may be the same."""
+        self._next_key = 0
+        self._alone_since: float | None = None
+        self.mood: Mood = "alone"
+        self.person_speaks = False
+        self.missing = "it has no body that moves"
+        """Why there is no body, for the person."""
+
+    # --- the body -----------------------------------------------------------------------------------------------------
+
+    def found(self, present: Pose, now: float) -> None:
+        """The body is there, in this pose."""
+        self._composer = Composer(present, now)
+        self._alone_since = None
+
+    def lost(self, why: str, now: float) -> list[Out]:
+        """The body is gone: what it was doing is over."""
+        composer, self._composer, self.missing = self._composer, None, why
+        if composer is None:
+            return []
+        going_on, self._going_on = self._going_on, {}
+        return [self._tell(act, "cancelled", why, now) for act, _ in going_on.values()]
+
+    def pose(self, now: float, level: float | None) -> tuple[Pose | None, list[Out]]:
+        """Where the body is to be now, and what has come to its end."""
+        composer = self._composer
+        if composer is None:
+            return None, []
+        self._lie_down_alone(composer, now)
+        pose = composer.pose(now, Situation(self.mood, self.person_speaks, level))
+        ended, composer.ended[:] = composer.ended[:], []
+        known = [(self._going_on.pop(key)[0], outcome) for key, outcome in ended if key in self._going_on]
+        return pose, [self._tell(act, outcome, "", now) for act, outcome in known]
+
+    def _lie_down_alone(self, composer: Composer, now: float) -> None:
+        if self.mood != "alone":
+            if self._alone_since is not None and now - self._alone_since >= ALONE_S:
+                composer.rests = False
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = now
+        elif now - self._alone_since >= ALONE_S and not composer.rests:
+            composer.rest(now)
+
+    # --- the gateway --------------------------------------------------------------------------------------------------
+
+    def act(self, message: Act, now: float) -> list[Out]:
+        """Do something, unless it was done already: then only what became of it is told."""
+        self._know(message.boot, now)
+        if message.id in self._told:
+            became, reason, _ = self._told[message.id]
+            return [self._tell(message.id, became, reason, now)]
+        refusal = self._do(message, now)
+        outcome: Outcome = "refused" if refusal else "started" if message.name in ("gesture", "dance") else "done"
+        words = f"{message.name} {' '.join(map(str, message.args.values()))}".strip()
+        return [Log(f"{words}: {refusal or outcome}"), self._tell(message.id, outcome, refusal, now)]
+
+    def cancel(self, message: Cancel, now: float) -> list[Out]:
+        """End something, or whatever goes on. What has ended is told once more."""
+        self._know(message.boot, now)
+        for key, (act, _) in self._going_on.items():
+            if self._composer and message.id in (None, act):
+                self._composer.cut(now, key)
+        if message.id is None or message.id not in self._told:
+            return []
+        outcome, reason, _ = self._told[message.id]
+        return [] if outcome == "started" else [self._tell(message.id, outcome, reason, now)]
+
+    def flush(self, floor: int, now: float) -> None:
+        """The gestures of turns that are over end; a dance that was asked for goes on."""
+        for key, (_, turn) in self._going_on.items():
+            if self._composer and turn is not None and turn < floor:
+                self._composer.cut(now, key)
+
+    def gateway_changed(self, boot: str, now: float) -> None:
+        """Another start of a gateway counts acts anew, and knows of none: what goes on ends."""
+        self._know(boot, now)
+
+    def retell(self, now: float) -> list[Out]:
+        """What has become of acts lately, beside a beat."""
+        return [
+            self._sender.make(Acted, now, id=key, outcome=outcome, reason=reason)
+            for key, (outcome, reason, at) in self._told.items()
+            if now - at < RETELL_S
+        ]
+
+    def _know(self, boot: str, now: float) -> None:
+        if boot == self._gateway:
+            return
+        if self._gateway is not None:
+            self._told.clear()
+            self._going_on.clear()
+            if self._composer:
+                self._composer.cut(now)
+        self._gateway = boot
+
+    def _do(self, message: Act, now: float) -> str:
+        """Carry it out; why not, if it is not."""
+        composer, args = self._composer, message.args
+        if composer is None:
+            return self.missing
+        match message.name:
+            case "gesture" | "dance":
+                return self._move(composer, message, now)
+            case "look":
+                if (where := LOOKS.get(str(args.get("direction")))) is None:
+                    return f"it can look {', '.join(LOOKS)}"
+                composer.look(*where, now)
+            case "stop":
+                composer.cut(now)
+            case "rest":
+                composer.rest(now)
+            case "wake":
+                composer.rests = False
+            case _:
+                return f"this robot cannot {message.name}"
+        return ""
+
+    def _move(self, composer: Composer, message: Act, now: float) -> str:
+        known = GESTURES if message.name == "gesture" else DANCES
+        name = message.args.get("name")
+        if name not in known:
+            return f"it knows no such {message.name}; it knows {', '.join(known)}"[:500]
+        seconds = message.args.get("seconds")
+        length_s = None
+        if message.name == "dance" and isinstance(seconds, int | float):
+            least, most = DANCE_S
+            length_s = min(most, max(least, float(seconds))) if seconds == seconds else least  # noqa: PLR0124 - NaN
+        self._next_key += 1
+        self._going_on[self._next_key] = message.id, message.turn if message.name == "gesture" else None
+        composer.start(self._next_key, MOVES[str(name)], now, length_s)
+        return ""
+
+    def _tell(self, key: int, outcome: Outcome, reason: str, now: float) -> Send:
+        self._told[key] = outcome, reason, now
+        while len(self._told) > KEPT_MAX:
+            del self._told[next(iter(self._told))]
+        return self._sender.make(Acted, now, id=key, outcome=outcome, reason=reason[:500])

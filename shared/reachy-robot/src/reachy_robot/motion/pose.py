@@ -1,0 +1,55 @@
+"""A pose of a Reachy Mini, and sums of poses. Pure.
+
+Axes as the robot has them: x forward, y to its left, z up, in mm; yaw is positive to its left, pitch **downwards**, roll
+towards its right shoulder. Yaw is the head's in the world, not on the body. Antennas are 0 upright; the left one is positive
+outwards, the right one negative.
+"""
+
+import math
+from typing import Final, NamedTuple
+
+
+class Pose(NamedTuple):
+    """Where head, body and antennas are, or are to be; also a difference of two poses."""
+
+    x_mm: float = 0.0
+    y_mm: float = 0.0
+    z_mm: float = 0.0
+    roll_deg: float = 0.0
+    pitch_deg: float = 0.0
+    yaw_deg: float = 0.0
+    body_deg: float = 0.0
+    left_deg: float = 0.0
+    right_deg: float = 0.0
+
+    def plus(self, other: "Pose", weight: float = 1.0) -> "Pose":
+        """With another one on top, weighed."""
+        return Pose(*(ours + theirs * weight for ours, theirs in zip(self, other, strict=True)))
+
+    def toward(self, other: "Pose", share: float) -> "Pose":
+        """A share of the way to another one."""
+        return Pose(*(ours + (theirs - ours) * share for ours, theirs in zip(self, other, strict=True)))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether each number is one."""
+        return all(map(math.isfinite, self))
+
+
+STILL: Final = Pose()
+"""No difference."""
+NEUTRAL: Final = Pose(left_deg=10.0, right_deg=-10.0)
+"""Awake, and at ease. At 0 the antennas shake."""
+ASLEEP: Final = Pose(x_mm=-21.0, z_mm=-44.0, pitch_deg=24.0, left_deg=174.0, right_deg=-174.0)
+"""Where the head lies without motors."""
+
+
+def antennas(both_deg: float) -> Pose:
+    """Both antennas outwards by as much."""
+    return Pose(left_deg=both_deg, right_deg=-both_deg)
+
+
+def smooth(share: float) -> float:
+    """A share that begins and ends at rest: the polynomial of least jerk, of 0 to 1."""
+    s = min(1.0, max(0.0, share))
+    return s * s * s * (10 - 15 * s + 6 * s * s)

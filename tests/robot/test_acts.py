@@ -1,0 +1,309 @@
+"""What a robot's body is asked for, at the robot and at the gateway, and over a line that loses, doubles and reorders."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reachy_gateway.talk.acts import PATIENCE_S, PENDING_MAX, RETELL_S
+from reachy_gateway.talk.acts import Acts as Asked
+from reachy_link.messages import Act, Acted, Cancel
+from reachy_robot.acts import ALONE_S, KEPT_MAX, OFFER, Acts
+from reachy_robot.decisions import Log, Send
+from reachy_robot.motion.moves import MOVES
+from reachy_robot.motion.pose import ASLEEP, NEUTRAL
+from reachy_robot.sender import Sender
+
+ROBOT, GATEWAY = "5f0c9d7a41e2b386", "c81d3fa2907be654"
+
+
+class Body:
+    """A robot's acts, and the body that carries them out, with a clock of their own."""
+
+    def __init__(self, *, there: bool = True) -> None:
+        self.now = 100.0
+        self.acts = Acts(Sender("reachy-1", ROBOT))
+        self.acts.mood = "listening"
+        self.sent: list[tuple[int, str, str]] = []
+        self.seq = 0
+        self.boot = GATEWAY
+        if there:
+            self.acts.found(NEUTRAL, self.now)
+
+    def take(self, out) -> None:
+        for item in out:
+            if isinstance(item, Send):
+                assert isinstance(item.message, Acted)
+                self.sent.append((item.message.id, item.message.outcome, item.message.reason))
+            else:
+                assert isinstance(item, Log)
+
+    def act(self, key: int, what: str = "gesture", turn: int = 1, **args) -> None:
+        args = args or ({"name": "nod"} if what == "gesture" else {})
+        self.take(self.acts.act(self.header(Act, id=key, name=what, args=args, turn=turn), self.now))
+
+    def cancel(self, key: int | None = None) -> None:
+        self.take(self.acts.cancel(self.header(Cancel, id=key), self.now))
+
+    def header(self, kind, **fields):
+        self.seq += 1
+        return kind(robot="reachy-1", boot=self.boot, seq=self.seq, t_us=0, **fields)
+
+    def run(self, seconds: float) -> None:
+        for _ in range(round(seconds / 0.02)):
+            self.now += 0.02
+            self.pose, out = self.acts.pose(self.now, None)
+            self.take(out)
+
+    @property
+    def outcomes(self) -> list[tuple[int, str]]:
+        return [(key, outcome) for key, outcome, _ in self.sent]
+
+
+def test_a_gesture_starts_and_is_done():
+    body = Body()
+    body.act(1)
+    assert body.outcomes == [(1, "started")]
+    body.run(MOVES["nod"].seconds + 0.1)
+    assert body.outcomes == [(1, "started"), (1, "done")]
+
+
+def test_an_act_that_comes_again_is_told_of_and_not_done_again():
+    body = Body()
+    body.act(1)
+    body.run(0.5)
+    body.act(1)
+    body.run(3.0)
+    body.act(1)
+    assert body.outcomes == [(1, "started"), (1, "started"), (1, "done"), (1, "done")]
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "words"),
+    [
+        ("gesture", {"name": "fly"}, "it knows nod, shake"),
+        ("gesture", {"name": 3.0}, "it knows nod"),
+        ("gesture", {"name": "sway"}, "it knows nod"),
+        ("dance", {"name": "nod"}, "it knows sway"),
+        ("look", {"direction": "home"}, "ahead, left"),
+        ("look", {"direction": float("nan")}, "ahead, left"),
+        ("explode", {}, "cannot explode"),
+    ],
+)
+def test_what_it_cannot_do_is_refused_in_words(name, args, words):
+    body = Body()
+    body.act(1, name, **args) if args else body.take(body.acts.act(body.header(Act, id=1, name=name), body.now))
+    ((_, outcome, reason),) = body.sent
+    assert outcome == "refused"
+    assert words in reason
+
+
+def test_without_a_body_everything_is_refused_and_with_one_again_it_is_done():
+    body = Body(there=False)
+    body.act(1)
+    body.take(body.acts.lost("the daemon has ended", body.now))
+    body.act(2)
+    body.acts.found(ASLEEP, body.now)
+    body.act(3)
+    assert body.outcomes == [(1, "refused"), (2, "refused"), (3, "started")]
+    assert body.sent[1][2] == "the daemon has ended"
+    body.take(body.acts.lost("the daemon has ended", body.now))
+    assert body.sent[-1] == (3, "cancelled", "the daemon has ended")
+
+
+def test_another_takes_the_place_of_what_goes_on():
+    body = Body()
+    body.act(1, "dance", name="sway", seconds=20.0)
+    body.run(1.0)
+    body.act(2)
+    body.run(3.0)
+    assert body.outcomes == [(1, "started"), (2, "started"), (1, "cancelled"), (2, "done")]
+
+
+def test_an_interruption_ends_a_gesture_and_no_dance():
+    body = Body()
+    body.act(1, turn=3)
+    body.run(0.3)
+    body.acts.flush(3, body.now)
+    body.run(0.4)
+    assert body.outcomes == [(1, "started")]
+    body.acts.flush(4, body.now)
+    body.run(0.4)
+    assert body.outcomes[-1] == (1, "cancelled")
+    body.act(2, "dance", turn=4, name="sway", seconds=5.0)
+    body.acts.flush(9, body.now)
+    body.run(5.1)
+    assert body.outcomes[-1] == (2, "done")
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), -1.0, 0.0, 1e9])
+def test_a_dance_is_as_long_as_a_dance_may_be(seconds):
+    body = Body()
+    body.act(1, "dance", name="sway", seconds=seconds)
+    body.run(2.0)
+    assert body.outcomes == [(1, "started")]
+    body.run(29.0)
+    assert body.outcomes[-1] == (1, "done")
+
+
+def test_another_gateway_counts_anew_and_what_went_on_ends():
+    body = Body()
+    body.act(1, "dance", name="sway", seconds=20.0)
+    body.run(1.0)
+    body.boot = "0" * 16
+    body.act(1)
+    body.run(3.0)
+    assert body.outcomes == [(1, "started"), (1, "started"), (1, "done")]
+
+
+def test_what_became_of_acts_is_told_again_for_a_while():
+    body = Body()
+    body.act(1, "look", direction="left")
+    body.sent.clear()
+    body.take(body.acts.retell(body.now + 3.9))
+    assert body.outcomes == [(1, "done")]
+    body.take(body.acts.retell(body.now + 4.1))
+    assert len(body.sent) == 1
+
+
+def test_the_newest_acts_are_remembered():
+    body = Body()
+    for key in range(3 * KEPT_MAX):
+        body.act(key, "look", direction="left")
+    body.sent.clear()
+    body.take(body.acts.retell(body.now))
+    assert len(body.sent) == KEPT_MAX
+
+
+def test_it_lies_down_where_there_is_no_gateway_for_a_minute_and_gets_up_for_one():
+    body = Body()
+    body.acts.mood = "alone"
+    body.run(ALONE_S - 1)
+    assert body.pose.z_mm > -25
+    body.run(8)
+    assert body.pose.z_mm == pytest.approx(ASLEEP.z_mm, abs=0.5)
+    body.acts.mood = "listening"
+    body.run(6)
+    assert body.pose.z_mm > -10
+    body.act(1, "rest", now=1.0)
+    body.run(6)
+    body.act(2)
+    body.run(6)
+    assert body.outcomes[-1] == (2, "done"), "any gesture ends a rest"
+
+
+# --- the gateway's side -------------------------------------------------------------------------------------------------
+
+
+def acted(key: int, outcome: str = "started") -> Acted:
+    return Acted(robot="reachy-1", boot=ROBOT, seq=0, t_us=0, id=key, outcome=outcome)
+
+
+def test_an_act_is_told_again_until_it_is_answered():
+    asked = Asked(ROBOT)
+    key, (tell,) = asked.begin("gesture", {"name": "nod"}, 3, 10.0)
+    assert (tell.kind, tell.fields["id"], tell.fields["turn"], tell.fields["to_boot"]) == (Act, key, 3, ROBOT)
+    assert asked.due(10.0 + RETELL_S - 0.01) == ([], [])
+    assert asked.next_due() == 10.0 + RETELL_S
+    assert asked.due(10.0 + RETELL_S) == ([tell], [])
+    (answered,) = asked.acted(acted(key))
+    assert answered.outcome == "started"
+    assert asked.acted(acted(key, "done")) == [], "the first word counts"
+    assert asked.next_due() is None
+
+
+def test_an_act_that_nobody_answers_is_given_up():
+    asked = Asked(ROBOT)
+    key, _ = asked.begin("gesture", {}, 0, 10.0)
+    (unheard,) = asked.due(10.0 + PATIENCE_S)[1]
+    assert (unheard.id, unheard.outcome) == (key, None)
+    assert asked.acted(acted(key)) == []
+    assert asked.acted(acted(99)) == [], "nor is anything known of what was never asked"
+
+
+def test_what_waits_is_bounded():
+    asked = Asked(ROBOT)
+    tells = [asked.begin("gesture", {}, 0, 10.0)[1] for _ in range(3 * PENDING_MAX)]
+    assert sum(map(bool, tells)) == PENDING_MAX
+
+
+def test_a_cancellation_is_told_until_the_act_has_ended():
+    asked = Asked(ROBOT)
+    key, _ = asked.begin("dance", {}, 0, 10.0)
+    asked.acted(acted(key))
+    (tell,) = asked.cancel(key, 11.0)
+    assert tell.kind is Cancel
+    asked.acted(acted(key))
+    assert asked.due(11.0 + RETELL_S)[0] == [tell]
+    asked.acted(acted(key, "cancelled"))
+    assert asked.due(11.0 + 2 * RETELL_S) == ([], [])
+
+
+class BadLine:
+    """A robot and a gateway, and a line between them that loses, doubles and reorders."""
+
+    def __init__(self, seed: int, loss: float) -> None:
+        self.draw = random.Random(seed)  # noqa: S311
+        self.loss = loss
+        self.now = 100.0
+        self.body, self.asked = Body(), Asked(ROBOT)
+        self.line: list[tuple[float, object]] = []
+        self.begun: list[int] = []
+        """What the robot has carried out, in this order."""
+        self.learnt: dict[int, str | None] = {}
+        self.asked_for: list[int] = []
+
+    def send(self, messages) -> None:
+        copies = [it for it in messages for _ in range(self.draw.choice([1, 1, 2])) if self.draw.random() >= self.loss]
+        self.line += [(self.now + self.draw.uniform(0, 0.6), it) for it in copies]
+
+    def ask(self) -> None:
+        key, tells = self.asked.begin("gesture", {"name": self.draw.choice(OFFER.gestures)}, 1, self.now)
+        self.asked_for.append(key)
+        self.send(tells)
+
+    def restart(self) -> None:
+        """The robot starts anew: so does its conversation, which knows of no act and counts on."""
+        self.body = Body()
+        self.learnt = dict.fromkeys(self.asked_for) | self.learnt
+        self.asked = Asked(ROBOT, self.asked.next_id)
+        self.line.clear()
+
+    def arrive(self, item) -> None:
+        if isinstance(item, Acted):
+            self.learnt |= {one.id: one.outcome for one in self.asked.acted(item)}
+            return
+        known = set(self.body.acts._told)
+        fields = {name: value for name, value in item.fields.items() if name != "to_boot"}
+        out = self.body.acts.act(self.body.header(Act, **fields), self.now)
+        self.begun += set(self.body.acts._told) - known
+        self.send(one.message for one in out if isinstance(one, Send))
+
+    def step(self, *, beats: bool) -> None:
+        self.now += 0.02
+        tells, unheard = self.asked.due(self.now)
+        self.send(tells)
+        self.learnt |= {one.id: one.outcome for one in unheard}
+        due, self.line = [it for at, it in self.line if at <= self.now], [pair for pair in self.line if pair[0] > self.now]
+        for item in due:
+            self.arrive(item)
+        _, out = self.body.acts.pose(self.now, None)
+        self.send(one.message for one in [*out, *(self.body.acts.retell(self.now) if beats else [])])
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10**9), loss=st.sampled_from([0.0, 0.2, 0.5]), restarts=st.booleans())
+def test_over_a_bad_line_each_act_is_carried_out_at_most_once_and_its_caller_learns_the_outcome(seed, loss, restarts):
+    both = BadLine(seed, loss)
+    for step in range(500):
+        if step < 350 and both.draw.random() < 0.05:
+            both.ask()
+        if restarts and step == 200:
+            both.restart()
+        both.step(beats=step % 13 == 0)
+    assert len(both.begun) == len(set(both.begun)), "at most once"
+    assert set(both.learnt) == set(both.asked_for), "and each caller learns what came of it"
+    if loss == 0.0 and not restarts:
+        assert set(both.begun) == set(both.asked_for)
+        assert set(both.learnt.values()) <= {"started", "done", "cancelled"}
