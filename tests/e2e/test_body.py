@@ -18,7 +18,7 @@ from rig import Desk, Keys, running_hub
 from gemini_gateway.personas import Persona
 from gemini_live_sim.actions import CallTools, WantedCall
 from gemini_live_sim.server import serve
-from reachy_gateway.tools.body import NAMES, tools_of
+from reachy_gateway.tools.body import NAMES, OFFERED_MAX, tools_of
 from reachy_gateway.tools.port import flaws
 from reachy_link.address import Address
 from reachy_link.messages import BodyOffer
@@ -27,7 +27,7 @@ from reachy_robot.body import BodyError
 from reachy_robot.decisions import Profile
 from reachy_robot.motion.pose import ASLEEP, Pose
 from reachy_robot.runner import Runner
-from robot_io.wav.body import WavBody
+from robot_io.wav.body import PERSON_DEG, WavBody
 
 PHRASES = Path(str(resources.files("gemini_live_sim"))) / "phrases"
 
@@ -128,7 +128,7 @@ async def test_the_model_is_offered_what_the_robot_told_and_nothing_where_it_has
         async with running_hub(made, office(sim).make) as hub, running(moving(made, hub, body=few)):
             session = await sim.session(1)
             functions = {it["name"]: it for it in session.setup_json["tools"][0]["functionDeclarations"]}
-        assert functions.keys() == set(NAMES) - {"dance"}
+        assert functions.keys() == set(NAMES) - {"dance", "turn_to_me", "volume"}
         assert functions["gesture"]["parameters"]["properties"]["name"]["enum"] == ["nod", "of_its_own"]
         for persona, body in ((Persona(), None), (Persona(body=False), OFFER), (Persona(tools=()), OFFER)):
             number = len(sim.sessions) + 1
@@ -204,3 +204,20 @@ def test_the_tools_of_a_body_can_be_offered():
     assert [flaw for tool in tools for flaw in flaws(tool)] == []
     many = BodyOffer(gestures=tuple(f"g{n}" for n in range(80)))
     assert flaws(tools_of(many)[0]) == []
+    offered = tools_of(many, first=("g77", "no_such"))[0].arguments.model_json_schema()["properties"]["name"]["enum"]
+    assert offered[:3] == ["g77", "g0", "g1"]
+    assert len(offered) == OFFERED_MAX
+
+
+async def test_it_turns_to_the_person_and_speaks_as_loud_as_it_is_asked(tmp_path, gemini):
+    made = Keys(tmp_path, "reachy-1")
+    async with serve() as sim, running_hub(made, gemini(sim)) as hub, running(moving(made, hub)) as robot:
+        session = await sim.session(1)
+        robot.desk.say(np.tile(spoken("time"), (2, 1)))
+        acts = robot.runner.core._acts
+        await robot.desk.until(lambda: acts._direction.yaw_deg(robot.runner._now()) is not None)
+        session.do(CallTools(calls=(WantedCall(name="turn_to_me", args={}), WantedCall(name="volume", args={"percent": 25}))))
+        await session.until(lambda it: len(it.tool_responses) == 2)
+        assert [it["response"] for it in session.tool_responses] == [{"status": "started"}] * 2
+        await robot.desk.until(lambda: abs(robot.poses[-1].yaw_deg - PERSON_DEG) < 3)
+        assert robot.runner.core._playback.gain.percent == 25

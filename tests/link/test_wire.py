@@ -40,7 +40,11 @@ SENDER = {"robot": ROBOTS, "boot": BOOTS, "seq": SEQS, "t_us": SEQS}
 DOWN = SENDER | {"ack": st.none() | SEQS, "floor": TURNS, "to_boot": st.none() | BOOTS}
 NAMES = st.from_regex(r"[a-z0-9_]{1,24}", fullmatch=True)
 OFFERS = st.builds(
-    m.BodyOffer, gestures=st.lists(NAMES, max_size=80).map(tuple), dances=st.lists(NAMES, max_size=20).map(tuple)
+    m.BodyOffer,
+    gestures=st.lists(NAMES, max_size=m.GESTURES_MAX).map(tuple),
+    dances=st.lists(NAMES, max_size=m.DANCES_MAX).map(tuple),
+    turns=st.booleans(),
+    volume=st.booleans(),
 )
 ACT = {
     "id": TURNS,

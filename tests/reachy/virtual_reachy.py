@@ -124,6 +124,7 @@ class VirtualReachy:
             "ALSA_CONFIG_PATH": str(work / "asound.conf"),
             "PULSE_SERVER": server,
             "PULSE_COOKIE": str(work / "cookie"),
+            "EARS": str(work / "ears"),
         }
         """What a process needs to find this rig and no other."""
         self.speaker_wav = work / "speaker.wav"
@@ -153,11 +154,19 @@ class VirtualReachy:
         """Play a WAV file into the microphone, from now on."""
         return self._start(["paplay", "--device=micfeed", str(wav)])
 
-    def start_daemon(self, *options: str) -> None:
-        """Start the daemon, and wait until it runs."""
+    def hear(self, angle: float, *, speech: bool) -> None:
+        """What the microphone array of a daemon with ears tells from now on."""
+        (self.work / "ears.new").write_text(f"{angle} {int(speech)}")
+        (self.work / "ears.new").rename(self.work / "ears")
+
+    def start_daemon(self, *options: str, ears: bool = False) -> None:
+        """Start the daemon, and wait until it runs; ``ears`` for one with a microphone array, see :meth:`hear`."""
+        program = (
+            [sys.executable, str(Path(__file__).with_name("daemon_with_ears.py"))] if ears else [str(self._daemon_program)]
+        )
         quiet = ["--no-wake-up-on-start", "--no-goto-sleep-on-stop", "--dataset-update-interval", "0"]
         self._daemon = self._start(
-            [str(self._daemon_program), "--mockup-sim", "--headless", *quiet, *options, "--fastapi-port", str(self.daemon_port)]
+            [*program, "--mockup-sim", "--headless", *quiet, *options, "--fastapi-port", str(self.daemon_port)]
         )
         self._until(self._daemon_runs, DAEMON_START_S, "reachy-mini-daemon")
 

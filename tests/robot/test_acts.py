@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from reachy_gateway.talk.acts import PATIENCE_S, PENDING_MAX, RETELL_S
 from reachy_gateway.talk.acts import Acts as Asked
-from reachy_link.messages import Act, Acted, Cancel
-from reachy_robot.acts import ALONE_S, KEPT_MAX, OFFER, Acts
+from reachy_link.messages import GESTURES_MAX, Act, Acted, Cancel
+from reachy_robot.acts import ALONE_S, KEPT_MAX, OFFER, Acts, offer
 from reachy_robot.decisions import Log, Send
+from reachy_robot.motion.limits import is_in_box
 from reachy_robot.motion.moves import MOVES
 from reachy_robot.motion.pose import ASLEEP, NEUTRAL
 from reachy_robot.sender import Sender
@@ -238,6 +239,70 @@ def test_a_cancellation_is_told_until_the_act_has_ended():
     assert asked.due(11.0 + RETELL_S)[0] == [tell]
     asked.acted(acted(key, "cancelled"))
     assert asked.due(11.0 + 2 * RETELL_S) == ([], [])
+
+
+def test_it_turns_to_where_the_person_was_heard_while_the_robot_was_silent():
+    body = Body()
+    body.act(1, "turn")
+    assert "has not heard" in body.sent[-1][2]
+
+    def hear(heard_deg: float | None, *, speaks: bool, level: float | None = None) -> None:
+        body.acts.person_speaks = speaks
+        for _ in range(10):
+            body.now += 0.02
+            body.pose, _ = body.acts.pose(body.now, level, heard_deg)
+
+    hear(-70.0, speaks=False)
+    hear(-70.0, speaks=True, level=0.5)
+    hear(None, speaks=True)
+    hear(float("nan"), speaks=True)
+    body.act(2, "turn")
+    assert body.outcomes[-1] == (2, "refused"), "a door, itself, nobody"
+    hear(50.0, speaks=True)
+    hear(-100.0, speaks=False)
+    body.act(3, "turn")
+    body.run(3.0)
+    assert body.outcomes[-1] == (3, "done")
+    assert body.pose.yaw_deg == pytest.approx(50, abs=2)
+    hear(-20.0, speaks=True)
+    body.act(4, "turn")
+    body.run(3.0)
+    assert body.pose.yaw_deg == pytest.approx(30, abs=2), "as seen from where the head looked"
+    body.run(61.0)
+    body.act(5, "turn")
+    assert body.outcomes[-1] == (5, "refused"), "a person may have moved after a minute"
+
+
+@pytest.mark.parametrize("yaw_deg", [-179.0, 200.0, 1e6, float("inf")])
+def test_it_turns_as_far_as_it_can(yaw_deg):
+    body = Body()
+    body.acts.person_speaks = True
+    for _ in range(10):
+        body.now += 0.02
+        body.acts.pose(body.now, None, yaw_deg)
+    body.act(1, "turn")
+    body.run(5.0)
+    assert is_in_box(body.pose)
+
+
+@pytest.mark.parametrize("percent", ["loud", float("nan"), 0.0, 101.0, -5.0, float("inf"), None])
+def test_a_volume_that_is_none_is_refused(percent):
+    body = Body()
+    body.act(1, "volume", percent=50.0)
+    assert (body.outcomes[-1], body.acts.volume_percent) == ((1, "done"), 50.0)
+    body.act(2, "volume", **({} if percent is None else {"percent": percent}))
+    assert (body.outcomes[-1], body.acts.volume_percent) == ((2, "refused"), 50.0)
+
+
+def test_a_body_with_moves_of_its_own_offers_and_does_them():
+    more = {f"m{n}": MOVES["nod"] for n in range(200)}
+    assert len(offer(MOVES | more).gestures) == GESTURES_MAX
+    body = Body()
+    body.acts = Acts(Sender("reachy-1", ROBOT), MOVES | more)
+    body.acts.found(NEUTRAL, body.now)
+    body.act(1, name="m3")
+    body.act(2, "dance", name="m3")
+    assert body.outcomes == [(1, "started"), (2, "refused")]
 
 
 class BadLine:

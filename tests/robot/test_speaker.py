@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from core_rig import CHUNK_MS, connected
 
@@ -15,6 +16,7 @@ from reachy_link.messages import (
 )
 from reachy_robot.decisions import Hush, Notice
 from reachy_robot.sound import Moment
+from reachy_robot.speaker import Gain
 
 # --- the speaker ------------------------------------------------------------------------------------------------------
 
@@ -239,3 +241,20 @@ def test_a_flush_while_the_robot_is_silent_needs_no_hush():
     rig = connected()
     rig.tell(Flush, turn=2, floor=2)
     assert rig.of(Hush) == []
+
+
+def test_a_change_of_volume_is_a_ramp_and_full_volume_leaves_the_samples_alone():
+    gain = Gain(16000)
+    ones = np.ones((320, 2), np.float32)
+    assert gain.apply(ones) is ones
+    gain.percent = 25.0
+    softer = gain.apply(ones)
+    assert softer.dtype == np.float32
+    assert softer[-1] == pytest.approx(0.125)
+    assert np.abs(np.diff(softer[:, 0])).max() < 0.003, "no click"
+    assert gain.apply(ones) == pytest.approx(0.125)
+    gain.percent = 100.0
+    short = gain.apply(ones[:80])
+    assert short[0] == pytest.approx(0.125)
+    assert gain.apply(ones) is ones
+    assert ones.min() == 1.0, "what it was given is not changed"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from gemini_gateway import models
 from reachy_gateway.provider.usage import PRICES, Money, Price
 from reachy_gateway.tools.port import NAME
-from reachy_link.messages import RobotId
+from reachy_link.messages import GESTURES_MAX, MoveName, RobotId
 from reachy_link.text import TextError, decoded
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
@@ -63,6 +63,8 @@ class Persona(_Table):
     """What the model may call; by default what the robot's body can do, if it has one. Each costs tokens with every turn."""
     body: bool = True
     """Whether the model may move the robot's body, if it has one."""
+    gestures: tuple[MoveName, ...] = Field(default=(), max_length=GESTURES_MAX)
+    """Of a body that knows more gestures than a model is offered: those that are offered first."""
 
 
 class Gateway(_Table):

@@ -101,7 +101,8 @@ class GeminiVoice:
     @property
     def _tools(self) -> tuple[Tool[Any], ...]:
         """What the persona lets the model call."""
-        return self._host.toolbox.of(self._persona.tools, self._view.body if self._persona.body else None)
+        persona = self._persona
+        return self._host.toolbox.of(persona.tools, self._view.body if persona.body else None, persona.gestures)
 
     def hear(self, pcm: bytes, *, speaking: bool) -> None:
         """Take PCM16 mono at 16 kHz."""

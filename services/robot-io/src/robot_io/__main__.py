@@ -8,23 +8,31 @@ import sys
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from reachy_link.keys import KeysError, load_robot
-from reachy_robot.acts import OFFER
+from reachy_robot.acts import offer
 from reachy_robot.body import Body
 from reachy_robot.core import RobotCore
 from reachy_robot.decisions import Profile
+from reachy_robot.motion.moves import MOVES
 from reachy_robot.route import spread
 from reachy_robot.runner import Runner
 from reachy_robot.sound import Button, Device, DeviceError
 from reachy_service import logs
 from reachy_service.config import fail, health_server, load, tell_suspects
 from reachy_service.spool import tell
+from robot_io import moves as recorded
 from robot_io.settings import RobotSettings
 from robot_io.wav.body import WavBody
 from robot_io.wav.sound import WavDevice
 
+if TYPE_CHECKING:
+    from robot_io.reachy.sdk import Sdk
+
 log = logging.getLogger(__name__)
+
+REMARKS_MAX: Final = 20
 
 
 def main() -> int:
@@ -38,6 +46,15 @@ def main() -> int:
     utterances = sorted(settings.utterances.glob("*.wav")) if settings.device == "wav" else []
     if settings.device == "wav" and not utterances:
         problems.append(f"ROBOT_UTTERANCES: no *.wav in {_whole(settings.utterances)}")
+    moves = dict(MOVES)
+    if settings.moves_dir:
+        try:
+            more, remarks = recorded.read(settings.moves_dir)
+        except OSError as error:
+            problems.append(f"ROBOT_MOVES_DIR: {_whole(settings.moves_dir)} cannot be read: {error.strerror}")
+        else:
+            moves |= more
+            _tell(remarks)
     try:
         identity = load_robot(settings.keys_dir)
     except KeysError as error:
@@ -45,6 +62,9 @@ def main() -> int:
     if problems:
         fail(problems)
     logs.conceal(identity.keys.secret.decode())
+
+    connections: list[Sdk] = []
+    """The real robot's newest."""
 
     def make_device() -> Device:
         if settings.device == "wav":
@@ -54,9 +74,10 @@ def main() -> int:
         from robot_io.reachy.sdk import Sdk  # noqa: PLC0415 - only the real robot has the SDK
         from robot_io.reachy.sound import ReachyDevice  # noqa: PLC0415
 
-        return ReachyDevice(Sdk(host=settings.daemon_host, port=settings.daemon_port))
+        connections[:] = [Sdk(host=settings.daemon_host, port=settings.daemon_port)]
+        return ReachyDevice(connections[0])
 
-    has_body = settings.body == "auto" and settings.device == "wav"
+    has_body = settings.body == "auto"
 
     def profile(device: Device) -> Profile:
         tail_ms = settings.half_duplex_tail_ms if settings.half_duplex else None
@@ -70,11 +91,16 @@ def main() -> int:
             software=software,
             half_duplex_tail_ms=tail_ms,
             show_transcripts=settings.show_transcripts,
-            body=OFFER if has_body else None,
+            body=offer(moves) if has_body else None,
+            moves=moves,
         )
 
     def make_body() -> Body:
-        return WavBody(settings.motion_file)
+        if settings.device == "wav":
+            return WavBody(settings.motion_file)
+        from robot_io.reachy.body import ReachyBody  # noqa: PLC0415 - only the real robot has the SDK
+
+        return ReachyBody(lambda: connections[0] if connections else None)
 
     addresses = settings.addresses()
     if settings.gateway_order == "spread":
@@ -85,6 +111,14 @@ def main() -> int:
     return asyncio.run(
         _run(settings, Runner(make_device, identity, address, profile, others, make_body=make_body if has_body else None))
     )
+
+
+def _tell(remarks: list[str]) -> None:
+    """Log what is wrong with recorded moves; a folder of thousands is told of in a few lines."""
+    for remark in remarks[:REMARKS_MAX]:
+        log.warning("ROBOT_MOVES_DIR: %s", remark)
+    if len(remarks) > REMARKS_MAX:
+        log.warning("ROBOT_MOVES_DIR: and so %d more", len(remarks) - REMARKS_MAX)
 
 
 def _whole(path: Path) -> Path:

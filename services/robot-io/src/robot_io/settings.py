@@ -39,6 +39,8 @@ class RobotSettings(Settings):
     """``wav``: how long an answer may take to end before the next utterance; short means barge-in."""
     body: Literal["auto", "off"] = "auto"
     """Whether the robot's body moves, where it has one."""
+    moves_dir: Path | None = None
+    """A folder of recorded moves, in the JSON of the SDK's recorder: each is one more gesture."""
     motion_file: Path | None = Path("out/motion.jsonl")
     """``wav``: where the body's poses are written, with a picture beside it."""
     push_to_talk: bool = False

@@ -29,7 +29,7 @@ MoveName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,24}$")]
 """Of what a body can do, and of the arguments of that."""
 ActId = Annotated[int, Field(ge=0, lt=2**31)]
 """Counts the acts of one gateway's boot."""
-GESTURES_MAX, DANCES_MAX = 80, 20
+GESTURES_MAX, DANCES_MAX = 100, 20
 """Names in an offer: so few that a header holds them."""
 
 
@@ -71,6 +71,10 @@ class BodyOffer(BaseModel):
 
     gestures: tuple[MoveName, ...] = Field(default=(), max_length=GESTURES_MAX)
     dances: tuple[MoveName, ...] = Field(default=(), max_length=DANCES_MAX)
+    turns: bool = False
+    """Whether it hears from where a person speaks, and can turn there."""
+    volume: bool = False
+    """Whether its speech can be made louder and softer."""
 
 
 # --- up: robot -> gateway ---------------------------------------------------------------------------------------------

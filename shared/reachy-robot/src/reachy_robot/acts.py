@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from typing import Final
 
-from reachy_link.messages import Act, Acted, BodyOffer, Cancel, Outcome
+from reachy_link.messages import DANCES_MAX, GESTURES_MAX, Act, Acted, BodyOffer, Cancel, Outcome
 from reachy_robot.decisions import Log, Out, Send
 from reachy_robot.motion.composer import Composer, Mood, Situation
-from reachy_robot.motion.moves import DANCES, GESTURES, MOVES
+from reachy_robot.motion.direction import Direction
+from reachy_robot.motion.moves import MOVES, Move
 from reachy_robot.motion.pose import Pose
 from reachy_robot.sender import Sender
 
-OFFER: Final = BodyOffer(gestures=GESTURES, dances=DANCES)
-"""What every body can do."""
 RETELL_S: Final = 4.0
 """What became of an act is told again for so long, with each beat: a message may be lost."""
 KEPT_MAX: Final = 64
@@ -28,13 +27,34 @@ LOOKS: Final[Mapping[str, tuple[float, float]]] = {
     "down": (0.0, 20.0),
 }
 """Yaw and pitch of each direction, in degrees."""
+TURNED_S: Final = 30.0
+"""How long the robot stays turned to the person."""
+VOLUME: Final = (10.0, 100.0)
+"""In percent. Below, the robot would seem to have gone silent."""
+
+
+def offer(moves: Mapping[str, Move]) -> BodyOffer:
+    """What a body with these moves can do; names beyond what a hello holds are left out, the last ones first."""
+    gestures = [name for name, move in moves.items() if not move.dances]
+    dances = [name for name, move in moves.items() if move.dances]
+    return BodyOffer(gestures=tuple(gestures[:GESTURES_MAX]), dances=tuple(dances[:DANCES_MAX]), turns=True, volume=True)
+
+
+OFFER: Final = offer(MOVES)
+"""What every body can do."""
 
 
 class Acts:
-    """One body, with what it is asked for. Without a body every act is refused, in words."""
+    """One body, with what it is asked for. Without a body every act is refused, in words.
 
-    def __init__(self, sender: Sender) -> None:
+    Args:
+        moves: The gestures and dances that it can do, by name.
+    """
+
+    def __init__(self, sender: Sender, moves: Mapping[str, Move] = MOVES) -> None:
         self._sender = sender
+        self._moves = moves
+        self._direction = Direction()
         self._composer: Composer | None = None
         self._gateway: str | None = None
         """The boot of the gateway whose acts are counted."""
@@ -46,6 +66,7 @@ class Acts:
         self._alone_since: float | None = None
         self.mood: Mood = "alone"
         self.person_speaks = False
+        self.volume_percent = VOLUME[1]
         self.missing = "it has no body that moves"
         """Why there is no body, for the person."""
 
@@ -64,12 +85,20 @@ class Acts:
         going_on, self._going_on = self._going_on, {}
         return [self._tell(act, "cancelled", why, now) for act, _ in going_on.values()]
 
-    def pose(self, now: float, level: float | None) -> tuple[Pose | None, list[Out]]:
-        """Where the body is to be now, and what has come to its end."""
+    def pose(self, now: float, level: float | None, heard_deg: float | None = None) -> tuple[Pose | None, list[Out]]:
+        """Where the body is to be now, and what has come to its end.
+
+        Args:
+            now: In seconds.
+            level: How loud the robot is, 0 to 1; None if it is silent.
+            heard_deg: From where a voice comes now, to the left of where the head looks; None for none.
+        """
         composer = self._composer
         if composer is None:
             return None, []
         self._lie_down_alone(composer, now)
+        if heard_deg is not None and self.person_speaks and level is None:
+            self._direction.hear(heard_deg, composer.yaw_deg, now)
         pose = composer.pose(now, Situation(self.mood, self.person_speaks, level))
         ended, composer.ended[:] = composer.ended[:], []
         known = [(self._going_on.pop(key)[0], outcome) for key, outcome in ended if key in self._going_on]
@@ -139,16 +168,19 @@ class Acts:
 
     def _do(self, message: Act, now: float) -> str:
         """Carry it out; why not, if it is not."""
-        composer, args = self._composer, message.args
+        composer = self._composer
         if composer is None:
             return self.missing
+        refusal = ""
         match message.name:
             case "gesture" | "dance":
-                return self._move(composer, message, now)
+                refusal = self._move(composer, message, now)
             case "look":
-                if (where := LOOKS.get(str(args.get("direction")))) is None:
-                    return f"it can look {', '.join(LOOKS)}"
-                composer.look(*where, now)
+                refusal = self._look(composer, message, now)
+            case "turn":
+                refusal = self._turn(composer, now)
+            case "volume":
+                refusal = self._set_volume(message)
             case "stop":
                 composer.cut(now)
             case "rest":
@@ -156,22 +188,42 @@ class Acts:
             case "wake":
                 composer.rests = False
             case _:
-                return f"this robot cannot {message.name}"
+                refusal = f"this robot cannot {message.name}"
+        return refusal
+
+    def _look(self, composer: Composer, message: Act, now: float) -> str:
+        if (where := LOOKS.get(str(message.args.get("direction")))) is None:
+            return f"it can look {', '.join(LOOKS)}"
+        composer.look(*where, now)
+        return ""
+
+    def _turn(self, composer: Composer, now: float) -> str:
+        if (yaw_deg := self._direction.yaw_deg(now)) is None:
+            return "it has not heard yet where the person is"
+        composer.look(yaw_deg, 0.0, now, TURNED_S)
         return ""
 
     def _move(self, composer: Composer, message: Act, now: float) -> str:
-        known = GESTURES if message.name == "gesture" else DANCES
-        name = message.args.get("name")
-        if name not in known:
+        dances = message.name == "dance"
+        move = self._moves.get(str(message.args.get("name")))
+        if move is None or move.dances != dances:
+            known = (name for name, move in self._moves.items() if move.dances == dances)
             return f"it knows no such {message.name}; it knows {', '.join(known)}"[:500]
         seconds = message.args.get("seconds")
         length_s = None
-        if message.name == "dance" and isinstance(seconds, int | float):
+        if dances and isinstance(seconds, int | float):
             least, most = DANCE_S
             length_s = min(most, max(least, float(seconds))) if seconds == seconds else least  # noqa: PLR0124 - NaN
         self._next_key += 1
-        self._going_on[self._next_key] = message.id, message.turn if message.name == "gesture" else None
-        composer.start(self._next_key, MOVES[str(name)], now, length_s)
+        self._going_on[self._next_key] = message.id, None if dances else message.turn
+        composer.start(self._next_key, move, now, length_s)
+        return ""
+
+    def _set_volume(self, message: Act) -> str:
+        percent, (least, most) = message.args.get("percent"), VOLUME
+        if not isinstance(percent, int | float) or not least <= percent <= most:
+            return f"its volume is a number from {least:.0f} to {most:.0f}"
+        self.volume_percent = float(percent)
         return ""
 
     def _tell(self, key: int, outcome: Outcome, reason: str, now: float) -> Send:

@@ -39,5 +39,8 @@ class Body(Protocol):
             BodyError: If it is lost.
         """
 
+    def heard_deg(self) -> float | None:
+        """From where a voice comes at this moment, in degrees to the left of where the head looks; None for none."""
+
     async def close(self) -> None:
         """Let go of it. Safe to call at any time, more than once."""

@@ -53,7 +53,7 @@ class RobotCore:
         self._sender = Sender(profile.robot, profile.boot)
         self._microphone = Microphone(profile, self._sender, self._tally, self._complaints)
         self._playback = Playback(profile, self._sender)
-        self._acts = Acts(self._sender)
+        self._acts = Acts(self._sender, profile.moves)
         self._presence = Presence(
             profile, now, addresses, self._sender, self._microphone, self._playback, self._tally, self._complaints
         )
@@ -77,6 +77,11 @@ class RobotCore:
     def has_device(self) -> bool:
         """Whether there is a microphone and a speaker."""
         return self._presence.has_device
+
+    @property
+    def person_speaks(self) -> bool:
+        """Whether the gateway hears the person speak."""
+        return self._acts.person_speaks
 
     @property
     def summary(self) -> deque[TurnSummary]:
@@ -118,10 +123,15 @@ class RobotCore:
         self._acts.found(present, now)
         return []
 
-    def pose(self, now: float) -> tuple[Pose | None, list[Out]]:
-        """Where the body is to be now, if there is one, and what follows."""
+    def pose(self, now: float, heard_deg: float | None = None) -> tuple[Pose | None, list[Out]]:
+        """Where the body is to be now, if there is one, and what follows.
+
+        Args:
+            now: In seconds.
+            heard_deg: From where a voice comes now, to the left of where the head looks; None for none.
+        """
         self._acts.mood = MOOD_OF.get(self._presence.phase or "listening", "listening") if self.welcomed else "alone"
-        pose, out = self._acts.pose(now, self._playback.level(now))
+        pose, out = self._acts.pose(now, self._playback.level(now), heard_deg)
         return pose, self._told(out)
 
     def _told(self, out: list[Out]) -> list[Out]:
@@ -177,7 +187,9 @@ class RobotCore:
                 self._acts.person_speaks = bool(message.person_speaks)
                 return self._presence.state(state, reason, now)
             case Act():
-                return self._acts.act(message, now)
+                out = self._acts.act(message, now)
+                self._playback.gain.percent = self._acts.volume_percent
+                return out
             case Cancel():
                 return self._acts.cancel(message, now)
             case Leave(reason=reason):

@@ -1,10 +1,12 @@
 """What a robot's core decides, for the runner to carry out; and what it is told of the robot."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from reachy_link.address import Address
 from reachy_link.messages import BodyOffer, Up
 from reachy_link.pcm import Format, Samples
+from reachy_robot.motion.moves import MOVES, Move
 from reachy_robot.sound import Moment
 
 
@@ -97,6 +99,7 @@ class Profile:
             would hear itself.
         show_transcripts: Whether what was said goes to the log.
         body: What its body can do, if it has one.
+        moves: The gestures and dances of that.
     """
 
     robot: str
@@ -108,3 +111,4 @@ class Profile:
     half_duplex_tail_ms: int | None = None
     show_transcripts: bool = False
     body: BodyOffer | None = None
+    moves: Mapping[str, Move] = field(default_factory=lambda: MOVES)

@@ -152,7 +152,8 @@ class Runner:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            pose, out = self.core.pose(self._now())
+            heard_deg = body.heard_deg() if self.core.person_speaks else None
+            pose, out = self.core.pose(self._now(), heard_deg)
             self._carry_out(out)
             if pose:
                 body.target(pose)

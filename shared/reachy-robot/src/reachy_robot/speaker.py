@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from reachy_link.messages import Played
-from reachy_link.pcm import from_pcm16
+from reachy_link.pcm import Samples, from_pcm16
 from reachy_robot.decisions import Hush, Log, Notice, Out, Play, Profile, TurnSummary
 from reachy_robot.playout import Playout, TurnReport
 from reachy_robot.sender import Sender
@@ -16,8 +16,31 @@ LOUD_RMS: Final = 0.12
 """Speech of this level moves the head as far as it goes."""
 LEVELS_MAX: Final = 300
 """Levels of what the device holds: 3 s at the usual pace; the oldest are forgotten."""
+RAMP_MS: Final = 20
+"""A change of volume takes so long; at once it would click."""
 SUMMARY_MAX: Final = 1000
 """Turns remembered for the summary; the oldest are forgotten."""
+
+
+class Gain:
+    """How loud speech is, in percent; a change is a ramp."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self.percent = 100.0
+        self._ramp = rate_hz * RAMP_MS // 1000
+        self._at = 1.0
+
+    def apply(self, samples: Samples) -> Samples:
+        """The samples as loud as they are to be: half of the percent is 9 dB less."""
+        wanted = (self.percent / 100.0) ** 1.5
+        if wanted == self._at == 1.0:
+            return samples
+        out = samples * np.float32(wanted)
+        if wanted != self._at:
+            n = min(len(samples), self._ramp)
+            out[:n] = samples[:n] * np.linspace(self._at, wanted, n, dtype=np.float32)[:, None]
+            self._at = wanted
+        return out
 
 
 class Playback:
@@ -25,6 +48,7 @@ class Playback:
 
     def __init__(self, profile: Profile, sender: Sender) -> None:
         self.playout = Playout(profile.speaker, profile.lead_ms)
+        self.gain = Gain(profile.speaker.rate_hz)
         self.spoke_until = float("-inf")
         """When the robot's speech is over at the speaker."""
         self.heard_us: int | None = None
@@ -68,7 +92,7 @@ class Playback:
             queued_ms += self._speaker.ms(len(samples))
             loud = float(np.sqrt(np.mean(np.square(samples)))) if len(samples) else 0.0
             self._levels.append((begins, now + queued_ms / 1000, min(1.0, loud / LOUD_RMS)))
-            out.append(Play(samples))
+            out.append(Play(self.gain.apply(samples)))
         self._started_us |= {turn: int((now + before_ms / 1000) * 1e6) for turn, before_ms in self.playout.begun}
         self.playout.begun.clear()
         if queued_ms > 0:

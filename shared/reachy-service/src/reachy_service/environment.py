@@ -51,6 +51,7 @@ VARIABLES: Final = frozenset(
         "ROBOT_UP_PORT",
         "ROBOT_BODY",
         "ROBOT_MOTION_FILE",
+        "ROBOT_MOVES_DIR",
         "ROBOT_UTTERANCES",
         "SIM_SCENARIO",
         "TZ",

@@ -3,13 +3,22 @@
 The SDK ships no types, and blocks: everything here is called from a thread.
 """
 
+import http.client
+import json
 import logging
+import math
+import urllib.request
 from typing import Any, Final
 
+import numpy as np
+
+from reachy_robot.motion.pose import Pose, head_of, pose_of
 from reachy_robot.sound import DeviceError
 
 log = logging.getLogger(__name__)
 
+ASK_S: Final = 2.0
+ANSWER_MAX_BYTES: Final = 65536
 CARD_REMEDY: Final = "is the robot's USB cable in, and PulseAudio or PipeWire running?"
 
 
@@ -73,6 +82,59 @@ class Sdk:
     def hears_daemon(self) -> bool:
         """Whether the daemon tells its state: true within 20 ms, false after 1 s."""
         return bool(self._mini.client.is_connected())
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection, as far as is known; it may end at any moment."""
+        return self._mini is not None
+
+    def running_app(self) -> str:
+        """The app that the daemon runs, and that may move the robot; empty for none, or where nobody knows."""
+        told = self._ask("apps/current-app-status")
+        try:
+            return str(told["info"]["name"])[:100] if told and told["state"] in ("starting", "running", "stopping") else ""
+        except (LookupError, TypeError):
+            return ""
+
+    def heard_deg(self) -> float | None:
+        """From where a voice comes, to the left of where the head looks; None if none is heard, or nobody knows.
+
+        The array cannot tell front from back. Its angle is 0 on the left, and pi/2 ahead.
+        """
+        told = self._ask("state/doa")
+        try:
+            return 90.0 - math.degrees(float(told["angle"])) if told and told["speech_detected"] else None
+        except (ValueError, LookupError, TypeError):
+            return None
+
+    def hold(self) -> Pose:
+        """Turn the motors on, which then hold the robot where it is; which pose that is."""
+        self._mini.enable_motors()
+        head = np.asarray(self._mini.get_current_head_pose(), float).tolist()
+        (body_rad, *_), (right_rad, left_rad) = self._mini.get_current_joint_positions()
+        return pose_of(head, body_rad, right_rad, left_rad)
+
+    def move(self, pose: Pose) -> None:
+        """Send a target.
+
+        Raises:
+            ConnectionError: If the daemon does not listen.
+        """
+        self._mini.set_target(
+            head=np.array(head_of(pose)),
+            antennas=[math.radians(pose.right_deg), math.radians(pose.left_deg)],
+            body_yaw=math.radians(pose.body_deg),
+        )
+
+    def _ask(self, what: str) -> Any:
+        """What the daemon tells of something; None if it does not."""
+        host = f"[{self._host}]" if self._host and ":" in self._host else self._host or "127.0.0.1"
+        near = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with near.open(f"http://{host}:{self._port}/api/{what}", timeout=ASK_S) as answer:
+                return json.loads(answer.read(ANSWER_MAX_BYTES))
+        except (OSError, ValueError, http.client.HTTPException):
+            return None
 
     def release(self) -> None:
         """Close the SDK."""

@@ -15,6 +15,8 @@ EVERY: Final = 5
 LINES_MAX: Final = 36_000
 """An hour."""
 WIDTH, HEIGHT = 1000, 420
+PERSON_DEG: Final = 35.0
+"""Where the person is, to the robot's left."""
 ROWS: Final[Sequence[tuple[str, str, float]]] = (
     ("yaw_deg", "head: left", 60.0),
     ("pitch_deg", "head: down", 30.0),
@@ -38,6 +40,7 @@ class WavBody:
         self._file: TextIO | None = None
         self._began = 0.0
         self._n = 0
+        self._newest = ASLEEP
         self._kept: list[tuple[float, Pose]] = []
 
     async def open(self) -> Pose:
@@ -57,6 +60,7 @@ class WavBody:
 
     def target(self, pose: Pose) -> None:
         """Be there."""
+        self._newest = pose
         self._n += 1
         if self._n % EVERY or len(self._kept) >= LINES_MAX:
             return
@@ -65,6 +69,10 @@ class WavBody:
         if self._file:
             rounded = {name: round(value, 2) for name, value in pose._asdict().items()}
             self._file.write(json.dumps({"at_s": round(at_s, 2), **rounded}) + "\n")
+
+    def heard_deg(self) -> float:
+        """From where the person speaks, if somebody does: from one place."""
+        return PERSON_DEG - self._newest.yaw_deg
 
     async def close(self) -> None:
         """Finish the file, and draw the picture."""

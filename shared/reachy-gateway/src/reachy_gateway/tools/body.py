@@ -1,6 +1,6 @@
 """The tools of a robot's body: each asks the robot, and answers when the motion has begun."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal, cast
 
 from pydantic import Field, create_model
@@ -9,7 +9,7 @@ from reachy_gateway.tools.port import Arguments, Context, NoArguments, Tool, Too
 from reachy_gateway.voice import ActError
 from reachy_link.messages import BodyOffer
 
-NAMES: Final = ("gesture", "dance", "look_at", "stop_moving", "rest", "wake_up")
+NAMES: Final = ("gesture", "dance", "look_at", "stop_moving", "rest", "wake_up", "turn_to_me", "volume")
 OFFERED_MAX: Final = 24
 """Names of gestures, and of dances, that a model is offered."""
 
@@ -41,10 +41,20 @@ class _Direction(Arguments):
     direction: Literal["left", "right", "up", "down", "ahead"] = Field(description="Where to, as the robot sees it.")
 
 
-def tools_of(offer: BodyOffer) -> tuple[Tool[Any], ...]:
-    """The tools of a body that can do this."""
+class _Volume(Arguments):
+    percent: float = Field(ge=10, le=100, description="How loud; 100 is the loudest, and usual.")
+
+
+def tools_of(offer: BodyOffer, first: Collection[str] = ()) -> tuple[Tool[Any], ...]:
+    """The tools of a body that can do this.
+
+    Args:
+        offer: What it can do, as the robot tells.
+        first: Gestures that are offered before others, where there are too many.
+    """
     found: list[Tool[Any]] = []
-    if gestures := offer.gestures[:OFFERED_MAX]:
+    by_choice = sorted(offer.gestures, key=lambda name: name not in first)
+    if gestures := tuple(by_choice[:OFFERED_MAX]):
         asks = (
             "Moves head and antennas for a moment, beside what you say. Call it to answer by a gesture, or when asked for one."
         )
@@ -59,6 +69,13 @@ def tools_of(offer: BodyOffer) -> tuple[Tool[Any], ...]:
         _OfTheBody("rest", "rest", "Lays head and antennas down to rest. You still hear and talk."),
         _OfTheBody("wake_up", "wake", "Raises the head after a rest."),
     ]
+    if offer.turns:
+        found.append(
+            _OfTheBody("turn_to_me", "turn", "Turns to the person who spoke. Call it when asked to turn or look there.")
+        )
+    if offer.volume:
+        asks = "Makes your voice louder or softer. Call it when the person asks for that."
+        found.append(_OfTheBody("volume", "volume", asks, _Volume))
     return tuple(found)
 
 

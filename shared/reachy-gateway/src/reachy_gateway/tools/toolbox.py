@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -60,14 +60,17 @@ class Toolbox:
         """What a persona may name."""
         return frozenset((*self._tools, *body.NAMES))
 
-    def of(self, names: Iterable[str] | None, offer: BodyOffer | None = None) -> tuple[Tool[Any], ...]:
+    def of(
+        self, names: Iterable[str] | None, offer: BodyOffer | None = None, first: Collection[str] = ()
+    ) -> tuple[Tool[Any], ...]:
         """The tools of a robot, by these names; what is none is left out.
 
         Args:
             names: None names those of the robot's body.
             offer: What its body can do, if it has one.
+            first: Gestures that are offered before others.
         """
-        there = self._tools | ({tool.name: tool for tool in body.tools_of(offer)} if offer else {})
+        there = self._tools | ({tool.name: tool for tool in body.tools_of(offer, first)} if offer else {})
         return tuple(there[name] for name in (body.NAMES if names is None else names) if name in there)
 
     async def call(self, tool: Tool[Any], args: Mapping[str, Any], context: Context) -> Answer:

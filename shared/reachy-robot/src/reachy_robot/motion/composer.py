@@ -23,7 +23,7 @@ BLEND_S: Final = 0.3
 POSTURE_S: Final = 0.5
 """A posture is taken in about so long."""
 LOOK_S: Final = 8.0
-"""A look is held for so long."""
+"""A look is held for so long, unless it is said otherwise."""
 FADING_MAX: Final = 4
 """Moves that fade out at a time; of more the oldest ends at once, and the speeds smooth it."""
 REST_SHARE_S: Final = 0.7
@@ -130,13 +130,18 @@ class Composer:
             self.ended.append((self._playing.pop(0).key, "cancelled"))
         self._playing.append(_Playing(key, move, now, now + (move.seconds if seconds is None else seconds)))
 
-    def look(self, yaw_deg: float, pitch_deg: float, now: float) -> None:
+    @property
+    def yaw_deg(self) -> float:
+        """Where the head looks, in the world: it was told so last."""
+        return self._follower.pose.yaw_deg
+
+    def look(self, yaw_deg: float, pitch_deg: float, now: float, seconds: float = LOOK_S) -> None:
         """Look there for a while; the body turns along where the head alone could not."""
         self.rests = False
         yaw = yaw_deg if math.isfinite(yaw_deg) else 0.0
         body = yaw - max(-25.0, min(25.0, yaw))
         self._look = Pose(yaw_deg=yaw, pitch_deg=pitch_deg, body_deg=body)
-        self._look_until = now + LOOK_S
+        self._look_until = now + seconds
 
     def cut(self, now: float, key: int | None = None) -> None:
         """End a move, or whatever goes on."""

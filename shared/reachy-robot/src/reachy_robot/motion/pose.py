@@ -6,6 +6,7 @@ outwards, the right one negative.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 
@@ -53,3 +54,30 @@ def smooth(share: float) -> float:
     """A share that begins and ends at rest: the polynomial of least jerk, of 0 to 1."""
     s = min(1.0, max(0.0, share))
     return s * s * s * (10 - 15 * s + 6 * s * s)
+
+
+def head_of(pose: Pose) -> list[list[float]]:
+    """The head's part of a pose as the SDK has it: 4 x 4, metres; yaw, then pitch, then roll."""
+    roll, pitch, yaw = (math.radians(value) for value in (pose.roll_deg, pose.pitch_deg, pose.yaw_deg))
+    (cr, sr), (cp, sp), (cy, sy) = ((math.cos(angle), math.sin(angle)) for angle in (roll, pitch, yaw))
+    return [
+        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr, pose.x_mm / 1000],
+        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr, pose.y_mm / 1000],
+        [-sp, cp * sr, cp * cr, pose.z_mm / 1000],
+        [0.0, 0.0, 0.0, 1.0],
+    ]
+
+
+def pose_of(head: Sequence[Sequence[float]], body_rad: float, right_rad: float, left_rad: float) -> Pose:
+    """The pose of which the SDK tells these parts."""
+    return Pose(
+        x_mm=head[0][3] * 1000,
+        y_mm=head[1][3] * 1000,
+        z_mm=head[2][3] * 1000,
+        roll_deg=math.degrees(math.atan2(head[2][1], head[2][2])),
+        pitch_deg=math.degrees(-math.asin(min(1.0, max(-1.0, head[2][0])))),
+        yaw_deg=math.degrees(math.atan2(head[1][0], head[0][0])),
+        body_deg=math.degrees(body_rad),
+        left_deg=math.degrees(left_rad),
+        right_deg=math.degrees(right_rad),
+    )
