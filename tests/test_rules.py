@@ -140,9 +140,14 @@ IO |= {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "np.ra
 IO |= {"np.fromfile", "np.memmap", "np.loadtxt", "np.savetxt", "np.genfromtxt"}
 """Names that are used without an import of their own and do read or write, or know the time."""
 BROAD = {("reachy.sound", "Exception"): 1, ("logs", "Exception"): 1, ("feed", "Exception"): 1}
-BROAD |= {("runner", "Exception"): 1, ("tools.port", "Exception"): 1, ("tools.toolbox", "BaseException"): 3}
+BROAD |= {
+    ("runner", "Exception"): 1,
+    ("reachy.sdk", "Exception"): 1,
+    ("tools.port", "Exception"): 1,
+    ("tools.toolbox", "BaseException"): 3,
+}
 """Excepts that take whatever is raised: a thread's end, a value that no log line can hold, a reader of the feed, a robot's
-body, a tool that somebody wrote: its schema, its file, its validators, its call.
+body, the SDK where the daemon has gone, a tool that somebody wrote: its schema, its file, its validators, its call.
 ``robot._Boundary`` is a class."""
 
 

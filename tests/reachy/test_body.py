@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -77,10 +78,10 @@ class Moved:
         self.acts = acts
         self.n = 0
 
-    def act(self, name: str, **args: str | float) -> None:
+    def act(self, what: str, /, **args: str | float) -> None:
         self.n += 1
         boot = "c81d3fa2907be654"
-        self.acts.act(Act(robot="reachy-1", boot=boot, seq=self.n, t_us=0, id=self.n, name=name, args=args), time.monotonic())
+        self.acts.act(Act(robot="reachy-1", boot=boot, seq=self.n, t_us=0, id=self.n, name=what, args=args), time.monotonic())
 
     async def run(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -139,7 +140,7 @@ def test_an_app_that_runs_on_the_robot_keeps_the_body_still(told: bytes, app: st
     with answering("/api/apps/current-app-status", told) as port:
         sdk = Sdk(port=port)
         assert sdk.running_app() == app
-        sdk._mini = object()
+        sdk._mini = SimpleNamespace(client=SimpleNamespace(is_connected=lambda: True))
         if app:
             with pytest.raises(BodyError, match="the app radio runs"):
                 asyncio.run(ReachyBody(lambda: sdk).open())
@@ -159,6 +160,9 @@ class Daemon:
 
     def running_app(self) -> str:
         return ""
+
+    def hears_daemon(self) -> bool:
+        return True
 
     def heard_deg(self) -> float | None:
         return 12.0

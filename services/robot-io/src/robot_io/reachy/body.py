@@ -21,7 +21,7 @@ from robot_io.reachy.sdk import Sdk
 CONNECTED_S: Final = 30.0
 """How long a body waits for the sound to be there."""
 DEAF_S: Final = 3.0
-"""The daemon may take no target for so long; then the body is lost, and is looked for anew."""
+"""The daemon may take no target, or tell nothing, for so long; then the body is lost, and is looked for anew."""
 NEAR: Final = 0.5
 """So near, in degrees and mm, a body that was held up has caught up."""
 LOW_MM: Final = -60.0
@@ -61,7 +61,7 @@ class ReachyBody:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + CONNECTED_S
-        while (sdk := self._sdk()) is None or not sdk.is_connected:
+        while (sdk := self._sdk()) is None or not await asyncio.to_thread(_hears, sdk):
             if loop.time() > until:
                 raise BodyError("the robot's body waits for the daemon")
             await asyncio.sleep(LOOK_S)
@@ -69,10 +69,10 @@ class ReachyBody:
             raise BodyError(_occupied(app))
         try:
             present = await asyncio.to_thread(sdk.hold)
-        except (OSError, AttributeError, ValueError) as error:  # the connection may end at any moment
+        except ConnectionError as error:
             raise BodyError(f"the robot's body cannot be reached: {error}") from None
         if not present.is_finite or present.z_mm < LOW_MM:
-            raise BodyError("the daemon does not know where the head is: restart reachy-mini-daemon", final=True)
+            raise BodyError("the daemon does not know where the head is: restart reachy-mini-daemon")
         self._held = sdk
         self._threads = [
             threading.Thread(target=self._send, args=(sdk, present), name="body", daemon=True),
@@ -129,10 +129,10 @@ class ReachyBody:
             tried_at = now
             try:
                 sdk.move(pose)
-            except (OSError, AttributeError) as error:  # a stall of a second, or a connection that was let go of
+            except ConnectionError as error:  # a stall of a second, or a connection that was let go of
                 behind = Follower(taken)
                 if time.monotonic() - taken_at > DEAF_S:
-                    self._failure = BodyError(f"the daemon takes no targets: {error}")
+                    self._failure = BodyError(str(error))
                     return
                 continue
             taken, taken_at = pose, now
@@ -141,15 +141,28 @@ class ReachyBody:
 
     def _ask(self, sdk: Sdk) -> None:
         """Ask the daemon what it knows, until stopped; in a thread of its own."""
-        asked_at = time.monotonic()
+        asked_at = heard_at = time.monotonic()
         while not self._stop.wait(HEAR_S):
             wanted, self._wanted = self._wanted, False
             self._heard_deg = sdk.heard_deg() if wanted else None
+            if _hears(sdk):
+                heard_at = time.monotonic()
+            elif time.monotonic() - heard_at > DEAF_S:
+                self._failure = BodyError("the daemon does not tell any more where the robot is")
+                return
             if time.monotonic() - asked_at > APP_S:
                 asked_at = time.monotonic()
                 if app := sdk.running_app():
                     self._failure = BodyError(_occupied(app))
                     return
+
+
+def _hears(sdk: Sdk) -> bool:
+    """Whether there is a daemon; the connection may be let go of at any moment."""
+    try:
+        return sdk.is_connected and sdk.hears_daemon()
+    except AttributeError:
+        return False
 
 
 def _occupied(app: str) -> str:

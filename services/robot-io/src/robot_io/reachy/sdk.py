@@ -8,6 +8,8 @@ import json
 import logging
 import math
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
@@ -108,11 +110,16 @@ class Sdk:
             return None
 
     def hold(self) -> Pose:
-        """Turn the motors on, which then hold the robot where it is; which pose that is."""
-        self._mini.enable_motors()
-        head = np.asarray(self._mini.get_current_head_pose(), float).tolist()
-        (body_rad, *_), (right_rad, left_rad) = self._mini.get_current_joint_positions()
-        return pose_of(head, body_rad, right_rad, left_rad)
+        """Turn the motors on, which then hold the robot where it is; which pose that is.
+
+        Raises:
+            ConnectionError: If the daemon does not listen.
+        """
+        with _reaching():
+            self._mini.enable_motors()
+            head = np.asarray(self._mini.get_current_head_pose(), float).tolist()
+            (body_rad, *_), (right_rad, left_rad) = self._mini.get_current_joint_positions()
+            return pose_of(head, body_rad, right_rad, left_rad)
 
     def move(self, pose: Pose) -> None:
         """Send a target.
@@ -120,11 +127,9 @@ class Sdk:
         Raises:
             ConnectionError: If the daemon does not listen.
         """
-        self._mini.set_target(
-            head=np.array(head_of(pose)),
-            antennas=[math.radians(pose.right_deg), math.radians(pose.left_deg)],
-            body_yaw=math.radians(pose.body_deg),
-        )
+        antennas = [math.radians(pose.right_deg), math.radians(pose.left_deg)]
+        with _reaching():
+            self._mini.set_target(head=np.array(head_of(pose)), antennas=antennas, body_yaw=math.radians(pose.body_deg))
 
     def _ask(self, what: str) -> Any:
         """What the daemon tells of something; None if it does not."""
@@ -156,3 +161,12 @@ def _has_card() -> bool:
 
     Gst.init([])
     return has_reachymini_asoundrc() or all(get_audio_device(kind) for kind in ("Source", "Sink"))
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """Whatever the SDK raises where the daemon has gone: its own errors, its socket's, or those of a connection let go of."""
+    try:
+        yield
+    except Exception as error:
+        raise ConnectionError(f"the daemon does not listen: {error}") from error
