@@ -22,7 +22,7 @@ from reachy_gateway.tools.body import NAMES, OFFERED_MAX, tools_of
 from reachy_gateway.tools.port import flaws
 from reachy_link.address import Address
 from reachy_link.messages import BodyOffer
-from reachy_robot.acts import OFFER
+from reachy_robot.acts import OFFER, Manner
 from reachy_robot.body import BodyError
 from reachy_robot.decisions import Profile
 from reachy_robot.motion.pose import ASLEEP, Pose
@@ -35,6 +35,9 @@ PHRASES = Path(str(resources.files("gemini_live_sim"))) / "phrases"
 def spoken(name: str) -> np.ndarray:
     with wave.open(str(PHRASES / f"{name}.wav")) as file:
         return (np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768)[:, None]
+
+
+STILL = Manner(breathing=False, posture=False, wobble=False, turn=False)
 
 
 class Shown(WavBody):
@@ -207,6 +210,21 @@ def test_the_tools_of_a_body_can_be_offered():
     offered = tools_of(many, first=("g77", "no_such"))[0].arguments.model_json_schema()["properties"]["name"]["enum"]
     assert offered[:3] == ["g77", "g0", "g1"]
     assert len(offered) == OFFERED_MAX
+
+
+async def test_a_persona_keeps_the_body_still_or_has_it_turn(tmp_path, office):
+    made = Keys(tmp_path, "reachy-1")
+    async with serve() as sim:
+        persona = Persona(body=False)
+        async with running_hub(made, office(sim, persona).make) as hub, running(moving(made, hub)) as robot:
+            await sim.session(1)
+            await robot.desk.until(lambda: robot.runner.core._acts._manner == STILL)
+        async with (
+            running_hub(made, office(sim, Persona(manner={"turn": True})).make) as hub,
+            running(moving(made, hub)) as robot,
+        ):
+            await sim.session(2)
+            await robot.desk.until(lambda: robot.runner.core._acts._manner == Manner(turn=True))
 
 
 async def test_it_turns_to_the_person_and_speaks_as_loud_as_it_is_asked(tmp_path, gemini):

@@ -45,6 +45,7 @@ OFFERS = st.builds(
     dances=st.lists(NAMES, max_size=m.DANCES_MAX).map(tuple),
     turns=st.booleans(),
     volume=st.booleans(),
+    manner=st.booleans(),
 )
 ACT = {
     "id": TURNS,

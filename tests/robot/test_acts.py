@@ -294,6 +294,43 @@ def test_a_volume_that_is_none_is_refused(percent):
     assert (body.outcomes[-1], body.acts.volume_percent) == ((2, "refused"), 50.0)
 
 
+def test_a_body_does_by_itself_what_it_is_told_and_no_more():
+    body = Body(there=False)
+    body.act(1, "manner", breathing=0.0, posture=0.0, wobble=0.0)
+    assert body.outcomes == [(1, "done")], "without a body, too"
+    body.acts.found(NEUTRAL, body.now)
+    body.acts.mood = "refused"
+    for _ in range(300):
+        body.now += 0.02
+        body.pose, _ = body.acts.pose(body.now, 1.0)
+        assert body.pose == pytest.approx(NEUTRAL, abs=0.01)
+    body.act(2, "manner", breathing=0.0)
+    body.run(3.0)
+    assert body.pose.pitch_deg > 10
+
+
+@pytest.mark.parametrize(("turn", "aside_deg", "yaw_deg"), [(1.0, 40.0, 40.0), (1.0, 12.0, 0.0), (0.0, 40.0, 0.0)])
+def test_it_turns_to_the_person_once_they_have_spoken_if_it_is_told_to(turn, aside_deg, yaw_deg):
+    body = Body()
+    body.take(body.acts.act(body.header(Act, id=1, name="manner", args={"turn": turn}), body.now))
+    body.acts.person_speaks = True
+    for _ in range(50):
+        body.now += 0.02
+        body.pose, _ = body.acts.pose(body.now, None, aside_deg)
+    assert body.pose.yaw_deg == pytest.approx(0, abs=0.5), "it is still while they speak"
+    body.acts.person_speaks = False
+    body.run(2.0)
+    assert body.pose.yaw_deg == pytest.approx(yaw_deg, abs=2)
+
+
+def test_answers_to_what_was_never_asked_are_nothing():
+    asked = Asked(ROBOT)
+    key, _ = asked.begin("gesture", {}, 0, 10.0)
+    assert [it for n in range(10_000) for it in asked.acted(acted(key + 1 + n))] == []
+    assert len(asked._pending) == 1
+    assert [it.id for it in asked.acted(acted(key))] == [key]
+
+
 def test_a_body_with_moves_of_its_own_offers_and_does_them():
     more = {f"m{n}": MOVES["nod"] for n in range(200)}
     assert len(offer(MOVES | more).gestures) == GESTURES_MAX

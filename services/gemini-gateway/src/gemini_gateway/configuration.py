@@ -62,7 +62,8 @@ class Configuration:
             retarget: Told of another server or key; an OSError or ValueError of it is a mistake.
         """
         mistakes: list[str] = []
-        return Reading(self._reload_robots(mistakes, asked=asked), self._reload_endpoint(mistakes, retarget), mistakes)
+        robots = self._reload_robots(mistakes, asked=asked) if self.robots_file else False
+        return Reading(robots, self._reload_endpoint(mistakes, retarget), mistakes)
 
     def _reload_robots(self, mistakes: list[str], *, asked: bool) -> bool:
         read, problems = personas.read(self.robots_file, self._model, self._tools)

@@ -37,6 +37,18 @@ class Vad(_Table):
     """What of the microphone belongs to a turn, and is billed: ``all_input`` is the silence as well."""
 
 
+class Manner(_Table):
+    """What a robot's body does by itself."""
+
+    breathing: bool = True
+    posture: bool = True
+    """Show whether it listens, thinks, or has trouble."""
+    wobble: bool = True
+    """Move with what it says."""
+    turn: bool = False
+    """Turn to the person when they have spoken. Its microphones cannot tell front from back."""
+
+
 class Persona(_Table):
     """How a robot talks."""
 
@@ -62,7 +74,8 @@ class Persona(_Table):
     tools: tuple[ToolName, ...] | None = Field(default=None, max_length=TOOLS_MAX)
     """What the model may call; by default what the robot's body can do, if it has one. Each costs tokens with every turn."""
     body: bool = True
-    """Whether the model may move the robot's body, if it has one."""
+    """Whether the robot's body moves at all, if it has one: by itself, and by the model."""
+    manner: Manner = Manner()
     gestures: tuple[MoveName, ...] = Field(default=(), max_length=GESTURES_MAX)
     """Of a body that knows more gestures than a model is offered: those that are offered first."""
 
@@ -197,8 +210,9 @@ PROACTIVE: Final = {
 def _merged(defaults: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
     """A robot's table over the defaults, and so for the tables within."""
     both = {**defaults, **table}
-    if isinstance(defaults.get("vad"), dict) and isinstance(table.get("vad"), dict):
-        both["vad"] = {**defaults["vad"], **table["vad"]}
+    for name in ("vad", "manner"):
+        if isinstance(defaults.get(name), dict) and isinstance(table.get(name), dict):
+            both[name] = {**defaults[name], **table[name]}
     return both
 
 

@@ -123,6 +123,7 @@ class GeminiVoice:
             if self._persona.transcripts_to_file:  # else words from before the file was on would be in it
                 self._carry_out(kept)
             self._persona = persona
+            self._tell_manner()
             self.settings_changed()
             self.session.persona_changed()
             mended = True
@@ -133,9 +134,15 @@ class GeminiVoice:
         """What the persona implies for the session has changed."""
         self.session.change(self._settings(self._persona, self._tools))
 
+    def _tell_manner(self) -> None:
+        """What the robot's body does by itself is the persona's; where the body is off it does nothing."""
+        manner = self._persona.manner.model_dump()
+        self._view.manner(manner if self._persona.body else dict.fromkeys(manner, False))
+
     async def run(self, emit: Callable[[VoiceEvent], None]) -> None:
         """Talk until cancelled."""
         self._emit = emit
+        self._tell_manner()
         try:
             while True:
                 now = self._now()

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Final, Protocol
 
@@ -30,6 +31,8 @@ from reachy_link.messages import (
 
 STOPPING: Final = "this gateway is being stopped"
 HUNG_UP_LOOK_S: Final = 0.05
+MANNER_S: Final = 5.0
+"""A robot that has not heard how to behave is told again after so long."""
 """How often a conversation that is to begin looks whether the voice of the one before has hung up."""
 
 MakeVoice = Callable[[str, RobotView], Voice]
@@ -108,6 +111,7 @@ class Robot:
         """A flush that found the robot's queue full, to be sent again."""
         self._acts: dict[int, asyncio.Future[Answered]] = {}
         """Who waits for the robot's first word on an act."""
+        self._manner: asyncio.Task[None] | None = None
         self._faults = 0
         self._last_fault = float("-inf")
 
@@ -147,6 +151,21 @@ class Robot:
         if answered.outcome is None:
             raise ActError("the robot's body did not answer")
 
+    def manner(self, manner: Mapping[str, bool]) -> None:
+        """What its body does by itself from now on; told again until the robot has heard it."""
+        if self.body is None or not self.body.manner:
+            return
+        if self._manner:
+            self._manner.cancel()
+        args = {name: float(value) for name, value in manner.items()}
+        self._manner = self._loop.create_task(self._tell_manner(args), name=f"manner of {self.peer.robot}")
+
+    async def _tell_manner(self, args: Mapping[str, float]) -> None:
+        while True:
+            with suppress(ActError):  # a lost link, or a robot that is slow to hear its welcome
+                return await self.act("manner", args)
+            await asyncio.sleep(MANNER_S)
+
     def vitals(self) -> Vitals:
         """How it fares."""
         sample, last_s = self.peer.clock.best, self._host.stats.of(self.peer.robot).last_total_s
@@ -171,6 +190,9 @@ class Robot:
         if self._conversation:
             self.peer.next_turn = self._conversation.turns.next
             self.peer.next_act = self._conversation.acts.next_id
+        if self._manner:
+            self._manner.cancel()
+            self._manner = None
         for waits in self._acts.values():
             if not waits.done():
                 waits.set_result(Answered(0, None))

@@ -104,6 +104,9 @@ class RobotView(Protocol):
             ActError: If it does not.
         """
 
+    def manner(self, manner: Mapping[str, bool]) -> None:
+        """What its body does by itself from now on: ``breathing``, ``posture``, ``wobble``, ``turn``. It learns it in time."""
+
     def vitals(self) -> Vitals | None:
         """How it fares; None where nobody knows."""
 
@@ -116,6 +119,9 @@ class Unseen:
     async def act(self, name: str, args: Mapping[str, str | float]) -> None:
         """Nothing moves."""
         raise ActError(f"there is no body that could {name} {args}")
+
+    def manner(self, manner: Mapping[str, bool]) -> None:
+        """Nothing moves."""
 
     def vitals(self) -> Vitals | None:
         """Nothing is known."""

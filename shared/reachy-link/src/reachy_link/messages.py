@@ -75,6 +75,8 @@ class BodyOffer(BaseModel):
     """Whether it hears from where a person speaks, and can turn there."""
     volume: bool = False
     """Whether its speech can be made louder and softer."""
+    manner: bool = False
+    """Whether it can be told what to do by itself."""
 
 
 # --- up: robot -> gateway ---------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What the gateway asks a robot's body to do, and what is told of it. Pure: time is passed in."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Final
 
 from reachy_link.messages import DANCES_MAX, GESTURES_MAX, Act, Acted, BodyOffer, Cancel, Outcome
@@ -29,19 +30,34 @@ LOOKS: Final[Mapping[str, tuple[float, float]]] = {
 """Yaw and pitch of each direction, in degrees."""
 TURNED_S: Final = 30.0
 """How long the robot stays turned to the person."""
+ASIDE_DEG: Final = 15.0
+"""A person who is no further aside is looked at already."""
 VOLUME: Final = (10.0, 100.0)
 """In percent. Below, the robot would seem to have gone silent."""
 
 
 def offer(moves: Mapping[str, Move]) -> BodyOffer:
     """What a body with these moves can do; names beyond what a hello holds are left out, the last ones first."""
-    gestures = [name for name, move in moves.items() if not move.dances]
-    dances = [name for name, move in moves.items() if move.dances]
-    return BodyOffer(gestures=tuple(gestures[:GESTURES_MAX]), dances=tuple(dances[:DANCES_MAX]), turns=True, volume=True)
+    gestures = tuple(name for name, move in moves.items() if not move.dances)[:GESTURES_MAX]
+    dances = tuple(name for name, move in moves.items() if move.dances)[:DANCES_MAX]
+    return BodyOffer(gestures=gestures, dances=dances, turns=True, volume=True, manner=True)
 
 
 OFFER: Final = offer(MOVES)
 """What every body can do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What a body does by itself."""
+
+    breathing: bool = True
+    posture: bool = True
+    """Show how things stand."""
+    wobble: bool = True
+    """Move with what is spoken."""
+    turn: bool = False
+    """Turn to the person when they have spoken."""
 
 
 class Acts:
@@ -67,6 +83,9 @@ class Acts:
         self.mood: Mood = "alone"
         self.person_speaks = False
         self.volume_percent = VOLUME[1]
+        self._manner = Manner()
+        self._spoke = False
+        """Whether the person spoke at the last pose."""
         self.missing = "it has no body that moves"
         """Why there is no body, for the person."""
 
@@ -99,7 +118,9 @@ class Acts:
         self._lie_down_alone(composer, now)
         if heard_deg is not None and self.person_speaks and level is None:
             self._direction.hear(heard_deg, composer.yaw_deg, now)
-        pose = composer.pose(now, Situation(self.mood, self.person_speaks, level))
+        self._turn_by_itself(composer, now)
+        by_itself = self._manner.breathing, self._manner.posture, self._manner.wobble
+        pose = composer.pose(now, Situation(self.mood, self.person_speaks, level, *by_itself))
         ended, composer.ended[:] = composer.ended[:], []
         known = [(self._going_on.pop(key)[0], outcome) for key, outcome in ended if key in self._going_on]
         return pose, [self._tell(act, outcome, "", now) for act, outcome in known]
@@ -168,6 +189,8 @@ class Acts:
 
     def _do(self, message: Act, now: float) -> str:
         """Carry it out; why not, if it is not."""
+        if message.name == "manner":
+            return self._set_manner(message)
         composer = self._composer
         if composer is None:
             return self.missing
@@ -217,6 +240,21 @@ class Acts:
         self._next_key += 1
         self._going_on[self._next_key] = message.id, None if dances else message.turn
         composer.start(self._next_key, move, now, length_s)
+        return ""
+
+    def _turn_by_itself(self, composer: Composer, now: float) -> None:
+        """When the person has spoken, and not from where the robot looks."""
+        ended, self._spoke = self._spoke and not self.person_speaks, self.person_speaks
+        if not (ended and self._manner.turn) or composer.rests or composer.moves:
+            return
+        yaw_deg = self._direction.yaw_deg(now)
+        if yaw_deg is not None and abs(yaw_deg - composer.yaw_deg) > ASIDE_DEG:
+            composer.look(yaw_deg, 0.0, now, TURNED_S)
+
+    def _set_manner(self, message: Act) -> str:
+        """What is not named is as at the start; the same manner twice changes nothing."""
+        given = {field.name: bool(message.args[field.name]) for field in fields(Manner) if field.name in message.args}
+        self._manner = Manner(**given)
         return ""
 
     def _set_volume(self, message: Act) -> str:

@@ -112,14 +112,19 @@ class Sdk:
     def hold(self) -> Pose:
         """Turn the motors on, which then hold the robot where it is; which pose that is.
 
+        The pose is sent before: an old daemon would go back to where it was told to be last.
+
         Raises:
             ConnectionError: If the daemon does not listen.
         """
         with _reaching():
-            self._mini.enable_motors()
-            head = np.asarray(self._mini.get_current_head_pose(), float).tolist()
+            head = np.asarray(self._mini.get_current_head_pose(), float)
             (body_rad, *_), (right_rad, left_rad) = self._mini.get_current_joint_positions()
-            return pose_of(head, body_rad, right_rad, left_rad)
+            present = pose_of(head.tolist(), body_rad, right_rad, left_rad)
+            if present.is_finite:
+                self._mini.set_target(head=head, antennas=[right_rad, left_rad], body_yaw=body_rad)
+            self._mini.enable_motors()
+            return present
 
     def move(self, pose: Pose) -> None:
         """Send a target.

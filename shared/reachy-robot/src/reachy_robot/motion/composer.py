@@ -66,6 +66,8 @@ class Situation:
     level: float | None = None
     """How loud the robot is at this moment, 0 to 1; None if it is silent, at once."""
     breathes: bool = True
+    postures: bool = True
+    """Whether its posture shows the mood."""
     wobbles: bool = True
     """Whether the head moves with its speech."""
 
@@ -193,7 +195,8 @@ class Composer:
 
     def _awake(self, now: float, dt: float, situation: Situation) -> Pose:
         """What it would like, whatever the limits are."""
-        self._posture = self._posture.toward(POSTURES[situation.mood], 1 - math.exp(-dt / POSTURE_S))
+        posture = POSTURES[situation.mood] if situation.postures else STILL
+        self._posture = self._posture.toward(posture, 1 - math.exp(-dt / POSTURE_S))
         pose = NEUTRAL.plus(self._posture).plus(self._look, smooth((self._look_until - now) / 1.0))
         for playing in self._playing:
             offset = playing.move.curve(now - playing.began)
