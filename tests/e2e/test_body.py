@@ -37,7 +37,7 @@ def spoken(name: str) -> np.ndarray:
         return (np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768)[:, None]
 
 
-STILL = Manner(breathing=False, posture=False, wobble=False, turn=False)
+STILL = Manner(breathing=False, posture=False, wobble=False, turn=False, sense=True)
 
 
 class Shown(WavBody):
@@ -224,7 +224,7 @@ async def test_a_persona_keeps_the_body_still_or_has_it_turn(tmp_path, office):
             running(moving(made, hub)) as robot,
         ):
             await sim.session(2)
-            await robot.desk.until(lambda: robot.runner.core._acts._manner == Manner(turn=True))
+            await robot.desk.until(lambda: robot.runner.core._acts._manner == Manner(turn=True, sense=True))
 
 
 async def test_it_turns_to_the_person_and_speaks_as_loud_as_it_is_asked(tmp_path, gemini):
@@ -234,6 +234,7 @@ async def test_it_turns_to_the_person_and_speaks_as_loud_as_it_is_asked(tmp_path
         robot.desk.say(np.tile(spoken("time"), (2, 1)))
         acts = robot.runner.core._acts
         await robot.desk.until(lambda: acts._direction.yaw_deg(robot.runner._now()) is not None)
+        await robot.desk.until(lambda: hub.robots["reachy-1"].vitals().person_deg == pytest.approx(PERSON_DEG, abs=1))
         session.do(CallTools(calls=(WantedCall(name="turn_to_me", args={}), WantedCall(name="volume", args={"percent": 25}))))
         await session.until(lambda it: len(it.tool_responses) == 2)
         assert [it["response"] for it in session.tool_responses] == [{"status": "started"}] * 2

@@ -330,6 +330,9 @@ async def test_what_time_is_it():
         ),
         (Vitals(connected_s=1, rtt_ms=100), Decimal(-1), {"link": "fair: 100 ms to the gateway and back"}),
         (Vitals(connected_s=1, rtt_ms=400), Decimal(-1), {"budget": "0.00 dollars are left for today"}),
+        (Vitals(1, person_deg=-35.2), None, {"person": "35 degrees to the robot's right"}),
+        (Vitals(1, person_deg=90), None, {"person": "90 degrees to the robot's left"}),
+        (Vitals(1, person_deg=-4), None, {"person": "straight ahead"}),
     ],
 )
 async def test_robot_status_is_in_words(vitals, left, told):

@@ -74,6 +74,7 @@ UP_MESSAGES = {
         cut_us=st.none() | SEQS,
     ),
     m.Acted: st.builds(m.Acted, **SENDER, id=TURNS, outcome=st.sampled_from(get_args(m.Outcome)), reason=WORDS),
+    m.Sense: st.builds(m.Sense, **SENDER, person_deg=st.none() | st.floats(-180, 180)),
     m.BeatUp: st.builds(m.BeatUp, **SENDER, echo=st.none() | ECHOES),
     m.Bye: st.builds(m.Bye, **SENDER),
 }

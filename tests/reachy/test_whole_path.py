@@ -10,12 +10,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from moving import Probe
 from signals import faults, read_wav
 from virtual_reachy import VirtualReachy, virtual_reachy
 
 ROOT = Path(__file__).parent.parent.parent
 GATEWAY_BIN = ROOT / ".venv" / "bin"
 ROBOT_BIN = Path(sys.executable).parent
+DANCE = ROOT / "services" / "gemini-live-sim" / "src" / "gemini_live_sim" / "phrases" / "dance.wav"
 NUMBERS = [ROOT / "tests" / "e2e" / "data" / f"number-{n}.wav" for n in (1, 2)]
 
 
@@ -44,45 +46,72 @@ def until(condition: Callable[[], object], told: Callable[[], str], timeout_s: f
         time.sleep(0.1)  # other processes tell nobody
 
 
-@pytest.mark.timeout(180)
-def test_every_segment_of_speech_comes_back_through_the_real_sdk(tmp_path: Path) -> None:
-    gateway_keys, robot_keys, tls = tmp_path / "gateway", tmp_path / "robot", tmp_path / "tls"
+def all_of_it(stack: ExitStack, work: Path, rig: VirtualReachy, **sim_settings: object) -> Callable[[], str]:
+    """The simulator, the gateway and robot-io, until the robot listens; what robot-io has logged so far."""
+    gateway_keys, robot_keys, tls = work / "gateway", work / "robot", work / "tls"
     subprocess.run([GATEWAY_BIN / "reachy-keys", "--dir", gateway_keys, "demo", robot_keys, "reachy-1"], check=True)
     sim_port, up_port, down_port = free_port(), free_port(), free_port()
+    sim = start(stack, GATEWAY_BIN / "gemini-live-sim", work / "sim.log", SIM_PORT=sim_port, SIM_TLS_DIR=tls, **sim_settings)
+    until((tls / "root.pem").exists, sim)
+    start(
+        stack,
+        GATEWAY_BIN / "gemini-gateway",
+        work / "gateway.log",
+        REACHY_KEYS_DIR=gateway_keys,
+        GATEWAY_HOST="127.0.0.1",
+        GATEWAY_UP_PORT=up_port,
+        GATEWAY_DOWN_PORT=down_port,
+        GATEWAY_SIM_URL=f"https://127.0.0.1:{sim_port}",
+        GATEWAY_SIM_ROOT=tls / "root.pem",
+        GATEWAY_LEDGER=work / "ledger.sqlite",
+    )
+    robot = start(
+        stack,
+        ROBOT_BIN / "robot-io",
+        work / "robot.log",
+        **rig.environment,
+        REACHY_KEYS_DIR=robot_keys,
+        ROBOT_DEVICE="reachy",
+        ROBOT_DAEMON_PORT=rig.daemon_port,
+        ROBOT_GATEWAY="127.0.0.1",
+        ROBOT_UP_PORT=up_port,
+        ROBOT_DOWN_PORT=down_port,
+    )
+    until(lambda: "listening" in robot() and "microphone and speaker are open" in robot(), robot)
+    return robot
+
+
+@pytest.mark.timeout(180)
+def test_every_segment_of_speech_comes_back_through_the_real_sdk(tmp_path: Path) -> None:
     (tmp_path / "rig").mkdir()
     with ExitStack() as stack:
         rig = stack.enter_context(virtual_reachy(tmp_path / "rig"))
-        sim = start(
-            stack, GATEWAY_BIN / "gemini-live-sim", tmp_path / "sim.log", SIM_PORT=sim_port, SIM_TLS_DIR=tls, SIM_MODE="echo"
-        )
-        until((tls / "root.pem").exists, sim)
-        start(
-            stack,
-            GATEWAY_BIN / "gemini-gateway",
-            tmp_path / "gateway.log",
-            REACHY_KEYS_DIR=gateway_keys,
-            GATEWAY_HOST="127.0.0.1",
-            GATEWAY_UP_PORT=up_port,
-            GATEWAY_DOWN_PORT=down_port,
-            GATEWAY_SIM_URL=f"https://127.0.0.1:{sim_port}",
-            GATEWAY_SIM_ROOT=tls / "root.pem",
-            GATEWAY_LEDGER=tmp_path / "ledger.sqlite",
-        )
-        robot = start(
-            stack,
-            ROBOT_BIN / "robot-io",
-            tmp_path / "robot.log",
-            **rig.environment,
-            REACHY_KEYS_DIR=robot_keys,
-            ROBOT_DEVICE="reachy",
-            ROBOT_DAEMON_PORT=rig.daemon_port,
-            ROBOT_GATEWAY="127.0.0.1",
-            ROBOT_UP_PORT=up_port,
-            ROBOT_DOWN_PORT=down_port,
-        )
-        until(lambda: "listening" in robot() and "microphone and speaker are open" in robot(), robot)
+        robot = all_of_it(stack, tmp_path, rig, SIM_MODE="echo")
         for turn, number in enumerate(NUMBERS, 1):
             converse(rig, robot, turn, number)
+
+
+@pytest.mark.timeout(180)
+def test_it_dances_when_it_is_asked_to_speaks_of_it_and_dances_on_when_it_is_interrupted(tmp_path: Path) -> None:
+    (tmp_path / "rig").mkdir()
+    with ExitStack() as stack:
+        rig = stack.enter_context(virtual_reachy(tmp_path / "rig"))
+        robot = all_of_it(stack, tmp_path, rig)
+        until(lambda: "the body moves" in robot(), robot)
+        probe = Probe(rig)
+        stack.callback(probe.close)
+        until(lambda: probe.poses and abs(probe.newest.z_mm) < 6, robot)
+        began = len(rig.speaker.samples)
+        rig.say(DANCE)
+        until(lambda: "dance sway" in robot(), robot)
+        until(lambda: abs(rig.speaker.samples[began:]).max(initial=0) > 0.05, robot)
+        rig.say(NUMBERS[0])
+        until(lambda: "turn 1 cut" in robot(), robot)
+        cut = len(probe.poses)
+        until(lambda: len(probe.poses) > cut + 80, robot)
+        swung = [pose.y_mm for _, pose in probe.poses[cut:]]
+        assert max(swung) - min(swung) > 5, "a dance that was asked for goes on"
+        until(lambda: "turn 2 done" in robot(), robot)
 
 
 def converse(rig: VirtualReachy, robot: Callable[[], str], turn: int, number: Path) -> None:

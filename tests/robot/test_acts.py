@@ -1,6 +1,7 @@
 """What a robot's body is asked for, at the robot and at the gateway, and over a line that loses, doubles and reorders."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from reachy_gateway.talk.acts import PATIENCE_S, PENDING_MAX, RETELL_S
 from reachy_gateway.talk.acts import Acts as Asked
-from reachy_link.messages import GESTURES_MAX, Act, Acted, Cancel
+from reachy_link.messages import GESTURES_MAX, Act, Acted, Cancel, Sense
 from reachy_robot.acts import ALONE_S, KEPT_MAX, OFFER, Acts, offer
 from reachy_robot.decisions import Log, Send
 from reachy_robot.motion.limits import is_in_box
@@ -27,6 +28,7 @@ class Body:
         self.acts = Acts(Sender("reachy-1", ROBOT))
         self.acts.mood = "listening"
         self.sent: list[tuple[int, str, str]] = []
+        self.sensed: list[tuple[float, float | None]] = []
         self.seq = 0
         self.boot = GATEWAY
         if there:
@@ -34,7 +36,9 @@ class Body:
 
     def take(self, out) -> None:
         for item in out:
-            if isinstance(item, Send):
+            if isinstance(item, Send) and isinstance(item.message, Sense):
+                self.sensed.append((self.now, item.message.person_deg))
+            elif isinstance(item, Send):
                 assert isinstance(item.message, Acted)
                 self.sent.append((item.message.id, item.message.outcome, item.message.reason))
             else:
@@ -321,6 +325,37 @@ def test_it_turns_to_the_person_once_they_have_spoken_if_it_is_told_to(turn, asi
     body.acts.person_speaks = False
     body.run(2.0)
     assert body.pose.yaw_deg == pytest.approx(yaw_deg, abs=2)
+
+
+def test_where_the_person_is_is_told_on_change_to_a_gateway_that_asks_and_at_most_five_times_a_second():
+    body = Body()
+
+    def hears(aside_deg) -> list[float | None]:
+        told = len(body.sensed)
+        body.acts.person_speaks = True
+        for _ in range(100):
+            body.now += 0.02
+            body.take(body.acts.pose(body.now, None, aside_deg)[1])
+        return [deg for _, deg in body.sensed[told:]]
+
+    assert hears(30) == [], "nobody asked"
+    body.act(1, "manner", sense=1.0)
+    assert hears(30) == [30]
+    assert hears(30) == [], "as before"
+    assert hears(float("nan")) == []
+    draw = random.Random(5)  # noqa: S311
+    assert len(hears(-170)) == 1
+    for _ in range(200):
+        body.now += 0.02
+        body.take(body.acts.pose(body.now, None, draw.uniform(-180, 180))[1])
+    assert all(b[0] - a[0] > 0.199 for a, b in pairwise(body.sensed))
+    body.now += 61
+    assert hears(None) == [None], "nobody was heard lately"
+    body.act(2, "manner", sense=1.0)
+    assert hears(20) == [20], "asked anew, told anew"
+    body.boot = "a" * 16
+    body.act(1, "stop")
+    assert hears(50) == [], "another start of a gateway has not asked"
 
 
 def test_answers_to_what_was_never_asked_are_nothing():

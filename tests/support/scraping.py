@@ -80,6 +80,12 @@ async def asked(hub: Hub, sources: Iterable[Source] = ()) -> AsyncIterator[Asked
         health.close()
 
 
+def heard_and_billed(scrape: Scrape) -> bool:
+    """Whether an answer was heard to its end, and its bill has come: the robot tells the one, Gemini the other."""
+    heard = scrape.value("reachylink_turns_total", outcome="done") == 1
+    return heard and scrape.value("reachylink_tokens_total", robot="reachy-1", kind="out_audio") > 0
+
+
 async def talked(directory: Path, office: Callable[..., Voices]) -> dict[str, Scrape]:
     """What a gateway tells of a conversation: a call, an answer, an interruption, a renewal, a loss, a stranger, a goodbye."""
     made = Keys(directory, "reachy-1", "reachy-2")
@@ -95,7 +101,7 @@ async def talked(directory: Path, office: Callable[..., Voices]) -> dict[str, Sc
                 await session.until(lambda it: it.tool_responses)
                 robot.desk.say(NUMBER[:24000])
                 await robot.answered(1)
-                scrapes["answered"] = await port.until(lambda it: it.value("reachylink_turns_total", outcome="done") == 1)
+                scrapes["answered"] = await port.until(heard_and_billed)
                 session.say(20_000)  # ms of a tone
                 await robot.desk.until(lambda: len(robot.desk.played) > 32000)
                 scrapes["speaking"] = await port.until(lambda it: it.value("reachylink_reply_queue_seconds"))

@@ -24,15 +24,16 @@ from reachy_link.messages import (
     Leave,
     Mic,
     Played,
+    Sense,
     Speaker,
     Up,
     Welcome,
 )
 
 STOPPING: Final = "this gateway is being stopped"
-HUNG_UP_LOOK_S: Final = 0.05
 MANNER_S: Final = 5.0
 """A robot that has not heard how to behave is told again after so long."""
+HUNG_UP_LOOK_S: Final = 0.05
 """How often a conversation that is to begin looks whether the voice of the one before has hung up."""
 
 MakeVoice = Callable[[str, RobotView], Voice]
@@ -112,6 +113,8 @@ class Robot:
         self._acts: dict[int, asyncio.Future[Answered]] = {}
         """Who waits for the robot's first word on an act."""
         self._manner: asyncio.Task[None] | None = None
+        self._person_deg: float | None = None
+        """Where the robot heard the person last."""
         self._faults = 0
         self._last_fault = float("-inf")
 
@@ -157,7 +160,7 @@ class Robot:
             return
         if self._manner:
             self._manner.cancel()
-        args = {name: float(value) for name, value in manner.items()}
+        args = {name: float(value) for name, value in manner.items()} | {"sense": 1.0}
         self._manner = self._loop.create_task(self._tell_manner(args), name=f"manner of {self.peer.robot}")
 
     async def _tell_manner(self, args: Mapping[str, float]) -> None:
@@ -170,7 +173,8 @@ class Robot:
         """How it fares."""
         sample, last_s = self.peer.clock.best, self._host.stats.of(self.peer.robot).last_total_s
         connected_s = self._host.now() - self.since
-        return Vitals(connected_s, sample and sample.rtt_us / 1000, None if last_s is None else last_s * 1000)
+        rtt_ms = sample and sample.rtt_us / 1000
+        return Vitals(connected_s, rtt_ms, None if last_s is None else last_s * 1000, self._person_deg)
 
     def start(self) -> None:
         """Begin a conversation, once the robot's former voice has hung up or has had its time to: one connection a robot."""
@@ -241,6 +245,8 @@ class Robot:
             voice.activity(message.event)
         elif isinstance(message, Acted):
             self._carry_out(conversation.acted(message))
+        elif isinstance(message, Sense):
+            self._person_deg = message.person_deg
         elif isinstance(message, Played):
             self._carry_out(conversation.played(message, self.peer.clock.offset_us))
         self._schedule()

@@ -84,6 +84,8 @@ class Vitals:
     """Of the link."""
     last_turn_ms: float | None = None
     """From the end of the person's speech to the first sample of the last answer."""
+    person_deg: float | None = None
+    """Where the person was heard last, to the robot's left."""
 
 
 class ActError(Exception):

@@ -156,6 +156,14 @@ class Acted(_Message):
     """Why it was refused, for the person."""
 
 
+class Sense(_Message):
+    """What the body feels, once it has been asked for by a ``manner``: sent on change, and not again if lost. No payload."""
+
+    kind: Literal["sense"] = "sense"
+    person_deg: float | None = Field(default=None, ge=-180, le=180)
+    """Where the person was heard last, to the left of where the body stands; None if nobody was, lately."""
+
+
 class Bye(_Message):
     """I stop; end my conversation. No payload."""
 
@@ -275,7 +283,7 @@ class BeatDown(_Down):
     echo: Echo | None = None
 
 
-Up = Hello | Mic | Activity | Played | Acted | BeatUp | Bye
+Up = Hello | Mic | Activity | Played | Acted | Sense | BeatUp | Bye
 Down = Welcome | Refuse | Stranger | Leave | Speaker | TurnEnd | Flush | Act | Cancel | State | Transcript | BeatDown
 Audio = Mic | Speaker
 """The kinds with a payload, which has ``samples`` samples per channel. Every other kind has none."""

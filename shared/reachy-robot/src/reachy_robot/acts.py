@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
-from reachy_link.messages import DANCES_MAX, GESTURES_MAX, Act, Acted, BodyOffer, Cancel, Outcome
+from reachy_link.messages import DANCES_MAX, GESTURES_MAX, Act, Acted, BodyOffer, Cancel, Outcome, Sense
 from reachy_robot.decisions import Log, Out, Send
 from reachy_robot.motion.composer import Composer, Mood, Situation
 from reachy_robot.motion.direction import Direction
@@ -32,6 +32,8 @@ TURNED_S: Final = 30.0
 """How long the robot stays turned to the person."""
 ASIDE_DEG: Final = 15.0
 """A person who is no further aside is looked at already."""
+SENSE_S: Final = 0.2
+"""What the body feels is told no more often."""
 VOLUME: Final = (10.0, 100.0)
 """In percent. Below, the robot would seem to have gone silent."""
 
@@ -58,6 +60,8 @@ class Manner:
     """Move with what is spoken."""
     turn: bool = False
     """Turn to the person when they have spoken."""
+    sense: bool = False
+    """Tell the gateway what the body feels."""
 
 
 class Acts:
@@ -84,6 +88,8 @@ class Acts:
         self.person_speaks = False
         self.volume_percent = VOLUME[1]
         self._manner = Manner()
+        self._sensed: tuple[int | None, float] = None, 0.0
+        """What the gateway was told of that last, and when."""
         self._spoke = False
         """Whether the person spoke at the last pose."""
         self.missing = "it has no body that moves"
@@ -123,7 +129,19 @@ class Acts:
         pose = composer.pose(now, Situation(self.mood, self.person_speaks, level, *by_itself))
         ended, composer.ended[:] = composer.ended[:], []
         known = [(self._going_on.pop(key)[0], outcome) for key, outcome in ended if key in self._going_on]
-        return pose, [self._tell(act, outcome, "", now) for act, outcome in known]
+        return pose, [*(self._tell(act, outcome, "", now) for act, outcome in known), *self._sense(now)]
+
+    def _sense(self, now: float) -> list[Send]:
+        """What the body feels, if the gateway asks for it and it has changed."""
+        told, at = self._sensed
+        if not self._manner.sense or now - at < SENSE_S:
+            return []
+        yaw_deg = self._direction.yaw_deg(now)
+        feels = None if yaw_deg is None else round(yaw_deg)
+        if feels == told:
+            return []
+        self._sensed = feels, now
+        return [self._sender.make(Sense, now, person_deg=feels)]
 
     def _lie_down_alone(self, composer: Composer, now: float) -> None:
         if self.mood != "alone":
@@ -183,6 +201,7 @@ class Acts:
         if self._gateway is not None:
             self._told.clear()
             self._going_on.clear()
+            self._manner, self._sensed = Manner(), (None, 0.0)
             if self._composer:
                 self._composer.cut(now)
         self._gateway = boot
@@ -254,7 +273,7 @@ class Acts:
     def _set_manner(self, message: Act) -> str:
         """What is not named is as at the start; the same manner twice changes nothing."""
         given = {field.name: bool(message.args[field.name]) for field in fields(Manner) if field.name in message.args}
-        self._manner = Manner(**given)
+        self._manner, self._sensed = Manner(**given), (None, 0.0)
         return ""
 
     def _set_volume(self, message: Act) -> str:

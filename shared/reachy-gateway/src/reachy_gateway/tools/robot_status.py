@@ -7,15 +7,18 @@ from reachy_gateway.tools.port import Context, NoArguments, Tool
 
 GOOD_RTT_MS: Final = 50.0
 FAIR_RTT_MS: Final = 150.0
+AHEAD_DEG: Final = 10
+"""So far aside is still ahead: the microphones tell no finer."""
 
 
 class RobotStatus(Tool[NoArguments]):
-    """The robot's link, how fast it answers, and what is left of its budget."""
+    """The robot's link, how fast it answers, what is left of its budget, and where the person was heard."""
 
     name = "robot_status"
     description = (
-        "Tells how this robot fares: its network link, how long its last answer took, and how much of today's budget is left. "
-        "Call it when the person asks how the connection is, why answers are slow, or what is left to spend."
+        "Tells how this robot fares: its network link, how long its last answer took, how much of today's budget is left, "
+        "and from which side it heard the person. "
+        "Call it when the person asks how the connection is, why answers are slow, what is left to spend, or where they are."
     )
     arguments = NoArguments
     deadline_s = 2.0
@@ -31,7 +34,17 @@ class RobotStatus(Tool[NoArguments]):
         if vitals and vitals.last_turn_ms is not None:
             told["last_answer"] = f"began {vitals.last_turn_ms / 1000:.1f} seconds after the person had spoken"
         if vitals:
+            if vitals.person_deg is not None:
+                told["person"] = side(vitals.person_deg)
             told["connected_for"] = f"{vitals.connected_s / 60:.0f} minutes"
         if left is not None:
             told["budget"] = f"{max(left, type(left)(0)):.2f} dollars are left for today"
         return told
+
+
+def side(to_the_left_deg: float) -> str:
+    """A direction in words."""
+    deg = round(abs(to_the_left_deg))
+    if deg <= AHEAD_DEG:
+        return "straight ahead"
+    return f"{deg} degrees to the robot's {'left' if to_the_left_deg > 0 else 'right'}"
