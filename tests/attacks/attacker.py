@@ -170,6 +170,38 @@ def pressing(identity, up, down, seconds):
     return sent
 
 
+def lying(identity, up, down, seconds):
+    """A body that answers whatever nobody asked it, and nothing that it is asked; and feels what no body can."""
+    pub = dial(zmq.XPUB, identity, up)
+    connected(pub)
+    pcm = {"rate_hz": 16000, "channels": 2}
+    body = {"gestures": ["nod"], "dances": ["sway"], "turns": True, "volume": True, "manner": True}
+    pub.send_multipart([b"reachy-2/up", header(kind="hello", mic=pcm, speaker=pcm, lead_ms=40, body=body), b""])
+    outcomes = ("started", "done", "cancelled", "refused")
+    felt = ("33.3", "-180", "NaN", "1e999", "null", '"left"')
+    sent = 0
+    for sent in paced(seconds, 150):
+        acted = header(kind="acted", seq=sent + 1, id=1000 + sent, outcome=outcomes[sent % 4], reason="\x1b[2J\n" * 60)
+        sense = header(kind="sense", seq=sent + 1)[:-1] + b', "person_deg": ' + felt[sent // 2 % len(felt)].encode() + b"}"
+        pub.send_multipart([b"reachy-2/up", sense if sent % 2 else acted, b""], zmq.NOBLOCK)
+    return sent
+
+
+def boastful(identity, up, down, seconds):
+    """A hello whose body can do ten thousand things, and one with names that are none."""
+    pub = dial(zmq.XPUB, identity, up)
+    connected(pub)
+    pcm = {"rate_hz": 16000, "channels": 2}
+    many = [f"g{n}" for n in range(10_000)]
+    offers = ({"gestures": many[:200]}, {"dances": many[:30]}, {"gestures": ["../nod", "Nod", ""]}, [], "nod")
+    sent = 0
+    for sent in paced(seconds, 30):
+        offer = offers[sent % len(offers)] if sent < 20 * seconds else {"gestures": many}
+        hello = header(kind="hello", seq=sent, mic=pcm, speaker=pcm, lead_ms=40, body=offer)
+        pub.send_multipart([b"reachy-2/up", hello, b""], zmq.NOBLOCK)
+    return sent
+
+
 def slow(identity, up, down, seconds):
     """Asks for as much as it may and reads none of it, on several connections."""
     subs = []

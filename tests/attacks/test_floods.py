@@ -251,6 +251,30 @@ async def test_a_robot_that_reads_nothing(gateway, victim):
         assert grown_mb < 5
 
 
+async def test_a_body_that_lies(gateway, victim):
+    async with gateway() as real, victim(real) as robot:
+        await robot.talks()
+        before_mb = real.memory_mb
+        sent, noticed = await beside(robot, real.attack("lying", "reachy-2", 5))
+        grown_mb, counts = real.memory_mb - before_mb, (await real.health())["counts"]
+        print(f"\n{sent} lies: the victim's p99 {robot.p99_ms:.0f} ms, memory {grown_mb:+.1f} MB, {counts}")  # noqa: T201
+        assert noticed == ([], {})
+        assert counts["unasked reachy-2"] > 300
+        assert counts["header reachy-2"] > 100
+        assert real.said.count("never asked") == 1
+        assert grown_mb < 5
+
+
+async def test_a_body_that_boasts(gateway, victim):
+    async with gateway() as real, victim(real) as robot:
+        sent, noticed = await beside(robot, real.attack("boastful", "reachy-2", 3))
+        health = await real.health()
+        print(f"\n{sent} offers: {health['counts']}")  # noqa: T201
+        assert noticed == ([], {})
+        assert health["counts"]["header reachy-2"] > 50
+        assert "reachy-2" not in health["robots"]
+
+
 class TestKeysThatChange:
     async def test_a_revoked_key_goes_on_hearing_if_nobody_hangs_up(self, undefended, victim, made, tmp_path):
         async with undefended("hanging up") as open_gateway:

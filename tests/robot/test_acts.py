@@ -386,42 +386,56 @@ class BadLine:
         self.now = 100.0
         self.body, self.asked = Body(), Asked(ROBOT)
         self.line: list[tuple[float, object]] = []
-        self.begun: list[int] = []
-        """What the robot has carried out, in this order."""
-        self.learnt: dict[int, str | None] = {}
-        self.asked_for: list[int] = []
+        self.begun: list[tuple[str, int]] = []
+        """What the robot has carried out, in this order: the gateway's boot, and the id of the act."""
+        self.learnt: dict[tuple[str, int], str | None] = {}
+        self.asked_for: list[tuple[str, int]] = []
 
     def send(self, messages) -> None:
         copies = [it for it in messages for _ in range(self.draw.choice([1, 1, 2])) if self.draw.random() >= self.loss]
         self.line += [(self.now + self.draw.uniform(0, 0.6), it) for it in copies]
 
-    def ask(self) -> None:
-        key, tells = self.asked.begin("gesture", {"name": self.draw.choice(OFFER.gestures)}, 1, self.now)
-        self.asked_for.append(key)
+    def ask(self, what: str = "gesture", **args) -> None:
+        args = args or {"name": self.draw.choice(OFFER.gestures)}
+        key, tells = self.asked.begin(what, args, 1, self.now)
+        self.asked_for.append((self.body.boot, key))
         self.send(tells)
 
-    def restart(self) -> None:
-        """The robot starts anew: so does its conversation, which knows of no act and counts on."""
-        self.body = Body()
+    def cancel(self) -> None:
+        self.learnt.setdefault(self.asked_for[-1], None)
+        self.send(self.asked.cancel(self.asked_for[-1][1], self.now))
+
+    def restart(self, who: str) -> None:
+        """The robot starts anew: its conversation knows of no act then, and counts on. Or the gateway does, and counts anew."""
         self.learnt = dict.fromkeys(self.asked_for) | self.learnt
-        self.asked = Asked(ROBOT, self.asked.next_id)
         self.line.clear()
+        if who == "robot":
+            self.body = Body()
+            self.asked = Asked(ROBOT, self.asked.next_id)
+        else:
+            self.asked = Asked(ROBOT)
+            self.body.boot = f"{int(self.body.boot, 16) ^ 1:016x}"
+            self.body.acts.gateway_changed(self.body.boot, self.now)
 
     def arrive(self, item) -> None:
         if isinstance(item, Acted):
-            self.learnt |= {one.id: one.outcome for one in self.asked.acted(item)}
+            self.learnt |= {(self.body.boot, one.id): one.outcome for one in self.asked.acted(item)}
             return
         known = set(self.body.acts._told)
         fields = {name: value for name, value in item.fields.items() if name != "to_boot"}
+        if item.kind is Cancel:
+            out = self.body.acts.cancel(self.body.header(Cancel, **fields), self.now)
+            self.send(one.message for one in out if isinstance(one, Send))
+            return
         out = self.body.acts.act(self.body.header(Act, **fields), self.now)
-        self.begun += set(self.body.acts._told) - known
+        self.begun += [(self.body.boot, key) for key in set(self.body.acts._told) - known]
         self.send(one.message for one in out if isinstance(one, Send))
 
     def step(self, *, beats: bool) -> None:
         self.now += 0.02
         tells, unheard = self.asked.due(self.now)
         self.send(tells)
-        self.learnt |= {one.id: one.outcome for one in unheard}
+        self.learnt |= {(self.body.boot, one.id): one.outcome for one in unheard}
         due, self.line = [it for at, it in self.line if at <= self.now], [pair for pair in self.line if pair[0] > self.now]
         for item in due:
             self.arrive(item)
@@ -430,17 +444,30 @@ class BadLine:
 
 
 @settings(max_examples=100, deadline=None)
-@given(seed=st.integers(0, 10**9), loss=st.sampled_from([0.0, 0.2, 0.5]), restarts=st.booleans())
+@given(
+    seed=st.integers(0, 10**9),
+    loss=st.sampled_from([0.0, 0.2, 0.5]),
+    restarts=st.sampled_from(["", "robot", "gateway", "both"]),
+)
 def test_over_a_bad_line_each_act_is_carried_out_at_most_once_and_its_caller_learns_the_outcome(seed, loss, restarts):
     both = BadLine(seed, loss)
-    for step in range(500):
+    for step in range(600):
         if step < 350 and both.draw.random() < 0.05:
             both.ask()
-        if restarts and step == 200:
-            both.restart()
+        for who in ("robot", "gateway"):
+            if restarts in (who, "both") and step == (200 if who == "robot" else 230):
+                both.restart(who)
+        if step == 360:
+            both.ask("dance", name="sway", seconds=30.0)
+        if step == 430:
+            both.cancel()
         both.step(beats=step % 13 == 0)
     assert len(both.begun) == len(set(both.begun)), "at most once"
     assert set(both.learnt) == set(both.asked_for), "and each caller learns what came of it"
+    if loss < 0.5:
+        assert not both.body.acts._going_on, "the dance was called off"
+    if loss == 0.0 and restarts == "gateway":
+        assert {it for it in both.asked_for if it[0] == both.body.boot} <= set(both.begun)
     if loss == 0.0 and not restarts:
         assert set(both.begun) == set(both.asked_for)
         assert set(both.learnt.values()) <= {"started", "done", "cancelled"}

@@ -244,6 +244,8 @@ class Robot:
         elif isinstance(message, Activity):
             voice.activity(message.event)
         elif isinstance(message, Acted):
+            if message.id >= conversation.acts.next_id:
+                self._host.on_bad("unasked", self.peer.robot, "tells of an act that was never asked")
             self._carry_out(conversation.acted(message))
         elif isinstance(message, Sense):
             self._person_deg = message.person_deg

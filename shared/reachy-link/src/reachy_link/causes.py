@@ -12,7 +12,7 @@ _AtRobot = Literal["other_boot", "look_up", "window", "late_chunks", "overflow_c
 RobotCause = WireCause | _AtRobot
 
 _Refused = Literal["impostor", "revoked", "flood", "hung_up", "barred", "crowded", "key", "mechanism", "handshake"]
-_Dropped = Literal["subscription", "upstream", "stranger", "repeat", "gap", "late", "clone"]
+_Dropped = Literal["subscription", "upstream", "stranger", "repeat", "gap", "late", "clone", "unasked"]
 _Down = Literal["queue_full", "refused", "unsendable", "fault"]
 LinkCause = WireCause | _Refused | _Dropped | _Down
 """At the gateway."""
