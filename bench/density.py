@@ -30,6 +30,9 @@ KEPT: Final = 0.995
 SECONDS: Final = 6.0
 TOOLS: Final = "with-tools"
 """The gateway, with ten tools for each robot, and one call every 10 s."""
+BODIES: Final = "with-bodies"
+"""The gateway, with robots that have a body, of which something is asked every 10 s."""
+OURS: Final = ("gateway", TOOLS, BODIES)
 PORT: Final = 27555
 
 
@@ -102,7 +105,9 @@ async def floor(what: str, url: str, root: Path, robots: int) -> AsyncIterator[i
 
 async def run(work: Path, what: str, robots: int, seconds: float, settings: dict[str, str]) -> Run:
     """The gateway with these settings, or a floor, under so many robots."""
-    dials = ["--dial", str(PORT)] if what in ("gateway", TOOLS) else []
+    dials = ["--dial", str(PORT)] if what in OURS else []
+    if what == BODIES:
+        dials = [*dials, "--bodies"]
     if what == TOOLS:
         dials, settings = [*dials, "--tools"], settings | equipped(work)
     async with AsyncExitStack() as stack:
@@ -214,7 +219,7 @@ async def main(argv: list[str]) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--robots", type=int, nargs="+", default=ROBOTS)
-    parser.add_argument("--what", nargs="+", default=["sdk", "raw", "gateway"], choices=["gateway", TOOLS, "sdk", "raw"])
+    parser.add_argument("--what", nargs="+", default=["sdk", "raw", "gateway"], choices=[*OURS, "sdk", "raw"])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="further settings of the gateway")
@@ -227,7 +232,7 @@ async def main(argv: list[str]) -> int:
         settings = dict(setting.split("=", 1) for setting in args.set)
         print(HEADER, flush=True)
         for what in args.what:
-            for robots in args.robots if what in ("gateway", TOOLS) else [n for n in args.robots if n in FLOOR_ROBOTS]:
+            for robots in args.robots if what in OURS else [n for n in args.robots if n in FLOOR_ROBOTS]:
                 rows.append(Row([await run(work, what, robots, args.seconds, settings) for _ in range(args.runs)]))
                 print(rows[-1].markdown(), flush=True)
     if len(ours := [row for row in rows if row.runs[0].what == "gateway"]) > 1:

@@ -1,9 +1,19 @@
-"""Ten tools for every robot: the gateway's own two, and eight in a folder."""
+"""Ten tools for every robot: the gateway's own two, and eight in a folder; and what is asked of bodies."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 NAMES: Final = ("what_time_is_it", "robot_status", *(f"tool_{n}" for n in range(8)))
+Called: TypeAlias = tuple[str, Mapping[str, object]]
+"""A tool, and its arguments."""
+CALLS: Final[tuple[Called, ...]] = tuple((name, {}) for name in NAMES)
+OF_BODIES: Final[tuple[Called, ...]] = (
+    ("look_at", {"direction": "left"}),
+    ("gesture", {"name": "nod"}),
+    ("dance", {"name": "sway", "seconds": 4}),
+    ("stop_moving", {}),
+)
 CALL_EVERY_S: Final = 10.0
 """Of each robot."""
 _TOOL: Final = """

@@ -4,13 +4,14 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import zmq
 
-from harness.tools import CALL_EVERY_S, NAMES
+from harness.tools import CALL_EVERY_S, Called
 from load.robot import CHUNK_S, Robot
 from load.server import DOWN_SAMPLES, SPEECH_S, Desk, Server
 from reachy_link.keys import RobotIdentity, load_robot
@@ -56,9 +57,9 @@ class Listener(Robot):
     """A robot that measures what it is sent."""
 
     def __init__(
-        self, number: int, identity: RobotIdentity, bench: "Bench", context: "zmq.Context[SyncSocket]", port: int
+        self, number: int, identity: RobotIdentity, bench: "Bench", context: "zmq.Context[SyncSocket]", port: int, *, body: bool
     ) -> None:
-        super().__init__(number, identity, context, port)
+        super().__init__(number, identity, context, port, body=body)
         self._bench = bench
         self.server: Server | None = None
         self._turn = -1
@@ -91,9 +92,14 @@ class Listener(Robot):
 
 
 class Bench(Desk):
-    """A run."""
+    """A run.
 
-    def __init__(self, directory: Path, robots: int, *, tools: bool = False) -> None:
+    Args:
+        calls: What is called of each robot in turn, if anything.
+        bodies: Whether the robots have one.
+    """
+
+    def __init__(self, directory: Path, robots: int, calls: Sequence[Called] = (), *, bodies: bool = False) -> None:
         super().__init__(directory / "tls")
         self.measured = Measured()
         self.measuring = False
@@ -102,7 +108,8 @@ class Bench(Desk):
         self.robots: list[Listener] = []
         self._n = robots
         self._directory = directory
-        self._tools = tools
+        self._calls = calls
+        self._bodies = bodies
 
     def answered(self, server: Server, now_ns: int) -> None:
         """The answer to a call."""
@@ -152,7 +159,8 @@ class Bench(Desk):
         context = zmq.Context[SyncSocket](io_threads=1)
         context.max_sockets = 4 * self._n + 50
         for n in range(self._n):
-            self.robots.append(Listener(n, load_robot(self._directory / f"robot-{n}"), self, context, port))
+            identity = load_robot(self._directory / f"robot-{n}")
+            self.robots.append(Listener(n, identity, self, context, port, body=self._bodies))
         async with asyncio.timeout(60):
             while not all(robot.welcomed for robot in self.robots):
                 for robot in self.robots:
@@ -170,7 +178,7 @@ class Bench(Desk):
         servers = sorted(self.servers, key=lambda server: server.robot.number if server.robot else 0)
         began = loop.time()
         plans = [Plan(server, began + CYCLE_S * n / len(servers), n) for n, server in enumerate(servers)]
-        calls = [began + CALL_EVERY_S * n / len(servers) for n in range(len(servers))] if self._tools else []
+        calls = [began + CALL_EVERY_S * n / len(servers) for n in range(len(servers))] if self._calls else []
         ticker = asyncio.create_task(self._tick(plans, servers, calls))
         await asyncio.sleep(warm - loop.time())
         cpu, since = time.process_time(), loop.time()
@@ -204,7 +212,7 @@ class Bench(Desk):
                     plan.step(self)
             for n, due in enumerate(calls):
                 if due <= now:
-                    servers[n].call(NAMES[servers[n].calls % len(NAMES)])
+                    servers[n].call(*self._calls[servers[n].calls % len(self._calls)])
                     self.measured.calls += self.measuring
                     calls[n] += CALL_EVERY_S
             await asyncio.sleep(TICK_S)

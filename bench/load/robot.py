@@ -9,17 +9,21 @@ import zmq
 
 from reachy_link.keys import RobotIdentity
 from reachy_link.sockets import Drain, SyncSocket, set_dialer
+from reachy_robot.acts import OFFER
 from stamps import stamped
 
 CHUNK_S: Final = 0.02
 
 
 class Robot:
-    """A robot that moves samples and does nothing else."""
+    """A robot that moves samples and does nothing else; with a body, it says of each act that it is done."""
 
-    def __init__(self, number: int, identity: RobotIdentity, context: "zmq.Context[SyncSocket]", port: int) -> None:
+    def __init__(
+        self, number: int, identity: RobotIdentity, context: "zmq.Context[SyncSocket]", port: int, *, body: bool = False
+    ) -> None:
         self.number = number
         self._name = identity.robot
+        self._body = {"body": OFFER.model_dump(mode="json")} if body else {}
         self._boot = os.urandom(8).hex()
         self._up, self._down = context.socket(zmq.PUB), context.socket(zmq.SUB)
         for socket, to in ((self._up, port), (self._down, port + 1)):
@@ -48,7 +52,7 @@ class Robot:
         """Say hello."""
         pcm = {"rate_hz": 16000, "channels": 2}
         fields = {"v": 1, "robot": self._name, "boot": self._boot, "seq": self._next(), "t_us": time.monotonic_ns() // 1000}
-        self._send(json.dumps(fields | {"kind": "hello", "mic": pcm, "speaker": pcm, "lead_ms": 40}).encode(), b"")
+        self._send(json.dumps(fields | {"kind": "hello", "mic": pcm, "speaker": pcm, "lead_ms": 40} | self._body).encode(), b"")
 
     def say(self) -> None:
         """Send the next chunk of the microphone."""
@@ -74,5 +78,12 @@ class Robot:
             return False
         if b'"kind":"welcome"' in parts[1]:
             self.welcomed = True
+        elif b'"kind":"act"' in parts[1]:
+            self._act(json.loads(parts[1])["id"])
         self.took(parts[1], len(parts[2]) // 4)
         return True
+
+    def _act(self, number: int) -> None:
+        """Say that it is done."""
+        now_us = time.monotonic_ns() // 1000
+        self._send(self._header % (self._next(), now_us, b'"acted","id":%d,"outcome":"done"' % number), b"")

@@ -9,6 +9,7 @@ import re
 import struct
 import time
 import wave
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -83,11 +84,11 @@ class Server(asyncio.Protocol):
         self.turns[-1].append(time.monotonic_ns())
         self.out.write(self._desk.turn_end)
 
-    def call(self, name: str) -> None:
+    def call(self, name: str, args: Mapping[str, object]) -> None:
         """Call a tool."""
         self.calls += 1
         self.called_ns = time.monotonic_ns()
-        call = {"id": f"call-{self.calls}", "name": name, "args": {}}
+        call = {"id": f"call-{self.calls}", "name": name, "args": args}
         self.out.write(frame(json.dumps({"toolCall": {"functionCalls": [call]}}, separators=(",", ":")).encode()))
 
     def interrupt(self) -> None:

@@ -40,8 +40,9 @@ def test_latency_measures_every_chunk_and_every_turn(tmp_path):
 
 
 def test_density_hears_every_robot_beside_its_floors(tmp_path):
-    rows, done = run(tmp_path, "density", "--robots", 20, "--runs", 1, "--seconds", 2)
-    assert [(row["what"], row["robots"]) for row in rows] == [("sdk", 20), ("raw", 20), ("gateway", 20)]
+    kinds = ["sdk", "raw", "gateway", "with-tools", "with-bodies"]
+    rows, done = run(tmp_path, "density", "--robots", 20, "--runs", 1, "--seconds", 2, "--what", *kinds)
+    assert [(row["what"], row["robots"]) for row in rows] == [(what, 20) for what in kinds]
     for row in rows:
         assert row["lost %"][0] < 0.5, done.stdout + done.stderr
         assert row["CPU %"][0] > 0
@@ -49,6 +50,7 @@ def test_density_hears_every_robot_beside_its_floors(tmp_path):
         assert row["up p50 ms"][0] > 0
     assert rows[2]["down p50 ms"][0] > 0
     assert rows[2]["cut p99 ms"][0] > 0, "nobody was interrupted"
+    assert all(0 < row["call p99 ms"][0] < 2000 for row in rows[3:]), "calls are answered"
     assert (tmp_path / "density.png").read_bytes().startswith(b"\x89PNG")
 
 

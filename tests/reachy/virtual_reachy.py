@@ -125,10 +125,11 @@ class VirtualReachy:
             "PULSE_SERVER": server,
             "PULSE_COOKIE": str(work / "cookie"),
             "EARS": str(work / "ears"),
+            "TARGETS": str(work / "targets"),
         }
         """What a process needs to find this rig and no other."""
         self.speaker_wav = work / "speaker.wav"
-        self._daemon_program = bin_dir / "reachy-mini-daemon"
+        self._bin = bin_dir
         self._daemon: subprocess.Popen[bytes] | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
         self._log = (work / "rig.log").open("wb")
@@ -160,9 +161,11 @@ class VirtualReachy:
         (self.work / "ears.new").rename(self.work / "ears")
 
     def start_daemon(self, *options: str, ears: bool = False) -> None:
-        """Start the daemon, and wait until it runs; ``ears`` for one with a microphone array, see :meth:`hear`."""
+        """Start the daemon, and wait until it runs; ``ears`` for ``daemon_with_ears.py``, see :meth:`hear`."""
         program = (
-            [sys.executable, str(Path(__file__).with_name("daemon_with_ears.py"))] if ears else [str(self._daemon_program)]
+            [str(self._bin / "python"), str(Path(__file__).with_name("daemon_with_ears.py"))]
+            if ears
+            else [str(self._bin / "reachy-mini-daemon")]
         )
         quiet = ["--no-wake-up-on-start", "--no-goto-sleep-on-stop", "--dataset-update-interval", "0"]
         self._daemon = self._start(
