@@ -1,6 +1,6 @@
 """The budgets of the body, with the real robot-io, SDK and daemon, in one run on loopback; ``bench/README.md`` has the method.
 
-``python bench/body.py``, four minutes. It needs ``.venv-reachy`` (``tests/reachy/setup``) and Debian's audio packages.
+``python bench/body.py``, five minutes. It needs ``.venv-reachy`` (``tests/reachy/setup``) and Debian's audio packages.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from gemini_live_sim import Behaviour, GeminiLiveSim, SimSession, SimSettings, s
 from harness.devices import until
 from harness.gateway import Gateway, cpu_s, make_keys
 from harness.results import Timing, keep, machine, percentile, table
+from reachy_robot.motion.composer import LOOK_S
 from reachy_robot.motion.limits import TICK_MAX_DEG, is_in_box
 from reachy_robot.motion.pose import Pose, head_of, pose_of
 
@@ -34,6 +35,7 @@ FLOOR_P99_MS: Final = 10.0
 """A run in which a bare SDK took longer than this from its call to the daemon was on a busy machine, and is void."""
 MOVED: Final = 0.25
 """In degrees: what is no rounding."""
+QUESTION: Final = ROOT / "tests" / "e2e" / "data" / "number-1.wav"
 SPEECH_MS: Final = 4000
 
 sys.path.insert(0, str(ROOT / "tests" / "reachy"))
@@ -133,12 +135,13 @@ async def robot_io(work: Path, rig: VirtualReachy, gateway: Gateway, body: str) 
             await process.wait()
 
 
-async def calls(session: SimSession, targets: Targets, stamps: Stamps, count: int) -> list[float]:
+async def calls(rig: VirtualReachy, session: SimSession, targets: Targets, stamps: Stamps, count: int) -> list[float]:
     """From a call of a tool on Gemini's socket to the first target at the daemon that turns the head, in ms."""
     took = []
     for n in range(count):
+        await asyncio.to_thread(rig.say(QUESTION).wait)  # a model may call a few times for one question, and no more
+        await asyncio.sleep(0.5 + random.uniform(0, 0.02))  # noqa: S311 - at any moment between two poses
         resting = await targets.rest()
-        await asyncio.sleep(random.uniform(0, 0.02))  # noqa: S311 - at any moment between two poses
         asked = len(stamps.called)
         session.tool_call("look_at", direction=("left", "right")[n % 2])
         await until(lambda then=resting, at=asked: len(stamps.called) > at and apart(targets.told[-1][1], then) > MOVED)  # type: ignore[misc]
@@ -151,6 +154,7 @@ async def calls(session: SimSession, targets: Targets, stamps: Stamps, count: in
 async def cuts(session: SimSession, targets: Targets, stamps: Stamps, count: int) -> list[float]:
     """From an interruption on Gemini's socket to the last target at the daemon that still has movement of speech, in ms."""
     took = []
+    await asyncio.sleep(LOOK_S + 2.0)  # until the last look is over
     for _ in range(count):
         resting = await targets.rest()
         session.say(SPEECH_MS)
@@ -211,7 +215,7 @@ async def measure(n_calls: int, n_cuts: int, seconds: float, runs: int) -> dict[
                     await until(lambda: len(targets.told) > before + 100 and sim.open_sessions, 60)
                     began = targets.told[before][0]
                     session = sim.open_sessions[-1]
-                    called = await calls(session, targets, stamps, n_calls)
+                    called = await calls(rig, session, targets, stamps, n_calls)
                     cut = await cuts(session, targets, stamps, n_cuts)
                     limits = stream(targets.since(began))
                 shares: dict[str, list[tuple[float, float]]] = {"off": [], "auto": []}
@@ -232,8 +236,8 @@ async def measure(n_calls: int, n_cuts: int, seconds: float, runs: int) -> dict[
 def main() -> int:
     """Print the tables; exit status 1 if the run is void."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--calls", type=int, default=60)
-    parser.add_argument("--cuts", type=int, default=40)
+    parser.add_argument("--calls", type=int, default=40)
+    parser.add_argument("--cuts", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=16.0, help="of each run with and without a body")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", type=Path, help="a folder for body.json")

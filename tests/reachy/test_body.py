@@ -76,6 +76,7 @@ class Daemon:
     """The SDK at the body's port, with a daemon that may stall; it keeps what it was told."""
 
     is_connected = True
+    held = False
 
     def __init__(self) -> None:
         self.poses: list[Pose] = []
@@ -85,6 +86,9 @@ class Daemon:
 
     def running_app(self) -> str:
         return ""
+
+    def motors_are_off(self) -> bool:
+        return False
 
     def hears_daemon(self) -> bool:
         return True
@@ -147,49 +151,67 @@ def test_the_daemon_tells_from_where_a_voice_comes(told: bytes, heard_deg: float
     assert Sdk(port=port).heard_deg() is None
 
 
+async def does_as_it_is_asked(rig: VirtualReachy) -> None:
+    with connected(rig) as sdk:
+        probe = Probe(rig)
+        moved = await taken(sdk)
+        await moved.run(4.0)
+        moved.act("look", direction="left")
+        await moved.run(3.0)
+        assert probe.newest.yaw_deg == pytest.approx(40, abs=4), "to its left"
+        moved.act("look", direction="down")
+        await moved.run(3.0)
+        assert probe.newest.pitch_deg == pytest.approx(20 - 4, abs=4), "and down"
+        moved.act("rest")
+        await moved.run(6.0)
+        assert probe.newest.z_mm == pytest.approx(-44, abs=6)
+        moved.act("wake")
+        await moved.run(5.0)
+        assert probe.newest.z_mm > -6
+        rig.hear(math.pi / 2 - math.radians(30), speech=True)
+        moved.acts.person_speaks = True
+        await moved.run(3.0)
+        moved.acts.person_speaks = False
+        moved.act("turn")
+        await moved.run(3.0)
+        assert probe.newest.yaw_deg == pytest.approx(30, abs=6), "to where a voice was heard"
+        probe.close()
+        await leaves_alone_what_somebody_turned_off(rig, sdk, moved)
+
+
+async def leaves_alone_what_somebody_turned_off(rig: VirtualReachy, sdk: Sdk, moved: Moved) -> None:
+    await asyncio.to_thread(rig.tell_daemon, "motors/set_mode/disabled")
+    with pytest.raises(BodyError, match="motors"):
+        await moved.run(20.0)
+    await moved.body.close()
+    with pytest.raises(BodyError, match="until they are on"):
+        await taken(sdk)
+    await asyncio.to_thread(rig.tell_daemon, "motors/set_mode/enabled")
+    moved = await taken(sdk)
+    await moved.run(6.0)
+    rig.kill_daemon()
+    with pytest.raises(BodyError, match="daemon"):
+        await moved.run(20.0)
+    await moved.body.close()
+
+
+async def comes_back(rig: VirtualReachy) -> None:
+    with connected(rig) as sdk:
+        moved = await taken(sdk)
+        await moved.run(5.0)
+        moved.act("look", direction="right")
+        await moved.run(3.0)
+        probe = Probe(rig)
+        await moved.run(0.5)
+        assert probe.newest.yaw_deg == pytest.approx(-40, abs=4)
+        probe.close()
+        await moved.body.close()
+
+
 @pytest.mark.timeout(150)
 def test_the_robot_moves_as_it_is_asked_within_the_limits_and_comes_back_after_the_daemons_end(tmp_path: Path) -> None:
-    async def move(rig: VirtualReachy) -> None:
-        with connected(rig) as sdk:
-            probe = Probe(rig)
-            moved = await taken(sdk)
-            await moved.run(4.0)
-            moved.act("look", direction="left")
-            await moved.run(3.0)
-            assert probe.newest.yaw_deg == pytest.approx(40, abs=4), "to its left"
-            moved.act("look", direction="down")
-            await moved.run(3.0)
-            assert probe.newest.pitch_deg == pytest.approx(20 - 4, abs=4), "and down"
-            moved.act("rest")
-            await moved.run(6.0)
-            assert probe.newest.z_mm == pytest.approx(-44, abs=6)
-            moved.act("wake")
-            await moved.run(5.0)
-            assert probe.newest.z_mm > -6
-            rig.hear(math.pi / 2 - math.radians(30), speech=True)
-            moved.acts.person_speaks = True
-            await moved.run(3.0)
-            moved.acts.person_speaks = False
-            moved.act("turn")
-            await moved.run(3.0)
-            assert probe.newest.yaw_deg == pytest.approx(30, abs=6), "to where a voice was heard"
-            probe.close()
-            rig.kill_daemon()
-            with pytest.raises(BodyError):
-                await moved.run(20.0)
-            await moved.body.close()
-        rig.start_daemon()
-        with connected(rig) as sdk:
-            moved = await taken(sdk)
-            await moved.run(5.0)
-            moved.act("look", direction="right")
-            await moved.run(3.0)
-            probe = Probe(rig)
-            await moved.run(0.5)
-            assert probe.newest.yaw_deg == pytest.approx(-40, abs=4)
-            probe.close()
-            await moved.body.close()
-
     with virtual_reachy(tmp_path, daemon=False) as rig:
         rig.start_daemon(ears=True)
-        asyncio.run(move(rig))
+        asyncio.run(does_as_it_is_asked(rig))
+        rig.start_daemon()
+        asyncio.run(comes_back(rig))

@@ -173,6 +173,11 @@ class VirtualReachy:
         )
         self._until(self._daemon_runs, DAEMON_START_S, "reachy-mini-daemon")
 
+    def tell_daemon(self, what: str) -> None:
+        """Ask the daemon for something by its HTTP, as its dashboard does."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.daemon_port}/api/{what}", method="POST")
+        urllib.request.urlopen(request, timeout=5).close()  # noqa: S310 - the loopback
+
     def kill_daemon(self) -> None:
         """Kill the daemon, as a crash would."""
         assert self._daemon is not None, "the daemon does not run"

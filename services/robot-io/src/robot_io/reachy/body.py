@@ -26,8 +26,9 @@ NEAR: Final = 0.5
 """So near, in degrees and mm, a body that was held up has caught up."""
 LOW_MM: Final = -60.0
 """A head that is told to be lower than this is where it cannot be: the daemon's kinematics have gone astray."""
-APP_S: Final = 5.0
-"""How often it is looked whether another app has begun to run on the robot."""
+LOOK_AROUND_S: Final = 5.0
+"""How often it is looked whether another app has begun to run on the robot, or somebody has turned the motors off."""
+LIMP: Final = "somebody has turned the robot's motors off: its body is left alone until they are on again"
 HEAR_S: Final = 0.2
 """How often the daemon is asked from where a voice comes."""
 LOOK_S: Final = 0.1
@@ -57,7 +58,7 @@ class ReachyBody:
         """Wait for the connection, turn the motors on where they are, and take hold.
 
         Raises:
-            BodyError: If there is none, or if the daemon does not know where the head is.
+            BodyError: If there is none, if another app or somebody has the body, or if the daemon does not know where it is.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + CONNECTED_S
@@ -67,6 +68,8 @@ class ReachyBody:
             await asyncio.sleep(LOOK_S)
         if app := await asyncio.to_thread(sdk.running_app):
             raise BodyError(_occupied(app))
+        if sdk.held and await asyncio.to_thread(sdk.motors_are_off):
+            raise BodyError(LIMP)
         try:
             present = await asyncio.to_thread(sdk.hold)
         except ConnectionError as error:
@@ -150,10 +153,10 @@ class ReachyBody:
             elif time.monotonic() - heard_at > DEAF_S:
                 self._failure = BodyError("the daemon does not tell any more where the robot is")
                 return
-            if time.monotonic() - asked_at > APP_S:
+            if time.monotonic() - asked_at > LOOK_AROUND_S:
                 asked_at = time.monotonic()
-                if app := sdk.running_app():
-                    self._failure = BodyError(_occupied(app))
+                if (app := sdk.running_app()) or sdk.motors_are_off():
+                    self._failure = BodyError(_occupied(app) if app else LIMP)
                     return
 
 

@@ -37,6 +37,8 @@ class Sdk:
         self._port = port
         self._mini: Any = None
         self._has_card = False
+        self.held = False
+        """Whether a body has turned the motors on; whoever turns them off after that means it."""
 
     @property
     def media(self) -> Any:
@@ -98,6 +100,11 @@ class Sdk:
         except (LookupError, TypeError):
             return ""
 
+    def motors_are_off(self) -> bool:
+        """Whether they hold nothing, or not where they are told to."""
+        told = self._ask("motors/status")
+        return isinstance(told, dict) and told.get("mode", "enabled") != "enabled"
+
     def heard_deg(self) -> float | None:
         """From where a voice comes, to the left of where the head looks; None if none is heard, or nobody knows.
 
@@ -124,6 +131,7 @@ class Sdk:
             if present.is_finite:
                 self._mini.set_target(head=head, antennas=[right_rad, left_rad], body_yaw=body_rad)
             self._mini.enable_motors()
+            self.held = True
             return present
 
     def move(self, pose: Pose) -> None:
