@@ -77,23 +77,42 @@ async def test_without_the_sdk_trying_again_is_no_use(no_daemon, monkeypatch):
     await device.close()
 
 
-async def test_a_daemon_that_dies_is_noticed_and_a_new_device_finds_the_next_one(lite):
-    device = ReachyDevice(Sdk(port=lite.daemon_port))
+async def test_a_daemon_that_dies_leaves_the_sound_alone_and_the_next_one_is_found(lite, caplog):
+    sdk = Sdk(port=lite.daemon_port)
+    device = ReachyDevice(sdk)
     await device.open()
     await first_sample(device)
     lite.kill_daemon()
-    words, after_s = await lost(device)
-    assert "daemon went away" in words
-    assert after_s < 6
-    await device.close()
-
+    await until(lambda: "daemon went away" in caplog.text, 8)
     with pytest.raises(DeviceError):
         await ReachyDevice(Sdk(port=lite.daemon_port)).open()
-    lite.start_daemon()
-    another = ReachyDevice(Sdk(port=lite.daemon_port))
-    await another.open()
-    assert (await first_sample(another)).shape[1] == 2
-    await another.close()
+    device._heard.clear()
+    await noise_is_heard(lite, device)
+    assert (await first_sample(device)).shape[1] == 2
+    await asyncio.to_thread(lite.start_daemon)
+    await until(sdk.hears_daemon, 15)
+    await noise_is_heard(lite, device)
+    await device.close()
+    assert caplog.text.count("daemon went away") == 1
+
+
+async def test_a_robot_that_is_switched_off_is_silent_until_it_is_switched_on(tmp_path):
+    with virtual_reachy(tmp_path) as rig:
+        device = ReachyDevice(Sdk(port=rig.daemon_port))
+        await device.open()
+        await asyncio.to_thread(rig.tell_daemon, "daemon/stop?goto_sleep=false")
+        words, after_s = await lost(device)
+        assert "switched off" in words
+        assert after_s < 8
+        await device.close()
+        with pytest.raises(DeviceError):
+            await ReachyDevice(Sdk(port=rig.daemon_port)).open()
+        rig.kill_daemon()  # started by its dashboard, it would look for a robot at a serial port
+        rig.start_daemon()
+        another = ReachyDevice(Sdk(port=rig.daemon_port))
+        await another.open()
+        assert (await first_sample(another)).shape[1] == 2
+        await another.close()
 
 
 async def test_a_microphone_that_delivers_nothing_is_an_error(lite):

@@ -7,12 +7,15 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from moving import Probe
+from moving import Probe, turn
 from signals import faults, read_wav
 from virtual_reachy import VirtualReachy, virtual_reachy
+
+from reachy_robot.motion.limits import TICK_MAX_DEG
 
 ROOT = Path(__file__).parent.parent.parent
 GATEWAY_BIN = ROOT / ".venv" / "bin"
@@ -91,8 +94,8 @@ def test_every_segment_of_speech_comes_back_through_the_real_sdk(tmp_path: Path)
             converse(rig, robot, turn, number)
 
 
-@pytest.mark.timeout(180)
-def test_it_dances_when_it_is_asked_to_speaks_of_it_and_dances_on_when_it_is_interrupted(tmp_path: Path) -> None:
+@pytest.mark.timeout(240)
+def test_it_dances_speaks_of_it_dances_on_when_interrupted_and_outlives_the_daemon(tmp_path: Path) -> None:
     (tmp_path / "rig").mkdir()
     with ExitStack() as stack:
         rig = stack.enter_context(virtual_reachy(tmp_path / "rig"))
@@ -112,6 +115,16 @@ def test_it_dances_when_it_is_asked_to_speaks_of_it_and_dances_on_when_it_is_int
         swung = [pose.y_mm for _, pose in probe.poses[cut:]]
         assert max(swung) - min(swung) > 5, "a dance that was asked for goes on"
         until(lambda: "turn 2 done" in robot(), robot)
+
+        rig.kill_daemon()
+        gone = len(probe.poses)
+        rig.say(NUMBERS[1])
+        until(lambda: "turn 3 done" in robot(), robot)
+        rig.start_daemon()
+        until(lambda: robot().count("the body moves") == 2, robot, 60)
+        until(lambda: probe.newest.z_mm > -4, robot)
+        assert max(turn(a[1], b[1]) for a, b in pairwise(probe.poses[gone:])) < 2 * TICK_MAX_DEG, "and did not jump there"
+        assert robot().count("microphone and speaker are open") == 1, "its sound never stopped"
 
 
 def converse(rig: VirtualReachy, robot: Callable[[], str], turn: int, number: Path) -> None:

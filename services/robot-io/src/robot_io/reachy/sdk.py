@@ -20,6 +20,7 @@ from reachy_robot.sound import DeviceError
 log = logging.getLogger(__name__)
 
 ASK_S: Final = 2.0
+RECONNECT_S: Final = 3.0
 ANSWER_MAX_BYTES: Final = 65536
 CARD_REMEDY: Final = "is the robot's USB cable in, and PulseAudio or PipeWire running?"
 
@@ -86,6 +87,25 @@ class Sdk:
     def hears_daemon(self) -> bool:
         """Whether the daemon tells its state: true within 20 ms, false after 1 s."""
         return bool(self._mini.client.is_connected())
+
+    def daemon_state(self) -> str:
+        """The daemon's own word for how it stands; empty if there is none."""
+        told = self._ask("daemon/status")
+        return str(told.get("state", "")) if isinstance(told, dict) else ""
+
+    def reconnect(self) -> None:
+        """Connect to a daemon that was started anew, which the SDK never does. The sound is not touched.
+
+        Raises:
+            ConnectionError: If it does not answer after all.
+        """
+        mini = self._mini
+        before = mini.client
+        with _reaching():
+            client = type(before)(host=before.host, port=before.port)
+            client.wait_for_connection(RECONNECT_S)
+        mini.client, self.held = client, False
+        before.disconnect()
 
     @property
     def is_connected(self) -> bool:

@@ -61,7 +61,7 @@ FIRST_PUSH_S: Final = 0.3
 IDLE_S: Final = 0.005
 WATCH_S: Final = 1.0
 DAEMON_SILENT_S: Final = 3.0
-"""A living daemon tells its state 50 times a second; the SDK never reconnects to one that was restarted."""
+"""A living daemon tells its state 50 times a second."""
 OPEN_S: Final = 60.0
 CLOSE_S: Final = 5.0
 
@@ -115,7 +115,7 @@ class ReachyDevice:
         """The microphone, until the device is closed.
 
         Raises:
-            DeviceError: When the microphone or the daemon is lost.
+            DeviceError: When the microphone or the speaker is lost, or the robot is switched off.
         """
         while not self._closed:
             await self._until(lambda: self._heard or self._closed)
@@ -264,13 +264,23 @@ class ReachyDevice:
         self._stop.wait(FIRST_PUSH_S)
 
     def _watch(self) -> None:
-        """Notice a daemon that died; the sound may go on without it, the SDK never finds its successor."""
-        alive = time.monotonic()
+        """Notice a robot that was switched off. Without a daemon that died the sound goes on, and the next one is found."""
+        alive, gone = time.monotonic(), False
         while not self._stop.wait(WATCH_S):
             if self._sdk.hears_daemon():
-                alive = time.monotonic()
-            elif time.monotonic() - alive > DAEMON_SILENT_S:
-                raise DeviceError("the Reachy Mini daemon went away; it has to run for the robot to talk")
+                alive, gone = time.monotonic(), False
+                continue
+            if time.monotonic() - alive <= DAEMON_SILENT_S:
+                continue
+            if not gone:
+                log.warning("the Reachy Mini daemon went away: the robot talks, and does not move until it is back")
+                gone = True
+            match self._sdk.daemon_state():
+                case "running":
+                    with contextlib.suppress(ConnectionError):
+                        self._sdk.reconnect()
+                case "stopping" | "stopped":
+                    raise DeviceError("the robot was switched off; it talks once it is switched on again")
 
     def _listen(self, media: Any) -> None:
         """Take samples off the microphone; ``None`` comes after 20 ms, or at once where the pipeline does not run."""
