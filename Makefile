@@ -1,4 +1,5 @@
 # make demo     a whole conversation on this machine, without Docker, robot, key or cloud
+# make talk     the page where you talk to a robot on the screen, without Docker, robot, key or cloud; ends with Ctrl-C
 # make quick    the tests of the parts, without whole conversations: a minute
 # make test     everything that this machine can test; its last lines say what did not run and how to make it run
 # make sessions of these, only the session manager through every failure, in real time: three minutes
@@ -19,11 +20,14 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard shared/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := $(wildcard shared/*/src services/*/src)
 
-.PHONY: demo quick test sessions chaos weather attacks check bench storm soak hostile fuzz scan lock clean
+.PHONY: demo talk quick test sessions chaos weather attacks check bench storm soak hostile fuzz scan lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
 	$(BIN)/python tools/demo.py
+
+talk: $(VENV)/ready
+	$(BIN)/python tools/talk.py
 
 quick: $(VENV)/ready
 	$(BIN)/pytest --numprocesses auto tests/robot tests/gateway tests/link tests/service tests/gemini tests/sim tests/test_rules.py tests/test_env_example.py

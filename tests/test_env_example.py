@@ -9,6 +9,7 @@ import yaml
 from gemini_gateway.personas import Gateway, Persona, Vad, read
 from gemini_gateway.settings import GeminiSettings
 from gemini_live_sim.settings import SimSettings
+from reachy_console.settings import ConsoleSettings
 from reachy_gateway.provider.usage import PRICES
 from reachy_gateway.settings import GatewaySettings
 from reachy_gateway.tools.toolbox import Toolbox
@@ -16,7 +17,7 @@ from reachy_service.environment import VARIABLES
 from robot_io.settings import RobotSettings
 
 ROOT = Path(__file__).parent.parent
-MODELS = (GeminiSettings, GatewaySettings, RobotSettings)
+MODELS = (GeminiSettings, GatewaySettings, RobotSettings, ConsoleSettings)
 OF_COMPOSE = {"TZ", "COMPOSE_FILE", "SIM_SCENARIO"}
 """What Docker Compose reads from the file itself, or hands on to another service."""
 

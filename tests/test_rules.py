@@ -21,6 +21,7 @@ OURS = {
     "gemini_gateway",
     "mock_gateway",
     "gemini_live_sim",
+    "reachy_console",
 }
 
 MAY_IMPORT_OF_OURS = {
@@ -32,6 +33,7 @@ MAY_IMPORT_OF_OURS = {
     "gemini_gateway": {"reachy_link", "reachy_service", "reachy_gateway"},
     "mock_gateway": {"reachy_link", "reachy_service", "reachy_gateway"},
     "gemini_live_sim": set(),
+    "reachy_console": {"reachy_link", "reachy_service", "reachy_robot"},
 }
 NEVER = {
     "reachy_link": {"soxr", "google", "reachy_mini", "prometheus_client"},
@@ -42,6 +44,7 @@ NEVER = {
     "gemini_gateway": {"reachy_mini"},
     "mock_gateway": {"google", "reachy_mini"},
     "gemini_live_sim": {"google", "reachy_mini"},
+    "reachy_console": {"google", "reachy_mini", "soxr", "prometheus_client", "zmq"},
 }
 ONLY_IN = {
     ("reachy_mini", "robot_io"): {"reachy.sdk"},
@@ -119,6 +122,7 @@ PURE = {
         "session.session",
         "session.timing",
     },
+    "reachy_console": {"guard", "login", "messages", "spending"},
 }
 HARMLESS = {
     "abc",
@@ -145,9 +149,11 @@ BROAD |= {
     ("reachy.sdk", "Exception"): 1,
     ("tools.port", "Exception"): 1,
     ("tools.toolbox", "BaseException"): 3,
+    ("seats", "Exception"): 1,
 }
 """Excepts that take whatever is raised: a thread's end, a value that no log line can hold, a reader of the feed, a robot's
-body, the SDK where the daemon has gone, a tool that somebody wrote: its schema, its file, its validators, its call.
+body, a page's robot, the SDK where the daemon has gone, a tool that somebody wrote: its schema, its file, its validators, its
+call.
 ``robot._Boundary`` is a class."""
 
 
@@ -305,6 +311,16 @@ TESTED_IN = {
         "session.decisions": "gemini/test_session.py",
         "session.server_turn": "gemini/test_answers.py",
         "session.timing": "gemini/test_sessions_doc.py",
+    },
+    "reachy_console": {
+        "app": "console/test_page.py",
+        "browser": "console/test_page.py",
+        "guard": "console/test_door.py",
+        "login": "console/test_door.py",
+        "messages": "console/test_page.py",
+        "seats": "console/test_page.py",
+        "settings": "programs/test_bad_settings.py",
+        "spending": "console/test_door.py",
     },
     "reachy_gateway": {
         "link.limits": "attacks/test_floods.py",

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,34 +25,12 @@ def main() -> int:
 
 def converse(work: Path) -> int:
     """Start the three, wait for the robot, stop the rest."""
-    sim, up, down, health = free_ports(4)
-    scenario = os.environ.get("SIM_SCENARIO", "steady")
-    subprocess.run([BIN / "reachy-keys", "--dir", work / "gateway", "demo", work / "robot", "virtual-1"], check=True)
     running: list[subprocess.Popen[bytes]] = []
     try:
-        # A demo never talks to Google, whatever the environment or .env would have it do.
-        running.append(
-            start("gemini-live-sim", SIM_HOST="127.0.0.1", SIM_PORT=sim, SIM_TLS_DIR=work / "tls", SIM_SCENARIO=scenario)
-        )
-        wait_for("the simulator's certificate", (work / "tls" / "root.pem").exists, running)
-        running.append(
-            start(
-                "gemini-gateway",
-                REACHY_KEYS_DIR=work / "gateway",
-                REACHY_HEALTH_PORT=health,
-                GATEWAY_HOST="127.0.0.1",
-                GATEWAY_UP_PORT=up,
-                GATEWAY_DOWN_PORT=down,
-                GATEWAY_SIM_URL=f"https://127.0.0.1:{sim}",
-                GATEWAY_SIM_ROOT=work / "tls" / "root.pem",
-                GATEWAY_LEDGER=work / "ledger.sqlite",
-                GATEWAY_ROBOTS_FILE=ROOT / "services" / "gemini-gateway" / "demo.toml",
-            )
-        )
-        wait_for("the gateway", lambda: listens(health), running)
+        up, down, _ = gateway(work, ["virtual-1"], running)
         robot = start(
             "robot-io",
-            REACHY_KEYS_DIR=work / "robot",
+            REACHY_KEYS_DIR=work / "robots" / "virtual-1",
             ROBOT_DEVICE="wav",
             ROBOT_GATEWAY="127.0.0.1",
             ROBOT_UP_PORT=up,
@@ -71,9 +49,38 @@ def converse(work: Path) -> int:
     return status
 
 
+def gateway(work: Path, robots: Sequence[str], running: list[subprocess.Popen[bytes]]) -> tuple[int, int, int]:
+    """A simulator and a gateway that admits these robots; the gateway's ports: up, down, health."""
+    sim, up, down, health = free_ports(4)
+    for robot in robots:
+        subprocess.run([BIN / "reachy-keys", "--dir", work / "gateway", "demo", work / "robots" / robot, robot], check=True)
+    # A demo never talks to Google, whatever the environment or .env would have it do.
+    scenario = os.environ.get("SIM_SCENARIO", "steady")
+    running.append(
+        start("gemini-live-sim", SIM_HOST="127.0.0.1", SIM_PORT=sim, SIM_TLS_DIR=work / "tls", SIM_SCENARIO=scenario)
+    )
+    wait_for("the simulator's certificate", (work / "tls" / "root.pem").exists, running)
+    running.append(
+        start(
+            "gemini-gateway",
+            REACHY_KEYS_DIR=work / "gateway",
+            REACHY_HEALTH_PORT=health,
+            GATEWAY_HOST="127.0.0.1",
+            GATEWAY_UP_PORT=up,
+            GATEWAY_DOWN_PORT=down,
+            GATEWAY_SIM_URL=f"https://127.0.0.1:{sim}",
+            GATEWAY_SIM_ROOT=work / "tls" / "root.pem",
+            GATEWAY_LEDGER=work / "ledger.sqlite",
+            GATEWAY_ROBOTS_FILE=ROOT / "services" / "gemini-gateway" / "demo.toml",
+        )
+    )
+    wait_for("the gateway", lambda: listens(health), running)
+    return up, down, health
+
+
 def start(program: str, **settings: object) -> subprocess.Popen[bytes]:
     """One of our programs, with these settings and none of the caller's."""
-    foreign = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_")
+    foreign = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_", "CONSOLE_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return subprocess.Popen([BIN / program], env=clean | {name: str(value) for name, value in settings.items()})
 

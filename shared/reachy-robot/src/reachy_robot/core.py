@@ -27,9 +27,9 @@ from reachy_link.tally import Tally
 from reachy_link.wire import WireError, check_audio
 from reachy_robot.acts import Acts
 from reachy_robot.complaints import Complaints
-from reachy_robot.decisions import Hush, Log, Notice, Out, Profile, Send, TurnSummary
+from reachy_robot.decisions import Hush, Log, Notice, Out, Profile, Said, Send, TurnSummary
 from reachy_robot.microphone import Microphone
-from reachy_robot.motion.composer import MOOD_OF
+from reachy_robot.motion.composer import MOOD_OF, Mood
 from reachy_robot.motion.pose import Pose
 from reachy_robot.presence import Presence
 from reachy_robot.route import Route
@@ -72,6 +72,13 @@ class RobotCore:
     def refused(self) -> str:
         """Why the gateway will not serve this robot, if it said so."""
         return self._presence.refused
+
+    @property
+    def standing(self) -> tuple[Mood, str]:
+        """How things stand, and why, where the gateway or the service behind it has told."""
+        if not self.welcomed:
+            return "alone", self.refused
+        return MOOD_OF.get(self._presence.phase or "listening", "listening"), self._presence.reason
 
     @property
     def has_device(self) -> bool:
@@ -130,7 +137,7 @@ class RobotCore:
             now: In seconds.
             heard_deg: From where a voice comes now, to the left of where the head looks; None for none.
         """
-        self._acts.mood = MOOD_OF.get(self._presence.phase or "listening", "listening") if self.welcomed else "alone"
+        self._acts.mood, _ = self.standing
         pose, out = self._acts.pose(now, self._playback.level(now), heard_deg)
         return pose, self._told(out)
 
@@ -195,7 +202,7 @@ class RobotCore:
             case Leave(reason=reason):
                 return self._presence.leave(reason)
             case Transcript(who=who, text=text) if self._profile.show_transcripts:
-                return [Log(f"{'person' if who == 'person' else 'reachy'} said: {text}")]
+                return [Said(who, text)]
             case BeatDown():
                 self._presence.beat(message, now)
         return []

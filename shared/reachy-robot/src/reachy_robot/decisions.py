@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from reachy_link.address import Address
 from reachy_link.messages import BodyOffer, Up
@@ -71,7 +72,15 @@ class Log:
     warning: bool = False
 
 
-Out = Send | Play | Hush | Resubscribe | Redial | LookUp | Say | Notice | Log
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A piece of what was said, for who watches."""
+
+    who: Literal["person", "robot"]
+    text: str
+
+
+Out = Send | Play | Hush | Resubscribe | Redial | LookUp | Say | Notice | Log | Said
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,7 @@ class Profile:
     Args:
         half_duplex_tail_ms: If set, the gateway hears zeros while the robot speaks and for so long after: for a robot that
             would hear itself.
-        show_transcripts: Whether what was said goes to the log.
+        show_transcripts: Whether what was said is shown to who watches.
         body: What its body can do, if it has one.
         moves: The gestures and dances of that.
     """

@@ -84,6 +84,8 @@ class Presence:
         self._gateway_boot: str | None = None
         self.phase: Phase | None = None
         """What the gateway said last of the conversation."""
+        self.reason = ""
+        """Why that is so, where it said."""
         self._since = now
         """When the link last stood, or the robot started."""
         self._newest = _Newest(now, now, now, now)
@@ -158,9 +160,9 @@ class Presence:
 
     def state(self, phase: Phase, reason: str, now: float) -> list[Out]:
         """How the conversation stands."""
-        if phase == self.phase and not reason:
+        known, self.phase, self.reason = self.phase, phase, reason
+        if phase == known and not reason:
             return []
-        self.phase = phase
         out: list[Out] = [Log(f"{phase}: {reason}" if reason else phase, warning=phase in ("reconnecting", "refused"))]
         return out + (self._sound("refused", now) if phase == "refused" else [])
 

@@ -12,7 +12,7 @@ from reachy_robot import resolver
 from reachy_robot.body import Body, BodyError
 from reachy_robot.core import RobotCore
 from reachy_robot.cues import sound
-from reachy_robot.decisions import Hush, Log, LookUp, Notice, Out, Play, Profile, Redial, Resubscribe, Say, Send
+from reachy_robot.decisions import Hush, Log, LookUp, Notice, Out, Play, Profile, Redial, Resubscribe, Said, Say, Send
 from reachy_robot.link import RobotEnd
 from reachy_robot.sound import Button, Device, DeviceError
 from reachy_robot.trouble import Trouble
@@ -37,6 +37,7 @@ class Runner:
         others: Gateways to go to when one does not serve, in this order.
         look_up: Finds the addresses of a gateway's name.
         make_body: Makes the body, if there is one that moves, and makes it anew when it was lost.
+        on_said: Told what was said, in place of the log.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class Runner:
         others: Sequence[Address] = (),
         look_up: resolver.LookUp = resolver.system_look_up,
         make_body: Callable[[], Body] | None = None,
+        on_said: Callable[[Said], None] | None = None,
     ) -> None:
+        self._on_said = on_said or self._log_said
         self._make_device = make_device
         self._device = make_device()
         self._now = time.monotonic
@@ -203,8 +206,13 @@ class Runner:
                 case LookUp(name):
                     if self._resolver:
                         self._resolver.ask(name)
+                case Said():
+                    self._on_said(item)
                 case Log(words, warning):
                     log.log(logging.WARNING if warning else logging.INFO, "%s: %s", self._identity.robot, words)
+
+    def _log_said(self, said: Said) -> None:
+        log.info("%s: %s said: %s", self._identity.robot, "person" if said.who == "person" else "reachy", said.text)
 
     @property
     def _link(self) -> RobotEnd:

@@ -10,6 +10,17 @@ from reachy_link.text import BOM
 VARIABLES: Final = frozenset(
     [
         "COMPOSE_FILE",
+        "CONSOLE_GATEWAY",
+        "CONSOLE_HALF_DUPLEX",
+        "CONSOLE_HOST",
+        "CONSOLE_METRICS",
+        "CONSOLE_NAMES",
+        "CONSOLE_PLAIN",
+        "CONSOLE_PORT",
+        "CONSOLE_QUIET_S",
+        "CONSOLE_STATE_DIR",
+        "CONSOLE_TLS_CERT",
+        "CONSOLE_TLS_KEY",
         "GATEWAY_DOWN_PORT",
         "GATEWAY_DRAIN_S",
         "GATEWAY_HOST",
@@ -58,7 +69,7 @@ VARIABLES: Final = frozenset(
     ]
 )
 """Every variable in ``.env.example``: any of our programs may be started with those of all."""
-PREFIXES: Final = ("GATEWAY_", "ROBOT_", "REACHY_", "GEMINI_")
+PREFIXES: Final = ("GATEWAY_", "ROBOT_", "REACHY_", "GEMINI_", "CONSOLE_")
 FOREIGN: Final = ("REACHY_MINI_",)
 """The robot's SDK has variables of its own."""
 NEAR: Final = 0.75

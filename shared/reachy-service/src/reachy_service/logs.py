@@ -119,6 +119,7 @@ def set_up(program: str, level: str, secrets: Iterable[str] = ()) -> None:
         "robot_io",
         "gemini_gateway",
         "mock_gateway",
+        "reachy_console",
         "__main__",
     ):
         logging.getLogger(ours).setLevel(level)

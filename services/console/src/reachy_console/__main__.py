@@ -1,0 +1,175 @@
+"""reachy-console: the page, or a new link to the one that runs."""
+
+import argparse
+import asyncio
+import http.client
+import logging
+import os
+import secrets
+import ssl
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from reachy_console.app import Console
+from reachy_console.login import Logins
+from reachy_console.seats import Seat, Seats
+from reachy_console.settings import ConsoleSettings, split
+from reachy_link.keys import KeysError, RobotIdentity, load_robot
+from reachy_service import logs
+from reachy_service.config import fail, health_server, load, tell_suspects
+from reachy_service.spool import tell
+
+log = logging.getLogger(__name__)
+
+MESSAGE_MAX_BYTES: Final = 16384
+CONNECTIONS_MAX: Final = 200
+"""At a time; further ones are answered with HTTP's 503."""
+SECRET_NAME: Final = "link-secret"  # noqa: S105 - a file's name
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until a signal comes, or print a link; exit status 0, 1 if none can be had, 2 for bad configuration."""
+    parser = argparse.ArgumentParser(prog="reachy-console", description="A robot in the browser.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    link = commands.add_parser("link", help="print a link to the page that runs, which lets in once, within ten minutes")
+    link.add_argument("--viewer", action="store_true", help="for somebody who only looks")
+    given = parser.parse_args(argv)
+    settings = load(ConsoleSettings)
+    if given.command == "link":
+        return _link(settings, "viewer" if given.viewer else "operator")
+    logs.set_up("console", settings.log_level)
+    tell_suspects()
+    identities = _identities(settings)
+    for identity in identities:
+        logs.conceal(identity.keys.secret.decode())
+    secret = secrets.token_urlsafe(32)
+    try:
+        _write(settings.state_dir, secret)
+    except OSError as error:
+        fail([f"CONSOLE_STATE_DIR: {error}"])
+    return asyncio.run(_serve(settings, identities, secret))
+
+
+async def _serve(settings: ConsoleSettings, identities: Sequence[RobotIdentity], secret: str) -> int:
+    addresses = settings.addresses()
+    seats = Seats([Seat(it, addresses, settings.quiet_s, half_duplex=settings.half_duplex) for it in identities])
+    logins = Logins(lambda: secrets.token_urlsafe(24))
+    secure = settings.tls_cert is not None
+    console = Console(
+        seats,
+        logins,
+        port=settings.port,
+        secret=secret,
+        names=split(settings.names),
+        secure=secure,
+        metrics=settings.metrics,
+    )
+    config = server_config(settings, console)
+    try:
+        config.load()
+        server = uvicorn.Server(config)
+    except (OSError, ssl.SSLError) as error:
+        fail([f"CONSOLE_TLS_CERT, CONSOLE_TLS_KEY: {error}"])
+    health = health_server(settings, lambda: {"ok": server.started, "pages": console.pages, "taken": len(seats.taken)})
+    log.info(
+        "the page, for whoever opens it first, within ten minutes: %s",
+        _url(settings, logins.make_link("operator", time.monotonic())),
+    )
+    try:
+        await server.serve()
+    finally:
+        if health:
+            health.close()
+    return 0 if server.started else 1
+
+
+def server_config(settings: ConsoleSettings, console: Console) -> uvicorn.Config:
+    """How the console is served."""
+    return uvicorn.Config(
+        console.app(),
+        host=settings.host,
+        port=settings.port,
+        ws="websockets-sansio",
+        ws_max_size=MESSAGE_MAX_BYTES,
+        ws_per_message_deflate=False,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_graceful_shutdown=2,
+        ssl_certfile=settings.tls_cert,
+        ssl_keyfile=settings.tls_key,
+    )
+
+
+def _identities(settings: ConsoleSettings) -> list[RobotIdentity]:
+    """The keys of the robots for pages: of each folder in the keys directory one."""
+    problems, found = [], []
+    try:
+        folders = sorted(path for path in settings.keys_dir.iterdir() if path.is_dir())
+    except OSError as error:
+        fail([f"REACHY_KEYS_DIR: {error}"])
+    for folder in folders:
+        try:
+            found.append(load_robot(folder))
+        except KeysError as error:
+            problems.append(f"REACHY_KEYS_DIR: {error}")
+    if not found and not problems:
+        problems.append(f"REACHY_KEYS_DIR: no folder with a robot's keys in {settings.keys_dir}; reachy-keys demo makes some")
+    if problems:
+        fail(problems)
+    return found
+
+
+def _url(settings: ConsoleSettings, code: str) -> str:
+    scheme = "https" if settings.tls_cert else "http"
+    names = split(settings.names)
+    host = names[0] if names and settings.tls_cert else "127.0.0.1"
+    return f"{scheme}://{host}:{settings.port}/#{code}"
+
+
+def _write(folder: Path, secret: str) -> None:
+    """Leave the secret where nobody else can read it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to somebody else")
+    folder.chmod(0o700)
+    file = folder / SECRET_NAME
+    file.unlink(missing_ok=True)
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w", encoding="ascii") as stream:
+        stream.write(secret)
+
+
+def _link(settings: ConsoleSettings, role: str) -> int:
+    """Ask the console that runs here for a link, and print it."""
+    try:
+        secret = (settings.state_dir / SECRET_NAME).read_text(encoding="ascii")
+        if settings.tls_cert:
+            context = ssl._create_unverified_context()  # noqa: S323, SLF001 - this machine, by a name that is not in the certificate
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                "127.0.0.1", settings.port, timeout=5, context=context
+            )
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", settings.port, timeout=5)
+        connection.request("POST", "/link", role, {"Authorization": f"Bearer {secret}"})
+        response = connection.getresponse()
+        code = response.read(200).decode()
+    except OSError as error:
+        tell(sys.stderr, f"reachy-console: no console runs here: {error}\n")
+        return 1
+    if response.status != http.HTTPStatus.OK:
+        tell(sys.stderr, f"reachy-console: the console gives no link: {response.status}\n")
+        return 1
+    tell(sys.stdout, _url(settings, code) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

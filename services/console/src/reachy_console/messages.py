@@ -1,0 +1,124 @@
+"""What the page and the console tell each other, beside audio. Frozen models, one direction each.
+
+Audio is a binary message either way: PCM, signed 16 bit, little-endian, mono, at the page's own rate.
+"""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from reachy_link.messages import Words
+
+AUDIO_MAX_BYTES: Final = 8192
+"""Of a message up: 85 ms at 48 kHz, where 20 are usual."""
+TEXT_MAX_BYTES: Final = 1024
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+# --- page -> console --------------------------------------------------------------------------------------------------
+
+
+class Start(_Message):
+    """Talk: give this page a robot."""
+
+    kind: Literal["start"] = "start"
+    rate_hz: int = Field(ge=8000, le=48000)
+    """Of the page's microphone and speaker."""
+
+
+class Stop(_Message):
+    """Talk no more: the robot says goodbye."""
+
+    kind: Literal["stop"] = "stop"
+
+
+class Visible(_Message):
+    """Whether anybody can see the page."""
+
+    kind: Literal["visible"] = "visible"
+    visible: bool
+
+
+PageMessage = Start | Stop | Visible
+UP: TypeAdapter[PageMessage] = TypeAdapter(Annotated[PageMessage, Field(discriminator="kind")])
+
+
+# --- console -> page --------------------------------------------------------------------------------------------------
+
+
+class Welcome(_Message):
+    """The page is let in."""
+
+    kind: Literal["welcome"] = "welcome"
+    role: Literal["operator", "viewer"]
+    robots: int
+    """How many there are for pages."""
+
+
+class Seated(_Message):
+    """The page has this robot."""
+
+    kind: Literal["seated"] = "seated"
+    robot: str
+    gateway: str
+
+
+class Standing(_Message):
+    """How the robot stands."""
+
+    kind: Literal["standing"] = "standing"
+    state: Literal["alone", "listening", "thinking", "speaking", "waiting", "refused"]
+    reason: Words = ""
+    person_speaks: bool = False
+
+
+class Hush(_Message):
+    """Be silent at once; what comes after this is heard."""
+
+    kind: Literal["hush"] = "hush"
+
+
+class Posed(_Message):
+    """Where the body is to be: the fields of a pose in their order, degrees and millimetres."""
+
+    kind: Literal["pose"] = "pose"
+    pose: tuple[float, ...] = Field(min_length=9, max_length=9)
+
+
+class Said(_Message):
+    """A piece of what was said."""
+
+    kind: Literal["said"] = "said"
+    who: Literal["person", "robot"]
+    text: Words
+
+
+class Answered(_Message):
+    """A turn has ended."""
+
+    kind: Literal["answered"] = "answered"
+    latency_ms: int | None
+    """From the end of the person's speech to the first sound."""
+    played_ms: int
+    complete: bool
+
+
+class Spent(_Message):
+    """What the robot has cost today, and may."""
+
+    kind: Literal["spent"] = "spent"
+    dollars: float
+    budget: float | None = None
+
+
+class Ended(_Message):
+    """The page has no robot any more, or got none; why, in words."""
+
+    kind: Literal["ended"] = "ended"
+    why: Words
+
+
+ConsoleMessage = Welcome | Seated | Standing | Hush | Posed | Said | Answered | Spent | Ended

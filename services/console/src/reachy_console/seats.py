@@ -1,0 +1,206 @@
+"""The robots that pages may have: one each, with the ordinary runner."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from itertools import takewhile
+from typing import Final
+
+from reachy_console.browser import BrowserBody, BrowserDevice, Page
+from reachy_console.messages import Answered, Ended, Said, Seated, Standing
+from reachy_link.address import Address
+from reachy_link.keys import RobotIdentity
+from reachy_robot import decisions
+from reachy_robot.acts import OFFER
+from reachy_robot.decisions import Profile, TurnSummary
+from reachy_robot.runner import Runner
+from reachy_robot.sound import Device
+
+log = logging.getLogger(__name__)
+
+LOOK_S: Final = 0.1
+"""How often it is looked how a robot stands."""
+HIDDEN_S: Final = 10.0
+"""A page that nobody sees says goodbye after so long."""
+UNBILLED_OR_BUSY: Final = frozenset({"alone", "thinking", "speaking"})
+"""How a robot stands whose silence is none of a person, or costs nothing."""
+
+
+class Seat:
+    """A robot, and the page that has it.
+
+    Args:
+        identity: Its keys.
+        addresses: The gateways.
+        quiet_s: Without speech for so long it says goodbye.
+        half_duplex: Whether the gateway hears silence while the robot speaks.
+    """
+
+    def __init__(self, identity: RobotIdentity, addresses: Sequence[Address], quiet_s: float, *, half_duplex: bool) -> None:
+        self.robot = identity.robot
+        self.guest = ""
+        """Whose page has it, or had it last."""
+        self.device: BrowserDevice | None = None
+        """While a page has it, and for a while after."""
+        self._identity = identity
+        self._addresses = addresses
+        self._quiet_s = quiet_s
+        self._half_duplex = half_duplex
+        self._runner: Runner | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._hidden_at: float | None = None
+        self._why = ""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no page has it."""
+        return self.device is None
+
+    def begin(self, guest: str, rate_hz: int, page: Page) -> None:
+        """Be this page's robot, from sleep on."""
+        self.guest, self.device, self._hidden_at = guest, BrowserDevice(rate_hz), None
+        self._why = "the robot said goodbye"
+        self.device.attach(page)
+        self._runner = self._make_runner(self.device)
+        self._tell_seated(page)
+        task = asyncio.create_task(self._run(self._runner), name=f"seat of {self.robot}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def go_on(self, page: Page) -> None:
+        """The guest is back, after a reload or a blink of the network."""
+        assert self.device  # noqa: S101 - not while it is free
+        self.device.attach(page)
+        self._hidden_at = None
+        self._tell_seated(page)
+
+    def leave(self, page: Page) -> None:
+        """The page is gone, perhaps for a moment."""
+        if self.device and self.device.page is page:
+            self.device.attach(None)
+
+    def end(self, why: str) -> None:
+        """Say goodbye."""
+        if self.device:
+            self._why = why
+            self.device.end()
+
+    def visible(self, *, visible: bool) -> None:
+        """Whether anybody can see the page."""
+        self._hidden_at = None if visible else self._hidden_at or time.monotonic()
+
+    async def close(self) -> None:
+        """End whatever goes on, with a goodbye."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _make_runner(self, device: BrowserDevice) -> Runner:
+        def profile(it: Device) -> Profile:
+            return Profile(
+                robot=self.robot,
+                boot=secrets.token_hex(8),
+                mic=it.mic,
+                speaker=it.speaker,
+                lead_ms=it.lead_ms,
+                software=f"reachy-console {version('reachy-console')}",
+                half_duplex_tail_ms=300 if self._half_duplex else None,
+                show_transcripts=True,
+                body=OFFER.model_copy(update={"turns": False}),
+            )
+
+        first, *others = self._addresses
+        return Runner(
+            lambda: device,
+            self._identity,
+            first,
+            profile,
+            others,
+            make_body=lambda: BrowserBody(device),
+            on_said=self._said,
+        )
+
+    async def _run(self, runner: Runner) -> None:
+        watch = asyncio.create_task(self._watch(runner), name=f"watch over {self.robot}")
+        try:
+            await runner.run()
+        except Exception:
+            log.exception("%s: a fault of ours ended a page's conversation", self.robot)
+            self._why = "a fault of the console; its log says more"
+        finally:
+            watch.cancel()
+            device, self.device, self._runner = self.device, None, None
+            if device and device.page:
+                device.page.tell(Ended(why=self._why))
+            log.info("%s: the page's conversation has ended: %s", self.robot, self._why)
+
+    async def _watch(self, runner: Runner) -> None:
+        """Tell the page how its robot stands, and end what nobody uses."""
+        core = runner.core
+        told: tuple[Standing, Page] | None = None
+        newest: TurnSummary | None = None
+        spoke_at = time.monotonic()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            state, reason = core.standing
+            now, page = time.monotonic(), self.device.page if self.device else None
+            if core.person_speaks or state in UNBILLED_OR_BUSY:
+                spoke_at = now
+            if now - spoke_at > self._quiet_s:
+                self.end(f"nobody has spoken for {self._quiet_s:.0f} s")
+            elif self._hidden_at is not None and now - self._hidden_at > HIDDEN_S:
+                self.end("the page was hidden")
+            standing = Standing(state=state, reason=reason, person_speaks=core.person_speaks)
+            if page and (standing, page) != told:
+                page.tell(standing)
+                told = standing, page
+            for turn in reversed(list(takewhile(lambda it, last=newest: it is not last, reversed(core.summary)))):  # type: ignore[misc]
+                newest = turn
+                if page:
+                    page.tell(Answered(latency_ms=turn.latency_ms, played_ms=turn.played_ms, complete=turn.complete))
+
+    def _said(self, said: decisions.Said) -> None:
+        if self.device and self.device.page:
+            self.device.page.tell(Said(who=said.who, text=said.text))
+
+    def _tell_seated(self, page: Page) -> None:
+        page.tell(Seated(robot=self.robot, gateway=", ".join(map(str, self._addresses))))
+
+
+class Seats:
+    """All of them.
+
+    Args:
+        seats: The robots.
+    """
+
+    def __init__(self, seats: Sequence[Seat]) -> None:
+        self._seats = seats
+
+    def __len__(self) -> int:
+        return len(self._seats)
+
+    @property
+    def taken(self) -> list[Seat]:
+        """Those that pages have."""
+        return [seat for seat in self._seats if not seat.is_free]
+
+    def take(self, guest: str, rate_hz: int, page: Page) -> Seat | None:
+        """A robot for this page: the guest's own that lost its page, or a free one; None if all are taken."""
+        for seat in self.taken:
+            device = seat.device
+            if seat.guest == guest and device and device.page is None and device.mic.rate_hz == rate_hz:
+                seat.go_on(page)
+                return seat
+        free = next((seat for seat in self._seats if seat.is_free), None)
+        if free:
+            free.begin(guest, rate_hz, page)
+        return free
+
+    async def close(self) -> None:
+        """End whatever goes on."""
+        await asyncio.gather(*(seat.close() for seat in self._seats))

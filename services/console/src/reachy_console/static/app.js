@@ -1,0 +1,357 @@
+// The page: checks, one big button, and what the robot does. Text is set as text, never as HTML.
+
+import { Robot } from "/static/robot.js";
+
+const RATE_MAX_HZ = 48000;
+const SAID_MAX = 100;
+const HEARD_S = 4;          // a microphone that delivers nothing but zeros for so long is said to be mute
+const LONELY_MS = 3000;     // a gateway that does not answer for so long is said to be away
+const WORDS = {
+  alone: "no gateway yet",
+  listening: "listening",
+  thinking: "thinking",
+  speaking: "speaking",
+  waiting: "the voice's service is away",
+  refused: "refused",
+};
+
+const at = (id) => document.getElementById(id);
+const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+const robot = new Robot(at("picture"), calm);
+const worker = new Worker("/static/socket.js", { type: "module" });
+
+let sound = null;           // the context, its nodes and the microphone, while somebody talks
+let talking = false;
+let begins = false;
+let pushToTalk = false;
+let spaceIsDown = false;
+let lastSaid = null;
+let isOpen = false;
+let lonely = 0;             // a timer
+let role = "";
+
+// --- checks ------------------------------------------------------------------------------------------------------------
+
+const CHECKS = {
+  secure: "This page may use the microphone",
+  door: "You are let in",
+  console: "The console answers",
+  microphone: "There is a microphone, and you allow it",
+  level: "The microphone hears something",
+  gateway: "The gateway answers",
+  admitted: "The gateway admits this page's robot",
+};
+const REMEDIES = {
+  secure: "Browsers give the microphone to secure pages only. Open it by http://127.0.0.1:8090 on the machine itself, from another one through ssh -L 8090:127.0.0.1:8090, or give the console a certificate.",
+  door: "Open the link that the console's log shows. It lets in once; a new one: docker compose exec console reachy-console link",
+  console: "The console is gone, or starts. The page tries again by itself.",
+  denied: "The microphone is refused. Allow it for this page beside its address, then press Talk again.",
+  missing: "No microphone is found. Plug one in, then press Talk again.",
+  busy: "The microphone cannot be opened: another program may have it. Close that, then press Talk again.",
+  level: "The microphone delivers silence: it may be switched off, or another program may have it. Choose another one below.",
+  gateway: "No gateway answers yet. Is it started? docker compose ps shows it.",
+  admitted: "The gateway refuses this robot.",
+};
+
+for (const [id, words] of Object.entries(CHECKS)) {
+  const item = document.createElement("li");
+  item.id = `check-${id}`;
+  item.textContent = words;
+  at("checks").append(item);
+}
+
+function check(id, ok, remedy = "") {
+  const item = at(`check-${id}`);
+  const words = ok === false ? `${CHECKS[id]}: no. ${remedy}` : CHECKS[id];
+  if (item.textContent !== words) item.textContent = words;
+  item.dataset.ok = ok === undefined ? "" : ok ? "yes" : "no";
+}
+
+function complain(words) {
+  at("words").textContent = words;
+}
+
+function readiness() {
+  at("talk").disabled = begins || !isOpen || !isSecureContext || role !== "operator";
+  at("talk").textContent = begins ? "One moment" : talking ? "Stop" : "Talk";
+  at("talk").dataset.on = talking ? "yes" : "no";
+  at("mute").hidden = !talking;
+}
+
+// --- the door ----------------------------------------------------------------------------------------------------------
+
+async function comeIn() {
+  check("secure", isSecureContext, REMEDIES.secure);
+  const code = location.hash.slice(1);
+  if (code) {
+    history.replaceState(null, "", location.pathname);
+    await fetch("/login", { method: "POST", body: code }).catch(() => null);
+  }
+  const me = await fetch("/me").catch(() => null);
+  if (me && me.ok) {
+    check("door", true);
+    worker.postMessage({ kind: "connect" });
+  } else if (me) {
+    check("door", false, REMEDIES.door);
+  } else {
+    check("console", false, REMEDIES.console);
+    setTimeout(comeIn, 2000);
+  }
+}
+
+// --- what the console says ---------------------------------------------------------------------------------------------
+
+const HEAR = {
+  open() {
+    isOpen = true;
+    check("console", true);
+  },
+  async closed({ code, reason }) {
+    isOpen = false;
+    check("console", false, REMEDIES.console);
+    stand("alone", "");
+    if (reason) complain(`The console hung up: ${reason}.`);
+    if (code === 1006) {
+      const me = await fetch("/me").catch(() => null);
+      if (me && !me.ok) {
+        check("door", false, REMEDIES.door);
+        worker.postMessage({ kind: "leave" });
+        stop();
+      }
+    }
+  },
+  welcome(message) {
+    role = message.role;
+    if (role === "viewer") complain("You are let in to look. To talk, ask for an operator's link.");
+  },
+  seated({ robot: name }) {
+    at("robot-name").textContent = name;
+    complain("");
+  },
+  standing({ state, reason, person_speaks }) {
+    stand(state, reason, person_speaks);
+    clearTimeout(lonely);
+    check("gateway", state !== "alone" || reason ? true : undefined);
+    if (state === "alone" && !reason) lonely = setTimeout(() => check("gateway", false, REMEDIES.gateway), LONELY_MS);
+    check("admitted", state === "alone" ? (reason ? false : undefined) : true, reason);
+  },
+  pose({ pose }) {
+    robot.pose(pose);
+  },
+  said({ who, text }) {
+    if (lastSaid && lastSaid.dataset.who === who) lastSaid.lastChild.textContent += text;
+    else lastSaid = line(who, text);
+    at("said").scrollTop = at("said").scrollHeight;
+  },
+  answered({ latency_ms, complete }) {
+    lastSaid = null;
+    const words = latency_ms === null ? "" : `answered after ${(latency_ms / 1000).toFixed(2)} s`;
+    const item = line("", [words, complete ? "" : "cut short"].filter(Boolean).join(", "));
+    item.className = "timing";
+    if (!item.textContent) item.remove();
+  },
+  spent({ dollars, budget }) {
+    at("spent").hidden = false;
+    at("spent").textContent = `today $${dollars.toFixed(4)}${budget === null ? "" : ` of $${budget.toFixed(2)}`}`;
+  },
+  ended({ why }) {
+    complain(talking || begins ? `The conversation has ended: ${why}.` : "");
+    stop();
+    stand("alone", "");
+  },
+  behind() {
+    complain("The network is too slow: some of what you say is lost.");
+  },
+};
+
+worker.onmessage = ({ data }) => {
+  if (HEAR[data.kind]) HEAR[data.kind](data);
+  readiness();
+};
+
+function stand(state, reason, personSpeaks = false) {
+  at("state").dataset.state = state;
+  at("state-words").textContent = state === "listening" && personSpeaks ? "hears you" : talking || begins ? WORDS[state] : "not talking";
+  at("reason").textContent = reason;
+}
+
+function line(who, text) {
+  const item = document.createElement("li");
+  item.dataset.who = who;
+  if (who) {
+    const name = document.createElement("span");
+    name.className = "who";
+    name.textContent = who === "person" ? "You: " : "Reachy: ";
+    item.append(name);
+  }
+  item.append(document.createTextNode(text));
+  at("said").append(item);
+  while (at("said").children.length > SAID_MAX) at("said").firstChild.remove();
+  return item;
+}
+
+// --- sound -------------------------------------------------------------------------------------------------------------
+
+async function start() {
+  if (begins || talking) return;
+  begins = true;
+  complain("");
+  readiness();
+  try {
+    sound = await open();
+    check("microphone", true);
+    talking = true;
+    worker.postMessage({ kind: "start", rate_hz: sound.context.sampleRate });
+    worker.postMessage({ kind: "visible", visible: !document.hidden });
+  } catch (error) {
+    const remedy = { NotAllowedError: "denied", SecurityError: "denied", NotFoundError: "missing", OverconstrainedError: "missing", NotReadableError: "busy" }[error.name];
+    check("microphone", false, remedy ? REMEDIES[remedy] : String(error.message || error));
+    complain(remedy ? REMEDIES[remedy] : `The sound cannot be started: ${error.message || error}`);
+  } finally {
+    begins = false;
+    readiness();
+  }
+}
+
+async function open() {
+  const chosen = at("microphone").value;
+  const asked = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
+  if (chosen) asked.deviceId = { exact: chosen };
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: asked });
+  try {
+    return await connectSound(stream);
+  } catch (error) {
+    for (const track of stream.getTracks()) track.stop();
+    throw error;
+  }
+}
+
+async function connectSound(stream) {
+  let context = new AudioContext({ latencyHint: "interactive" });
+  if (context.sampleRate > RATE_MAX_HZ) {
+    await context.close();
+    context = new AudioContext({ latencyHint: "interactive", sampleRate: RATE_MAX_HZ });
+  }
+  await Promise.all([context.audioWorklet.addModule("/static/capture.js"), context.audioWorklet.addModule("/static/playback.js")]);
+  const mono = { channelCount: 1, channelCountMode: "explicit" };
+  const capture = new AudioWorkletNode(context, "capture", { ...mono, numberOfOutputs: 0 });
+  const playback = new AudioWorkletNode(context, "playback", { ...mono, numberOfInputs: 0, outputChannelCount: [1] });
+  const up = new MessageChannel();
+  const down = new MessageChannel();
+  capture.port.postMessage({ port: up.port1 }, [up.port1]);
+  playback.port.postMessage({ port: down.port1 }, [down.port1]);
+  worker.postMessage({ kind: "sound", microphone: up.port2, speaker: down.port2 }, [up.port2, down.port2]);
+  const source = context.createMediaStreamSource(stream);
+  source.connect(capture);
+  playback.connect(context.destination);
+  let silentSince = performance.now();
+  capture.port.onmessage = ({ data }) => {
+    if (!("level" in data)) return;
+    at("level").value = Math.sqrt(data.level);
+    if (data.level > 0) silentSince = performance.now();
+    const mute = performance.now() - silentSince > HEARD_S * 1000;
+    check("level", mute ? false : data.level > 0 ? true : undefined, REMEDIES.level);
+  };
+  playback.port.onmessage = ({ data }) => {
+    if ("level" in data) robot.level(data.level);
+    if ("flushed" in data) robot.level(0);
+  };
+  // A phone that is locked, or called, stops the context; a microphone that is pulled out ends its track.
+  context.onstatechange = () => {
+    if (talking && context.state === "interrupted") complain("The phone has stopped the sound. Touch the page to go on.");
+  };
+  stream.getAudioTracks()[0].onended = () => {
+    complain(REMEDIES.missing);
+    stop();
+  };
+  await context.resume();
+  await list(stream.getAudioTracks()[0].getSettings().deviceId);
+  const lock = navigator.wakeLock ? await navigator.wakeLock.request("screen").catch(() => null) : null;
+  capture.port.postMessage({ muted: pushToTalk });
+  return { context, stream, capture, playback, lock };
+}
+
+function stop() {
+  if (!sound) return;
+  const { context, stream, lock } = sound;
+  sound = null;
+  talking = false;
+  worker.postMessage({ kind: "stop" });
+  for (const track of stream.getTracks()) {
+    track.onended = null;
+    track.stop();
+  }
+  context.onstatechange = null;
+  context.close();
+  if (lock) lock.release();
+  at("level").value = 0;
+  robot.level(0);
+  clearTimeout(lonely);
+  for (const id of ["level", "gateway", "admitted"]) check(id, undefined);
+  readiness();
+}
+
+async function list(current) {
+  const found = (await navigator.mediaDevices.enumerateDevices()).filter((each) => each.kind === "audioinput");
+  at("microphone").replaceChildren(
+    ...found.map((each, n) => {
+      const option = document.createElement("option");
+      option.value = each.deviceId;
+      option.textContent = each.label || `microphone ${n + 1}`;
+      option.selected = each.deviceId === current;
+      return option;
+    }),
+  );
+  at("microphone").disabled = !found.length;
+}
+
+// --- hands -------------------------------------------------------------------------------------------------------------
+
+at("talk").onclick = () => {
+  if (talking) {
+    stop();
+    stand("alone", "");
+  } else start();
+};
+
+function mute(muted) {
+  if (sound) sound.capture.port.postMessage({ muted });
+}
+
+at("mute").onclick = () => {
+  pushToTalk = !pushToTalk;
+  at("mute").setAttribute("aria-pressed", String(pushToTalk));
+  mute(pushToTalk);
+};
+
+at("microphone").onchange = async () => {
+  if (!talking) return;
+  stop();
+  await start();
+};
+
+addEventListener("keydown", (event) => {
+  if (event.code !== "Space" || !talking || !pushToTalk || event.target instanceof HTMLSelectElement) return;
+  event.preventDefault();
+  if (!spaceIsDown) mute(false);
+  spaceIsDown = true;
+});
+addEventListener("keyup", (event) => {
+  if (event.code !== "Space" || !spaceIsDown) return;
+  event.preventDefault();
+  spaceIsDown = false;
+  mute(pushToTalk);
+});
+addEventListener("blur", () => {
+  if (spaceIsDown) mute(pushToTalk);
+  spaceIsDown = false;
+});
+addEventListener("pointerdown", () => {
+  if (sound && sound.context.state !== "running") sound.context.resume();
+});
+document.addEventListener("visibilitychange", () => {
+  if (talking) worker.postMessage({ kind: "visible", visible: !document.hidden });
+});
+
+readiness();
+comeIn();

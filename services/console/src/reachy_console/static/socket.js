@@ -1,0 +1,80 @@
+// A worker that holds the page's socket, so that a busy page delays no sound. The worklets' ports are handed to it.
+
+const BEHIND_S = 0.2;       // of sound that waits in the socket; beyond it chunks are dropped
+const PAUSE_MS = [500, 8000];
+
+let socket = null;
+let microphone = null;
+let speaker = null;
+let start = null;           // what was said to begin, to be said again on a new socket
+let pauseMs = PAUSE_MS[0];
+let dropped = 0;
+let ended = false;
+
+function connect() {
+  const made = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
+  made.binaryType = "arraybuffer";
+  made.onopen = () => {
+    pauseMs = PAUSE_MS[0];
+    postMessage({ kind: "open" });
+    if (start) made.send(JSON.stringify(start));
+  };
+  made.onmessage = ({ data }) => {
+    if (data instanceof ArrayBuffer) {
+      if (speaker) speaker.postMessage(data, [data]);
+      return;
+    }
+    const message = JSON.parse(data);
+    if (message.kind === "hush" && speaker) speaker.postMessage("flush");
+    if (message.kind === "ended") start = null;
+    postMessage(message);
+  };
+  made.onclose = ({ code, reason }) => {
+    if (speaker) speaker.postMessage("flush");
+    postMessage({ kind: "closed", code, reason });
+    if (ended) return;
+    setTimeout(connect, pauseMs * (0.5 + Math.random() / 2));
+    pauseMs = Math.min(PAUSE_MS[1], pauseMs * 2);
+  };
+  socket = made;
+}
+
+function say(message) {
+  if (socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+}
+
+function hear({ data }) {
+  if (!start || !socket || socket.readyState !== WebSocket.OPEN) return;
+  if (socket.bufferedAmount > BEHIND_S * 2 * start.rate_hz) {
+    postMessage({ kind: "behind", dropped: ++dropped });
+    return;
+  }
+  socket.send(data);
+}
+
+onmessage = ({ data }) => {
+  switch (data.kind) {
+    case "connect":
+      connect();
+      break;
+    case "sound":
+      if (microphone) microphone.onmessage = null;
+      ({ microphone, speaker } = data);
+      microphone.onmessage = hear;
+      break;
+    case "start":
+      start = data;
+      say(data);
+      break;
+    case "stop":
+      start = null;
+      say(data);
+      break;
+    case "leave":
+      ended = true;
+      if (socket) socket.close(1000);
+      break;
+    default:
+      say(data);
+  }
+};

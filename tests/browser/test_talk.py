@@ -1,0 +1,183 @@
+"""A person opens the page and talks: headless Chromium, the console, the gateway, the real SDK and the simulator."""
+
+import asyncio
+import time
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from browsing import DEVICES, NUMBER, ROBOTS, Seen, browser, link, spoken
+from pages import running_console
+from playwright.async_api import expect
+from rig import Keys, running_hub
+
+from gemini_live_sim.behaviour import Behaviour
+from gemini_live_sim.server import serve
+from gemini_live_sim.settings import SimSettings
+from reachy_console.messages import Ended, Said, Standing
+from reachy_link.address import Address
+
+pytestmark = pytest.mark.timeout(120)
+
+EARS = """
+const Node = AudioWorkletNode;
+window.heard = [];
+window.AudioWorkletNode = class extends Node {
+  constructor(context, name, options) {
+    super(context, name, options);
+    if (name !== "playback") return;
+    const ear = context.createAnalyser();
+    ear.fftSize = 256;
+    this.connect(ear);
+    const samples = new Float32Array(ear.fftSize);
+    setInterval(() => {
+      ear.getFloatTimeDomainData(samples);
+      heard.push([performance.timeOrigin + performance.now(), Math.max(...samples.map(Math.abs))]);
+    }, 5);
+  }
+};
+"""
+LOUD = 0.01
+
+
+async def test_it_hears_answers_moves_and_is_interrupted(tmp_path, gemini, measured):
+    made = Keys(tmp_path, *ROBOTS)
+    cut = []
+
+    def note(_session, name, _at_ns, _detail):
+        if name == "interrupted":
+            cut.append(time.time() * 1000)
+
+    microphone = spoken(tmp_path / "microphone.wav", 3.0, NUMBER, 4.0, NUMBER, 30.0)
+    async with (
+        serve(SimSettings(), on_event=note) as sim,
+        running_hub(made, gemini(sim)) as hub,
+        running_console(made, [Address("127.0.0.1", hub.bound.up_port, hub.bound.down_port)], ROBOTS) as console,
+        browser(*DEVICES, microphone) as chromium,
+    ):
+        sim.behaviour = Behaviour(mode="tone", tone_ms=8000)
+        page = await chromium.new_page()
+        await page.add_init_script(EARS)
+        seen = Seen(page)
+        await page.goto(link(console))
+        assert "#" not in page.url, "the link's code does not stay in the address"
+        await expect(page.locator("#talk")).to_be_enabled()
+        head = page.locator("#picture svg > g").nth(1)
+        asleep = await head.get_attribute("transform")
+        pressed = time.time() * 1000
+        await page.click("#talk")
+        await expect(page.locator("#state-words")).to_have_text("listening", timeout=15_000)
+        await expect(page.locator("#state-words")).to_have_text("speaking", timeout=15_000)
+        await page.wait_for_function(f"heard.some(([, loud]) => loud > {LOUD})", timeout=15_000)
+        answered = await page.evaluate(f"heard.find(([, loud]) => loud > {LOUD})[0]")
+        measured(
+            f"from the press of the button to the first answer heard: {answered - pressed:.0f} ms, of which 3 s were silence"
+        )
+        await page.wait_for_function("document.querySelector('#said .timing')", timeout=25_000)
+        assert cut, "the second sentence interrupted the answer"
+        heard = await page.evaluate("heard")
+        after = [at for at, loud in heard if at > cut[0] and loud > LOUD]
+        second = [at for at in after if at > cut[0] + 700]
+        silent_after_ms = max([at for at in after if at not in second], default=cut[0]) - cut[0]
+        measured(f"from `interrupted` on Gemini's socket to silence in the page: {silent_after_ms:.0f} ms")
+        assert silent_after_ms < 300
+        assert await head.get_attribute("transform") != asleep
+        assert await page.locator("#checks li[data-ok=yes]").count() == 7
+        assert seen.errors == []
+        assert {url.split("/")[2] for url in seen.asked} == {console.host}
+        await page.click("#talk")
+        await expect(page.locator("#state-words")).to_have_text("not talking")
+        async with asyncio.timeout(5):
+            while hub.robots:
+                await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_everybody_can_use_the_page(everything, scheme):
+    _, _, console = everything
+    async with browser(*DEVICES) as chromium:
+        for width in (1280, 320):
+            context = await chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
+            page = await context.new_page()
+            seen = Seen(page)
+            await page.goto(link(console))
+            await page.click("#talk")
+            await expect(page.locator("#state-words")).to_have_text("listening", timeout=15_000)
+            found = (await Axe().run(page)).response["violations"]
+            assert [(it["id"], it["nodes"][0]["html"]) for it in found if it["impact"] in ("serious", "critical")] == []
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is cut off"
+            assert seen.errors == []
+            await page.keyboard.press("Tab")
+            await context.close()
+
+
+class TestTrouble:
+    async def test_a_microphone_that_is_refused_is_said_with_its_remedy(self, everything):
+        _, _, console = everything
+        async with browser("--use-fake-device-for-media-stream", "--deny-permission-prompts") as chromium:
+            page = await chromium.new_page()
+            await page.goto(link(console))
+            await page.click("#talk")
+            await expect(page.locator("#words")).to_contain_text("The microphone is refused. Allow it")
+            await expect(page.locator("#talk")).to_be_enabled()
+
+    async def test_no_microphone_is_said_with_its_remedy(self, everything):
+        _, _, console = everything
+        async with browser("--use-fake-ui-for-media-stream") as chromium:
+            page = await chromium.new_page()
+            await page.goto(link(console))
+            await page.click("#talk")
+            await expect(page.locator("#words")).to_contain_text("No microphone is found")
+
+    async def test_without_a_link_or_with_a_used_one_the_page_says_how_to_get_one(self, everything):
+        _, _, console = everything
+        async with browser(*DEVICES) as chromium:
+            used = link(console)
+            page = await chromium.new_page()
+            await page.goto(used)
+            await expect(page.locator("#talk")).to_be_enabled()
+            other = await (await chromium.new_context()).new_page()
+            for url in (used, console.url, f"{console.url}/#<img src=x onerror=alert(1)>"):
+                await other.goto("about:blank")
+                await other.goto(url)
+                await expect(other.locator("#check-door")).to_contain_text("reachy-console link")
+                await expect(other.locator("#talk")).to_be_disabled()
+
+    async def test_a_gateway_that_goes_and_comes_back_and_a_console_that_does(self, tmp_path, gemini):
+        made = Keys(tmp_path, *ROBOTS)
+        async with serve() as sim, browser(*DEVICES) as chromium:
+            async with running_hub(made, gemini(sim)) as hub:
+                ports = hub.bound.up_port, hub.bound.down_port
+            where = [Address("127.0.0.1", *ports)]
+            page = await chromium.new_page()
+            words, state = page.locator("#check-console"), page.locator("#state-words")
+            async with running_console(made, where, ROBOTS) as console:
+                cookie, port = console.let_in(), console.port
+                await page.context.add_cookies([{"name": console.cookie_name, "value": cookie, "url": console.url}])
+                await page.goto(console.url)
+                await page.click("#talk")
+                await expect(state).to_have_text("no gateway yet", timeout=10_000)
+                async with running_hub(made, gemini(sim), *ports):
+                    await expect(state).to_have_text("listening", timeout=15_000)
+                await expect(state).to_have_text("no gateway yet", timeout=15_000)
+                logins = console.logins
+            await expect(words).to_contain_text("The console is gone")
+            async with running_hub(made, gemini(sim), *ports), running_console(made, where, ROBOTS, at=port, logins=logins):
+                await expect(words).to_have_text("The console answers", timeout=15_000)
+                await expect(state).to_have_text("listening", timeout=15_000)
+
+    async def test_what_others_say_is_text(self, everything):
+        _, _, console = everything
+        async with browser(*DEVICES) as chromium:
+            page = await chromium.new_page()
+            await page.goto(link(console))
+            await page.click("#talk")
+            await expect(page.locator("#state-words")).to_have_text("listening", timeout=15_000)
+            evil = "<img src=x onerror=\"document.title='owned'\">"
+            seat = console.seats.taken[0]
+            seat.device.page.tell(Said(who="person", text=evil))
+            seat.device.page.tell(Standing(state="refused", reason=evil))
+            await expect(page.locator("#said")).to_contain_text(evil)
+            await expect(page.locator("#reason")).to_have_text(evil)
+            seat.device.page.tell(Ended(why=evil))
+            await expect(page.locator("#words")).to_contain_text(evil)
+            assert await page.title() == "Talk to Reachy"

@@ -1,0 +1,130 @@
+"""Who is let in, and what is answered at all: links, guests, names and origins."""
+
+import pytest
+
+from reachy_console.guard import refusal
+from reachy_console.login import ATTEMPTS, GUESTS_MAX, IDLE_S, LINK_S, LINKS_MAX, Logins
+from reachy_console.spending import Spending, spending
+
+
+def logins() -> Logins:
+    drawn = iter(range(10**6))
+    return Logins(lambda: f"word-{next(drawn)}")
+
+
+def test_a_link_lets_in_once_and_not_for_long():
+    door = logins()
+    first, late = door.make_link("operator", 0.0), door.make_link("viewer", 0.0)
+    token = door.redeem(first, 1.0)
+    assert token
+    assert door.role(token, 2.0) == "operator"
+    assert door.redeem(first, 3.0) is None, "used"
+    assert door.redeem(late, LINK_S + 1) is None, "too old"
+    assert door.redeem("word-99", 4.0) is None
+    assert door.role(first, 4.0) is None, "a link is no guest's word"
+
+
+def test_a_viewer_is_a_viewer():
+    door = logins()
+    token = door.redeem(door.make_link("viewer", 0.0), 0.0)
+    assert token
+    assert door.role(token, 1.0) == "viewer"
+
+
+def test_whoever_is_away_for_long_is_forgotten_and_whoever_asks_is_not():
+    door = logins()
+    token = door.redeem(door.make_link("operator", 0.0), 0.0)
+    assert token
+    assert door.role(token, IDLE_S - 1) == "operator"
+    assert door.role(token, 2 * IDLE_S - 2) == "operator"
+    assert door.role(token, 4 * IDLE_S) is None
+
+
+def test_whoever_leaves_is_let_in_no_more():
+    door = logins()
+    token = door.redeem(door.make_link("operator", 0.0), 0.0)
+    assert token
+    door.leave(token)
+    door.leave(token)
+    assert door.role(token, 1.0) is None
+
+
+def test_a_thousand_attempts_are_a_few_and_those_who_are_in_notice_nothing():
+    door = logins()
+    token = door.redeem(door.make_link("operator", 0.0), 0.0)
+    assert token
+    link = door.make_link("operator", 100.0)
+    tried = [door.redeem(f"guess-{n}", 100.0) for n in range(1000)]
+    assert tried == [None] * 1000
+    assert door.redeem(link, 100.0) is None, "nor is anybody else let in meanwhile"
+    assert door.role(token, 100.0) == "operator"
+    assert door.redeem(link, 100.0 + 1 / ATTEMPTS.per_s + 0.1), "and a moment later the door works"
+
+
+def test_links_and_guests_are_bounded():
+    door = logins()
+    links = [door.make_link("operator", float(n)) for n in range(LINKS_MAX + 1)]
+    assert door.redeem(links[0], 20.0) is None, "the oldest is void"
+    tokens = []
+    for n in range(GUESTS_MAX + 1):
+        now = 100.0 * (n + 1)
+        tokens.append(door.redeem(door.make_link("operator", now), now))
+    assert all(tokens)
+    assert door.role(tokens[0], 100.0 * GUESTS_MAX) is None, "who was away longest"
+    assert door.role(tokens[-1], 100.0 * GUESTS_MAX) == "operator"
+
+
+@pytest.mark.parametrize("word", ["", "\ud800", "x" * 100_000, "\x00", "ü"])
+def test_any_word_may_be_tried(word):
+    assert logins().redeem(word, 0.0) is None
+    assert logins().role(word, 0.0) is None
+
+
+def asked(kind="http", method="GET", host="127.0.0.1:8090", origin=None, names=(), *, secure=False, more=()):
+    headers = [(b"host", host.encode("latin-1"))] if host is not None else []
+    headers += [(b"origin", origin.encode())] if origin else []
+    return refusal(kind, method, [*headers, *more], names, secure=secure)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:8090", "localhost:9", "LOCALHOST", "[::1]:8090", "box.lab:444"])
+def test_the_console_is_asked_by_its_own_names(host):
+    assert asked(host=host, names=["box.lab"]) is None
+
+
+NAMES_OF_OTHERS = ["evil.example", "evil.example:8090", "127.0.0.1.evil.example", "", None, "127.0.0.1:80:80", "a b", "\xe9"]
+
+
+@pytest.mark.parametrize("host", [*NAMES_OF_OTHERS, "[::1", "0"])
+def test_by_another_name_it_does_not_answer(host):
+    assert "asked by the name" in asked(host=host)
+    assert "asked by the name" in asked("websocket", "", host=host, origin=f"http://{host}")
+
+
+def test_two_names_at_once_are_none():
+    assert asked(more=[(b"host", b"127.0.0.1:8090")])
+
+
+@pytest.mark.parametrize("origin", [None, "http://evil.example", "https://127.0.0.1:8090", "http://127.0.0.1:8091", "null"])
+@pytest.mark.parametrize(("kind", "method"), [("websocket", ""), ("http", "POST"), ("http", "DELETE")])
+def test_a_page_of_another_origin_commands_nothing(kind, method, origin):
+    assert "another origin" in asked(kind, method, origin=origin)
+
+
+def test_a_page_of_its_own_origin_does():
+    assert asked("websocket", "", origin="http://127.0.0.1:8090") is None
+    assert asked("http", "POST", origin="http://localhost:1", host="localhost:1") is None
+    assert asked("http", "POST", host="box.lab", origin="https://box.lab", names=["box.lab"], secure=True) is None
+    assert asked("http", "POST", host="box.lab", origin="http://box.lab", names=["box.lab"], secure=True)
+
+
+def test_what_robots_cost_is_read_from_metrics():
+    metrics = (
+        "# TYPE reachylink_cost_dollars_today gauge\n"
+        'reachylink_cost_dollars_today{robot="browser-1"} 0.0125\n'
+        'reachylink_cost_dollars_today{robot="reachy-1"} 1e-05\n'
+        'reachylink_budget_dollars{robot="browser-1"} 5.0\n'
+        'reachylink_cost_dollars_today{robot="<b>"} 1\n'
+        'reachylink_cost_dollars_today{robot="x"} 1.2.3\n'
+    )
+    assert spending(metrics) == {"browser-1": Spending(0.0125, 5.0), "reachy-1": Spending(1e-05, None)}
+    assert spending("") == {}

@@ -1,0 +1,41 @@
+"""A robot in the browser on this machine: simulator, gateway and console as three processes, until Ctrl-C."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from demo import BIN, gateway, listens, start, stop, wait_for
+
+PORT: Final = int(os.environ.get("CONSOLE_PORT", "8090"))
+
+
+def main() -> int:
+    """Exit status 0 if it was ended by a person."""
+    with tempfile.TemporaryDirectory(prefix="reachy-link-") as work:
+        return serve(Path(work))
+
+
+def serve(work: Path) -> int:
+    """Start the three, tell the link, and wait."""
+    running: list[subprocess.Popen[bytes]] = []
+    settings = {"CONSOLE_PORT": PORT, "CONSOLE_STATE_DIR": work / "state", "REACHY_KEYS_DIR": work / "robots"}
+    try:
+        up, down, health = gateway(work, ["browser-1", "browser-2"], running)
+        settings |= {"CONSOLE_GATEWAY": f"127.0.0.1:{up}+{down}", "CONSOLE_METRICS": f"http://127.0.0.1:{health}/metrics"}
+        running.append(start("reachy-console", **settings))
+        wait_for("the console", lambda: listens(PORT), running)
+        environment = os.environ | {name: str(value) for name, value in settings.items()}
+        link = subprocess.run([BIN / "reachy-console", "link"], env=environment, capture_output=True, text=True, check=True)
+        print(f"\nTalk to the robot: {link.stdout.strip()}\n", flush=True)
+        return running[-1].wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        stop(running)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
