@@ -95,4 +95,4 @@ async def test_what_the_page_says_and_plays_is_exact(everything, rate, measured)
         assert down["error"] == 0
         assert down["flushed"] == 128 * 150
         assert 0 < down["fadeMs"] <= 3.1
-        assert 20 <= down["leadMs"] <= 45
+        assert 10 <= down["leadMs"] <= 45

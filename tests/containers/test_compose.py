@@ -1,5 +1,6 @@
 """What a user's first minute looks like: the compose file, on a copy of the tree as a fresh clone would be."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -11,9 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pages import Served
+from rig import read_wav
 
 ROOT = Path(__file__).parent.parent.parent
 OURS = ["reachy-link/gemini-gateway", "reachy-link/mock-gateway", "reachy-link/robot-io", "reachy-link/gemini-live-sim"]
+OURS += ["reachy-link/console"]
+NUMBER = read_wav(ROOT / "tests" / "e2e" / "data" / "number-1.wav")
 FLEET = ("-f", "docker-compose.yml", "-f", "docker-compose.fleet.yml")
 MOCK = ("-f", "docker-compose.yml", "-f", "docker-compose.mock.yml")
 
@@ -84,6 +89,31 @@ def torn_down(project) -> Iterator[None]:
 
 
 @pytest.mark.timeout(180)
+async def test_up_ends_with_a_link_to_a_page_where_one_can_talk(project):
+    """In both: the gateway of the cloud, here with the simulator, and the mock."""
+    for files in ((), MOCK):
+        started = time.monotonic()
+        project.compose(*files, "up", "--detach", "gemini-gateway", "console")
+        project.until(lambda: "http://127.0.0.1:8090/#" in project.logs("console"))
+        (code,) = re.findall(r"http://127.0.0.1:8090/#(\S+)", project.logs("console"))
+        console = Served.at(8090)
+        cookie = await asyncio.to_thread(console.open_link, code)
+        async with console.page(cookie) as page:
+            await page.start()
+            await page.until(lambda it=page: "listening" in it.states)
+            page.say(NUMBER)
+            await page.until(lambda it=page: it.kinds("answered") and len(it.sound) > 4000, 30)
+            assert page.kinds("answered")[0]["complete"]
+            assert page.kinds("pose")
+        print(f"\nfrom `docker compose up` to an answer in the page, images built: {time.monotonic() - started:.1f} s")  # noqa: T201
+        again = project.compose(*files, "exec", "console", "reachy-console", "link", "--viewer").stdout
+        assert re.fullmatch(r"http://127.0.0.1:8090/#\S{32}\n", again)
+        assert inspected(project.state("console")["Name"], ".Config.User") == "reachy"
+        assert project.state("console")["Health"] == "healthy"
+        project.compose(*files, "down", "--timeout", "3")
+
+
+@pytest.mark.timeout(180)
 def test_up_runs_a_whole_conversation_and_down_ends_it_at_once(project):
     started = time.monotonic()
     project.compose("up", "--detach")
@@ -95,6 +125,8 @@ def test_up_runs_a_whole_conversation_and_down_ends_it_at_once(project):
     for moment in ("connected to the gateway", "listening", "thinking", "speaking", "turn 5 done, answered after"):
         assert moment in told
     assert "heard 2." in project.logs("gemini-gateway")
+    project.until(lambda: project.state("link").get("State") == "exited")
+    assert re.fullmatch(r"http://127.0.0.1:8090/#\S{32}\n", project.logs("link"))
     assert re.search(r"called what_time_is_it: done in \d+ ms", project.logs("gemini-gateway"))
     assert "dance sway" in told
     assert (project.directory / "out" / "motion.svg").read_text().startswith("<svg ")
@@ -174,6 +206,7 @@ def test_only_the_robots_ports_are_published_and_health_on_loopback(project):
         ("gemini-gateway", 5555, "5555", ""),
         ("gemini-gateway", 5556, "5556", ""),
         ("gemini-gateway", 8080, "8080", "127.0.0.1"),
+        ("console", 8090, "8090", "127.0.0.1"),
     }
     project.compose("up", "--detach", "--wait", "gemini-gateway")
     with urllib.request.urlopen("http://127.0.0.1:8080/healthz", timeout=5) as response:

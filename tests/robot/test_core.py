@@ -20,7 +20,7 @@ from reachy_link.messages import (
 )
 from reachy_link.pcm import to_pcm16
 from reachy_link.wire import WireError
-from reachy_robot.decisions import Play, Say, Send
+from reachy_robot.decisions import Play, Said, Say, Send
 from reachy_robot.trouble import Trouble
 
 # --- a device that is lost --------------------------------------------------------------------------------------------
@@ -208,15 +208,20 @@ def test_a_damaged_message_does_not_count_as_a_sign_of_life():
 
 
 @pytest.mark.parametrize("show", [False, True])
-def test_what_was_said_is_logged_only_if_asked_for(show):
+def test_what_was_said_is_shown_only_if_asked_for(show):
     rig = connected(show_transcripts=show)
     rig.tell(Transcript, who="person", text="my secret wish")
     rig.tell(Transcript, who="robot", text="my secret answer", turn=1)
     rig.run(0.1)
-    assert [words for words in rig.words() if "secret" in words] == [
-        "person said: my secret wish",
-        "reachy said: my secret answer",
-    ] * show
+    assert (
+        rig.of(Said)
+        == [
+            Said("person", "my secret wish"),
+            Said("robot", "my secret answer"),
+        ]
+        * show
+    )
+    assert "secret" not in " ".join(rig.words())
 
 
 # --- whatever happens -------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -35,6 +36,17 @@ class Served:
         self.seats = seats
         self.now: Callable[[], float] = asyncio.get_running_loop().time
         self.cookie_name = f"reachy-console-{port}"
+
+    @classmethod
+    def at(cls, port: int) -> "Served":
+        """One that runs elsewhere."""
+        return cls(port, None, None, None)  # type: ignore[arg-type]
+
+    def open_link(self, code: str) -> str:
+        """The cookie that whoever opens this link is given."""
+        request = urllib.request.Request(f"{self.url}/login", code.encode(), {"Origin": self.url})
+        with urllib.request.urlopen(request, timeout=5) as response:
+            return str(response.headers["Set-Cookie"]).partition(";")[0].partition("=")[2]
 
     @property
     def host(self) -> str:

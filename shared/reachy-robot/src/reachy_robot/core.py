@@ -77,7 +77,7 @@ class RobotCore:
     def standing(self) -> tuple[Mood, str]:
         """How things stand, and why, where the gateway or the service behind it has told."""
         if not self.welcomed:
-            return "alone", self.refused
+            return "alone", self.refused or self._presence.reason
         return MOOD_OF.get(self._presence.phase or "listening", "listening"), self._presence.reason
 
     @property

@@ -85,7 +85,7 @@ class Presence:
         self.phase: Phase | None = None
         """What the gateway said last of the conversation."""
         self.reason = ""
-        """Why that is so, where it said."""
+        """Why that is so, where it said; without a welcome why it does not know this robot."""
         self._since = now
         """When the link last stood, or the robot started."""
         self._newest = _Newest(now, now, now, now)
@@ -110,6 +110,7 @@ class Presence:
     def unwelcome(self, now: float, *, kept: bool = False) -> list[Out]:
         """This robot is not served any more; ``kept`` if the gateway may keep the conversation all the same."""
         if self.welcomed:
+            self.reason = ""
             self._losses += not self._leaving
             if now - self._since > ROUND_S:
                 self.route.served()
@@ -132,7 +133,7 @@ class Presence:
             if self._sounded and self.has_device:
                 out.append(Say("connected"))
             out += self._microphone.tell_mark(now)
-        self.welcomed, self._kept, self.refused, self._sounded = True, True, "", False
+        self.welcomed, self._kept, self.refused, self._sounded, self.reason = True, True, "", False, ""
         self._astray = self._left = False
         self._complaints.clear()
         self._since = now
@@ -178,6 +179,7 @@ class Presence:
     def trouble(self, trouble: Trouble, now: float) -> list[Out]:
         """The link could not be made."""
         self._newest.trouble = now
+        self.reason = trouble.words if trouble.cause == "key" else ""
         if self.refused:
             self.refused, self._since = "", now  # the link stood until now, and whoever listens next may think better of it
         of_name = self.route.name and not self.route.unknown and trouble.cause != "key"  # there the line ends with a command
