@@ -7,7 +7,8 @@
 # make weather  the world around a gateway fails at random for a quarter of an hour: names, disks, files, clock, core; needs root
 # make attacks  what strangers and hostile robots do to a running gateway: minutes
 # make check    format, lint and types
-# make bench    latency, how many robots a core carries, gateways that die, and the body if tests/reachy/setup was run: a quarter of an hour
+# make bench    latency, how many robots a core carries, gateways that die; the body if tests/reachy/setup was run, and the page if
+#               chromium-headless-shell is there: a quarter of an hour
 # make storm    of these, only gateways that die: how long until every robot talks again
 # make soak     ten minutes of random faults: nothing grows, everybody talks; ARGS="--minutes 60" for longer
 # make hostile  a million malformed messages, and what a robot that talks notices of it: ten minutes
@@ -53,7 +54,7 @@ check: $(VENV)/ready
 	$(BIN)/mypy $(SOURCES) tools bench
 
 bench: $(VENV)/ready
-	@status=0; for part in latency density storm $(if $(wildcard .venv-reachy),body); do $(BIN)/python bench/$$part.py --out out/bench || status=1; echo; done; exit $$status
+	@status=0; for part in latency density storm $(if $(wildcard .venv-reachy),body) $(if $(shell command -v chromium-headless-shell),page); do $(BIN)/python bench/$$part.py --out out/bench || status=1; echo; done; exit $$status
 
 storm: $(VENV)/ready
 	$(BIN)/python bench/storm.py $(ARGS)

@@ -17,6 +17,7 @@ def test_a_link_lets_in_once_and_not_for_long():
     first, late = door.make_link("operator", 0.0), door.make_link("viewer", 0.0)
     token = door.redeem(first, 1.0)
     assert token
+    assert door.guests == 1
     assert door.role(token, 2.0) == "operator"
     assert door.redeem(first, 3.0) is None, "used"
     assert door.redeem(late, LINK_S + 1) is None, "too old"

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 MESSAGE_MAX_BYTES: Final = 16384
 CONNECTIONS_MAX: Final = 200
 """At a time; further ones are answered with HTTP's 503."""
+REMIND_S: Final = (45.0, 300.0)
+"""The demo's virtual robot has ended by the first."""
 SECRET_NAME: Final = "link-secret"  # noqa: S105 - a file's name
 
 
@@ -76,16 +78,24 @@ async def _serve(settings: ConsoleSettings, identities: Sequence[RobotIdentity],
     except (OSError, ssl.SSLError) as error:
         fail([f"CONSOLE_TLS_CERT, CONSOLE_TLS_KEY: {error}"])
     health = health_server(settings, lambda: {"ok": server.started, "pages": console.pages, "taken": len(seats.taken)})
-    log.info(
-        "the page, for whoever opens it first, within ten minutes: %s",
-        _url(settings, logins.make_link("operator", time.monotonic())),
-    )
+    inviting = asyncio.create_task(_invite(settings, logins), name="inviting")
     try:
         await server.serve()
     finally:
+        inviting.cancel()
         if health:
             health.close()
     return 0 if server.started else 1
+
+
+async def _invite(settings: ConsoleSettings, logins: Logins) -> None:
+    """Tell a link, and again where nobody has used one: what else the log told meanwhile may have buried it."""
+    for pause_s in (0.0, *REMIND_S):
+        await asyncio.sleep(pause_s)
+        if logins.guests:
+            return
+        link = _url(settings, logins.make_link("operator", time.monotonic()))
+        log.info("the page, for whoever opens this link first, within ten minutes: %s", link)
 
 
 def server_config(settings: ConsoleSettings, console: Console) -> uvicorn.Config:

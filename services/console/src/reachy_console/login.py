@@ -41,6 +41,11 @@ class Logins:
         self._guests: dict[str, _Kept] = {}
         self._attempts = TokenBucket(ATTEMPTS)
 
+    @property
+    def guests(self) -> int:
+        """How many were let in, and are not forgotten."""
+        return len(self._guests)
+
     def make_link(self, role: Role, now: float) -> str:
         """A code that lets in whoever shows it first."""
         code = self._draw()
