@@ -1,7 +1,10 @@
 """A person opens the page and talks: headless Chromium, the console, the gateway, the real SDK and the simulator."""
 
 import asyncio
+import os
+import signal
 import time
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -38,6 +41,20 @@ window.AudioWorkletNode = class extends Node {
 };
 """
 LOUD = 0.01
+
+
+def started_by(parent: int) -> list[int]:
+    """The processes of the browser, which others started for this one."""
+    parents = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(file.parent.name)] = int(file.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found = {parent}
+    while more := {child for child, by in parents.items() if by in found} - found:
+        found |= more
+    return [it for it in found - {parent} if b"headless" in Path(f"/proc/{it}/cmdline").read_bytes()]
 
 
 async def test_it_hears_answers_moves_and_is_interrupted(tmp_path, gemini, measured):
@@ -113,7 +130,41 @@ async def test_everybody_can_use_the_page(everything, scheme):
             await context.close()
 
 
+async def test_push_to_talk_is_silent_until_the_space_bar_is_held(tmp_path, everything):
+    _, _, console = everything
+    async with browser(*DEVICES, spoken(tmp_path / "microphone.wav", 1.0, *[NUMBER] * 20)) as chromium:
+        page = await chromium.new_page()
+        await page.goto(link(console))
+        state = page.locator("#state-words")
+        await page.click("#talk")
+        await expect(state).to_have_text("hears you", timeout=15_000)
+        await page.click("#mute")
+        await expect(state).not_to_have_text("hears you")
+        await page.keyboard.down("Space")
+        await expect(state).to_have_text("hears you")
+        await page.keyboard.up("Space")
+        await expect(state).not_to_have_text("hears you")
+        await expect(page.locator("#mute")).to_have_attribute("aria-pressed", "true")
+
+
 class TestTrouble:
+    async def test_a_laptop_that_slept_wakes_up_to_its_robot(self, tmp_path, everything):
+        sim, hub, console = everything
+        sim.behaviour = Behaviour(mode="tone", tone_ms=2000)
+        async with browser(*DEVICES, spoken(tmp_path / "microphone.wav", 2.0, NUMBER, 4.0, *[NUMBER, 6.0] * 10)) as chromium:
+            page = await chromium.new_page()
+            await page.goto(link(console))
+            await page.click("#talk")
+            await expect(page.locator("#state-words")).to_have_text("speaking", timeout=15_000)
+            for process in (asleep := started_by(os.getpid())):
+                os.kill(process, signal.SIGSTOP)
+            await asyncio.sleep(15)
+            for process in asleep:
+                os.kill(process, signal.SIGCONT)
+            await expect(page.locator("#state-words")).to_have_text("speaking", timeout=30_000)
+            assert len(asleep) > 2
+            assert set(hub.robots) <= set(ROBOTS)
+
     async def test_a_microphone_that_is_refused_is_said_with_its_remedy(self, everything):
         _, _, console = everything
         async with browser("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream=deny") as chromium:

@@ -1,6 +1,8 @@
 """Who is let in, and what is answered at all: links, guests, names and origins."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reachy_console.guard import refusal
 from reachy_console.login import ATTEMPTS, GUESTS_MAX, IDLE_S, LINK_S, LINKS_MAX, Logins
@@ -109,6 +111,19 @@ def test_two_names_at_once_are_none():
 @pytest.mark.parametrize(("kind", "method"), [("websocket", ""), ("http", "POST"), ("http", "DELETE")])
 def test_a_page_of_another_origin_commands_nothing(kind, method, origin):
     assert "another origin" in asked(kind, method, origin=origin)
+
+
+@given(
+    st.sampled_from(["http", "websocket"]),
+    st.sampled_from(["GET", "POST", ""]),
+    st.lists(st.tuples(st.sampled_from([b"host", b"origin", b"cookie"]), st.binary(max_size=50)), max_size=5),
+    st.booleans(),
+)
+def test_whatever_is_sent_is_refused_in_words_or_passes(kind, method, headers, secure):
+    why = refusal(kind, method, headers, ["box.lab"], secure=secure)
+    if why is None:
+        (host,) = [value for name, value in headers if name == b"host"]
+        assert host.decode().strip().lower().rpartition(":")[0] or host.decode().strip().lower() in {"localhost", "box.lab"}
 
 
 def test_a_page_of_its_own_origin_does():

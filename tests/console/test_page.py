@@ -17,8 +17,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from gemini_live_sim.actions import CallTools, WantedCall
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
-from reachy_console import seats
+from reachy_console import app, guard, login, seats
 from reachy_link.address import Address
+from reachy_link.bucket import Rate
 
 NUMBER = read_wav(Path(__file__).parent.parent / "e2e" / "data" / "number-1.wav")
 BROWSERS = ("browser-1", "browser-2")
@@ -254,6 +255,33 @@ def ask_head(console, headers):
         return response.status, dict(response.getheaders()), ""
     finally:
         connection.close()
+
+
+class TestWithoutADefence:
+    """What the defences above are worth: without them the attack succeeds."""
+
+    async def test_a_page_of_another_origin_or_by_another_name_gets_one(self, everything, monkeypatch):
+        _, _, console = everything
+        monkeypatch.setattr(guard, "refusal", lambda *_, **__: None)
+        cookie = f"{console.cookie_name}={console.let_in()}"
+        for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+            status, _ = await asyncio.to_thread(upgrade, console, {"Cookie": cookie, **headers})
+            assert status == 101
+
+    async def test_a_flood_is_read_to_its_end(self, everything, monkeypatch):
+        _, _, console = everything
+        monkeypatch.setattr(app, "PER_S", Rate(1e9, 1e9))
+        async with console.page(console.let_in()) as page:
+            for _ in range(5000):
+                await page.socket.send(b"\0\0")
+            await page.start()
+            await page.until(lambda: page.kinds("seated"))
+
+    async def test_a_guess_is_as_good_as_any(self, monkeypatch):
+        monkeypatch.setattr(login, "ATTEMPTS", Rate(1e9, 1e9))
+        door = login.Logins(iter(["1234", "token"]).__next__)  # four digits, and nobody counts
+        door.make_link("operator", 0.0)
+        assert any(door.redeem(f"{n:04}", 1.0) for n in range(10_000))
 
 
 class TestAHostilePage:

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browsing import DEVICES, browser, spoken
 from pages import Served
+from playwright.async_api import expect
 from rig import read_wav
 
 ROOT = Path(__file__).parent.parent.parent
@@ -88,8 +90,19 @@ def torn_down(project) -> Iterator[None]:
     project.compose(*FLEET, "down", "--volumes", "--timeout", "3")
 
 
-@pytest.mark.timeout(180)
-async def test_up_ends_with_a_link_to_a_page_where_one_can_talk(project):
+async def talked_in_chromium(link: str, tmp_path: Path) -> None:
+    """A person opens the link, and is heard and answered."""
+    async with browser(*DEVICES, spoken(tmp_path / "microphone.wav", 3.0, NUMBER, 20.0)) as chromium:
+        page = await chromium.new_page()
+        await page.goto(link)
+        await page.click("#talk")
+        await expect(page.locator("#state-words")).to_have_text("speaking", timeout=30_000)
+        await expect(page.locator("#said .timing").first).to_contain_text("answered after", timeout=20_000)
+        assert await page.locator("#checks li[data-ok=yes]").count() == 7
+
+
+@pytest.mark.timeout(240)
+async def test_up_ends_with_a_link_to_a_page_where_one_can_talk(project, tmp_path):
     """In both: the gateway of the cloud, here with the simulator, and the mock."""
     for files, more in (((), ["gemini-live-sim"]), (MOCK, [])):
         started = time.monotonic()
@@ -106,6 +119,10 @@ async def test_up_ends_with_a_link_to_a_page_where_one_can_talk(project):
             assert page.kinds("answered")[0]["complete"]
             assert page.kinds("pose")
         print(f"\nfrom `docker compose up` to an answer in the page, images built: {time.monotonic() - started:.1f} s")  # noqa: T201
+        if shutil.which("chromium-headless-shell"):
+            await talked_in_chromium(
+                project.compose(*files, "exec", "console", "reachy-console", "link").stdout.strip(), tmp_path
+            )
         again = project.compose(*files, "exec", "console", "reachy-console", "link", "--viewer").stdout
         assert re.fullmatch(r"http://127.0.0.1:8090/#\S{32}\n", again)
         assert inspected(project.state("console")["Name"], ".Config.User") == "reachy"

@@ -17,7 +17,7 @@ SPEECH = Path(__file__).parents[1] / "e2e" / "data"
 
 
 def environment(settings: dict[str, object]) -> dict[str, str]:
-    foreign = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_")
+    foreign = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_", "CONSOLE_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return clean | {name: str(value) for name, value in settings.items()}
 
@@ -36,6 +36,12 @@ def start(program: str, stderr: int, **settings: object) -> subprocess.Popen[str
         ("gemini-gateway", {"GATEWAY_UP_PORT": "99999", "GATEWAY_MAX_ROBOTS": "many", "GOOGLE_GEMINI_BASE_URL": "ws://x"}),
         ("mock-gateway", {"GATEWAY_UP_PORT": "no port", "GATEWAY_MAX_ROBOTS": "0", "REACHY_LOG_LEVEL": "LOUD"}),
         ("robot-io", {"ROBOT_DEVICE": "r2d2", "ROBOT_UP_PORT": "0", "REACHY_HEALTH_PORT": "-1"}),
+        (
+            "reachy-console",
+            {"CONSOLE_PORT": "0", "CONSOLE_NAMES": "http://box", "CONSOLE_METRICS": "box:8080", "CONSOLE_QUIET_S": "1"},
+        ),
+        ("reachy-console", {"CONSOLE_HOST": "0.0.0.0"}),
+        ("reachy-console", {"CONSOLE_TLS_CERT": "cert.pem"}),
         ("gemini-live-sim", {"SIM_PORT": "99999", "SIM_MODE": "sing", "SIM_SPEED": "-1"}),
     ],
 )

@@ -1,0 +1,127 @@
+"""The console as a program: its link, its secret, TLS with a certificate of one's own, and its end."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import ssl
+import stat
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from ports import free_ports
+from rig import Keys
+
+from gemini_live_sim import tls
+
+BIN = Path(sys.executable).parent
+
+
+def environment(settings: dict[str, object]) -> dict[str, str]:
+    """With these settings, and none of the caller's."""
+    foreign = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_", "CONSOLE_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    return clean | {name: str(value) for name, value in settings.items()}
+
+
+def certificate(folder: Path) -> dict[str, object]:
+    """A certificate of one's own for localhost, and who vouches for it."""
+    root_key, leaf_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    root = tls._root(root_key)
+    leaf = tls._leaf(leaf_key, root, root_key, ["localhost", "127.0.0.1"])
+    (folder / "root.pem").write_bytes(root.public_bytes(Encoding.PEM))
+    (folder / "cert.pem").write_bytes(leaf.public_bytes(Encoding.PEM))
+    (folder / "key.pem").write_bytes(leaf_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return {"CONSOLE_TLS_CERT": folder / "cert.pem", "CONSOLE_TLS_KEY": folder / "key.pem", "CONSOLE_NAMES": "localhost"}
+
+
+@contextmanager
+def running(tmp_path: Path, **more: object):
+    """A console; its settings, the code of the link in its log, and the process."""
+    made = Keys(tmp_path / "keys", "browser-1")
+    robots = tmp_path / "robots"
+    robots.mkdir()
+    made.robot_dir("browser-1").rename(robots / "browser-1")
+    (port,) = free_ports(1)
+    settings = {"CONSOLE_PORT": port, "CONSOLE_STATE_DIR": tmp_path / "state", "REACHY_KEYS_DIR": robots} | more
+    process = subprocess.Popen([BIN / "reachy-console"], env=environment(settings), stderr=subprocess.PIPE, text=True)
+    try:
+        while not (found := re.search(r"(https?)://\S+:\d+/#(\S+)", process.stderr.readline())):
+            assert process.poll() is None
+        yield settings, found, process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_link_lets_in_and_a_command_makes_another(tmp_path):
+    with running(tmp_path) as (settings, (_, _, code), process):
+        told = subprocess.run(
+            [BIN / "reachy-console", "link", "--viewer"], env=environment(settings), capture_output=True, text=True, check=True
+        )
+        viewer = re.fullmatch(rf"http://127.0.0.1:{settings['CONSOLE_PORT']}/#(\S+)\n", told.stdout)[1]
+        for shown, role in ((code, "operator"), (viewer, "viewer")):
+            assert asked(settings, "POST", "/login", shown)[0] == 204
+            cookie = asked(settings, "POST", "/login", shown)
+            assert cookie[0] == 403, "once"
+            assert role in ("operator", "viewer")
+        secret = tmp_path / "state" / "link-secret"
+        assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+        assert stat.S_IMODE(secret.parent.stat().st_mode) == 0o700
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+        assert secret.read_text() not in process.stderr.read()
+
+
+def test_with_a_certificate_of_ones_own_it_is_served_to_others(tmp_path):
+    with running(tmp_path, CONSOLE_HOST="0.0.0.0", **certificate(tmp_path)) as (settings, (_, scheme, code), _):
+        assert scheme == "https"
+        trusting = ssl.create_default_context(cafile=tmp_path / "root.pem")
+        status, headers, _ = asked(settings, "POST", "/login", code, trusting)
+        assert status == 204
+        assert headers["set-cookie"].startswith("__Host-reachy-console=")
+        assert "secure" in headers["set-cookie"].lower()
+        cookie = headers["set-cookie"].partition(";")[0]
+        status, _, told = asked(settings, "GET", "/me", None, trusting, {"Cookie": cookie})
+        assert (status, json.loads(told)) == (200, {"role": "operator"})
+        link = [BIN / "reachy-console", "link"]
+        again = subprocess.run(link, env=environment(settings), capture_output=True, text=True, check=True).stdout
+        assert again.startswith(f"https://localhost:{settings['CONSOLE_PORT']}/#")
+
+
+def test_where_no_console_runs_no_link_is_made_up(tmp_path):
+    link = [BIN / "reachy-console", "link"]
+    done = subprocess.run(link, env=environment({"CONSOLE_STATE_DIR": tmp_path}), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no console runs here" in done.stderr
+
+
+@pytest.mark.parametrize("broken", ["cert.pem", "key.pem"])
+def test_a_certificate_that_is_none_is_one_line(tmp_path, broken):
+    settings = certificate(tmp_path) | {"REACHY_KEYS_DIR": tmp_path / "robots", "CONSOLE_STATE_DIR": tmp_path / "state"}
+    (tmp_path / broken).write_text("nonsense")
+    Keys(tmp_path / "robots").robot("browser-1")
+    (tmp_path / "robots" / "gateway").rename(tmp_path / "gateway")
+    done = subprocess.run([BIN / "reachy-console"], env=environment(settings), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "CONSOLE_TLS_CERT" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def asked(settings, method, path, body=None, context=None, headers=None):
+    port = int(settings["CONSOLE_PORT"])
+    kind = http.client.HTTPSConnection if context else http.client.HTTPConnection
+    connection = kind("localhost", port, timeout=5, **({"context": context} if context else {}))
+    try:
+        origin = {"Origin": f"{'https' if context else 'http'}://localhost:{port}"}
+        connection.request(method, path, body, origin | (headers or {}))
+        response = connection.getresponse()
+        return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+    finally:
+        connection.close()
