@@ -18,6 +18,7 @@ from gemini_live_sim.actions import CallTools, WantedCall
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from reachy_console import app, guard, login, seats
+from reachy_console.messages import Said
 from reachy_link.address import Address
 from reachy_link.bucket import Rate
 
@@ -81,19 +82,67 @@ async def test_a_page_that_is_reloaded_in_mid_answer_finds_its_robot_and_the_ans
     sim, hub, console = everything
     sim.behaviour = Behaviour(mode="tone", tone_ms=6000)
     cookie = console.let_in()
-    async with console.page(cookie) as page:
+    async with console.page(cookie, tab="mine") as page:
         await page.start()
         await page.until(lambda: "listening" in page.states)
         page.say(NUMBER)
         await page.until(lambda: len(page.sound) > 8000)
-    async with console.page(cookie) as again:
+    async with console.page(cookie, tab="other") as other, console.page(cookie, tab="mine") as again:
+        await other.start()
+        await other.until(lambda: other.kinds("seated"))
+        assert other.kinds("seated")[0]["robot"] == "browser-2", "another tab has another robot"
         await again.start()
         await again.until(lambda: len(again.sound) > 16000)
         assert again.kinds("seated")[0]["robot"] == "browser-1"
         await again.until(lambda: again.kinds("answered"))
         assert again.kinds("answered")[0]["complete"]
-    assert len(sim.sessions) == 1, "one conversation"
+    assert len(sim.sessions) <= 2, "one conversation of each"
     assert hub.tally.total("clone") == 0
+
+
+async def test_a_page_whose_old_socket_nobody_has_noticed_to_be_gone_has_its_robot_at_once(everything):
+    sim, _, console = everything
+    sim.behaviour = Behaviour(mode="tone", tone_ms=1000)
+    cookie = console.let_in()
+    async with console.page(cookie, tab="mine") as gone, console.page(cookie, tab="mine") as back:
+        await gone.start()
+        await gone.until(lambda: "listening" in gone.states)
+        gone.deafen()
+        await back.start()
+        await back.until(lambda: "listening" in back.states)
+        assert back.kinds("seated")[0]["robot"] == "browser-1"
+        back.say(NUMBER)
+        await back.until(lambda: back.kinds("answered"))
+        assert len(sim.sessions) == 1
+        assert len(console.seats.taken) == 1
+
+
+async def test_a_page_that_stops_and_starts_at_once_talks_again(everything):
+    _, _, console = everything
+    async with console.page(console.let_in()) as page:
+        for n in range(1, 4):
+            await page.start()
+            await page.until(lambda: page.states[-1:] == ["listening"])
+            page.told.clear()
+            await page.tell({"kind": "stop"})
+            assert page.n == n
+        await page.start()
+        await page.until(lambda: page.kinds("seated"))
+        await page.until(lambda: page.states[-1:] == ["listening"])
+        assert {it["n"] for it in page.kinds("ended")} <= {3}, "of the one before"
+        assert page.kinds("seated")[0]["robot"] == "browser-1"
+
+
+async def test_whoever_leaves_talks_no_more(everything, monkeypatch):
+    monkeypatch.setattr(app, "LOOK_S", 0.1)
+    _, _, console = everything
+    cookie = console.let_in()
+    async with console.page(cookie) as page:
+        await page.start()
+        await page.until(lambda: "listening" in page.states)
+        await asyncio.to_thread(post, console, "/logout", "", {"Cookie": f"{console.cookie_name}={cookie}"})
+        await page.until(lambda: page.closed)
+        assert page.closed == (1008, "you are let in no more")
 
 
 async def test_two_pages_have_two_robots_and_a_third_is_told_so(everything):
@@ -294,12 +343,14 @@ class TestAHostilePage:
             b"\0\0\0",
             b"",
             "{",
-            '{"kind": "start", "rate_hz": 1}',
-            '{"kind": "start", "rate_hz": 96000}',
-            '{"kind": "start", "rate_hz": 48000, "robot": "browser-2"}',
+            '{"kind": "start", "rate_hz": 1, "tab": "a", "n": 1}',
+            '{"kind": "start", "rate_hz": 96000, "tab": "a", "n": 1}',
+            '{"kind": "start", "rate_hz": 48000, "tab": "a", "n": 1, "robot": "browser-2"}',
+            '{"kind": "start", "rate_hz": 48000, "tab": "../a", "n": 1}',
+            '{"kind": "start", "rate_hz": 48000, "tab": "a", "n": -1}',
             '{"kind": "dance"}',
             "null",
-            '{"kind": "start", "rate_hz": NaN}',
+            '{"kind": "start", "rate_hz": NaN, "tab": "a", "n": 1}',
             "[" * 500,
         ],
     )
@@ -326,17 +377,23 @@ class TestAHostilePage:
                 await page.until(lambda: page.closed)
                 raise RuntimeError(page.closed[1])
 
-    async def test_that_never_reads_costs_nobody_anything(self, everything):
+    async def test_that_never_reads_costs_nobody_anything(self, everything, monkeypatch):
+        monkeypatch.setattr(app, "READ_S", 1.0)
         sim, _, console = everything
-        sim.behaviour = Behaviour(mode="tone", tone_ms=20_000, speed=0)
-        async with console.page(console.let_in()) as deaf, console.page(console.let_in()) as honest:
+        sim.behaviour = Behaviour(mode="tone", tone_ms=60_000)
+        async with console.page(console.let_in(), 48000) as deaf, console.page(console.let_in()) as honest:
             await deaf.start()
             await deaf.until(lambda: "listening" in deaf.states)
-            deaf.socket.transport.pause_reading()
-            deaf.say(NUMBER)
+            waiting = console.seats.taken[0].device.page
+            deaf.deafen()
+            for _ in range(200):  # what the sockets' buffers hold has to be full first
+                waiting.tell(Said(who="robot", text="x" * 500))
+                waiting.play(b"\0" * 100_000)
+                await asyncio.sleep(0.01)
             await honest.start()
             await honest.until(lambda: "listening" in honest.states)
             honest.say(NUMBER)
-            await honest.until(lambda: len(honest.sound) > 16000 * 3)
-            waiting = console.seats.taken[0].device.page
-            assert len(waiting._audio) <= 100
+            await honest.until(lambda: len(honest.sound) > 16000)
+            await honest.until(lambda: console.console.pages == 1)
+            assert waiting.dropped
+            assert "too slowly" in waiting.over or waiting.dropped > 50

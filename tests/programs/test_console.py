@@ -54,38 +54,42 @@ def running(tmp_path: Path, **more: object):
     try:
         while not (found := re.search(r"(https?)://\S+:\d+/#(\S+)", process.stderr.readline())):
             assert process.poll() is None
-        yield settings, found, process
+        yield settings, found.groups(), process
     finally:
         process.kill()
         process.wait()
+        process.stderr.close()
 
 
 def test_a_link_lets_in_and_a_command_makes_another(tmp_path):
-    with running(tmp_path) as (settings, (_, _, code), process):
+    with running(tmp_path) as (settings, (_, code), process):
         told = subprocess.run(
             [BIN / "reachy-console", "link", "--viewer"], env=environment(settings), capture_output=True, text=True, check=True
         )
         viewer = re.fullmatch(rf"http://127.0.0.1:{settings['CONSOLE_PORT']}/#(\S+)\n", told.stdout)[1]
         for shown, role in ((code, "operator"), (viewer, "viewer")):
-            assert asked(settings, "POST", "/login", shown)[0] == 204
-            cookie = asked(settings, "POST", "/login", shown)
-            assert cookie[0] == 403, "once"
-            assert role in ("operator", "viewer")
+            status, headers, _ = asked(settings, "POST", "/login", shown)
+            assert status == 204
+            assert asked(settings, "POST", "/login", shown)[0] == 403, "once"
+            cookie = headers["set-cookie"].partition(";")[0]
+            assert json.loads(asked(settings, "GET", "/me", None, None, {"Cookie": cookie})[2]) == {"role": role}
         secret = tmp_path / "state" / "link-secret"
         assert stat.S_IMODE(secret.stat().st_mode) == 0o600
         assert stat.S_IMODE(secret.parent.stat().st_mode) == 0o700
         process.send_signal(signal.SIGTERM)
         assert process.wait(5) == 0
-        assert secret.read_text() not in process.stderr.read()
+        told = process.stderr.read()
+        assert "Traceback" not in told
+        assert secret.read_text() not in told
 
 
 def test_with_a_certificate_of_ones_own_it_is_served_to_others(tmp_path):
-    with running(tmp_path, CONSOLE_HOST="0.0.0.0", **certificate(tmp_path)) as (settings, (_, scheme, code), _):
+    with running(tmp_path, CONSOLE_HOST="0.0.0.0", **certificate(tmp_path)) as (settings, (scheme, code), _):
         assert scheme == "https"
         trusting = ssl.create_default_context(cafile=tmp_path / "root.pem")
         status, headers, _ = asked(settings, "POST", "/login", code, trusting)
         assert status == 204
-        assert headers["set-cookie"].startswith("__Host-reachy-console=")
+        assert headers["set-cookie"].startswith(f"__Host-reachy-console-{settings['CONSOLE_PORT']}=")
         assert "secure" in headers["set-cookie"].lower()
         cookie = headers["set-cookie"].partition(";")[0]
         status, _, told = asked(settings, "GET", "/me", None, trusting, {"Cookie": cookie})

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import secrets
 import socket
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ class Served:
         self.seats = seats
         self.now: Callable[[], float] = asyncio.get_running_loop().time
         self.cookie_name = f"reachy-console-{port}"
+        self._tabs = count()
 
     @classmethod
     def at(cls, port: int) -> "Served":
@@ -63,11 +66,11 @@ class Served:
         return token
 
     @asynccontextmanager
-    async def page(self, cookie: str, rate_hz: int = 16000, **headers: str) -> AsyncIterator["FakePage"]:
+    async def page(self, cookie: str, rate_hz: int = 16000, tab: str = "", **headers: str) -> AsyncIterator["FakePage"]:
         given = {"Cookie": f"{self.cookie_name}={cookie}", **headers}
         url = f"ws://{self.host}/ws"
         async with connect(url, origin=self.url, additional_headers=given, compression=None, max_size=None) as line:  # type: ignore[arg-type]
-            page = FakePage(line, rate_hz)
+            page = FakePage(line, rate_hz, tab or f"tab-{next(self._tabs)}")
             tasks = [asyncio.create_task(page.read()), asyncio.create_task(page.listen())]
             try:
                 yield page
@@ -80,7 +83,9 @@ class Served:
 class FakePage:
     """A page: it says what it is told into its microphone, and remembers what comes."""
 
-    def __init__(self, socket: ClientConnection, rate_hz: int) -> None:
+    def __init__(self, socket: ClientConnection, rate_hz: int, tab: str) -> None:
+        self.tab = tab
+        self.n = 0
         self.socket = socket
         self.rate_hz = rate_hz
         self.told: list[dict[str, Any]] = []
@@ -92,8 +97,14 @@ class FakePage:
 
     async def start(self) -> None:
         """Ask for a robot, and talk to it from now on."""
-        await self.tell({"kind": "start", "rate_hz": self.rate_hz})
+        self.n += 1
+        await self.tell({"kind": "start", "rate_hz": self.rate_hz, "tab": self.tab, "n": self.n, "visible": True})
         self._talks = True
+
+    def deafen(self) -> None:
+        """Read nothing more, as one whose network is gone."""
+        self.socket.transport.pause_reading()
+        self._talks = False
 
     async def tell(self, message: object) -> None:
         await self.socket.send(json.dumps(message))
@@ -159,8 +170,7 @@ async def running_console(
     """A console on a port of its own, with these robots; or one that takes the place of another."""
     given = ConsoleSettings(state_dir=Path("unused"), **settings)
     seats = Seats([Seat(made.robot(it), addresses, given.quiet_s, half_duplex=given.half_duplex) for it in robots])
-    drawn = iter(range(10**6))
-    logins = logins or Logins(lambda: f"word-{next(drawn)}")
+    logins = logins or Logins(lambda: secrets.token_urlsafe(9))
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", at))

@@ -6,10 +6,12 @@ import http.client
 import logging
 import os
 import secrets
+import signal
 import ssl
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +29,8 @@ from reachy_service.spool import tell
 log = logging.getLogger(__name__)
 
 MESSAGE_MAX_BYTES: Final = 16384
+PING_S: Final = 5.0
+"""A page whose network is gone without a word is known to be gone after twice as long at most."""
 CONNECTIONS_MAX: Final = 200
 """At a time; further ones are answered with HTTP's 503."""
 REMIND_S: Final = (45.0, 300.0)
@@ -57,6 +61,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return asyncio.run(_serve(settings, identities, secret))
 
 
+class _Server(uvicorn.Server):
+    """Leaves signals alone: uvicorn raises them anew at its end, which ends the process before the log is written."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the event loop's."""
+        yield
+
+
 async def _serve(settings: ConsoleSettings, identities: Sequence[RobotIdentity], secret: str) -> int:
     addresses = settings.addresses()
     seats = Seats([Seat(it, addresses, settings.quiet_s, half_duplex=settings.half_duplex) for it in identities])
@@ -74,10 +87,14 @@ async def _serve(settings: ConsoleSettings, identities: Sequence[RobotIdentity],
     config = server_config(settings, console)
     try:
         config.load()
-        server = uvicorn.Server(config)
+        server = _Server(config)
     except (OSError, ssl.SSLError) as error:
         fail([f"CONSOLE_TLS_CERT, CONSOLE_TLS_KEY: {error}"])
     health = health_server(settings, lambda: {"ok": server.started, "pages": console.pages, "taken": len(seats.taken)})
+    loop = asyncio.get_running_loop()
+    logs.calm(loop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, setattr, server, "should_exit", True)  # noqa: FBT003 - setattr takes no names
     inviting = asyncio.create_task(_invite(settings, logins), name="inviting")
     try:
         await server.serve()
@@ -106,6 +123,8 @@ def server_config(settings: ConsoleSettings, console: Console) -> uvicorn.Config
         port=settings.port,
         ws="websockets-sansio",
         ws_max_size=MESSAGE_MAX_BYTES,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=PING_S,
         ws_per_message_deflate=False,
         log_config=None,
         access_log=False,
@@ -140,8 +159,14 @@ def _identities(settings: ConsoleSettings) -> list[RobotIdentity]:
 def _url(settings: ConsoleSettings, code: str) -> str:
     scheme = "https" if settings.tls_cert else "http"
     names = split(settings.names)
-    host = names[0] if names and settings.tls_cert else "127.0.0.1"
+    host = names[0] if names and settings.tls_cert else _here(settings)
     return f"{scheme}://{host}:{settings.port}/#{code}"
+
+
+def _here(settings: ConsoleSettings) -> str:
+    """How this machine reaches the page."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "localhost") else settings.host
+    return f"[{host}]" if ":" in host else host
 
 
 def _write(folder: Path, secret: str) -> None:
@@ -164,10 +189,10 @@ def _link(settings: ConsoleSettings, role: str) -> int:
         if settings.tls_cert:
             context = ssl._create_unverified_context()  # noqa: S323, SLF001 - this machine, by a name that is not in the certificate
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                "127.0.0.1", settings.port, timeout=5, context=context
+                _here(settings), settings.port, timeout=5, context=context
             )
         else:
-            connection = http.client.HTTPConnection("127.0.0.1", settings.port, timeout=5)
+            connection = http.client.HTTPConnection(_here(settings), settings.port, timeout=5)
         connection.request("POST", "/link", role, {"Authorization": f"Bearer {secret}"})
         response = connection.getresponse()
         code = response.read(200).decode()

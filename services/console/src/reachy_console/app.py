@@ -4,8 +4,9 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,8 @@ PER_S: Final = Rate(100, 300)
 """Messages that a page may send; 50 of them are usual. Beyond it the page is hung up on."""
 READ_S: Final = 10.0
 """A page that takes nothing for so long is hung up on."""
+LOOK_S: Final = 30.0
+"""How often it is looked whether a page's guest is still let in."""
 SPENT_S: Final = 5.0
 POLICY_VIOLATION, TOO_BIG, GOING_AWAY, TRY_LATER = 1008, 1009, 1001, 1013
 
@@ -72,7 +75,7 @@ class Console:
         self._secure = secure
         self._metrics = metrics
         self._secret = secret
-        self._cookie = "__Host-reachy-console" if secure else f"reachy-console-{port}"
+        self._cookie = f"{'__Host-' if secure else ''}reachy-console-{port}"
         self._pages: set[WebSocket] = set()
 
     def app(self) -> ASGIApp:
@@ -131,7 +134,10 @@ class Console:
 
     async def _me(self, request: Request) -> Response:
         role = self._role(request)
-        return JSONResponse({"role": role}, 200 if role else 401)
+        response = JSONResponse({"role": role}, 200 if role else 401)
+        if role:
+            self._set_cookie(response, request.cookies[self._cookie])  # for as long again
+        return response
 
     async def _login(self, request: Request) -> Response:
         code = await _body(request)
@@ -139,11 +145,14 @@ class Console:
         if token is None:
             return PlainTextResponse("this link lets nobody in: it was used, or is too old", 403)
         response = Response(status_code=204)
+        self._set_cookie(response, token)
+        log.info("somebody was let in, as %s", self._logins.role(token, time.monotonic()))
+        return response
+
+    def _set_cookie(self, response: Response, token: str) -> None:
         response.set_cookie(
             self._cookie, token, max_age=int(IDLE_S), path="/", httponly=True, samesite="strict", secure=self._secure
         )
-        log.info("somebody was let in, as %s", self._logins.role(token, time.monotonic()))
-        return response
 
     async def _logout(self, request: Request) -> Response:
         self._logins.leave(request.cookies.get(self._cookie, ""))
@@ -171,7 +180,8 @@ class Console:
         page, guest = Page(), socket.cookies[self._cookie]
         page.tell(Welcome(role=role, robots=len(self._seats)))
         self._pages.add(socket)
-        visit = _Visit(socket, page, guest, self._seats, may_talk=role == "operator")
+        is_let_in = partial(self._role, socket)
+        visit = _Visit(socket, page, guest, self._seats, is_let_in, may_talk=role == "operator")
         try:
             await visit.run()
         finally:
@@ -194,7 +204,10 @@ class Console:
 class _Visit:
     """One page, from its socket's accept to its end."""
 
-    def __init__(self, socket: WebSocket, page: Page, guest: str, seats: Seats, *, may_talk: bool) -> None:
+    def __init__(
+        self, socket: WebSocket, page: Page, guest: str, seats: Seats, is_let_in: Callable[[], object], *, may_talk: bool
+    ) -> None:
+        self._is_let_in = is_let_in
         self._socket = socket
         self._page = page
         self._guest = guest
@@ -205,7 +218,7 @@ class _Visit:
 
     async def run(self) -> None:
         """Send and receive, until either ends."""
-        ways = {asyncio.create_task(self._send(), name="page, down"), asyncio.create_task(self._receive(), name="page, up")}
+        ways = {asyncio.create_task(way, name="page") for way in (self._send(), self._receive(), self._look_after())}
         try:
             done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             for way in done:
@@ -222,9 +235,13 @@ class _Visit:
             async with asyncio.timeout(1.0):
                 await self._socket.close(code, why)
 
+    async def _look_after(self) -> tuple[int, str]:
+        while self._is_let_in():  # noqa: ASYNC110 - time tells nobody; to ask also keeps the guest from being forgotten
+            await asyncio.sleep(LOOK_S)
+        return POLICY_VIOLATION, "you are let in no more"
+
     async def _send(self) -> tuple[int, str] | None:
-        while not self._page.overrun:
-            item = await self._page.next()
+        while (item := await self._page.next()) is not None:
             with suppress(RuntimeError, WebSocketDisconnect):
                 try:
                     async with asyncio.timeout(READ_S):
@@ -234,9 +251,9 @@ class _Visit:
                             await self._socket.send_text(item.model_dump_json())
                         continue
                 except TimeoutError:
-                    break
+                    return TRY_LATER, "the page reads too slowly"
             return None
-        return TRY_LATER, "the page reads too slowly"
+        return TRY_LATER, self._page.over
 
     async def _receive(self) -> tuple[int, str] | None:
         while True:
@@ -249,7 +266,7 @@ class _Visit:
             if data is not None:
                 if not self._hear(data):
                     return POLICY_VIOLATION, "not the sound that was agreed"
-            elif text is not None and (why := self._take(text)):
+            elif text is not None and (why := await self._take(text)):
                 return POLICY_VIOLATION, why
 
     def _hear(self, pcm: bytes) -> bool:
@@ -261,7 +278,7 @@ class _Visit:
             device.hear(pcm)
         return True
 
-    def _take(self, text: str) -> str:
+    async def _take(self, text: str) -> str:
         """A message; what is wrong with it."""
         if len(text) > TEXT_MAX_BYTES:
             return "too long a message"
@@ -269,14 +286,16 @@ class _Visit:
             message = UP.validate_json(text)
         except ValidationError:
             return "not a message of this page: reload it"
-        has_it = self._seat if self._seat and self._seat.device and self._seat.device.page is self._page else None
+        device = self._seat.device if self._seat else None
+        has_it = self._seat if device and device.page is self._page and not device.ended else None
         match message:
             case Start() if not self._may_talk:
-                self._page.tell(Ended(why="whoever sees may not talk: ask for an operator's link"))
-            case Start(rate_hz=rate_hz) if has_it is None:
-                self._seat = self._seats.take(self._guest, rate_hz, self._page)
+                self._page.tell(Ended(n=message.n, why="whoever sees may not talk: ask for an operator's link"))
+            case Start() if has_it is None:
+                self._seat = await self._seats.take(self._guest, message, self._page)
                 if self._seat is None:
-                    self._page.tell(Ended(why=f"all {len(self._seats)} robots for pages are taken: close another page"))
+                    why = f"all {len(self._seats)} robots for pages are taken: close another page"
+                    self._page.tell(Ended(n=message.n, why=why))
             case Stop() if has_it:
                 has_it.end("you ended it")
             case Visible(visible=visible) if has_it:

@@ -35,17 +35,22 @@ class Page:
         self._audio: deque[bytes] = deque(maxlen=AUDIO_MAX)
         self._pose: Posed | None = None
         self._more = asyncio.Event()
-        self.overrun = False
-        """Whether it reads so little that it is given up."""
+        self.over = ""
+        """Why it is to be hung up on, if it is."""
         self.dropped = 0
         """Messages of sound that found no room."""
 
     def tell(self, message: ConsoleMessage) -> None:
         """Send it, after what waits; before sound that waits."""
         if len(self._texts) >= TEXT_MAX:
-            self.overrun = True
+            self.hang_up("the page reads too slowly")
         else:
             self._texts.append(message)
+        self._more.set()
+
+    def hang_up(self, why: str) -> None:
+        """End it."""
+        self.over = self.over or why
         self._more.set()
 
     def play(self, pcm: bytes) -> None:
@@ -64,9 +69,9 @@ class Page:
         self._pose = pose
         self._more.set()
 
-    async def next(self) -> ConsoleMessage | bytes:
-        """What is to be sent next."""
-        while True:
+    async def next(self) -> ConsoleMessage | bytes | None:
+        """What is to be sent next; None if it is to be hung up on."""
+        while not self.over:
             if self._texts:
                 return self._texts.popleft()
             if self._audio:
@@ -76,6 +81,7 @@ class Page:
                 return pose
             self._more.clear()
             await self._more.wait()
+        return None
 
 
 class BrowserDevice:
@@ -89,10 +95,9 @@ class BrowserDevice:
         self._gone_at = 0.0
         self._heard: deque[Samples] = deque(maxlen=MIC_MAX)
         self._more = asyncio.Event()
-        self._ended = False
+        self.ended = False
+        """Whether its microphone has ended for good."""
         self._plays_until = 0.0
-        self.heard_at = time.monotonic()
-        """When the page sent sound last."""
 
     def attach(self, page: Page | None) -> None:
         """Be at this page from now on, or at none for a while."""
@@ -101,13 +106,12 @@ class BrowserDevice:
 
     def hear(self, pcm: bytes) -> None:
         """What the page's microphone heard."""
-        self.heard_at = time.monotonic()
         self._heard.append(from_pcm16(pcm, 1))
         self._more.set()
 
     def end(self) -> None:
         """End the microphone, and so the robot: it says goodbye."""
-        self._ended = True
+        self.ended = True
         self._more.set()
 
     async def open(self) -> None:
@@ -115,7 +119,7 @@ class BrowserDevice:
 
     async def record(self) -> AsyncIterator[Samples]:
         """The page's microphone; ends with the page."""
-        while not self._ended:
+        while not self.ended:
             while self._heard:
                 yield self._heard.popleft()
             self._more.clear()

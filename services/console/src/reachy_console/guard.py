@@ -36,7 +36,7 @@ def refusal(
         method: Of an HTTP request.
         headers: Names in lower case.
         names: By which the console may be asked, beside those of the loopback; with any port.
-        secure: Whether it is asked by TLS.
+        secure: Whether it is asked by TLS, as far as it knows: something in front may see to that.
     """
     given: dict[bytes, list[bytes]] = {}
     for name, value in headers:
@@ -49,6 +49,7 @@ def refusal(
     if kind == "http" and method in ("GET", "HEAD"):
         return None
     origins = given.get(b"origin", [])
-    if [it.decode("latin-1").lower() for it in origins] != [f"{'https' if secure else 'http'}://{host}"]:
+    own = {f"https://{host}"} if secure else {f"https://{host}", f"http://{host}"}
+    if len(origins) != 1 or origins[0].decode("latin-1").lower() not in own:
         return "asked by a page of another origin"
     return None

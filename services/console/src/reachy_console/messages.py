@@ -27,6 +27,12 @@ class Start(_Message):
     kind: Literal["start"] = "start"
     rate_hz: int = Field(ge=8000, le=48000)
     """Of the page's microphone and speaker."""
+    tab: str = Field(pattern=r"^[0-9a-zA-Z-]{1,64}$")
+    """Drawn once for each tab: the same after a reload, or on a new socket."""
+    n: int = Field(ge=0, lt=2**31)
+    """Counts the page's conversations."""
+    visible: bool = True
+    """Whether anybody can see the page."""
 
 
 class Stop(_Message):
@@ -118,6 +124,8 @@ class Ended(_Message):
     """The page has no robot any more, or got none; why, in words."""
 
     kind: Literal["ended"] = "ended"
+    n: int
+    """Which of the page's conversations."""
     why: Words
 
 

@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Final
 
 from reachy_console.browser import BrowserBody, BrowserDevice, Page
-from reachy_console.messages import Answered, Ended, Said, Seated, Standing
+from reachy_console.messages import Answered, Ended, Said, Seated, Standing, Start
 from reachy_link.address import Address
 from reachy_link.keys import RobotIdentity
 from reachy_robot import decisions
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.1
 """How often it is looked how a robot stands."""
+GOODBYE_S: Final = 1.0
 HIDDEN_S: Final = 10.0
 """A page that nobody sees says goodbye after so long."""
 UNBILLED_OR_BUSY: Final = frozenset({"alone", "thinking", "speaking"})
@@ -41,8 +42,9 @@ class Seat:
 
     def __init__(self, identity: RobotIdentity, addresses: Sequence[Address], quiet_s: float, *, half_duplex: bool) -> None:
         self.robot = identity.robot
-        self.guest = ""
-        """Whose page has it, or had it last."""
+        self.guest = self.tab = ""
+        """Whose page has it, or had it last, and in which tab."""
+        self._n = 0
         self.device: BrowserDevice | None = None
         """While a page has it, and for a while after."""
         self._identity = identity
@@ -59,9 +61,10 @@ class Seat:
         """Whether no page has it."""
         return self.device is None
 
-    def begin(self, guest: str, rate_hz: int, page: Page) -> None:
+    def begin(self, guest: str, start: Start, page: Page) -> None:
         """Be this page's robot, from sleep on."""
-        self.guest, self.device, self._hidden_at = guest, BrowserDevice(rate_hz), None
+        self.guest, self.tab, self._n, self.device = guest, start.tab, start.n, BrowserDevice(start.rate_hz)
+        self.visible(visible=start.visible)
         self._why = "the robot said goodbye"
         self.device.attach(page)
         self._runner = self._make_runner(self.device)
@@ -70,11 +73,21 @@ class Seat:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def go_on(self, page: Page) -> None:
-        """The guest is back, after a reload or a blink of the network."""
+    def is_at(self, guest: str, start: Start) -> bool:
+        """Whether this tab has it, whose page may have been reloaded, or have lost its socket without anybody noticing."""
+        device = self.device
+        if device is None or device.ended:
+            return False
+        return (self.guest, self.tab, device.mic.rate_hz) == (guest, start.tab, start.rate_hz)
+
+    def go_on(self, start: Start, page: Page) -> None:
+        """The page is back."""
         assert self.device  # noqa: S101 - not while it is free
+        if self.device.page:
+            self.device.page.hang_up("the page has come back by another way")
+        self._n = start.n
         self.device.attach(page)
-        self._hidden_at = None
+        self.visible(visible=start.visible)
         self._tell_seated(page)
 
     def leave(self, page: Page) -> None:
@@ -91,6 +104,11 @@ class Seat:
     def visible(self, *, visible: bool) -> None:
         """Whether anybody can see the page."""
         self._hidden_at = None if visible else self._hidden_at or time.monotonic()
+
+    async def settled(self) -> None:
+        """Wait until a goodbye that is being said has been said."""
+        if self.device and self.device.ended and self._tasks:
+            await asyncio.wait(self._tasks, timeout=GOODBYE_S)
 
     async def close(self) -> None:
         """End whatever goes on, with a goodbye."""
@@ -135,7 +153,7 @@ class Seat:
             watch.cancel()
             device, self.device, self._runner = self.device, None, None
             if device and device.page:
-                device.page.tell(Ended(why=self._why))
+                device.page.tell(Ended(n=self._n, why=self._why))
             log.info("%s: the page's conversation has ended: %s", self.robot, self._why)
 
     async def _watch(self, runner: Runner) -> None:
@@ -189,16 +207,17 @@ class Seats:
         """Those that pages have."""
         return [seat for seat in self._seats if not seat.is_free]
 
-    def take(self, guest: str, rate_hz: int, page: Page) -> Seat | None:
-        """A robot for this page: the guest's own that lost its page, or a free one; None if all are taken."""
-        for seat in self.taken:
-            device = seat.device
-            if seat.guest == guest and device and device.page is None and device.mic.rate_hz == rate_hz:
-                seat.go_on(page)
+    async def take(self, guest: str, start: Start, page: Page) -> Seat | None:
+        """A robot for this page: the one that the tab has already, or a free one; None if all are taken."""
+        for seat in self._seats:
+            await seat.settled()
+        for seat in self._seats:
+            if seat.is_at(guest, start):
+                seat.go_on(start, page)
                 return seat
         free = next((seat for seat in self._seats if seat.is_free), None)
         if free:
-            free.begin(guest, rate_hz, page)
+            free.begin(guest, start, page)
         return free
 
     async def close(self) -> None:

@@ -2,9 +2,13 @@
 
 import { Robot } from "/static/robot.js";
 
+const NOT_AGAIN = 1008;     // the console's word for what trying again does not mend
 const RATE_MAX_HZ = 48000;
 const SAID_MAX = 100;
 const HEARD_S = 4;          // a microphone that delivers nothing but zeros for so long is said to be mute
+const ASK_MS = 3000;
+const RESUME_MS = 2000;
+const STOPPED = "The sound is stopped. Touch or click the page to go on.";
 const LONELY_MS = 3000;     // a gateway that does not answer for so long is said to be away
 const WORDS = {
   alone: "no gateway yet",
@@ -27,7 +31,13 @@ let pushToTalk = false;
 let spaceIsDown = false;
 let lastSaid = null;
 let isOpen = false;
-let lonely = 0;             // a timer
+let lonely = 0;             // a timer, as the next one
+let asking = 0;
+let conversation = 0;       // which of this page's it is
+
+// The same after a reload, so that the console knows whose robot it was.
+const tab = sessionStorage.getItem("tab") || Array.from(crypto.getRandomValues(new Uint8Array(12)), (it) => it.toString(16)).join("-");
+sessionStorage.setItem("tab", tab);
 let role = "";
 
 // --- checks ------------------------------------------------------------------------------------------------------------
@@ -76,12 +86,14 @@ function readiness() {
   at("talk").textContent = begins ? "One moment" : talking ? "Stop" : "Talk";
   at("talk").dataset.on = talking ? "yes" : "no";
   at("mute").hidden = !talking;
+  at("hold").hidden = !talking || !pushToTalk;
 }
 
 // --- the door ----------------------------------------------------------------------------------------------------------
 
 async function comeIn() {
   check("secure", isSecureContext, REMEDIES.secure);
+  clearTimeout(asking);
   const code = location.hash.slice(1);
   if (code) {
     history.replaceState(null, "", location.pathname);
@@ -91,12 +103,11 @@ async function comeIn() {
   if (me && me.ok) {
     check("door", true);
     worker.postMessage({ kind: "connect" });
-  } else if (me) {
-    check("door", false, REMEDIES.door);
-  } else {
-    check("console", false, REMEDIES.console);
-    setTimeout(comeIn, 2000);
+    return;
   }
+  if (me && me.status === 401) check("door", false, REMEDIES.door);
+  else check("console", false, REMEDIES.console);
+  asking = setTimeout(comeIn, ASK_MS);  // somebody may open a link in another tab, or start the console
 }
 
 // --- what the console says ---------------------------------------------------------------------------------------------
@@ -111,13 +122,12 @@ const HEAR = {
     check("console", false, REMEDIES.console);
     stand("alone", "");
     if (reason) complain(`The console hung up: ${reason}.`);
-    if (code === 1006) {
-      const me = await fetch("/me").catch(() => null);
-      if (me && !me.ok) {
-        check("door", false, REMEDIES.door);
-        worker.postMessage({ kind: "leave" });
-        stop();
-      }
+    if (code === NOT_AGAIN) stop();
+    const me = await fetch("/me").catch(() => null);
+    if (me && me.status === 401) {
+      worker.postMessage({ kind: "leave" });
+      stop();
+      comeIn();
     }
   },
   welcome(message) {
@@ -154,10 +164,11 @@ const HEAR = {
     at("spent").hidden = false;
     at("spent").textContent = `today $${dollars.toFixed(4)}${budget === null ? "" : ` of $${budget.toFixed(2)}`}`;
   },
-  ended({ why }) {
-    complain(talking || begins ? `The conversation has ended: ${why}.` : "");
+  ended({ n, why }) {
+    if (n !== conversation || !(talking || begins)) return;  // it was ended here, or is long over
     stop();
     stand("alone", "");
+    complain(`The conversation has ended: ${why}.`);
   },
   behind() {
     complain("The network is too slow: some of what you say is lost.");
@@ -192,18 +203,30 @@ function line(who, text) {
 
 // --- sound -------------------------------------------------------------------------------------------------------------
 
+// The context is made, and asked to run, within the tap: else a phone gives no sound.
+function makeContext() {
+  let context = new AudioContext({ latencyHint: "interactive" });
+  if (context.sampleRate > RATE_MAX_HZ) {
+    context.close();
+    context = new AudioContext({ latencyHint: "interactive", sampleRate: RATE_MAX_HZ });
+  }
+  context.resume();
+  return context;
+}
+
 async function start() {
   if (begins || talking) return;
   begins = true;
+  const context = makeContext();
   complain("");
   readiness();
   try {
-    sound = await open();
+    sound = await open(context);
     check("microphone", true);
     talking = true;
-    worker.postMessage({ kind: "start", rate_hz: sound.context.sampleRate });
-    worker.postMessage({ kind: "visible", visible: !document.hidden });
+    worker.postMessage({ kind: "start", rate_hz: context.sampleRate, tab, n: ++conversation, visible: !document.hidden });
   } catch (error) {
+    context.close();
     const remedy = { NotAllowedError: "denied", SecurityError: "denied", NotFoundError: "missing", OverconstrainedError: "missing", NotReadableError: "busy" }[error.name];
     check("microphone", false, remedy ? REMEDIES[remedy] : String(error.message || error));
     complain(remedy ? REMEDIES[remedy] : `The sound cannot be started: ${error.message || error}`);
@@ -213,25 +236,29 @@ async function start() {
   }
 }
 
-async function open() {
+async function microphone() {
   const chosen = at("microphone").value;
   const asked = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
-  if (chosen) asked.deviceId = { exact: chosen };
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: asked });
+  if (!chosen) return navigator.mediaDevices.getUserMedia({ audio: asked });
   try {
-    return await connectSound(stream);
+    return await navigator.mediaDevices.getUserMedia({ audio: { ...asked, deviceId: { exact: chosen } } });
+  } catch (error) {
+    if (error.name !== "OverconstrainedError" && error.name !== "NotFoundError") throw error;
+    return navigator.mediaDevices.getUserMedia({ audio: asked });  // the one that was chosen is gone
+  }
+}
+
+async function open(context) {
+  const stream = await microphone();
+  try {
+    return await connectSound(context, stream);
   } catch (error) {
     for (const track of stream.getTracks()) track.stop();
     throw error;
   }
 }
 
-async function connectSound(stream) {
-  let context = new AudioContext({ latencyHint: "interactive" });
-  if (context.sampleRate > RATE_MAX_HZ) {
-    await context.close();
-    context = new AudioContext({ latencyHint: "interactive", sampleRate: RATE_MAX_HZ });
-  }
+async function connectSound(context, stream) {
   await Promise.all([context.audioWorklet.addModule("/static/capture.js"), context.audioWorklet.addModule("/static/playback.js")]);
   const mono = { channelCount: 1, channelCountMode: "explicit" };
   const capture = new AudioWorkletNode(context, "capture", { ...mono, numberOfOutputs: 0 });
@@ -258,22 +285,31 @@ async function connectSound(stream) {
   };
   // A phone that is locked, or called, stops the context; a microphone that is pulled out ends its track.
   context.onstatechange = () => {
-    if (talking && context.state === "interrupted") complain("The phone has stopped the sound. Touch the page to go on.");
+    if (context.state !== "closed") complain(context.state === "running" ? "" : STOPPED);
   };
   stream.getAudioTracks()[0].onended = () => {
-    complain(REMEDIES.missing);
     stop();
+    stand("alone", "");
+    check("microphone", false, REMEDIES.missing);
+    complain(REMEDIES.missing);
   };
-  await context.resume();
+  await Promise.race([context.resume(), new Promise((done) => setTimeout(done, RESUME_MS))]);
+  if (context.state !== "running") complain(STOPPED);
   await list(stream.getAudioTracks()[0].getSettings().deviceId);
-  const lock = navigator.wakeLock ? await navigator.wakeLock.request("screen").catch(() => null) : null;
   capture.port.postMessage({ muted: pushToTalk });
-  return { context, stream, capture, playback, lock };
+  keepAwake();
+  return { context, stream, capture, playback };
+}
+
+// The screen stays on while somebody talks; the browser ends that whenever the page is hidden.
+let lock = null;
+async function keepAwake() {
+  if (navigator.wakeLock && !document.hidden) lock = await navigator.wakeLock.request("screen").catch(() => null);
 }
 
 function stop() {
   if (!sound) return;
-  const { context, stream, lock } = sound;
+  const { context, stream } = sound;
   sound = null;
   talking = false;
   worker.postMessage({ kind: "stop" });
@@ -283,7 +319,7 @@ function stop() {
   }
   context.onstatechange = null;
   context.close();
-  if (lock) lock.release();
+  if (lock) lock.release().catch(() => null);
   at("level").value = 0;
   robot.level(0);
   clearTimeout(lonely);
@@ -294,6 +330,7 @@ function stop() {
 async function list(current) {
   const found = (await navigator.mediaDevices.enumerateDevices()).filter((each) => each.kind === "audioinput");
   at("microphone").replaceChildren(
+    at("microphone").options[0],  // the browser's own choice
     ...found.map((each, n) => {
       const option = document.createElement("option");
       option.value = each.deviceId;
@@ -303,6 +340,10 @@ async function list(current) {
     }),
   );
   at("microphone").disabled = !found.length;
+}
+
+if (navigator.mediaDevices) {
+  navigator.mediaDevices.ondevicechange = () => list(sound ? sound.stream.getAudioTracks()[0].getSettings().deviceId : "");
 }
 
 // --- hands -------------------------------------------------------------------------------------------------------------
@@ -322,7 +363,14 @@ at("mute").onclick = () => {
   pushToTalk = !pushToTalk;
   at("mute").setAttribute("aria-pressed", String(pushToTalk));
   mute(pushToTalk);
+  readiness();
 };
+
+at("hold").onpointerdown = (event) => {
+  at("hold").setPointerCapture(event.pointerId);
+  mute(false);
+};
+for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) at("hold").addEventListener(type, () => mute(pushToTalk));
 
 at("microphone").onchange = async () => {
   if (!talking) return;
@@ -346,12 +394,17 @@ addEventListener("blur", () => {
   if (spaceIsDown) mute(pushToTalk);
   spaceIsDown = false;
 });
-addEventListener("pointerdown", () => {
-  if (sound && sound.context.state !== "running") sound.context.resume();
-});
+for (const type of ["click", "keydown", "pointerup"]) {
+  addEventListener(type, () => {
+    if (sound && sound.context.state !== "running") sound.context.resume();
+  });
+}
 document.addEventListener("visibilitychange", () => {
-  if (talking) worker.postMessage({ kind: "visible", visible: !document.hidden });
+  if (!talking) return;
+  worker.postMessage({ kind: "visible", visible: !document.hidden });
+  keepAwake();
 });
+addEventListener("hashchange", comeIn);
 
 readiness();
 comeIn();

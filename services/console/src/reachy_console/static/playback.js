@@ -1,7 +1,10 @@
 // The speaker: plays PCM (signed 16 bit) that arrives by the port given at the start, LEAD_S behind its arrival.
-// It holds RING_S at most, and drops what goes beyond. To run dry is normal: a turn has ended, or the network is late.
+// To run dry is normal: a turn has ended, or the network is late. What comes after a stall comes at once, and is late: of more than
+// BEHIND_S the oldest is left out, as the console believes that it was heard.
 
 const RING_S = 4;
+const BEHIND_S = 0.5;
+const DECAY = 0.97;         // of each sample where it has run dry: no click
 const LEAD_S = 0.03;
 const FADE_S = 0.003;
 const LEVEL_S = 0.1;
@@ -18,6 +21,8 @@ class Playback extends AudioWorkletProcessor {
     this.fade = 0;          // frames that are left of a fade, where a flush came
     this.fadeFrames = Math.max(1, Math.round(sampleRate * FADE_S));
     this.dropped = 0;
+    this.most = Math.round(sampleRate * BEHIND_S);
+    this.tail = 0;
     this.sum = 0;
     this.counted = 0;
     const take = ({ data }) => {
@@ -33,9 +38,11 @@ class Playback extends AudioWorkletProcessor {
 
   push(samples) {
     for (let i = 0; i < samples.length; i++) {
-      if (this.size === this.ring.length) {
-        this.dropped += samples.length - i;
-        return;
+      if (this.size === this.most) {
+        this.head = (this.head + 1) % this.ring.length;
+        this.size--;
+        if (this.fade) this.fade--;
+        this.dropped++;
       }
       this.ring[(this.head + this.size++) % this.ring.length] = samples[i] / 32768;
     }
@@ -62,12 +69,14 @@ class Playback extends AudioWorkletProcessor {
     }
     for (let i = 0; i < out.length; i++) {
       if (this.waits || !this.size) {
-        out[i] = 0;
+        this.tail = Math.abs(this.tail) > 1e-4 ? this.tail * DECAY : 0;
+        out[i] = this.tail;
         continue;
       }
       let sample = this.ring[this.head];
       this.head = (this.head + 1) % this.ring.length;
       this.size--;
+      this.tail = this.fade ? 0 : sample;
       if (this.fade) sample *= this.fade-- / this.fadeFrames;
       out[i] = sample;
       this.sum += sample * sample;

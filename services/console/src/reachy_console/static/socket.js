@@ -2,6 +2,8 @@
 
 const BEHIND_S = 0.2;       // of sound that waits in the socket; beyond it chunks are dropped
 const PAUSE_MS = [500, 8000];
+const WELL_MS = 5000;       // a socket that stands for so long is well: the next pause is the first again
+const NOT_AGAIN = 1008;     // the console's word for what trying again does not mend
 
 let socket = null;
 let microphone = null;
@@ -9,15 +11,15 @@ let speaker = null;
 let start = null;           // what was said to begin, to be said again on a new socket
 let pauseMs = PAUSE_MS[0];
 let dropped = 0;
-let ended = false;
+let wanted = false;
 
 function connect() {
   const made = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
   made.binaryType = "arraybuffer";
   made.onopen = () => {
-    pauseMs = PAUSE_MS[0];
     postMessage({ kind: "open" });
     if (start) made.send(JSON.stringify(start));
+    setTimeout(() => { if (socket === made && made.readyState === WebSocket.OPEN) pauseMs = PAUSE_MS[0]; }, WELL_MS);
   };
   made.onmessage = ({ data }) => {
     if (data instanceof ArrayBuffer) {
@@ -26,14 +28,15 @@ function connect() {
     }
     const message = JSON.parse(data);
     if (message.kind === "hush" && speaker) speaker.postMessage("flush");
-    if (message.kind === "ended") start = null;
+    if (message.kind === "ended" && start && message.n === start.n) start = null;
     postMessage(message);
   };
   made.onclose = ({ code, reason }) => {
     if (speaker) speaker.postMessage("flush");
+    if (code === NOT_AGAIN) wanted = false;
     postMessage({ kind: "closed", code, reason });
-    if (ended) return;
-    setTimeout(connect, pauseMs * (0.5 + Math.random() / 2));
+    if (!wanted) return;
+    setTimeout(() => { if (wanted && socket === made) connect(); }, pauseMs * (0.5 + Math.random() / 2));
     pauseMs = Math.min(PAUSE_MS[1], pauseMs * 2);
   };
   socket = made;
@@ -55,6 +58,8 @@ function hear({ data }) {
 onmessage = ({ data }) => {
   switch (data.kind) {
     case "connect":
+      if (wanted) break;
+      wanted = true;
       connect();
       break;
     case "sound":
@@ -70,11 +75,13 @@ onmessage = ({ data }) => {
       start = null;
       say(data);
       break;
+    case "visible":
+      if (start) start.visible = data.visible;
+      say(data);
+      break;
     case "leave":
-      ended = true;
+      wanted = false;
       if (socket) socket.close(1000);
       break;
-    default:
-      say(data);
   }
 };
