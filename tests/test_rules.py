@@ -420,7 +420,7 @@ def public_names(tree: ast.AST) -> Iterator[str]:
             yield node.name
 
 
-CALLED_BY_OTHERS = {"handle_error", "do_GET", "log_message"}
+CALLED_BY_OTHERS = {"handle_error", "do_GET", "log_message", "capture_signals"}
 """Names that a library calls."""
 
 

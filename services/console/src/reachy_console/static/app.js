@@ -6,6 +6,7 @@ const NOT_AGAIN = 1008;     // the console's word for what trying again does not
 const RATE_MAX_HZ = 48000;
 const SAID_MAX = 100;
 const HEARD_S = 4;          // a microphone that delivers nothing but zeros for so long is said to be mute
+const MUTE_S = 60;          // and one that was heard before, as noise suppression may make zeros of a quiet room
 const ASK_MS = 3000;
 const RESUME_MS = 2000;
 const STOPPED = "The sound is stopped. Touch or click the page to go on.";
@@ -272,12 +273,16 @@ async function connectSound(context, stream) {
   source.connect(capture);
   playback.connect(context.destination);
   let silentSince = performance.now();
+  let heard = false;
   capture.port.onmessage = ({ data }) => {
     if (!("level" in data)) return;
     at("level").value = Math.sqrt(data.level);
-    if (data.level > 0) silentSince = performance.now();
-    const mute = performance.now() - silentSince > HEARD_S * 1000;
-    check("level", mute ? false : data.level > 0 ? true : undefined, REMEDIES.level);
+    if (data.level > 0) {
+      silentSince = performance.now();
+      heard = true;
+    }
+    const mute = performance.now() - silentSince > (heard ? MUTE_S : HEARD_S) * 1000;
+    check("level", mute ? false : heard || undefined, REMEDIES.level);
   };
   playback.port.onmessage = ({ data }) => {
     if ("level" in data) robot.level(data.level);
