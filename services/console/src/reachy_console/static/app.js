@@ -59,6 +59,7 @@ const REMEDIES = {
   denied: "The microphone is refused. Allow it for this page beside its address, then press Talk again.",
   missing: "No microphone is found. Plug one in, then press Talk again.",
   busy: "The microphone cannot be opened: another program may have it. Close that, then press Talk again.",
+  rate: "The browser gives this page another sample rate than the microphone's. In Firefox, privacy.resistFingerprinting does that.",
   level: "The microphone delivers silence: it may be switched off, or another program may have it. Choose another one below.",
   gateway: "No gateway answers yet. Is it started? docker compose ps shows it.",
   admitted: "The gateway refuses this robot.",
@@ -228,7 +229,7 @@ async function start() {
     worker.postMessage({ kind: "start", rate_hz: context.sampleRate, tab, n: ++conversation, visible: !document.hidden });
   } catch (error) {
     context.close();
-    const remedy = { NotAllowedError: "denied", SecurityError: "denied", NotFoundError: "missing", OverconstrainedError: "missing", NotReadableError: "busy" }[error.name];
+    const remedy = { NotAllowedError: "denied", SecurityError: "denied", NotFoundError: "missing", OverconstrainedError: "missing", NotReadableError: "busy", NotSupportedError: "rate" }[error.name];
     check("microphone", false, remedy ? REMEDIES[remedy] : String(error.message || error));
     complain(remedy ? REMEDIES[remedy] : `The sound cannot be started: ${error.message || error}`);
   } finally {
@@ -290,8 +291,12 @@ async function connectSound(context, stream) {
   };
   // A phone that is locked, or called, stops the context; a microphone that is pulled out ends its track.
   context.onstatechange = () => {
-    if (context.state !== "closed") complain(context.state === "running" ? "" : STOPPED);
+    if (context.state === "closed") return;
+    complain(context.state === "running" ? "" : STOPPED);
+    if (context.state !== "running") context.resume().catch(() => null);  // a headset was changed; a phone wants a touch
   };
+  stream.getAudioTracks()[0].onmute = () => complain(REMEDIES.level);
+  stream.getAudioTracks()[0].onunmute = () => complain("");
   stream.getAudioTracks()[0].onended = () => {
     stop();
     stand("alone", "");
@@ -319,7 +324,7 @@ function stop() {
   talking = false;
   worker.postMessage({ kind: "stop" });
   for (const track of stream.getTracks()) {
-    track.onended = null;
+    track.onended = track.onmute = track.onunmute = null;
     track.stop();
   }
   context.onstatechange = null;
