@@ -33,6 +33,7 @@ PING_S: Final = 5.0
 """A page whose network is gone without a word is known to be gone after twice as long at most."""
 CONNECTIONS_MAX: Final = 200
 """At a time; further ones are answered with HTTP's 503."""
+STARTED_S: Final = 0.05
 REMIND_S: Final = (45.0, 300.0)
 """The demo's virtual robot has ended by the first."""
 SECRET_NAME: Final = "link-secret"  # noqa: S105 - a file's name
@@ -95,7 +96,7 @@ async def _serve(settings: ConsoleSettings, identities: Sequence[RobotIdentity],
     logs.calm(loop)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, setattr, server, "should_exit", True)  # noqa: FBT003 - setattr takes no names
-    inviting = asyncio.create_task(_invite(settings, logins), name="inviting")
+    inviting = asyncio.create_task(_invite(settings, logins, server), name="inviting")
     try:
         await server.serve()
     finally:
@@ -105,8 +106,10 @@ async def _serve(settings: ConsoleSettings, identities: Sequence[RobotIdentity],
     return 0 if server.started else 1
 
 
-async def _invite(settings: ConsoleSettings, logins: Logins) -> None:
-    """Tell a link, and again where nobody has used one: what else the log told meanwhile may have buried it."""
+async def _invite(settings: ConsoleSettings, logins: Logins, server: uvicorn.Server) -> None:
+    """Tell a link once it can be opened, and again where nobody has used one: what else was logged may have buried it."""
+    while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
+        await asyncio.sleep(STARTED_S)
     for pause_s in (0.0, *REMIND_S):
         await asyncio.sleep(pause_s)
         if logins.guests:
