@@ -237,6 +237,36 @@ class TestTrouble:
                 await expect(words).to_have_text("The console answers", timeout=15_000)
                 await expect(state).to_have_text("listening", timeout=15_000)
 
+    async def test_a_page_that_is_reloaded_in_mid_answer_has_its_robot_and_the_rest_of_the_answer(self, tmp_path, everything):
+        sim, hub, console = everything
+        sim.behaviour = Behaviour(mode="tone", tone_ms=15_000)
+        async with browser(*DEVICES, spoken(tmp_path / "microphone.wav", 2.0, NUMBER, 60.0)) as chromium:
+            page = await chromium.new_page()
+            await page.goto(link(console))
+            await page.click("#talk")
+            await expect(page.locator("#state-words")).to_have_text("speaking", timeout=20_000)
+            await page.reload()
+            await page.click("#talk")
+            await expect(page.locator("#state-words")).to_have_text("speaking", timeout=5_000)
+            await expect(page.locator("#robot-name")).to_have_text("browser-1")
+            assert len(hub.robots) == len(sim.sessions) == 1
+
+    async def test_a_third_page_is_told_that_all_are_taken_and_has_one_once_another_stops(self, everything):
+        _, _, console = everything
+        async with browser(*DEVICES) as chromium:
+            pages = [await (await chromium.new_context()).new_page() for _ in range(3)]
+            for page in pages:
+                await page.goto(link(console))
+                await page.click("#talk")
+            third = pages[2]
+            for page in pages[:2]:
+                await expect(page.locator("#state-words")).to_have_text("listening", timeout=15_000)
+            await expect(third.locator("#words")).to_contain_text("all 2 robots for pages are taken")
+            await pages[0].click("#talk")
+            await expect(pages[0].locator("#state-words")).to_have_text("not talking")
+            await third.click("#talk")
+            await expect(third.locator("#state-words")).to_have_text("listening", timeout=15_000)
+
     async def test_what_others_say_is_text(self, everything):
         _, _, console = everything
         async with browser(*DEVICES) as chromium:

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import wave
 from contextlib import suppress
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import pytest
 from pages import SECRET, running_console
 from ports import free_ports
 from rig import Keys, read_wav, running_hub
+from scraping import asked
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from gemini_gateway.metrics import metrics_of
+from gemini_gateway.personas import Persona
 from gemini_live_sim.actions import CallTools, WantedCall
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
@@ -214,6 +218,27 @@ async def test_a_robot_that_is_not_admitted_is_said_in_words(tmp_path, gemini):
         await page.start()
         await page.until(lambda: page.kinds("standing") and page.kinds("standing")[-1]["reason"])
         assert "refused this robot's key" in page.kinds("standing")[-1]["reason"]
+
+
+async def test_the_page_tells_what_its_robot_costs_and_a_page_that_nobody_talks_at_costs_nothing(tmp_path, office, monkeypatch):
+    monkeypatch.setattr(app, "SPENT_S", 0.2)
+    made = Keys(tmp_path, *BROWSERS)
+    async with serve() as sim:
+        voices = office(sim, Persona(budget_usd_per_day=5))
+        async with running_hub(made, voices.make) as hub, asked(hub, [partial(metrics_of, voices)]) as told:
+            metrics = f"http://127.0.0.1:{told.port}/metrics"
+            async with (
+                running_console(made, address(hub), metrics=metrics) as console,
+                console.page(console.let_in()) as page,
+                console.page(console.let_in()) as idle,
+            ):
+                await page.start()
+                await page.until(lambda: "listening" in page.states)
+                page.say(NUMBER)
+                await page.until(lambda: any(it["dollars"] > 0 for it in page.kinds("spent")))
+                assert page.kinds("spent")[-1]["budget"] == 5
+                assert not idle.kinds("seated")
+                assert len(sim.sessions) == len(hub.robots) == 1
 
 
 class TestTheDoor:
