@@ -51,7 +51,6 @@ class Seat:
         self._addresses = addresses
         self._quiet_s = quiet_s
         self._half_duplex = half_duplex
-        self._runner: Runner | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._hidden_at: float | None = None
         self._why = ""
@@ -67,9 +66,9 @@ class Seat:
         self.visible(visible=start.visible)
         self._why = "the robot said goodbye"
         self.device.attach(page)
-        self._runner = self._make_runner(self.device)
+        runner = self._make_runner(self.device)
         self._tell_seated(page)
-        task = asyncio.create_task(self._run(self._runner), name=f"seat of {self.robot}")
+        task = asyncio.create_task(self._run(runner), name=f"seat of {self.robot}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -146,12 +145,12 @@ class Seat:
         watch = asyncio.create_task(self._watch(runner), name=f"watch over {self.robot}")
         try:
             await runner.run()
-        except Exception:
+        except Exception:  # whatever it is, it is this page's alone: the other pages' robots go on
             log.exception("%s: a fault of ours ended a page's conversation", self.robot)
             self._why = "a fault of the console; its log says more"
         finally:
             watch.cancel()
-            device, self.device, self._runner = self.device, None, None
+            device, self.device = self.device, None
             if device and device.page:
                 device.page.tell(Ended(n=self._n, why=self._why))
             log.info("%s: the page's conversation has ended: %s", self.robot, self._why)

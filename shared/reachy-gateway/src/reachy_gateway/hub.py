@@ -12,7 +12,7 @@ from reachy_gateway.feed import Away, Connected, ConversationEnded, Dropped, End
 from reachy_gateway.journal import logged
 from reachy_gateway.link.end import Bind, GatewayEnd
 from reachy_gateway.link.limits import Arrival, Limits
-from reachy_gateway.link.peer import AWAY_S, CLONE_REMEDY, GONE_S, Handling, Peer
+from reachy_gateway.link.peer import AWAY_S, CLONE_REMEDY, GONE_S, Handling, Peer, Peers
 from reachy_gateway.robot import STOPPING, MakeVoice, Robot
 from reachy_gateway.stats import Stats
 from reachy_gateway.talk.conversation import WORDS_MAX
@@ -79,8 +79,7 @@ class Hub:
         """Who was admitted at the last look."""
         self._problems: list[str] = []
         """What was wrong with the key files at the last look."""
-        self._boot = secrets.token_hex(8)
-        self._peers: dict[str, Peer] = {}
+        self._peers = Peers(secrets.token_hex(8))
         self._answered: dict[str, float] = {}
         self._leaving: dict[asyncio.Task[None], tuple[str, float]] = {}
         """Voices that hang up: the robot, and by when the voice has had its time to."""
@@ -168,7 +167,9 @@ class Hub:
             return
         for name in self.robots.keys() - admitted:
             self._dismiss(name, "revoked", "is no longer admitted")
-        for known in (self._limits, self._peers, self._answered):
+        for name in self._peers.keys() - admitted:
+            self._peers.forget(name)
+        for known in (self._limits, self._answered):
             for name in known.keys() - admitted:
                 del known[name]
         self.tally.forget()
@@ -236,10 +237,7 @@ class Hub:
 
     def _peer(self, robot: str) -> Peer:
         """What is known of a robot; bounded by the keys that are admitted."""
-        peer = self._peers.get(robot)
-        if peer is None:
-            peer = self._peers[robot] = Peer(robot, self._boot)
-        return peer
+        return self._peers.get(robot) or self._peers.add(robot)
 
     def _hello(self, peer: Peer, *, restarted: bool) -> None:
         robot = self.robots.get(peer.robot)

@@ -184,3 +184,30 @@ class Peer:
         self._echo = None
         self.clock = ClockSync()
         self._lateness = Lateness()
+
+
+class Peers(dict[str, Peer]):
+    """What is known of each robot, by name.
+
+    A robot that is forgotten may be admitted again, and remembers what it was sent within this boot: so turns and acts of new
+    ones are counted from above all that were forgotten.
+
+    Args:
+        boot: The gateway's.
+    """
+
+    def __init__(self, boot: str) -> None:
+        super().__init__()
+        self._boot = boot
+        self._next_turn = self._next_act = 1
+
+    def add(self, robot: str) -> Peer:
+        """A robot of which nothing is known."""
+        peer = self[robot] = Peer(robot, self._boot)
+        peer.next_turn, peer.next_act = self._next_turn, self._next_act
+        return peer
+
+    def forget(self, robot: str) -> None:
+        """Know nothing of it but how far it was counted."""
+        peer = self.pop(robot)
+        self._next_turn, self._next_act = max(self._next_turn, peer.next_turn), max(self._next_act, peer.next_act)
