@@ -23,7 +23,7 @@ RUN if [ -e services/${SERVICE}/demo.toml ]; then cp services/${SERVICE}/demo.to
 FROM ${BASE}
 ARG SERVICE=gemini-gateway
 RUN find / -xdev -type f -perm /6000 -exec chmod a-s {} + && groupadd --gid 10001 reachy && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin reachy \
- && install -d -o reachy -g reachy /keys /data \
+ && install -d -o reachy -g reachy /keys /keys/admitted /data \
  && ln -s /venv/bin/${SERVICE} /usr/local/bin/gateway
 COPY --from=builder /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 \

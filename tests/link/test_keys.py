@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reachy_link import keys
-from reachy_link.keys import RACY_NS, Keyring, KeysError, checked_public, checked_robot_id, load_pair, load_robot, make_pair
+from reachy_link.keys import (
+    KINDS,
+    RACY_NS,
+    Keyring,
+    KeysError,
+    checked_public,
+    checked_robot_id,
+    load_pair,
+    load_robot,
+    make_pair,
+)
 
 MAKE = "reachy-keys gateway"
 
@@ -43,10 +53,11 @@ def test_a_secret_key_is_readable_by_its_owner_alone(tmp_path):
     assert (tmp_path / "self.key").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("place", [".", "admitted"])
+@pytest.mark.parametrize("place", [".", "admitted", "operators", "viewers"])
 def test_a_directory_in_which_others_could_put_keys_is_refused_with_the_remedy(tmp_path, place):
     make_pair(tmp_path)
-    Keyring(tmp_path).admit("reachy-1", zmq.curve_keypair()[0].decode())
+    for folder in KINDS:
+        Keyring(tmp_path, folder=folder).admit("reachy-1", zmq.curve_keypair()[0].decode())
     for mode in (0o777, 0o775, 0o770, 0o707, 0o730):
         (tmp_path / place).chmod(mode)
         with pytest.raises(KeysError, match=rf"mode {mode:03o}.*chmod go-w .*{place if place != '.' else tmp_path.name}"):
@@ -494,6 +505,18 @@ def test_a_key_that_stands_in_another_robots_file_too_stays_there(tmp_path):
     path.write_text(f"{public}\n")
     ring.admit("reachy-2", other)
     assert path.read_text() == f"{public}\n{other}\n"
+
+
+def test_several_keys_are_admitted_all_or_none(tmp_path):
+    ring = Keyring(tmp_path)
+    one, two, others = new_public(), new_public(), new_public()
+    ring.admit("reachy-2", others)
+    with pytest.raises(KeysError, match="admitted as reachy-2 already"):
+        ring.admit_all("reachy-1", [one, two, others])
+    assert ring.robots == Keyring(tmp_path).robots == {"reachy-2": [others]}
+    assert ring.admit_all("reachy-1", [one, two, one]) == 2
+    assert ring.admit_all("reachy-1", [two, one]) == 0
+    assert ring.robots["reachy-1"] == [one, two]
 
 
 def test_a_file_that_cannot_be_read_is_not_written_anew(tmp_path):

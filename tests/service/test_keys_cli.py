@@ -249,3 +249,163 @@ def test_a_home_of_nobody_is_one_line(monkeypatch, capsys):
     monkeypatch.setenv("REACHY_KEYS_DIR", "~nobody-here/keys")
     assert main(["gateway"]) == 1
     assert "write the whole path" in capsys.readouterr().err
+
+
+# --- operators --------------------------------------------------------------------------------------------------------
+
+
+def test_operators_and_viewers_are_admitted_listed_and_dismissed(run):
+    robot, anna, tom = new_public(), new_public(), new_public()
+    run("admit", "reachy-1", robot)
+    assert run("viewer", "tom", tom) == (0, "tom may watch; takes effect at once\n", "")
+    assert run("operator", "anna", anna) == (0, "anna may watch and command; takes effect at once\n", "")
+    assert run("operator", "anna", anna) == (0, "anna was an operator already\n", "")
+    assert run("viewer", "tom", tom) == (0, "tom was a viewer already\n", "")
+    assert run("list") == (0, f"reachy-1\t{robot}\noperator\tanna\t{anna}\nviewer\ttom\t{tom}\n", "")
+    assert run("dismiss", "anna") == (0, "dismissed 1 key of anna; takes effect at once\n", "")
+    assert run("dismiss", "tom", tom) == (0, "dismissed 1 key of tom; takes effect at once\n", "")
+    assert run("list") == (0, f"reachy-1\t{robot}\n", "")
+
+
+def test_the_list_complains_of_operators_files(run, tmp_path):
+    public = new_public()
+    run("operator", "anna", public)
+    (tmp_path / "gateway" / "viewers").mkdir()
+    (tmp_path / "gateway" / "viewers" / "tom.pub").write_text(public)
+    (tmp_path / "gateway" / "viewers" / "eve.pub").write_text("damaged")
+    status, told, complaint = run("list")
+    assert (status, told) == (0, f"viewer\ttom\t{public}\n")
+    assert "eve.pub:1" in complaint
+    assert "may only watch" in complaint
+    (tmp_path / "gateway" / "operators" / "max.pub").write_text("damaged")
+    assert run("dismiss", "max")[1] == "removed the file of max; takes effect at once\n"
+
+
+@pytest.mark.parametrize("public", HYPHENATED)
+def test_an_operators_key_may_begin_with_a_hyphen(run, public):
+    assert run("operator", "anna", public)[0] == 0
+    assert run("dismiss", "anna", public)[0] == 0
+    assert run("viewer", "anna", public)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("operator", "anna", "nonsense"), "is not a public key"),
+        (("viewer", "Anna B", "KEY"), "is no viewer's name"),
+        (("dismiss", "anna"), "no such key admitted"),
+        (("console", "CONSOLE", "Anna B", "browser-1"), "is no operator's name"),
+        (("console", "CONSOLE", "console", "browser-1", "../browser-2"), "is no robot id"),
+        (("console", "GATEWAY", "console", "browser-1"), "is the gateway's own directory"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_mistake_with_operators_is_one_line_and_nothing_is_written(run, tmp_path, arguments, complaint):
+    places = {"KEY": new_public(), "CONSOLE": str(tmp_path / "console"), "GATEWAY": str(tmp_path / "gateway")}
+    status, told, complaints = run(*[places.get(argument, argument) for argument in arguments])
+    assert (status, told) == (1, "")
+    (line,) = complaints.splitlines()
+    assert complaint in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("operator", "anna", new_public()),
+        ("viewer", "anna", new_public()),
+        ("dismiss", "anna"),
+        ("console", "console", "console", "browser-1"),
+        ("adopt", "admitted"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_operators_are_not_admitted_at_a_robot(run, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    run("robot", "reachy-1", directory=tmp_path / "robot")
+    status, told, complaint = run(*command, directory=tmp_path / "robot")
+    assert (status, told) == (1, "")
+    assert "holds the keys of the robot reachy-1" in complaint
+    assert list(tmp_path.iterdir()) == [tmp_path / "robot"]
+
+
+def test_a_consoles_directory_is_filled_and_stays_when_filled_again(run, tmp_path):
+    console, gateway = tmp_path / "console", tmp_path / "gateway"
+    command = ("console", str(console), "page", "browser-1", "browser-2")
+    status, told, _ = run(*command)
+    assert status == 0
+    assert told == f"keys ready: gateway in {gateway}, page and 2 robots in {console}\n"
+    pair = load_pair(console, "")
+    assert (console / "gateway.pub").read_text().strip().encode() == load_pair(gateway, "").public
+    assert sorted(path.name for path in console.iterdir() if path.is_dir()) == ["browser-1", "browser-2"]
+    robots = [load_robot(console / robot) for robot in ("browser-1", "browser-2")]
+    assert [robot.robot for robot in robots] == ["browser-1", "browser-2"]
+    listed = run("list")[1]
+    assert listed.splitlines() == [
+        *(f"{robot.robot}\t{robot.keys.public.decode()}" for robot in robots),
+        f"operator\tpage\t{pair.public.decode()}",
+    ]
+    assert run(*command)[0] == 0
+    assert run("list")[1] == listed
+    assert load_pair(console, "") == pair
+    shown = run("show", directory=console)[1].splitlines()[-1]
+    assert shown == f"reachy-keys operator NAME '{pair.public.decode()}'"
+
+
+def test_a_console_that_somebody_made_a_viewer_stays_one(run, tmp_path):
+    command = ("console", str(tmp_path / "console"), "page", "browser-1")
+    run(*command)
+    public = load_pair(tmp_path / "console", "").public.decode()
+    run("dismiss", "page")
+    run("viewer", "page", public)
+    assert run(*command)[0] == 0
+    assert run("list")[1].splitlines()[-1] == f"viewer\tpage\t{public}"
+
+
+def test_a_console_of_version_0_1_keeps_its_robots(run, tmp_path):
+    """Which had a folder for each, and no key of its own."""
+    run("demo", str(tmp_path / "console" / "browser-1"), "browser-1")
+    before = load_robot(tmp_path / "console" / "browser-1")
+    assert run("console", str(tmp_path / "console"), "page", "browser-1")[0] == 0
+    assert load_robot(tmp_path / "console" / "browser-1") == before
+    assert run("list")[1].startswith(f"browser-1\t{before.keys.public.decode()}\noperator\tpage\t")
+
+
+def test_a_robots_directory_does_not_become_a_consoles(run, tmp_path):
+    run("demo", str(tmp_path / "robot"), "reachy-1")
+    status, _, complaint = run("console", str(tmp_path / "robot"), "page", "browser-1")
+    assert status == 1
+    assert "holds the keys of the robot reachy-1: give the console a directory of its own" in complaint
+
+
+def test_robots_of_an_older_folder_are_adopted_and_the_command_that_follows_is_done(run, tmp_path):
+    old, robot = tmp_path / "before" / "admitted", tmp_path / "robot"
+    command = ("adopt", str(old), "demo", str(robot), "reachy-demo")
+    assert run("adopt", str(old)) == (0, "", ""), "there is nothing to do"
+    public = new_public()
+    run("admit", "reachy-1", public, directory=tmp_path / "before")
+    run("admit", "reachy-2", new_public(), directory=tmp_path / "before")
+    (old / "reachy-3.pub").write_text("damaged")
+    status, told, complaint = run(*command)
+    assert status == 0, "one damaged file keeps out one robot"
+    assert told.splitlines()[0] == f"adopted reachy-1, reachy-2 from {old}"
+    assert "keys ready" in told
+    assert "reachy-3.pub is not adopted" in complaint
+    assert list(Keyring(tmp_path / "gateway").robots) == ["reachy-1", "reachy-2", "reachy-demo"]
+    assert run("revoke", "reachy-2")[0] == 0
+    assert run(*command)[1].count("\n") == 1
+    assert Keyring(tmp_path / "gateway").robots["reachy-1"] == [public]
+    assert "reachy-2" not in Keyring(tmp_path / "gateway").robots
+
+
+def test_nothing_follows_an_adoption_that_is_refused(run, tmp_path):
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before").chmod(0o777)
+    status, told, complaint = run("adopt", str(tmp_path / "before"), "gateway")
+    assert (status, told) == (1, "")
+    assert "chmod go-w" in complaint
+    assert not (tmp_path / "gateway").exists()
+
+
+def test_the_status_of_an_adoption_is_that_of_the_command_that_follows(run, tmp_path):
+    assert run("adopt", str(tmp_path / "before"), "revoke", "reachy-9")[0] == 1

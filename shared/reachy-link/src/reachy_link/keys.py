@@ -1,10 +1,12 @@
 """Identity: a robot is its CURVE key. Key files, and the list of who is admitted.
 
 A keys directory holds ``self.key`` (our own secret key, mode 600) and ``self.pub``; at a robot also ``gateway.pub`` and
-``robot-id``; at a gateway also ``admitted/<robot>.pub``, one public key a line, several while a key is being rotated. All
-keys are in Z85, 40 characters (https://rfc.zeromq.org/spec/32/).
+``robot-id``; at a gateway also ``admitted/<robot>.pub``, one public key a line, several while a key is being rotated, and, for
+its admin port, ``operators/<name>.pub`` and ``viewers/<name>.pub`` alike; at an operator also ``gateway.pub``. All keys are in
+Z85, 40 characters (https://rfc.zeromq.org/spec/32/).
 
-Whoever can write such a file is the gateway, or a robot: one that its group or others may write, or its directory, is refused.
+Whoever can write such a file is the gateway, a robot or an operator: one that its group or others may write, or its directory,
+is refused.
 This module is longer than others: what is written and what is read have to fit together, file by file.
 """
 
@@ -14,7 +16,7 @@ import stat
 import struct
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +34,8 @@ PUBLIC_NAME: Final = "self.pub"
 GATEWAY_NAME: Final = "gateway.pub"
 ROBOT_ID_NAME: Final = "robot-id"
 ADMITTED_NAME: Final = "admitted"
+OPERATORS_NAME: Final = "operators"
+VIEWERS_NAME: Final = "viewers"
 OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -56,6 +60,26 @@ class RobotIdentity:
     gateway_public: bytes
 
 
+@dataclass(frozen=True)
+class Kind:
+    """How those are spoken of whose keys a folder holds."""
+
+    one: str
+    name: str
+    """What one is called by."""
+    example: str
+    revoke: str
+    """The command that shuts one out."""
+
+
+KINDS: Final = {
+    ADMITTED_NAME: Kind("robot", "robot id", "reachy-1", "revoke"),
+    OPERATORS_NAME: Kind("operator", "operator's name", "anna", "dismiss"),
+    VIEWERS_NAME: Kind("viewer", "viewer's name", "anna", "dismiss"),
+}
+"""Folders of a gateway's keys directory. A key stands in one of them at most."""
+
+
 def checked_public(text: str, where: str) -> bytes:
     """A public key from text.
 
@@ -78,9 +102,19 @@ def checked_robot_id(text: str, where: str) -> str:
     Raises:
         KeysError: If it is none.
     """
-    if not is_robot_id(robot := text.strip()):
-        raise KeysError(f"{where}: {robot[:80]!r} is no robot id: use a-z, 0-9 and hyphens, at most 63, as in reachy-1")
-    return robot
+    return checked_name(text, KINDS[ADMITTED_NAME], where)
+
+
+def checked_name(text: str, kind: Kind, where: str = "") -> str:
+    """The name of a robot, an operator or a viewer, from text.
+
+    Raises:
+        KeysError: If it is none.
+    """
+    if not is_robot_id(name := text.strip()):
+        words = f"{name[:80]!r} is no {kind.name}: use a-z, 0-9 and hyphens, at most 63, as in {kind.example}"
+        raise KeysError(f"{where or kind.name}: {words}")
+    return name
 
 
 def make_pair(directory: Path) -> KeyPair:
@@ -107,17 +141,23 @@ def load_pair(directory: Path, command: str) -> KeyPair:
     """
     path = directory / SECRET_NAME
     text = _read(path, f"make one with: {command}", secret=True)
-    for place in (directory, directory / ADMITTED_NAME):
-        mode = place.stat().st_mode if place.exists() else 0
-        if mode & OTHERS_WRITE and not mode & stat.S_ISVTX:
-            raise KeysError(
-                f"{place} has mode {stat.S_IMODE(mode):03o}, so others can change the keys in it: chmod go-w {place}"
-            )
+    for place in (directory, *(directory / name for name in KINDS)):
+        check_directory(place, place.stat().st_mode if place.exists() else 0)
     try:
         public = zmq.curve_public(text.strip().encode())
     except (ValueError, zmq.ZMQError):
         raise KeysError(f"{path} holds no secret key; make a new one with: {command}") from None
     return KeyPair(public, text.strip().encode())
+
+
+def check_directory(place: Path, mode: int) -> None:
+    """Refuse a directory in which others could put keys, or replace them.
+
+    Raises:
+        KeysError: If its mode lets them.
+    """
+    if mode & OTHERS_WRITE and not mode & stat.S_ISVTX:
+        raise KeysError(f"{place} has mode {stat.S_IMODE(mode):03o}, so others can change the keys in it: chmod go-w {place}")
 
 
 def load_robot(directory: Path) -> RobotIdentity:
@@ -128,10 +168,20 @@ def load_robot(directory: Path) -> RobotIdentity:
     """
     make = f"reachy-keys --dir {directory} robot ID"
     keys = load_pair(directory, make)
-    id_path, gateway_path = directory / ROBOT_ID_NAME, directory / GATEWAY_NAME
+    id_path = directory / ROBOT_ID_NAME
     robot = checked_robot_id(_read(id_path, f"make it with: {make}"), str(id_path))
+    return RobotIdentity(robot, keys, load_gateway_public(directory))
+
+
+def load_gateway_public(directory: Path) -> bytes:
+    """The public key of the gateways that a directory's owner trusts.
+
+    Raises:
+        KeysError: If it is missing or damaged.
+    """
+    path = directory / GATEWAY_NAME
     trust = f"reachy-keys --dir {directory} trust GATEWAY_KEY"
-    return RobotIdentity(robot, keys, checked_public(_read(gateway_path, f"make it with: {trust}"), str(gateway_path)))
+    return checked_public(_read(path, f"make it with: {trust}"), str(path))
 
 
 def robot_id(directory: Path) -> str | None:
@@ -147,7 +197,8 @@ def robot_id(directory: Path) -> str | None:
 def admitting(robot: str, public: str) -> str:
     """What to do at the gateway to admit a robot's key, in words."""
     command = f"admit {robot} '{public}'"
-    return f"reachy-keys {command} (with Docker: docker compose run --rm keys {command})"
+    page = f"on the page that shows the fleet: {robot}, {public[:6]}"
+    return f"reachy-keys {command} (with Docker: docker compose run --rm keys {command}; {page})"
 
 
 def make_directory(directory: Path) -> None:
@@ -167,9 +218,9 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
         Path(temporary).unlink(missing_ok=True)  # what is left if anything above failed
 
 
-def _read(path: Path, remedy: str, *, secret: bool = False) -> str:
+def _read(path: Path, remedy: str, *, secret: bool = False, links: bool = True) -> str:
     try:
-        with open(path, "rb", opener=_opened) as file:
+        with open(path, "rb", opener=_opened if links else _opened_itself) as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             text = decoded(file.read())
     except FileNotFoundError:
@@ -188,13 +239,18 @@ def _opened(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def _keys_in(path: Path) -> list[str]:
-    """The public keys of a file.
+def _opened_itself(path: str, flags: int) -> int:
+    """The same for a file that must not be a link."""
+    return _opened(path, flags | os.O_NOFOLLOW)
+
+
+def keys_in(path: Path, one: str = "robot", *, links: bool = True) -> list[str]:
+    """The public keys of a file, whether or not it may be a link.
 
     Raises:
         KeysError: If anything in it is none.
     """
-    lines = _read(path, "admit the robot again").splitlines()
+    lines = _read(path, f"admit the {one} again", links=links).splitlines()
     return [checked_public(line, f"{path}:{number}").decode() for number, line in enumerate(lines, 1) if line.strip()]
 
 
@@ -222,7 +278,7 @@ def stamp(path: "Path | os.DirEntry[str]") -> Stamp | None:
 
 
 class _KeyFile(NamedTuple):
-    """What a file under ``admitted`` said when it was read."""
+    """What a file in such a folder said when it was read."""
 
     stamp: Stamp | None
     robot: str
@@ -234,13 +290,13 @@ class _KeyFile(NamedTuple):
         return stamp is not None and stamp == self.stamp
 
 
-def _key_file(path: Path, seen: Stamp | None, now_ns: int) -> _KeyFile:
-    """Read one file under ``admitted``. A mistake in one line takes out the file."""
+def _key_file(path: Path, kind: Kind, seen: Stamp | None, now_ns: int) -> _KeyFile:
+    """Read one file of a folder. A mistake in one line takes out the file."""
     if seen and abs(now_ns - max(seen.mtime_ns, seen.ctime_ns)) < RACY_NS:
         seen = None
     try:
-        robot = checked_robot_id(path.stem, str(path))
-        keys = tuple(_keys_in(path))
+        robot = checked_name(path.stem, kind, str(path))
+        keys = tuple(keys_in(path, kind.one))
     except KeysError as error:
         return _KeyFile(None, "", (), str(error))  # read again: the trouble may pass without a trace in the stamp
     return _KeyFile(seen, robot, keys, "")
@@ -252,10 +308,13 @@ class Keyring:
     Args:
         directory: The gateway's keys directory.
         now_ns: The time that files are stamped with.
+        folder: Another one of ``KINDS`` for a gateway's operators, or viewers, who are treated as robots are.
     """
 
-    def __init__(self, directory: Path, now_ns: Callable[[], int] = time.time_ns) -> None:
-        self._admitted = directory / ADMITTED_NAME
+    def __init__(self, directory: Path, now_ns: Callable[[], int] = time.time_ns, *, folder: str = ADMITTED_NAME) -> None:
+        self._directory = directory
+        self._folder = directory / folder
+        self._kind = KINDS[folder]
         self._now_ns = now_ns
         self._files: dict[str, _KeyFile] = {}
         self._robot_of: dict[str, str] = {}
@@ -291,7 +350,7 @@ class Keyring:
     def refresh(self) -> bool:
         """Read the directory again if a file was added, replaced or removed; true if it was."""
         try:
-            changed_ns = self._admitted.stat().st_mtime_ns
+            changed_ns = self._folder.stat().st_mtime_ns
         except OSError:
             changed_ns = -1
         if changed_ns == self._seen_ns:
@@ -305,19 +364,19 @@ class Keyring:
         A directory that cannot be read admits nobody new, and loses nobody.
         """
         try:
-            self._seen_ns = self._admitted.stat().st_mtime_ns
-            with os.scandir(self._admitted) as entries:
+            self._seen_ns = self._folder.stat().st_mtime_ns
+            with os.scandir(self._folder) as entries:
                 found = {entry.name: stamp(entry) for entry in entries if entry.name.endswith(".pub")}
         except FileNotFoundError:
             self._seen_ns, found = -1, {}
         except OSError as error:
-            self._found([f"{self._admitted} cannot be read ({error}): the keys that were read before stay admitted"])
+            self._found([f"{self._folder} cannot be read ({error}): the keys that were read before stay admitted"])
             return
         now_ns = self._now_ns()
         files: dict[str, _KeyFile] = {}
         for name, seen in found.items():
             known = self._files.get(name)
-            files[name] = known if known and known.holds(seen) else _key_file(self._admitted / name, seen, now_ns)
+            files[name] = known if known and known.holds(seen) else _key_file(self._folder / name, self._kind, seen, now_ns)
         if files != self._files or self.problems:
             self._files = files
             self._judge()
@@ -331,8 +390,8 @@ class Keyring:
                 problems.append(file.problem)
             for public in file.keys:
                 if robot_of.setdefault(public, file.robot) != file.robot:
-                    path = self._admitted / name
-                    problems.append(f"{path}: {public} is already admitted as {robot_of[public]}; one key, one robot")
+                    path, one = self._folder / name, self._kind.one
+                    problems.append(f"{path}: {public} is already admitted as {robot_of[public]}; one key, one {one}")
         if robot_of != self._robot_of:
             self.changes += 1
         self._robot_of, self._names = robot_of, frozenset(robot_of.values())
@@ -347,18 +406,47 @@ class Keyring:
         """Admit a robot's key, beside those it has; false if it was admitted already.
 
         Raises:
-            KeysError: If it is no key or no robot id, the key belongs to another robot, or the robot's file is damaged.
+            KeysError: If it is no key or no robot id, the key belongs to another robot, operator or viewer, or the robot's file
+                is damaged.
         """
-        checked_robot_id(robot, "robot id")
-        key = checked_public(public, "public key").decode()
+        return self.admit_all(robot, [public]) > 0
+
+    def admit_all(self, robot: str, publics: Sequence[str]) -> int:
+        """Admit several keys of a robot, all or none; returns how many were not admitted already.
+
+        Raises:
+            KeysError: As for one.
+        """
+        checked_name(robot, self._kind)
+        keys = dict.fromkeys(checked_public(public, "public key").decode() for public in publics)
         with self._alone():
-            owner = self.robot_of(key)
-            if owner == robot:
-                return False
-            if owner is not None:
-                raise KeysError(f"this key is admitted as {owner} already; every robot needs a key of its own")
-            self._store(robot, [*self._kept(robot), key])
-        return True
+            new = [key for key in keys if self.robot_of(key) != robot]
+            for key in new:
+                if owner := self.robot_of(key):
+                    raise KeysError(f"this key is admitted as {owner} already; every {self._kind.one} needs a key of its own")
+                self._check_elsewhere(key)
+            if new:
+                self._store(robot, [*self._kept(robot), *new])
+        return len(new)
+
+    def _check_elsewhere(self, key: str) -> None:
+        """Refuse a key that stands in another folder.
+
+        Raises:
+            KeysError: With the reason, and what to do.
+        """
+        robots = KINDS[ADMITTED_NAME]
+        for folder, kind in KINDS.items():
+            owner = None if kind == self._kind else Keyring(self._directory, self._now_ns, folder=folder).robot_of(key)
+            if not owner:
+                continue
+            if robots not in (kind, self._kind):
+                remedy = f"reachy-keys dismiss {owner} '{key}'"
+                raise KeysError(f"this key is admitted as the {kind.one} {owner} already; to change that, first: {remedy}")
+            why = "what may be taken along with a robot must not watch or command the others"
+            raise KeysError(
+                f"this key is admitted as the {kind.one} {owner} already; the {self._kind.one} needs a key of its own: {why}"
+            )
 
     def revoke(self, robot: str, public: str | None = None) -> int:
         """Revoke one key of a robot, or all; returns how many.
@@ -366,8 +454,8 @@ class Keyring:
         Raises:
             KeysError: If there is nothing to revoke, or one of several keys is to be, and the robot's file is damaged.
         """
-        checked_robot_id(robot, "robot id")
-        if not self._file(robot).exists():
+        checked_name(robot, self._kind)
+        if not self.holds(robot):
             raise KeysError(f"{robot} has no such key admitted; see: reachy-keys list")
         with self._alone():
             if public is None:
@@ -381,13 +469,17 @@ class Keyring:
             self._store(robot, kept)
             return len(keys) - len(kept)
 
+    def holds(self, robot: str) -> bool:
+        """Whether a robot has a file of keys, be it good or damaged."""
+        return self._file(robot).exists()
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """One process at a time changes who is admitted, and begins with what the one before has left."""
-        if not self._admitted.exists():
-            make_directory(self._admitted.parent)
-        self._admitted.mkdir(mode=0o755, exist_ok=True)
-        directory = os.open(self._admitted, os.O_RDONLY)
+        if not self._folder.exists():
+            make_directory(self._folder.parent)
+        self._folder.mkdir(mode=0o755, exist_ok=True)
+        directory = os.open(self._folder, os.O_RDONLY)
         try:
             fcntl.flock(directory, fcntl.LOCK_EX)
             self.reload()
@@ -396,15 +488,16 @@ class Keyring:
             os.close(directory)
 
     def _file(self, robot: str) -> Path:
-        return self._admitted / f"{robot}.pub"
+        return self._folder / f"{robot}.pub"
 
     def _kept(self, robot: str) -> list[str]:
         """The keys in a robot's file, which is written anew: so nothing in it may be lost because it cannot be read."""
         path = self._file(robot)
         try:
-            return _keys_in(path) if path.exists() else []
+            return keys_in(path, self._kind.one) if path.exists() else []
         except KeysError as error:
-            raise KeysError(f"{error}: mend the file, or shut the robot out with: reachy-keys revoke {robot}") from None
+            shut_out = f"shut the {self._kind.one} out with: reachy-keys {self._kind.revoke} {robot}"
+            raise KeysError(f"{error}: mend the file, or {shut_out}") from None
 
     def _store(self, robot: str, keys: list[str]) -> None:
         if keys:

@@ -1,4 +1,4 @@
-"""``reachy-keys``: make, admit, list and revoke keys."""
+"""``reachy-keys``: make, admit, list and revoke keys, of robots and of operators."""
 
 import argparse
 import io
@@ -10,10 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reachy_link import keys
+from reachy_link.adopt import adopt
+from reachy_link.operators import Operators
 from reachy_link.text import trimmed
 from reachy_service.health import configured
 from reachy_service.well import ask
 
+OPERATORS_ARE = "operators are admitted and dismissed"
 DEFAULT_DIR = "~/.config/reachy-link"
 
 
@@ -30,13 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     try:
         args.run(directory, args)
+        then = getattr(args, "then", None)
     except keys.KeysError as error:
         print(f"reachy-keys: {error}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"reachy-keys: {error.strerror}: {error.filename}", file=sys.stderr)
         return 1
-    return 0
+    return main(["--dir", str(directory), *then]) if then else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -59,10 +63,18 @@ def _parser() -> argparse.ArgumentParser:
     command("trust", _trust, "on a robot: trust a gateway's public key", "key")
     command("admit", _admit, "on a gateway: admit a robot's public key, beside those it has", "id", "key")
     command("list", _list, "on a gateway: who is admitted, and who is connected if its health (REACHY_HEALTH_PORT) answers")
+    command("operator", _operator, "on a gateway: let a key's holder watch and command through its admin port", "name", "key")
+    command("viewer", _viewer, "on a gateway: let a key's holder watch through its admin port", "name", "key")
+    dismiss = command("dismiss", _dismiss, "on a gateway: revoke a key, or all, of an operator or viewer", "name")
+    dismiss.add_argument("key", nargs="?")
     revoke = command("revoke", _revoke, "on a gateway: revoke a robot's key, or all its keys", "id")
     revoke.add_argument("key", nargs="?")
     demo = command("demo", _demo, "fill a gateway's (--dir) and a robot's directory; what is there already stays", "robot_dir")
     demo.add_argument("id")
+    words = "fill a console's directory: an operator's key, and a folder for each robot of a page; what is there already stays"
+    command("console", _console, f"on a gateway: {words}", "console_dir", "name").add_argument("robots", nargs="+")
+    words = "on a gateway: move the robots of an older folder of admitted keys into this one; then do the command that follows"
+    command("adopt", _adopt, words, "old_dir").add_argument("then", nargs=argparse.REMAINDER)
     return parser
 
 
@@ -84,13 +96,15 @@ def _show(directory: Path, _: argparse.Namespace) -> None:
     public = keys.load_pair(directory, f"reachy-keys --dir {directory} gateway, or robot ID").public.decode()
     if robot := keys.robot_id(directory):
         print(f"{robot}'s public key; to admit it at the gateway:\n{keys.admitting(robot, public)}")
+    elif (directory / keys.GATEWAY_NAME).exists():  # which a gateway has none of
+        print(f"the public key of an operator, or a viewer; at the gateway:\nreachy-keys operator NAME '{public}'")
     else:
         print(f"the gateway's public key; on each robot:\nreachy-keys trust '{public}'")
 
 
-def _at_the_gateway(directory: Path) -> None:
+def _at_the_gateway(directory: Path, what: str = "robots are admitted and revoked") -> None:
     if robot := keys.robot_id(directory):
-        raise keys.KeysError(f"{directory} holds the keys of the robot {robot}: robots are admitted and revoked at the gateway")
+        raise keys.KeysError(f"{directory} holds the keys of the robot {robot}: {what} at the gateway")
 
 
 def _trust(directory: Path, args: argparse.Namespace) -> None:
@@ -116,14 +130,21 @@ def _list(directory: Path, _: argparse.Namespace) -> None:
     for robot, publics in ring.robots.items():
         for public in publics:
             print(f"{robot}\t{public}" + ("" if since is None else f"\t{since.get(public, 'not connected')}"))
-    for problem in ring.problems:
-        print(f"reachy-keys: {problem}", file=sys.stderr)
+    operators = Operators(directory)
+    for role, name, public in operators.entries():
+        print(f"{role}\t{name}\t{public}")
+    _complain([*ring.problems, *operators.problems])
     if port and since is None:
         print(
             f"reachy-keys: who is connected is not known here: no gateway's health answers on port {port} of {host}; "
             "with Docker ask in the gateway's container: docker compose exec gemini-gateway reachy-keys list",
             file=sys.stderr,
         )
+
+
+def _complain(problems: Sequence[str]) -> None:
+    for problem in problems:
+        print(f"reachy-keys: {problem}", file=sys.stderr)
 
 
 def _connected(host: str, port: int) -> dict[str, str] | None:
@@ -143,16 +164,72 @@ def _revoke(directory: Path, args: argparse.Namespace) -> None:
     print(f"{what}; takes effect at once")
 
 
+def _operator(directory: Path, args: argparse.Namespace) -> None:
+    _at_the_gateway(directory, OPERATORS_ARE)
+    added = Operators(directory).admit("operator", args.name, args.key)
+    print(f"{args.name} may watch and command; takes effect at once" if added else f"{args.name} was an operator already")
+
+
+def _viewer(directory: Path, args: argparse.Namespace) -> None:
+    _at_the_gateway(directory, OPERATORS_ARE)
+    added = Operators(directory).admit("viewer", args.name, args.key)
+    print(f"{args.name} may watch; takes effect at once" if added else f"{args.name} was a viewer already")
+
+
+def _dismiss(directory: Path, args: argparse.Namespace) -> None:
+    _at_the_gateway(directory, OPERATORS_ARE)
+    count = Operators(directory).dismiss(args.name, args.key)
+    what = f"dismissed {count} key{'s' if count != 1 else ''} of {args.name}" if count else f"removed the file of {args.name}"
+    print(f"{what}; takes effect at once")
+
+
 def _demo(directory: Path, args: argparse.Namespace) -> None:
     robot_dir = Path(args.robot_dir).expanduser()
-    for where in (directory, robot_dir):
+    _fill(directory, robot_dir, keys.checked_robot_id(args.id, "robot id"))
+    print(f"keys ready: gateway in {directory}, {args.id} in {robot_dir}")
+
+
+def _fill(directory: Path, robot_dir: Path, robot: str) -> None:
+    """A gateway's directory, and that of a robot which it admits; what is there already stays."""
+    public = _trusting(directory, robot_dir)
+    keys.write(robot_dir / keys.ROBOT_ID_NAME, robot + "\n")
+    keys.Keyring(directory).admit(robot, public)
+
+
+def _trusting(directory: Path, peer_dir: Path) -> str:
+    """A gateway's key pair, and that of a peer which trusts it: the peer's public key."""
+    for where in (directory, peer_dir):
         if not (where / keys.SECRET_NAME).exists():
             keys.make_pair(where)
-    keys.write(robot_dir / keys.ROBOT_ID_NAME, keys.checked_robot_id(args.id, "robot id") + "\n")
-    public = keys.load_pair(directory, "reachy-keys gateway").public.decode()
-    keys.write(robot_dir / keys.GATEWAY_NAME, public + "\n")
-    keys.Keyring(directory).admit(args.id, keys.load_pair(robot_dir, "reachy-keys robot").public.decode())
-    print(f"keys ready: gateway in {directory}, {args.id} in {robot_dir}")
+    gateway = keys.load_pair(directory, f"reachy-keys --dir {directory} gateway").public.decode()
+    keys.write(peer_dir / keys.GATEWAY_NAME, gateway + "\n")
+    return keys.load_pair(peer_dir, f"reachy-keys --dir {peer_dir} robot").public.decode()
+
+
+def _console(directory: Path, args: argparse.Namespace) -> None:
+    _at_the_gateway(directory, OPERATORS_ARE)
+    console_dir = Path(args.console_dir).expanduser()
+    if console_dir.resolve() == directory.resolve():
+        raise keys.KeysError(f"{console_dir} is the gateway's own directory: give the console one of its own")
+    if robot := keys.robot_id(console_dir):
+        raise keys.KeysError(f"{console_dir} holds the keys of the robot {robot}: give the console a directory of its own")
+    robots = [keys.checked_robot_id(robot, "robot id") for robot in args.robots]
+    operators = Operators(directory)
+    keys.checked_name(args.name, keys.KINDS[keys.OPERATORS_NAME])
+    public = _trusting(directory, console_dir)
+    if not operators.role_of(public):  # else somebody may have made a viewer of it
+        operators.admit("operator", args.name, public)
+    for robot in robots:
+        _fill(directory, console_dir / robot, robot)
+    print(f"keys ready: gateway in {directory}, {args.name} and {len(robots)} robots in {console_dir}")
+
+
+def _adopt(directory: Path, args: argparse.Namespace) -> None:
+    _at_the_gateway(directory)
+    robots, problems = adopt(directory, Path(args.old_dir).expanduser())
+    if robots:
+        print(f"adopted {', '.join(robots)} from {args.old_dir}")
+    _complain(problems)
 
 
 if __name__ == "__main__":
