@@ -92,6 +92,7 @@ SITUATIONS = st.builds(
     level=st.none() | NUMBERS,
     breathes=st.booleans(),
     wobbles=st.booleans(),
+    recorded=st.booleans(),
 )
 DOINGS = st.one_of(
     st.tuples(st.just("move"), st.sampled_from(sorted(MOVES))),
@@ -134,7 +135,7 @@ def test_whatever_comes_the_pose_stays_within_the_limits(present, doings):
             body.step(situation)
     body.composer.cut(body.now)
     body.composer.rests = False
-    body.run(14.0)
+    body.run(18.0)  # a look of 8 s, to as far aside as it can, from a pose in which it was found
     assert body.composer.awake
     rest = boxed(NEUTRAL.plus(POSTURES["listening"]))
     assert max(abs(a - b) for a, b in zip(body.pose, rest, strict=True)) < 4.0, "at rest again"

@@ -11,7 +11,7 @@ WireCause = Literal["parts", "topic", "oversized", "version", "kind", "header", 
 _AtRobot = Literal["other_boot", "look_up", "window", "late_chunks", "overflow_chunks", "no_device"]
 RobotCause = WireCause | _AtRobot
 
-_Refused = Literal["impostor", "revoked", "flood", "hung_up", "barred", "crowded", "key", "mechanism", "handshake"]
+_Refused = Literal["impostor", "revoked", "flood", "hung_up", "barred", "crowded", "key", "operator", "mechanism", "handshake"]
 _Dropped = Literal["subscription", "upstream", "stranger", "repeat", "gap", "late", "clone", "unasked"]
 _Down = Literal["queue_full", "refused", "unsendable", "fault"]
 LinkCause = WireCause | _Refused | _Dropped | _Down

@@ -27,8 +27,10 @@ Words = Annotated[str, StringConstraints(max_length=500)]
 
 MoveName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,24}$")]
 """Of what a body can do, and of the arguments of that."""
+Coordinate = Annotated[float, Field(ge=-360, le=360)]
 ActId = Annotated[int, Field(ge=0, lt=2**31)]
 """Counts the acts of one gateway's boot."""
+PoseFields = tuple[Coordinate, Coordinate, Coordinate, Coordinate, Coordinate, Coordinate, Coordinate, Coordinate, Coordinate]
 GESTURES_MAX, DANCES_MAX = 100, 20
 """Names in an offer: so few that a header holds them."""
 
@@ -93,6 +95,8 @@ class Hello(_Message):
     software: Words = ""
     body: BodyOffer | None = None
     """What its body can do, if it has one that moves."""
+    shows_recording: bool | None = None
+    """Whether it shows, to whoever is in the room, that the gateway records."""
 
 
 class Mic(_Message):
@@ -162,6 +166,9 @@ class Sense(_Message):
     kind: Literal["sense"] = "sense"
     person_deg: float | None = Field(default=None, ge=-180, le=180)
     """Where the person was heard last, to the left of where the body stands; None if nobody was, lately."""
+    pose: PoseFields | None = None
+    """Where the body is told to be, while the ``manner`` says ``watch``: x, y, z (mm), roll, pitch, yaw, body, left and right
+    antenna (degrees)."""
 
 
 class Bye(_Message):
@@ -265,6 +272,8 @@ class State(_Down):
     """The robot's own ``t_us`` of the last mic chunk that held speech."""
     person_speaks: bool | None = None
     """Whether the gateway hears the person speak; told to robots with a body alone."""
+    recorded: bool | None = None
+    """Whether the gateway records the conversation: the robot shows it."""
 
 
 class Transcript(_Down):

@@ -34,6 +34,10 @@ ASIDE_DEG: Final = 15.0
 """A person who is no further aside is looked at already."""
 SENSE_S: Final = 0.2
 """What the body feels is told no more often."""
+WATCHED_S: Final = 0.1
+"""Nor is where it is, to who watches."""
+POSE_STEP: Final = 0.2
+"""In degrees and mm: less is no change."""
 VOLUME: Final = (10.0, 100.0)
 """In percent. Below, the robot would seem to have gone silent."""
 
@@ -62,6 +66,8 @@ class Manner:
     """Turn to the person when they have spoken."""
     sense: bool = False
     """Tell the gateway what the body feels."""
+    watch: bool = False
+    """Tell it where the body is told to be: somebody watches."""
 
 
 class Acts:
@@ -90,6 +96,10 @@ class Acts:
         self._manner = Manner()
         self._sensed: tuple[int | None, float] = None, 0.0
         """What the gateway was told of that last, and when."""
+        self._shown: tuple[Pose | None, float] = None, 0.0
+        """Where it was told that the body is, and when."""
+        self.recorded = False
+        """Whether the gateway records the conversation."""
         self._spoke = False
         """Whether the person spoke at the last pose."""
         self.missing = "it has no body that moves"
@@ -126,13 +136,15 @@ class Acts:
             self._direction.hear(heard_deg, composer.yaw_deg, now)
         self._turn_by_itself(composer, now)
         by_itself = self._manner.breathing, self._manner.posture, self._manner.wobble
-        pose = composer.pose(now, Situation(self.mood, self.person_speaks, level, *by_itself))
+        pose = composer.pose(now, Situation(self.mood, self.person_speaks, level, *by_itself, self.recorded))
         ended, composer.ended[:] = composer.ended[:], []
         known = [(self._going_on.pop(key)[0], outcome) for key, outcome in ended if key in self._going_on]
-        return pose, [*(self._tell(act, outcome, "", now) for act, outcome in known), *self._sense(now)]
+        return pose, [*(self._tell(act, outcome, "", now) for act, outcome in known), *self._sense(now, pose)]
 
-    def _sense(self, now: float) -> list[Send]:
-        """What the body feels, if the gateway asks for it and it has changed."""
+    def _sense(self, now: float, pose: Pose) -> list[Send]:
+        """What the body feels and where it is, if the gateway asks for it and it has changed."""
+        if self._manner.watch:
+            return self._show(now, pose)
         told, at = self._sensed
         if not self._manner.sense or now - at < SENSE_S:
             return []
@@ -142,6 +154,16 @@ class Acts:
             return []
         self._sensed = feels, now
         return [self._sender.make(Sense, now, person_deg=feels)]
+
+    def _show(self, now: float, pose: Pose) -> list[Send]:
+        shown, at = self._shown
+        yaw_deg = self._direction.yaw_deg(now)
+        person_deg = None if yaw_deg is None else round(yaw_deg)
+        stays = shown and max(abs(a - b) for a, b in zip(shown, pose, strict=True)) < POSE_STEP
+        if now - at < WATCHED_S or (stays and person_deg == self._sensed[0]):
+            return []
+        self._shown, self._sensed = (pose, now), (person_deg, now)
+        return [self._sender.make(Sense, now, person_deg=person_deg, pose=tuple(round(value, 1) for value in pose))]
 
     def _lie_down_alone(self, composer: Composer, now: float) -> None:
         if self.mood != "alone":
@@ -201,7 +223,8 @@ class Acts:
         if self._gateway is not None:
             self._told.clear()
             self._going_on.clear()
-            self._manner, self._sensed = Manner(), (None, 0.0)
+            self._manner, self._sensed, self._shown = Manner(), (None, 0.0), (None, 0.0)
+            self.recorded = False
             if self._composer:
                 self._composer.cut(now)
         self._gateway = boot
@@ -273,7 +296,7 @@ class Acts:
     def _set_manner(self, message: Act) -> str:
         """What is not named is as at the start; the same manner twice changes nothing."""
         given = {field.name: bool(message.args[field.name]) for field in fields(Manner) if field.name in message.args}
-        self._manner, self._sensed = Manner(**given), (None, 0.0)
+        self._manner, self._sensed, self._shown = Manner(**given), (None, 0.0), (None, 0.0)
         return ""
 
     def _set_volume(self, message: Act) -> str:

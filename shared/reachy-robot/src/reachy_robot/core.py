@@ -27,7 +27,7 @@ from reachy_link.tally import Tally
 from reachy_link.wire import WireError, check_audio
 from reachy_robot.acts import Acts
 from reachy_robot.complaints import Complaints
-from reachy_robot.decisions import Hush, Log, Notice, Out, Profile, Said, Send, TurnSummary
+from reachy_robot.decisions import Hush, Log, Notice, Out, Profile, Said, Say, Send, TurnSummary
 from reachy_robot.microphone import Microphone
 from reachy_robot.motion.composer import MOOD_OF, Mood
 from reachy_robot.motion.pose import Pose
@@ -89,6 +89,11 @@ class RobotCore:
     def person_speaks(self) -> bool:
         """Whether the gateway hears the person speak."""
         return self._acts.person_speaks
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the gateway records the conversation."""
+        return self.welcomed and self._acts.recorded
 
     @property
     def summary(self) -> deque[TurnSummary]:
@@ -192,7 +197,7 @@ class RobotCore:
                     playout.end_all()
                 self._playback.heard_us = message.heard_us or self._playback.heard_us
                 self._acts.person_speaks = bool(message.person_speaks)
-                return self._presence.state(state, reason, now)
+                return [*self._presence.state(state, reason, now), *self._record(begins=bool(message.recorded))]
             case Act():
                 out = self._acts.act(message, now)
                 self._playback.gain.percent = self._acts.volume_percent
@@ -206,6 +211,14 @@ class RobotCore:
             case BeatDown():
                 self._presence.beat(message, now)
         return []
+
+    def _record(self, *, begins: bool) -> list[Out]:
+        """The gateway records the conversation, or does so no more: whoever is in the room is to know."""
+        if begins == self._acts.recorded:
+            return []
+        self._acts.recorded = begins
+        words = "the gateway records this conversation" if begins else "the gateway has ended its recording"
+        return [*([Say("recorded")] if begins else []), Log(words)]
 
     def tick(self, now: float, queued_ms: float) -> list[Out]:
         """What is due by now; ``queued_ms`` is what the device has yet to play."""

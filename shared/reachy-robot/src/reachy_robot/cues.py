@@ -10,8 +10,10 @@ NOTES_HZ: Final = {
     "connected": (523, 784),
     "no-gateway": (392, 262),
     "refused": (262, 262, 262),
+    "recorded": (1047, 1047),
 }
-"""Two notes up: all is well. Two notes down: no gateway. Three low ones: the gateway or Gemini said no."""
+"""Two notes up: all is well. Two notes down: no gateway. Three low ones: the gateway or Gemini said no. Two high ones: the
+conversation is recorded from now on."""
 
 NOTE_MS: Final = 120
 LEVEL: Final = 0.2

@@ -268,6 +268,7 @@ class Presence:
                 "speaker": profile.speaker,
                 "lead_ms": profile.lead_ms,
                 "software": profile.software,
+                "shows_recording": True,
             }
             fields |= {"body": profile.body} if profile.body else {}
             out.append(self._sender.make(Hello, now, **fields))

@@ -55,6 +55,8 @@ POSTURES: Final[Mapping[Mood, Pose]] = {
     "refused": Pose(z_mm=-12, pitch_deg=16).plus(antennas(90)),
 }
 """What the robot shows without a word."""
+RECORDED: Final = Pose(left_deg=60)
+"""One antenna hangs aside, as no posture has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Situation:
     """Whether its posture shows the mood."""
     wobbles: bool = True
     """Whether the head moves with its speech."""
+    recorded: bool = False
+    """Whether the conversation is recorded, which the robot shows whatever else it does by itself."""
 
 
 @dataclass(slots=True)
@@ -196,6 +200,7 @@ class Composer:
     def _awake(self, now: float, dt: float, situation: Situation) -> Pose:
         """What it would like, whatever the limits are."""
         posture = POSTURES[situation.mood] if situation.postures else STILL
+        posture = posture.plus(RECORDED) if situation.recorded else posture
         self._posture = self._posture.toward(posture, 1 - math.exp(-dt / POSTURE_S))
         pose = NEUTRAL.plus(self._posture).plus(self._look, smooth((self._look_until - now) / 1.0))
         for playing in self._playing:
