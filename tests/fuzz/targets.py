@@ -33,6 +33,7 @@ from reachy_gateway.voice import Audio, SpeechNoticed
 from reachy_link.keys import Keyring, KeysError, checked_public, load_robot
 from reachy_link.messages import Activity, Hello, Mic, Played, Welcome
 from reachy_link.pcm import Format
+from reachy_link.sockets import ZAP_DOMAIN
 from reachy_link.wire import WireError, check_audio, pack_down, pack_up, unpack_down, unpack_up
 from reachy_robot.core import RobotCore
 from reachy_robot.decisions import Profile
@@ -108,6 +109,7 @@ def zap(data: bytes) -> None:
     """A handshake's request: with no key admitted nothing gets in."""
     handler = Zap.__new__(Zap)
     handler._ring, handler._barred, handler._on_bad = _Nobody(), lambda _: False, lambda *_: None
+    handler._domain, handler._cause = ZAP_DOMAIN, "key"
     status, text, user_id = handler._decide(data.split(PART)[:12])
     assert (status, user_id) == (b"400", b"")
     assert text

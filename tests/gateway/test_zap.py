@@ -78,7 +78,8 @@ async def test_an_admitted_key_gets_in_and_is_its_user_id(ask, ring):
 async def test_a_key_that_is_not_admitted_is_refused_and_told_with_its_address(ask, refusals):
     public, _ = zmq.curve_keypair()
     assert await ask(key_of(public)) == [b"400", b"key not admitted", b""]
-    ((cause, peer, detail, who),) = refusals
+    ((cause, peer, detail, who, address),) = refusals
+    assert address == "10.0.0.9"
     assert (cause, peer, who) == ("key", "", public.decode())
     assert "10.0.0.9" in detail
     assert public.decode() in detail
@@ -87,7 +88,7 @@ async def test_a_key_that_is_not_admitted_is_refused_and_told_with_its_address(a
 async def test_a_stranger_is_told_by_the_address_that_people_know(ask, refusals):
     await ask(key_of(zmq.curve_keypair()[0]), address=b"::ffff:10.0.0.7")
     await ask(b"", mechanism=b"NULL", address=b"::ffff:10.0.0.7")
-    assert all(detail.startswith("10.0.0.7 dialled with") for _, _, detail, _ in refusals)
+    assert all(detail.startswith("10.0.0.7 dialled with") for _, _, detail, *_ in refusals)
     assert refusals[1][3] == "10.0.0.7"
 
 

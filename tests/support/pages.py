@@ -18,10 +18,12 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from reachy_console.__main__ import server_config
 from reachy_console.app import Console
+from reachy_console.gateways import Gateways
 from reachy_console.login import Logins
 from reachy_console.seats import Seat, Seats
 from reachy_console.settings import ConsoleSettings
 from reachy_link.address import Address
+from reachy_link.keys import KeyPair
 from reachy_link.pcm import Samples, from_pcm16, to_pcm16
 
 CHUNK_S = 0.02
@@ -165,6 +167,7 @@ async def running_console(
     robots: Sequence[str] = ("browser-1", "browser-2"),
     at: int = 0,
     logins: Logins | None = None,
+    operator: KeyPair | None = None,
     **settings: Any,
 ) -> AsyncIterator[Served]:
     """A console on a port of its own, with these robots; or one that takes the place of another."""
@@ -175,7 +178,8 @@ async def running_console(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", at))
         port = listener.getsockname()[1]
-        console = Console(seats, logins, port=port, secret=SECRET, names=given.names.split(","), metrics=given.metrics)
+        gateways = Gateways(operator, made.pair.public, given.admin_addresses(), lambda: bool(seats.taken))
+        console = Console(seats, logins, gateways, port=port, secret=SECRET, names=given.names.split(","))
         server = uvicorn.Server(server_config(given, console))
         task = asyncio.create_task(server.serve([listener]))
         try:

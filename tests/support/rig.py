@@ -18,6 +18,8 @@ from reachy_gateway.robot import MakeVoice
 from reachy_link import keys
 from reachy_link.address import Address
 from reachy_link.pcm import Format, Samples, from_pcm16
+from reachy_robot.acts import OFFER
+from reachy_robot.body import Body
 from reachy_robot.decisions import Profile
 from reachy_robot.runner import Runner
 from reachy_robot.sound import DeviceError, Moment
@@ -186,16 +188,19 @@ async def running_robot(
     desk: Desk | None = None,
     half_duplex_tail_ms: int | None = None,
     others: Sequence[Bind] = (),
+    make_body: Callable[[], Body] | None = None,
+    software: str = "test",
 ) -> AsyncIterator[RunningRobot]:
     """A robot that dials a gateway on this machine, or others if that does not serve it."""
     desk = desk or Desk()
     boot = np.random.default_rng().bytes(8).hex()
 
     def profile(device: Desk) -> Profile:
-        return Profile(identity.robot, boot, device.mic, device.speaker, device.lead_ms, "test", half_duplex_tail_ms)
+        more = {"half_duplex_tail_ms": half_duplex_tail_ms, "body": OFFER if make_body else None}
+        return Profile(identity.robot, boot, device.mic, device.speaker, device.lead_ms, software, **more)
 
     address, *more = (Address(bind.host, bind.up_port, bind.down_port) for bind in (bound, *others))
-    runner = Runner(lambda: desk, identity, address, profile, more)
+    runner = Runner(lambda: desk, identity, address, profile, more, make_body=make_body)
     task = asyncio.create_task(runner.run())
     try:
         yield RunningRobot(runner, desk, task)

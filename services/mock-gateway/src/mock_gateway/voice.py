@@ -25,6 +25,8 @@ PIECE_MS: Final = 40
 NOTES_HZ: Final = (262, 330, 392, 523)
 NOTE_MS: Final = 250
 LEVEL: Final = 8000
+CHAR_MS: Final = 60
+"""A character, as it is spoken."""
 MIC_BUFFER_CHUNKS: Final = 100
 """2 s of the microphone; the oldest are dropped."""
 
@@ -46,6 +48,12 @@ class MockVoice:
         del speaking
         self._mic.append(pcm)
         self._more.set()
+
+    def say(self, text: str) -> str:
+        """Play a tune as long as the words would take."""
+        self._emit(Said("robot", text))
+        self._answer(len(text) * CHAR_MS, self._emit)
+        return ""
 
     def activity(self, event: Literal["start", "end"]) -> None:
         """Manual VAD: a start cuts the answer; what is said is found by the gate all the same."""

@@ -31,6 +31,10 @@ class Dropped:
     words: str
     is_news: bool
     """Whether it is the first of its kind."""
+    key: str = ""
+    """Whose it was, in Z85, where that is no robot's."""
+    address: str = ""
+    """From where, if that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,16 @@ class Spoken:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Transcribed:
+    """A piece of what is said, as the robot is told it. Private: who shows it asks the persona first."""
+
+    robot: str
+    who: Literal["person", "robot"]
+    text: str
+    turn: int | None
+
+
 Event = (
     Dropped
     | KeysChanged
@@ -158,6 +172,7 @@ Event = (
     | Billed
     | BudgetNews
     | Spoken
+    | Transcribed
 )
 E = TypeVar("E", bound=Event)
 

@@ -120,6 +120,11 @@ class Hub:
                 log.warning("%s", problem)
         self._problems = list(self._ring.problems)
 
+    @property
+    def stalled_s(self) -> float:
+        """For how long, in all, nobody could be heard."""
+        return self._end.stalled_s
+
     def connected(self) -> list[tuple[str, str, float]]:
         """Robot, key, and since when (seconds since 1970) of every key that is connected; for any thread."""
         return self._end.connected()
@@ -221,11 +226,11 @@ class Hub:
         if robot := self.robots.get(name):
             robot.on_up(message, payload)
 
-    def on_bad(self, cause: LinkCause, robot: str, words: str, who: str = "", *, n: int = 1) -> None:
+    def on_bad(self, cause: LinkCause, robot: str, words: str, who: str = "", address: str = "", *, n: int = 1) -> None:
         """Count what was dropped or refused, and tell of it; news is the first of a cause, of each robot or each stranger."""
         first = self.tally.count(cause, robot, n)
         is_news = first if robot else self._strangers.is_new(f"{cause} {who}", self.now())
-        self.feed.tell(Dropped(cause, robot, words, is_news))
+        self.feed.tell(Dropped(cause, robot, words, is_news, who if cause == "key" else "", address))
         if cause == "version" and robot:
             self._refuse(self._peer(robot), words, None)
 

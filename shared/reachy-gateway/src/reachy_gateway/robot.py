@@ -3,17 +3,18 @@
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Final, Protocol
 
-from reachy_gateway.feed import Faulted, Feed, Noticed, ToolCalled, TurnPlayed
+from reachy_gateway.body import Body
+from reachy_gateway.boundary import Boundary
+from reachy_gateway.feed import Faulted, Feed, Noticed, ToolCalled, Transcribed, TurnPlayed
 from reachy_gateway.link.peer import ACK_S, Peer
 from reachy_gateway.stats import Stats
 from reachy_gateway.talk.acts import Answered
 from reachy_gateway.talk.conversation import Conversation, Log, Out, TurnOver
 from reachy_gateway.talk.tell import Tell
-from reachy_gateway.voice import ActError, RobotView, ToolEnded, Vitals, Voice, VoiceEvent
+from reachy_gateway.voice import RobotView, ToolEnded, Vitals, Voice, VoiceEvent
 from reachy_link.causes import LinkCause
 from reachy_link.messages import (
     Acted,
@@ -26,13 +27,12 @@ from reachy_link.messages import (
     Played,
     Sense,
     Speaker,
+    Transcript,
     Up,
     Welcome,
 )
 
 STOPPING: Final = "this gateway is being stopped"
-MANNER_S: Final = 5.0
-"""A robot that has not heard how to behave is told again after so long."""
 HUNG_UP_LOOK_S: Final = 0.05
 """How often a conversation that is to begin looks whether the voice of the one before has hung up."""
 
@@ -40,23 +40,17 @@ MakeVoice = Callable[[str, RobotView], Voice]
 """Makes a voice for the robot of that name, which it may ask how it fares."""
 
 
-class _Boundary:
-    """A block in which a fault is caught, whatever it is: it surrounds all that is one robot's.
+class Tap(Protocol):
+    """Where a conversation is recorded."""
 
-    A class, as a generator would cost as much as what is done within.
-    """
+    def heard(self, pcm: bytes) -> None:
+        """Take what the voice hears: PCM16, mono, 16 kHz."""
 
-    def __init__(self, on_fault: Callable[[Exception], None]) -> None:
-        self._on_fault = on_fault
+    def up(self, message: Up) -> None:
+        """Take a message of the robot that is no sound."""
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self._on_fault(error)
-        return True
+    def down(self, tell: Tell) -> None:
+        """Take a message to the robot."""
 
 
 class Host(Protocol):
@@ -100,7 +94,7 @@ class Robot:
         self.since = host.now()
         self._asked_to_leave = False
         self._host = host
-        self._boundary = _Boundary(self._fault)
+        self._boundary = Boundary(self._fault)
         self._loop = asyncio.get_running_loop()
         self._conversation: Conversation | None = None
         self._voice: Voice | None = None
@@ -110,11 +104,11 @@ class Robot:
         self._again: asyncio.TimerHandle | None = None
         self._flush: Tell | None = None
         """A flush that found the robot's queue full, to be sent again."""
-        self._acts: dict[int, asyncio.Future[Answered]] = {}
-        """Who waits for the robot's first word on an act."""
-        self._manner: asyncio.Task[None] | None = None
-        self._person_deg: float | None = None
-        """Where the robot heard the person last."""
+        self.limbs = Body(peer.robot, self)
+        self._tap: Tap | None = None
+        """Where what is heard and said is recorded, if it is."""
+        self.heard_pcm = self.sound_pcm = b""
+        """The newest chunk that the voice heard: PCM16, mono; and the newest that was sent to the speaker, in its format."""
         self._faults = 0
         self._last_fault = float("-inf")
 
@@ -134,47 +128,44 @@ class Robot:
         Raises:
             ActError: If it does not.
         """
-        if self._conversation is None or self.body is None:
-            raise ActError("the robot's body cannot be reached")
-        key, out = self._conversation.act(name, args, self._host.now())
-        waits = self._acts[key] = self._loop.create_future()
-        self._carry_out(out)
-        self._schedule()
-        try:
-            answered = await waits
-        except asyncio.CancelledError:
-            if self._conversation:
-                self._carry_out([*self._conversation.acts.cancel(key, self._host.now())])
-                self._schedule()
-            raise
-        finally:
-            self._acts.pop(key, None)
-        if answered.outcome == "refused":
-            raise ActError(answered.reason or "the robot did not say why")
-        if answered.outcome is None:
-            raise ActError("the robot's body did not answer")
+        await self.limbs.act(name, args)
 
     def manner(self, manner: Mapping[str, bool]) -> None:
         """What its body does by itself from now on; told again until the robot has heard it."""
-        if self.body is None or not self.body.manner:
-            return
-        if self._manner:
-            self._manner.cancel()
-        args = {name: float(value) for name, value in manner.items()} | {"sense": 1.0}
-        self._manner = self._loop.create_task(self._tell_manner(args), name=f"manner of {self.peer.robot}")
+        self.limbs.manner(manner)
 
-    async def _tell_manner(self, args: Mapping[str, float]) -> None:
-        while True:
-            with suppress(ActError):  # a lost link, or a robot that is slow to hear its welcome
-                return await self.act("manner", args)
-            await asyncio.sleep(MANNER_S)
+    def ask(self, name: str, args: Mapping[str, str | float]) -> tuple[int, list[Out]] | None:
+        """What asks its body for something, and the id of that; None if there is nobody to ask."""
+        return self._conversation.act(name, args, self._host.now()) if self._conversation else None
+
+    def take_back(self, key: int) -> list[Out]:
+        """What tells that something is not wanted any more."""
+        return [*self._conversation.acts.cancel(key, self._host.now())] if self._conversation else []
+
+    def carry_out(self, out: list[Out]) -> None:
+        """Send it, and see to what comes of it."""
+        self._carry_out(out)
+        self._schedule()
+
+    def say(self, text: str) -> str:
+        """Have it say something; why not, if it cannot."""
+        if self._voice is None:
+            return "its conversation has ended for the moment"
+        return self._voice.say(text)
+
+    def record(self, tap: Tap | None) -> None:
+        """Have all that is heard and said given to a recording from now on, or to none; the robot shows it."""
+        self._tap = tap
+        if self._conversation:
+            self._conversation.recorded = tap is not None
+            self._schedule()
 
     def vitals(self) -> Vitals:
         """How it fares."""
         sample, last_s = self.peer.clock.best, self._host.stats.of(self.peer.robot).last_total_s
         connected_s = self._host.now() - self.since
         rtt_ms = sample and sample.rtt_us / 1000
-        return Vitals(connected_s, rtt_ms, None if last_s is None else last_s * 1000, self._person_deg)
+        return Vitals(connected_s, rtt_ms, None if last_s is None else last_s * 1000, self.limbs.person_deg)
 
     def start(self) -> None:
         """Begin a conversation, once the robot's former voice has hung up or has had its time to: one connection a robot."""
@@ -185,6 +176,7 @@ class Robot:
         with self._boundary:
             assert self.peer.hello is not None  # noqa: S101 - a robot is made by its hello
             self._conversation = Conversation(self.peer.hello, self.peer.next_turn, self.peer.next_act)
+            self._conversation.recorded = self._tap is not None
             self._voice = self._host.make_voice(self.peer.robot, self)
             self._task = self._loop.create_task(self._run(self._voice), name=f"voice of {self.peer.robot}")
         self._tick()
@@ -194,12 +186,7 @@ class Robot:
         if self._conversation:
             self.peer.next_turn = self._conversation.turns.next
             self.peer.next_act = self._conversation.acts.next_id
-        if self._manner:
-            self._manner.cancel()
-            self._manner = None
-        for waits in self._acts.values():
-            if not waits.done():
-                waits.set_result(Answered(0, None))
+        self.limbs.close()
         self._conversation = self._voice = None
         for timer in (self._timer, self._again):
             if timer:
@@ -235,8 +222,13 @@ class Robot:
 
     def _handle(self, conversation: Conversation, voice: Voice, message: Up, payload: bytes) -> None:
         now = self._host.now()
+        if self._tap and not isinstance(message, Mic):
+            self._tap.up(message)
         if isinstance(message, Mic):
             pcm, out = conversation.mic(message, payload, now)
+            self.heard_pcm = pcm
+            if self._tap:
+                self._tap.heard(pcm)
             voice.hear(pcm, speaking=conversation.gate.speaking)
             if not out and self._timer and self._timer_due < now + ACK_S:
                 return  # as nearly always: nothing but a beat could be due sooner, and none is that soon
@@ -248,13 +240,13 @@ class Robot:
                 self._host.on_bad("unasked", self.peer.robot, "tells of an act that was never asked")
             self._carry_out(conversation.acted(message))
         elif isinstance(message, Sense):
-            self._person_deg = message.person_deg
+            self.limbs.sensed(message)
         elif isinstance(message, Played):
             self._carry_out(conversation.played(message, self.peer.clock.offset_us))
         self._schedule()
 
     async def _run(self, voice: Voice) -> None:
-        with _Boundary(partial(self._voice_fault, voice)):
+        with Boundary(partial(self._voice_fault, voice)):
             await voice.run(partial(self._emit, voice))
             if self._voice is voice:
                 raise RuntimeError("the voice has ended by itself")
@@ -309,9 +301,8 @@ class Robot:
                     self._host.feed.tell(Noticed(self.peer.robot, words))
                 case ToolEnded(name, outcome, seconds):
                     self._host.feed.tell(ToolCalled(self.peer.robot, name, outcome, seconds))
-                case Answered(key):
-                    if (waits := self._acts.get(key)) and not waits.done():
-                        waits.set_result(item)
+                case Answered():
+                    self.limbs.answered(item)
                 case TurnOver(times):
                     self._host.feed.tell(TurnPlayed(self.peer.robot, times))
 
@@ -325,8 +316,18 @@ class Robot:
             return
         if not sent and tell.kind is Flush:
             self._flush = tell
+        self._notice(tell)
         if sent and tell.kind is Speaker and self._conversation and self._conversation.latency.unpublished(tell.fields["turn"]):
             self._conversation.latency.published(tell.fields["turn"], self._host.now())
+
+    def _notice(self, tell: Tell) -> None:
+        """For whoever watches, or listens later."""
+        if tell.kind is Speaker:
+            self.sound_pcm = tell.payload
+        elif tell.kind is Transcript and self._host.feed.is_read(Transcribed):
+            self._host.feed.tell(Transcribed(self.peer.robot, tell.fields["who"], tell.fields["text"], tell.fields["turn"]))
+        if self._tap:
+            self._tap.down(tell)
 
     def _fault(self, error: Exception) -> None:
         self.stop()

@@ -11,6 +11,8 @@ from typing import Any, Final
 import zmq
 
 from reachy_gateway import heap
+from reachy_gateway.admin.office import NoOffice, Office
+from reachy_gateway.admin.service import Admin
 from reachy_gateway.feed import Feed
 from reachy_gateway.hub import Hub
 from reachy_gateway.loop import run as run_loop
@@ -51,6 +53,7 @@ def main(
     sources: Iterable[Source] = (),
     beside: Callable[[], Coroutine[None, None, None]] | None = None,
     on_hangup: Callable[[], None] | None = None,
+    office: Office | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; exit status 0, or the end of the program with 2 for bad configuration.
 
@@ -64,6 +67,7 @@ def main(
         sources: The voice's own metrics.
         beside: Run beside the gateway, until it stops.
         on_hangup: Called at SIGHUP.
+        office: What the admin port asks of the voices' service; if it is left out, there is nothing to ask.
     """
     try:
         keys, ring = keys_of(settings)
@@ -83,7 +87,7 @@ def main(
         if companion:
             companion.add_done_callback(_tell_fault)
         try:
-            return await _serve(software, settings, make_voice, keys, ring, sources, feed)
+            return await _serve(software, settings, make_voice, keys, ring, sources, feed, office or NoOffice())
         finally:
             if companion:
                 companion.cancel()
@@ -102,6 +106,7 @@ async def _serve(
     ring: Keyring,
     sources: Iterable[Source],
     feed: Feed | None,
+    office: Office,
 ) -> int:
     try:
         hub = Hub(
@@ -118,9 +123,13 @@ async def _serve(
     except zmq.ZMQError as error:
         where = f"{settings.host}, ports {settings.up_port} and {settings.down_port}"
         fail([f"GATEWAY_HOST, GATEWAY_UP_PORT, GATEWAY_DOWN_PORT: cannot listen on {where}: {error}"])
+    admin = _admin(hub, settings, keys, ring, office)
     metrics = Metrics(hub, sources)
     health = health_server(settings, lambda: _report(hub), {"/metrics": metrics.page})
     beside = [asyncio.create_task(_give_back()), *([asyncio.create_task(metrics.watch())] if health else [])]
+    if admin:
+        beside.append(asyncio.create_task(admin.run(), name="admin"))
+        beside[-1].add_done_callback(_tell_fault)
     admitted = ", ".join(ring.robots) or "none yet (a robot that makes its key prints the command)"
     log.info("listening on ports %d and %d; public key %s; admitted: %s", *hub.bound[1:], keys.public.decode(), admitted)
     task = asyncio.current_task()
@@ -144,9 +153,22 @@ async def _serve(
     finally:
         for companion in beside:
             companion.cancel()
+        if admin:
+            await admin.close()
         if health:
             health.close()
     return 0
+
+
+def _admin(hub: Hub, settings: GatewaySettings, keys: KeyPair, ring: Keyring, office: Office) -> Admin | None:
+    """The admin port, where one is wanted."""
+    if settings.admin_port is None:
+        return None
+    where, folder = (settings.host, settings.admin_port), settings.recordings_dir
+    try:
+        return Admin(hub, keys, ring, office, directory=settings.keys_dir, host=where[0], port=where[1], recordings=folder)
+    except zmq.ZMQError as error:
+        fail([f"GATEWAY_HOST, GATEWAY_ADMIN_PORT: cannot listen on {where[0]}, port {where[1]}: {error}"])
 
 
 async def _give_back() -> None:

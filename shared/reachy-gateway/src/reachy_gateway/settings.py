@@ -1,5 +1,7 @@
 """What every gateway can be told."""
 
+from pathlib import Path
+
 from pydantic import Field, field_validator
 from pydantic_settings import SettingsConfigDict
 
@@ -24,6 +26,11 @@ class GatewaySettings(Settings):
     """How many messages one robot may send; what is more is dropped and counted as ``flood``."""
     robot_bytes_per_s: int = Field(default=500_000, ge=50_000, le=1_500_000)
     """How many bytes one robot may send. A microphone at 48 kHz in stereo takes 200 000."""
+
+    admin_port: int | None = Field(default=None, ge=0, le=65535)
+    """Where consoles ask (5559 is usual); without it nowhere. It opens once an operator has a key: ``reachy-keys operator``."""
+    recordings_dir: Path | None = None
+    """Where recordings are kept for a day, of robots whose persona permits them; without it none are made."""
 
     drain_s: float = Field(default=2.0, ge=0, le=600)
     """How long turns in progress may go on when the gateway is stopped; whatever supervises it must wait for longer."""

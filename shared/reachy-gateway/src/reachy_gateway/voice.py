@@ -150,5 +150,8 @@ class Voice(Protocol):
             speaking: Whether the speech gate hears the person speak.
         """
 
+    def say(self, text: str) -> str:
+        """Speak of one's own accord: this, or what it means. Why not, if that cannot be; never blocks."""
+
     def activity(self, event: Literal["start", "end"]) -> None:
         """Manual VAD: the person's turn starts or ends here. A start that is to cut an answer is told by ``SpeechNoticed``."""

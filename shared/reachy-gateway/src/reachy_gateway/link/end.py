@@ -78,7 +78,7 @@ class Listener(Protocol):
     def on_keys_changed(self) -> None:
         """Other keys are admitted than before, or something else is wrong with their files."""
 
-    def on_bad(self, cause: LinkCause, robot: str, words: str, who: str = "") -> None:
+    def on_bad(self, cause: LinkCause, robot: str, words: str, who: str = "", address: str = "") -> None:
         """Take note of something that was dropped or refused.
 
         Args:
@@ -86,6 +86,7 @@ class Listener(Protocol):
             robot: The robot, where it is known, else empty.
             words: What happened.
             who: If no robot is known: what tells one of them from another, a key or an address.
+            address: From where, if that is known.
         """
 
 

@@ -138,7 +138,11 @@ class Peer:
 
     def next_beat(self, now: float) -> float:
         """When the next beat is due, if nothing else is said before."""
-        return self._last_told + (ACK_S if now - self._last_mic < MIC_ARRIVES_S else BEAT_S)
+        return self._last_told + (ACK_S if self.mic_arrives(now) else BEAT_S)
+
+    def mic_arrives(self, now: float) -> bool:
+        """Whether mic chunks come."""
+        return now - self._last_mic < MIC_ARRIVES_S
 
     def take_latest_us(self) -> int | None:
         """How late the latest mic chunk was since this was last asked; None if none came."""

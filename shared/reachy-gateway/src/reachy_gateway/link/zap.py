@@ -1,18 +1,27 @@
 """Who may connect: the ZAP handler (https://rfc.zeromq.org/spec/27/) of a gateway's sockets."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import zmq
 from zmq.utils import z85
 
 from reachy_link.address import plain
 from reachy_link.causes import LinkCause
-from reachy_link.keys import Keyring
 from reachy_link.sockets import ZAP_DOMAIN, Drain, SyncSocket
 
 VERSION: Final = b"1.0"
 KEY_BYTES: Final = 32
+
+
+class Known(Protocol):
+    """The keys that are let in."""
+
+    def refresh(self) -> object:
+        """Read their files again, if they have changed."""
+
+    def robot_of(self, public: str) -> str | None:
+        """Whose a public key (Z85) is; None if it is not let in."""
 
 
 class Zap:
@@ -22,18 +31,24 @@ class Zap:
     socket is a ROUTER: unlike a REP it goes on even if an answer could not be sent.
 
     Args:
-        on_bad: Told of every refusal: cause, robot, detail, and who it is if no robot is known.
+        on_bad: Told of every refusal: cause, robot, detail, who it is if no robot is known, and from where.
         barred: Whether an admitted key (Z85) is kept out for a while.
+        domain: Of the sockets.
+        cause: Under which a key that is not let in is counted.
     """
 
     def __init__(
         self,
         context: zmq.Context[SyncSocket],
-        ring: Keyring,
-        on_bad: Callable[[LinkCause, str, str, str], None],
+        ring: Known,
+        on_bad: Callable[[LinkCause, str, str, str, str], None],
         barred: Callable[[str], bool] = lambda _: False,
+        domain: bytes = ZAP_DOMAIN,
+        cause: LinkCause = "key",
     ) -> None:
         self._ring = ring
+        self._domain = domain
+        self._cause: LinkCause = cause
         self._barred = barred
         self._on_bad = on_bad
         self._socket: SyncSocket = context.socket(zmq.ROUTER)
@@ -62,21 +77,24 @@ class Zap:
     def _decide(self, parts: list[bytes]) -> tuple[bytes, bytes, bytes]:
         match parts:
             case [version, _, domain, address, _, b"CURVE", key] if (
-                version == VERSION and domain == ZAP_DOMAIN and len(key) == KEY_BYTES
+                version == VERSION and domain == self._domain and len(key) == KEY_BYTES
             ):
                 public = z85.encode(key)
                 self._ring.refresh()
                 robot = self._ring.robot_of(public.decode())
                 if robot is not None and self._barred(public.decode()):
-                    self._on_bad("barred", robot, "dials too often, or too soon after the gateway hung up on it", "")
+                    who = (robot, "") if self._domain == ZAP_DOMAIN else ("", public.decode())  # an operator is no robot
+                    words = "dials too often, or too soon after the gateway hung up on it"
+                    self._on_bad("barred", who[0], words, who[1], _where(address))
                     return b"300", b"later", b""
                 if robot is not None:
                     return b"200", b"OK", public
-                detail = f"{_where(address)} dialled with {public.decode()}, which is not admitted"
-                self._on_bad("key", "", detail, public.decode())
+                where = _where(address)
+                detail = f"{where} dialled with {public.decode()}, which is not admitted"
+                self._on_bad(self._cause, "", detail, public.decode(), where)
                 return b"400", b"key not admitted", b""
         where = _where(parts[3]) if len(parts) > 3 else "somebody"  # noqa: PLR2004 - the address is the fourth part
-        self._on_bad("mechanism", "", f"{where} dialled without CURVE", where)
+        self._on_bad("mechanism", "", f"{where} dialled without CURVE", where, where)
         return b"400", b"CURVE only", b""
 
 

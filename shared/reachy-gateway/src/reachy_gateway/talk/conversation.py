@@ -78,7 +78,11 @@ class Conversation:
         self.latency = Latency()
         self._standing: ConnectionState | None = None
         """Unknown until the voice first tells, which is when it stands or its first dial failed."""
-        self._told: tuple[Phase, str, bool | None] | None = None
+        self._told: tuple[Phase, str, bool | None, bool] | None = None
+        self.told_at: float | None = None
+        """Since when the phase is what it is."""
+        self.recorded = False
+        """Whether somebody records what is said; the robot is told."""
         self._thinking_since: float | None = None
         self._answered_us = 0
         """The end of the speech that was answered last, on the robot's clock."""
@@ -96,6 +100,11 @@ class Conversation:
     def phase(self) -> Phase | None:
         """What the robot was told last of how things stand."""
         return self._told[0] if self._told else None
+
+    @property
+    def reason(self) -> str:
+        """Why, as the robot was told."""
+        return self._told[1] if self._told else ""
 
     # --- inputs -------------------------------------------------------------------------------------------------------
 
@@ -267,11 +276,14 @@ class Conversation:
             state = "listening"
             self._thinking_since = None
         speaks = self.gate.speaking if self._has_body else None
-        if (state, reason, speaks) == self._told:
+        if (state, reason, speaks, self.recorded) == self._told:
             return []
         is_news = self._told is None or self._told[:2] != (state, reason)
-        self._told = (state, reason, speaks)
+        self.told_at = now if is_news else self.told_at
+        self._told = (state, reason, speaks, self.recorded)
         heard: dict[str, Any] = {} if speaks is None else {"person_speaks": speaks}
+        if self.recorded:
+            heard["recorded"] = True
         if state in ("thinking", "speaking") and self.gate.mark > self._answered_us:
             heard["heard_us"] = self.gate.mark
         if state == "speaking":
