@@ -8,6 +8,7 @@ from gemini_gateway import personas
 from gemini_gateway.configuration import Configuration
 from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.metrics import metrics_of
+from gemini_gateway.office import GeminiOffice
 from gemini_gateway.proxy import password_of
 from gemini_gateway.settings import GeminiSettings
 from gemini_gateway.voices import Voices
@@ -71,6 +72,7 @@ def main() -> int:
             sources=[partial(metrics_of, voices)],
             beside=voices.watch,
             on_hangup=partial(voices.reload, asked=True),
+            office=GeminiOffice(voices, configuration, box.names, settings.model),
         )
 
 

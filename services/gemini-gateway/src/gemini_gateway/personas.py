@@ -68,6 +68,10 @@ class Persona(_Table):
     """Ask Gemini for both sides' transcripts: events for the robot, and what a new session is told of the old one."""
     transcripts_to_file: bool = False
     """Keep them, a JSONL file per robot and day."""
+    transcripts_to_console: bool = False
+    """Let a console show what is said, as it is said."""
+    recordings: bool = False
+    """Let an operator record conversations, with the sound of both sides; the robot shows it."""
     budget_usd_per_day: Money | None = Field(default=None, gt=0)
     park_after_s: float | None = Field(default=None, ge=10)
     """Hang up after so long without speech; the first word opens the session again. Off unless set."""

@@ -14,7 +14,8 @@ from gemini_gateway.personas import Persona
 from gemini_gateway.running_tools import RunningTools, ToolHost
 from gemini_gateway.sdk.client import Live
 from gemini_gateway.sdk.connection import Connection
-from gemini_gateway.session.decisions import Answer, Count, Dial, Emit, HangUp, Out, Run, SessionPhase, Stop
+from gemini_gateway.session import timing
+from gemini_gateway.session.decisions import Answer, Count, Dial, Emit, HangUp, Out, Prompt, Run, SessionPhase, Stop
 from gemini_gateway.session.exchanges import Keep
 from gemini_gateway.session.meter import Bill
 from gemini_gateway.session.session import Session
@@ -30,10 +31,6 @@ TICK_S: Final = 0.05
 """The pace of dialling."""
 LIVE_TICK_S: Final = 0.2
 """The pace of deadlines while a connection is open; nothing that a person hears waits for it."""
-LAST_SEND_S: Final = 1.0
-"""What is being sent when a connection is to be closed may finish for so long."""
-LAST_HEARD_S: Final = 1.0
-"""What a connection had said before it was lost, which the sender may notice first, is heard for so long."""
 
 
 class VoiceHost(ToolHost, Protocol):
@@ -64,7 +61,7 @@ class GeminiVoice:
     """One robot's voice.
 
     Args:
-        settings_of: What a persona, and its tools, imply for the session.
+        settings_of: What a persona and its tools imply for the session.
         view: What may be asked of the robot.
     """
 
@@ -114,6 +111,13 @@ class GeminiVoice:
         """Manual VAD: the person's turn starts or ends here."""
         self._carry_out(self.session.activity(event, self._now()))
         self._more.set()
+
+    def say(self, text: str) -> str:
+        """Have the model say this; why not, if it cannot."""
+        why_not, out = self.session.prompt(text, self._now())
+        self._carry_out(out)
+        self._more.set()
+        return why_not
 
     def refresh(self, *, mended: bool) -> None:
         """The configuration was read anew; ``mended`` if what was refused may now be accepted."""
@@ -276,9 +280,9 @@ class GeminiVoice:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if hang_up.done():
-                await asyncio.wait({sender}, timeout=LAST_SEND_S)
+                await asyncio.wait({sender}, timeout=timing.LAST_SEND_S)
             elif sender.done():
-                await asyncio.wait({receiver, hang_up}, timeout=LAST_HEARD_S, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({receiver, hang_up}, timeout=timing.LAST_HEARD_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             connection.watch(None)
             for task in tasks:
@@ -318,6 +322,8 @@ class GeminiVoice:
                         await connection.send_audio(item)
                     case Answer(responses):
                         await connection.answer(responses)
+                    case Prompt():
+                        await connection.prompt(item.text, marked=item.marked)
                     case "stream_end":
                         await connection.send_stream_end()
                     case "start" | "end":

@@ -83,6 +83,23 @@ class Connection:
         """
         await self._send(audio_stream_end=True)
 
+    async def prompt(self, text: str, *, marked: bool = False) -> None:
+        """Ask for something in writing, which interrupts what is being said; marked as a turn, for manual VAD.
+
+        Raises:
+            LiveError: If the connection is lost.
+        """
+        if models.of(self._model).content == "history":
+            if marked:
+                await self.send_activity("start")
+            await self._send(text=text)
+            if marked:
+                await self.send_activity("end")
+            return
+        with _told():
+            turns = [types.Content(role="user", parts=[types.Part(text=text)])]
+            await self._session.send_client_content(turns=turns, turn_complete=True)
+
     async def answer(self, responses: Sequence[Response]) -> None:
         """Answer calls of tools.
 

@@ -66,6 +66,10 @@ class Attention:
         self.last_speech = now
         self._owe(now, self._turn_bytes / BYTES_PER_S)
 
+    def prompted(self, now: float) -> None:
+        """Somebody else asks for an answer, in writing."""
+        self._owe(now, timing.OWED_MIN_S)
+
     def _owe(self, now: float, speech_s: float) -> None:
         """From now on an answer may come; if there was enough of speech one, or any other word, has to."""
         if self.awaiting_since is None:

@@ -83,6 +83,17 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Prompt:
+    """Ask the model to say something, as nobody in front of the robot did."""
+
+    text: str
+    at: float
+    """When it was asked for."""
+    marked: bool = False
+    """Whether it is to be marked as a turn: with manual VAD nothing else is one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     """Count something under a cause, with words for the log."""
 
@@ -92,4 +103,4 @@ class Count:
 
 Out = Dial | HangUp | Emit | Count | Bill | Keep | Run | Stop
 Mark = Literal["start", "end", "stream_end"]
-Item = bytes | Mark | Answer
+Item = bytes | Mark | Answer | Prompt

@@ -2,13 +2,14 @@
 
 from collections import deque
 from collections.abc import Collection
+from dataclasses import replace
 
-from gemini_gateway.session.decisions import Answer, Item, Mark
+from gemini_gateway.session.decisions import Answer, Item, Mark, Prompt
 from gemini_gateway.session.timing import BYTES_PER_S, MESSAGE_BYTES
 
 
 class Outbox:
-    """What waits to be sent: mic audio, the oldest first, with marks in it; answers to tools, which do not wait for it.
+    """What waits to be sent: mic audio, the oldest first, with marks in it; answers to tools and prompts, which come first.
 
     The marks of manual VAD alternate, and begin with a start on every connection. Answers are of one connection alone.
     """
@@ -17,6 +18,7 @@ class Outbox:
         self.bytes = 0
         self._items: deque[bytes | Mark] = deque()
         self._answers: deque[Answer] = deque()
+        self.prompts: deque[Prompt] = deque()
         self._manual = False
         self._in_activity = False
         """Whether a start was taken that has no end yet."""
@@ -38,6 +40,8 @@ class Outbox:
         """Let it be sent, once it is its turn."""
         if isinstance(item, Answer):
             self._answers.append(item)
+        elif isinstance(item, Prompt):
+            self.prompts.append(item)
         elif item == "end" and self._items and self._items[-1] == "start":
             self._items.pop()  # nothing was said
         else:
@@ -48,6 +52,8 @@ class Outbox:
         """What to send next; no more than answers if the rest is held. Audio that waits is taken together, within bounds."""
         if self._answers:
             return self._answers.popleft()
+        if self.prompts and not held and not self._in_activity:  # else it would be part of what the person says
+            return replace(self.prompts.popleft(), marked=self._manual)
         if self.bytes < least_bytes and all(isinstance(item, bytes) for item in self._items):
             return None
         while self._items and not held:
@@ -75,11 +81,19 @@ class Outbox:
         if isinstance(item, Answer):
             self._answers.appendleft(item)
             return
+        if isinstance(item, Prompt):
+            self.prompts.appendleft(item)
+            return
         if isinstance(item, bytes):
             self.bytes += len(item)
         elif item != "stream_end":
             self._in_activity = item == "end"
         self._items.appendleft(item)
+
+    def forget_prompts(self, before: float) -> None:
+        """What was asked for before then would come too late."""
+        while self.prompts and self.prompts[0].at < before:
+            self.prompts.popleft()
 
     def withdraw(self, ids: Collection[str]) -> None:
         """Do not send answers to these calls."""

@@ -33,7 +33,7 @@ from gemini_gateway.session.attention import Attention
 from gemini_gateway.session.backoff import Backoff
 from gemini_gateway.session.calls import Calls
 from gemini_gateway.session.connection import OpenConnection
-from gemini_gateway.session.decisions import Answer, Count, Dial, Emit, HangUp, Item, Out, Run, SessionPhase
+from gemini_gateway.session.decisions import Answer, Count, Dial, Emit, HangUp, Item, Out, Prompt, Run, SessionPhase
 from gemini_gateway.session.exchanges import Exchanges
 from gemini_gateway.session.meter import Meter
 from gemini_gateway.session.outbox import Outbox
@@ -114,6 +114,18 @@ class Session:
         self._attention.release(now)
         return self._wake(now)
 
+    def prompt(self, text: str, now: float) -> tuple[str, list[Out]]:
+        """Have the model say something: why not, if that cannot be; and what follows."""
+        if not self._allowed:
+            return self._allowed_words, []
+        if self.phase is SessionPhase.REFUSED or self._backoff.trouble_since is not None:
+            return self._backoff.standing.reason or "Gemini does not answer", []
+        if len(self._outbox.prompts) >= timing.PROMPTS_MAX:
+            return "too much is to be said already", []
+        self._outbox.append(Prompt(timing.SAY.format(text), now))
+        self._attention.prompted(now)
+        return "", self._wake(now)
+
     def take(self) -> Item | None:
         """What the rim should send next on the open connection; None if there is nothing, or it must not."""
         if self.phase is not SessionPhase.LIVE:
@@ -155,6 +167,7 @@ class Session:
 
     def opened(self, now: float) -> list[Out]:
         """The dial succeeded; the server has answered the setup."""
+        self._outbox.forget_prompts(now - timing.PROMPT_MAX_S)
         dialled, attention = self._resumption.dialled, self._attention
         self.phase = SessionPhase.LIVE
         self._connection = OpenConnection(now, wanted=dialled.stale)
@@ -164,7 +177,7 @@ class Session:
         self._backoff.clear()
         attention.pressed = attention.pressed and dialled.manual
         if attention.awaiting_since is not None:  # the answer to what the old one was sent will not come
-            attention.awaiting_since = now if self._holds_question(now) else None
+            attention.awaiting_since = now if self._outbox.prompts or self._holds_question(now) else None
         out = self._tell(ConnectionState("live"))
         if self._tools_doubt and not dialled.tools:
             words = f"the robot has no tools for {timing.NO_TOOLS_S / 60:.0f} min: {self._tools_doubt}"
@@ -305,6 +318,7 @@ class Session:
 
     def tick(self, now: float) -> list[Out]:
         """What is due by now."""
+        self._outbox.forget_prompts(now - timing.PROMPT_MAX_S if self._allowed else math.inf)
         match self.phase:
             case SessionPhase.LIVE:
                 return [*self._meter.due(now), *self._said.due(now), *self._tick_live(now)]

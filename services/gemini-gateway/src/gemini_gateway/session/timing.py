@@ -51,6 +51,16 @@ BARGE_IN_S: Final = 0.6
 """So much speech cuts an answer whose connection is gone; a knock holds the speech gate open for half of that."""
 SPEECH_MIN_S: Final = 0.4
 """Shorter sounds may well be left unanswered, and are not waited for."""
+LAST_SEND_S: Final = 1.0
+"""What is being sent when a connection is to be closed may finish for so long."""
+LAST_HEARD_S: Final = 1.0
+"""What a connection had said before it was lost, which the sender may notice first, is heard for so long."""
+SAY: Final = "(Nobody has said this. Say it to the person now, word for word, in the language that it is in:) {}"
+"""How the model is asked to say something; it may put it into other words all the same."""
+PROMPT_MAX_S: Final = 30.0
+"""What could not be said for so long is not said any more."""
+PROMPTS_MAX: Final = 4
+"""Of an operator, that wait to be sent; further ones are refused in words."""
 OWED_MIN_S: Final = 0.7
 """From this length on, the speech gate's 0.3 s at the end included, a server that says nothing of it is taken to hang. Knocks
 are shorter, and Gemini does not tell of them."""

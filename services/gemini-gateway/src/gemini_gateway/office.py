@@ -1,0 +1,126 @@
+"""What the admin port asks of Gemini's voices: money, personas, what they permit."""
+
+import asyncio
+import logging
+import os
+import stat
+import tomllib
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+from gemini_gateway import personas
+from gemini_gateway.configuration import Configuration
+from gemini_gateway.loosening import loosened
+from gemini_gateway.personas import Personas
+from gemini_gateway.robots_table import TableError, digest, table_of, with_table
+from gemini_gateway.voices import Voices
+from reachy_gateway.admin.office import OfficeError, Permits, Spending, Table
+from reachy_link.keys import write
+from reachy_link.text import TextError, decoded
+
+log = logging.getLogger(__name__)
+
+KEPT_BACK: Final = ("budget_usd_per_day", "transcripts", "transcripts_to_file", "transcripts_to_console", "recordings")
+"""What of a persona is money, or privacy: it is changed in the file itself."""
+PASTE: Final = "this gateway may not write its robots file: paste the table there, and it is read within a second"
+
+
+class GeminiOffice:
+    """Of one gateway. The one implementation of :class:`reachy_gateway.admin.office.Office` that has personas.
+
+    Args:
+        tools: Those that there are.
+        model: The model of robots for which the robots file names none.
+    """
+
+    def __init__(self, voices: Voices, configuration: Configuration, tools: Collection[str], model: str | None) -> None:
+        self._voices = voices
+        self._configuration = configuration
+        self._tools = tools
+        self._base: dict[str, Any] = {"model": model} if model else {}
+        self._alone = asyncio.Lock()
+
+    def permits(self, robot: str) -> Permits:
+        """What the robot's persona permits."""
+        persona = self._configuration.personas.of(robot)
+        return Permits(transcripts=persona.transcripts_to_console, recordings=persona.recordings)
+
+    def spending(self) -> Spending:
+        """Of today."""
+        costs = {robot: account.cost for robot, account in self._voices.accounts().items()}
+        known = self._configuration.personas
+        own = {robot: known.of(robot).budget_usd_per_day for robot in {*known.robots, *self._voices.voices, *costs}}
+        return Spending(costs, {robot: limit for robot, limit in own.items() if limit is not None}, self._voices.budget)
+
+    def service(self) -> str:
+        """The server, and whether it is known not to answer."""
+        name = self._configuration.endpoint.name
+        return f"{name} does not answer" if self._voices.down else name
+
+    async def read_persona(self, robot: str) -> Table:
+        """The robot's table in the robots file."""
+        return await asyncio.to_thread(self._read, robot)
+
+    async def save_persona(self, robot: str, text: str, digest: str, *, only_check: bool) -> str:
+        """Put a text in its place; the robots file is read anew at once."""
+        async with self._alone:
+            words, saved = await asyncio.to_thread(self._save, robot, text, digest, only_check=only_check)
+            if saved:
+                self._voices.reload()
+            return words
+
+    # --- in a thread: reading TOML with its comments takes long -------------------------------------------------------
+
+    def _read(self, robot: str) -> Table:
+        path = self._configuration.robots_file
+        table = _told(lambda: table_of(self._file(), robot))
+        may_save = self._may_save
+        return Table(table, digest(table), may_save, str(path) if may_save else PASTE)
+
+    def _save(self, robot: str, text: str, was: str, *, only_check: bool) -> tuple[str, bool]:
+        path, before = self._configuration.robots_file, self._file()
+        if _told(lambda: digest(table_of(before, robot))) != was:
+            raise OfficeError("somebody has changed the table since it was read here: read it again")
+        text = text.replace("\r\n", "\n")
+        after = _told(lambda: with_table(before, robot, text if text.endswith("\n") else text + "\n"))
+        name = path.name if path else "the table"
+        read, problems = personas.parsed(tomllib.loads(after), name, self._base, self._tools)
+        if problems:
+            raise OfficeError("\n".join(problems))
+        known = self._configuration.personas
+        if keys := [*_kept_back(known, read, robot), *loosened(known, read)]:
+            raise OfficeError(f"{', '.join(keys)}: money and privacy are changed in the robots file itself, on its machine")
+        if only_check:
+            return "nothing is wrong with it", False
+        if path is None or not self._may_save:
+            raise OfficeError(f"nothing is wrong with it, but {PASTE}")
+        try:
+            write(path, after, stat.S_IMODE(path.stat().st_mode))
+        except OSError as error:
+            raise OfficeError(f"{path} cannot be written: {error}") from None
+        return f"saved; {robot} talks so from its next quiet moment on", True
+
+    @property
+    def _may_save(self) -> bool:
+        path = self._configuration.robots_file
+        return path is not None and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+    def _file(self) -> str:
+        path = self._configuration.robots_file
+        try:
+            return decoded(path.read_bytes()) if path else ""
+        except (OSError, TextError) as error:
+            raise OfficeError(f"{path} cannot be read: {error}") from None
+
+
+def _told(work: Callable[[], str]) -> str:
+    try:
+        return work()
+    except TableError as error:
+        raise OfficeError(str(error)) from None
+
+
+def _kept_back(before: Personas, after: Personas, robot: str) -> list[str]:
+    """The keys of a persona that would change, and are changed in the file itself."""
+    was, now = (known.of(robot).model_dump(include=set(KEPT_BACK)) for known in (before, after))
+    return [key for key in KEPT_BACK if was[key] != now[key]]
