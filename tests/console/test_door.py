@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from reachy_console.guard import refusal
 from reachy_console.login import ATTEMPTS, GUESTS_MAX, IDLE_S, LINK_S, LINKS_MAX, Logins
-from reachy_console.spending import Spending, spending
 
 
 def logins() -> Logins:
@@ -145,16 +144,3 @@ def test_a_page_of_its_own_origin_does():
     assert asked("http", "POST", host="box.lab", origin="https://box.lab", names=["box.lab"]) is None, (
         "something in front has TLS"
     )
-
-
-def test_what_robots_cost_is_read_from_metrics():
-    metrics = (
-        "# TYPE reachylink_cost_dollars_today gauge\n"
-        'reachylink_cost_dollars_today{robot="browser-1"} 0.0125\n'
-        'reachylink_cost_dollars_today{robot="reachy-1"} 1e-05\n'
-        'reachylink_budget_dollars{robot="browser-1"} 5.0\n'
-        'reachylink_cost_dollars_today{robot="<b>"} 1\n'
-        'reachylink_cost_dollars_today{robot="x"} 1.2.3\n'
-    )
-    assert spending(metrics) == {"browser-1": Spending(0.0125, 5.0), "reachy-1": Spending(1e-05, None)}
-    assert spending("") == {}

@@ -4,24 +4,22 @@ import asyncio
 import http.client
 import wave
 from contextlib import suppress
-from functools import partial
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pytest
+from operating import gemini_office, operator_of, running_admin
 from pages import SECRET, running_console
 from ports import free_ports
 from rig import Keys, read_wav, running_hub
-from scraping import asked
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from gemini_gateway.metrics import metrics_of
 from gemini_gateway.personas import Persona
 from gemini_live_sim.actions import CallTools, WantedCall
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
-from reachy_console import app, guard, login, seats
+from reachy_console import guard, login, seats, visit
 from reachy_console.messages import Said
 from reachy_link.address import Address
 from reachy_link.bucket import Rate
@@ -138,7 +136,7 @@ async def test_a_page_that_stops_and_starts_at_once_talks_again(everything):
 
 
 async def test_whoever_leaves_talks_no_more(everything, monkeypatch):
-    monkeypatch.setattr(app, "LOOK_S", 0.1)
+    monkeypatch.setattr(visit, "LOOK_S", 0.1)
     _, _, console = everything
     cookie = console.let_in()
     async with console.page(cookie) as page:
@@ -220,25 +218,25 @@ async def test_a_robot_that_is_not_admitted_is_said_in_words(tmp_path, gemini):
         assert "refused this robot's key" in page.kinds("standing")[-1]["reason"]
 
 
-async def test_the_page_tells_what_its_robot_costs_and_a_page_that_nobody_talks_at_costs_nothing(tmp_path, office, monkeypatch):
-    monkeypatch.setattr(app, "SPENT_S", 0.2)
+async def test_the_page_tells_what_its_robot_costs_and_a_page_that_nobody_talks_at_costs_nothing(tmp_path, office):
     made = Keys(tmp_path, *BROWSERS)
+    keys = operator_of(made)
     async with serve() as sim:
         voices = office(sim, Persona(budget_usd_per_day=5))
-        async with running_hub(made, voices.make) as hub, asked(hub, [partial(metrics_of, voices)]) as told:
-            metrics = f"http://127.0.0.1:{told.port}/metrics"
-            async with (
-                running_console(made, address(hub), metrics=metrics) as console,
-                console.page(console.let_in()) as page,
-                console.page(console.let_in()) as idle,
-            ):
-                await page.start()
-                await page.until(lambda: "listening" in page.states)
-                page.say(NUMBER)
-                await page.until(lambda: any(it["dollars"] > 0 for it in page.kinds("spent")))
-                assert page.kinds("spent")[-1]["budget"] == 5
-                assert not idle.kinds("seated")
-                assert len(sim.sessions) == len(hub.robots) == 1
+        async with (
+            running_hub(made, voices.make) as hub,
+            running_admin(hub, made, gemini_office(voices)) as served,
+            running_console(made, address(hub), operator=keys, admin=f"127.0.0.1:{served.port.port}") as console,
+            console.page(console.let_in()) as page,
+            console.page(console.let_in()) as idle,
+        ):
+            await page.start()
+            await page.until(lambda: "listening" in page.states)
+            page.say(NUMBER)
+            await page.until(lambda: any(it["dollars"] > 0 for it in page.kinds("spent")))
+            assert page.kinds("spent")[-1]["budget"] == 5
+            assert not idle.kinds("seated")
+            assert len(sim.sessions) == len(hub.robots) == 1
 
 
 class TestTheDoor:
@@ -344,7 +342,7 @@ class TestWithoutADefence:
 
     async def test_a_flood_is_read_to_its_end(self, everything, monkeypatch):
         _, _, console = everything
-        monkeypatch.setattr(app, "PER_S", Rate(1e9, 1e9))
+        monkeypatch.setattr(visit, "PER_S", Rate(1e9, 1e9))
         async with console.page(console.let_in()) as page:
             for _ in range(5000):
                 await page.socket.send(b"\0\0")
@@ -403,7 +401,7 @@ class TestAHostilePage:
                 raise RuntimeError(page.closed[1])
 
     async def test_that_never_reads_costs_nobody_anything(self, everything, monkeypatch):
-        monkeypatch.setattr(app, "READ_S", 1.0)
+        monkeypatch.setattr(visit, "READ_S", 1.0)
         sim, _, console = everything
         sim.behaviour = Behaviour(mode="tone", tone_ms=60_000)
         async with console.page(console.let_in(), 48000) as deaf, console.page(console.let_in()) as honest:

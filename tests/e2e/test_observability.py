@@ -20,7 +20,7 @@ from reachy_gateway.stats import ENDINGS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-FLEET = yaml.safe_load((ROOT / "docker-compose.fleet.yml").read_text().replace("!override ", ""))
+FLEET = yaml.safe_load((ROOT / "docker-compose.fleet.yml").read_text().replace("!override", ""))
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 PROFILE = ("prometheus", "grafana")
 

@@ -38,7 +38,7 @@ def start(program: str, stderr: int, **settings: object) -> subprocess.Popen[str
         ("robot-io", {"ROBOT_DEVICE": "r2d2", "ROBOT_UP_PORT": "0", "REACHY_HEALTH_PORT": "-1"}),
         (
             "reachy-console",
-            {"CONSOLE_PORT": "0", "CONSOLE_NAMES": "http://box", "CONSOLE_METRICS": "box:8080", "CONSOLE_QUIET_S": "1"},
+            {"CONSOLE_PORT": "0", "CONSOLE_NAMES": "http://box", "CONSOLE_ADMIN": "box:5559+1", "CONSOLE_QUIET_S": "1"},
         ),
         ("reachy-console", {"CONSOLE_HOST": "0.0.0.0"}),
         ("reachy-console", {"CONSOLE_TLS_CERT": "cert.pem"}),

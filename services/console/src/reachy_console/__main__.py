@@ -18,10 +18,11 @@ from typing import Final
 import uvicorn
 
 from reachy_console.app import Console
+from reachy_console.gateways import Gateways
 from reachy_console.login import Logins
 from reachy_console.seats import Seat, Seats
 from reachy_console.settings import ConsoleSettings, split
-from reachy_link.keys import KeysError, RobotIdentity, load_robot
+from reachy_link.keys import KeyPair, KeysError, RobotIdentity, load_gateway_public, load_pair, load_robot
 from reachy_service import logs
 from reachy_service.config import fail, health_server, load, tell_suspects
 from reachy_service.spool import tell
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.set_up("console", settings.log_level)
     tell_suspects()
     identities = _identities(settings)
+    operator, gateway_public = _operator(settings)
     for identity in identities:
         logs.conceal(identity.keys.secret.decode())
     secret = secrets.token_urlsafe(32)
@@ -59,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _write(settings.state_dir, secret)
     except OSError as error:
         fail([f"CONSOLE_STATE_DIR: {error}"])
-    return asyncio.run(_serve(settings, identities, secret))
+    return asyncio.run(_serve(settings, identities, secret, operator, gateway_public))
 
 
 class _Server(uvicorn.Server):
@@ -71,19 +73,26 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(settings: ConsoleSettings, identities: Sequence[RobotIdentity], secret: str) -> int:
+async def _serve(
+    settings: ConsoleSettings,
+    identities: Sequence[RobotIdentity],
+    secret: str,
+    operator: KeyPair | None,
+    gateway_public: bytes,
+) -> int:
     addresses = settings.addresses()
     seats = Seats([Seat(it, addresses, settings.quiet_s, half_duplex=settings.half_duplex) for it in identities])
     logins = Logins(lambda: secrets.token_urlsafe(24))
     secure = settings.tls_cert is not None
+    gateways = Gateways(operator, gateway_public, settings.admin_addresses(), lambda: bool(seats.taken))
     console = Console(
         seats,
         logins,
+        gateways,
         port=settings.port,
         secret=secret,
         names=split(settings.names),
         secure=secure,
-        metrics=settings.metrics,
     )
     config = server_config(settings, console)
     try:
@@ -153,10 +162,26 @@ def _identities(settings: ConsoleSettings) -> list[RobotIdentity]:
         except KeysError as error:
             problems.append(f"REACHY_KEYS_DIR: {error}")
     if not found and not problems:
-        problems.append(f"REACHY_KEYS_DIR: no folder with a robot's keys in {settings.keys_dir}; reachy-keys demo makes some")
+        problems.append(
+            f"REACHY_KEYS_DIR: no folder with a robot's keys in {settings.keys_dir}; on the gateway's machine make some "
+            "with: reachy-keys console FOLDER console browser-1"
+        )
     if problems:
         fail(problems)
     return found
+
+
+def _operator(settings: ConsoleSettings) -> tuple[KeyPair | None, bytes]:
+    """The console's own keys, as an operator's, and the gateways' public key; none where no admin port is named."""
+    if not settings.admin:
+        return None, b""
+    try:
+        operator = load_pair(settings.keys_dir, "reachy-keys console, on the gateway's machine")
+        gateway_public = load_gateway_public(settings.keys_dir)
+    except KeysError as error:
+        fail([f"CONSOLE_ADMIN, REACHY_KEYS_DIR: {error}"])
+    logs.conceal(operator.secret.decode())
+    return operator, gateway_public
 
 
 def _url(settings: ConsoleSettings, code: str) -> str:

@@ -4,8 +4,8 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,20 +14,20 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from reachy_console import guard
 from reachy_console.browser import Page
+from reachy_console.gateways import Gateways
 from reachy_console.login import IDLE_S, Logins, Role
-from reachy_console.messages import AUDIO_MAX_BYTES, TEXT_MAX_BYTES, UP, Ended, Spent, Start, Stop, Visible, Welcome
-from reachy_console.seats import Seat, Seats
-from reachy_console.spending import spending
-from reachy_link.bucket import Rate, TokenBucket
-from reachy_service.health import fetched
+from reachy_console.messages import Spent, Welcome
+from reachy_console.seats import Seats
+from reachy_console.visit import POLICY_VIOLATION, TRY_LATER, Visit, tell_fault
+from reachy_link import admin
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +35,7 @@ STATIC: Final = Path(__file__).with_name("static")
 BODY_MAX_BYTES: Final = 1024
 PAGES_MAX: Final = 32
 """Pages that are open at a time; the next is told so."""
-PER_S: Final = Rate(100, 300)
-"""Messages that a page may send; 50 of them are usual. Beyond it the page is hung up on."""
-READ_S: Final = 10.0
-"""A page that takes nothing for so long is hung up on."""
-LOOK_S: Final = 30.0
-"""How often it is looked whether a page's guest is still let in."""
-SPENT_S: Final = 5.0
-POLICY_VIOLATION, TOO_BIG, GOING_AWAY, TRY_LATER = 1008, 1009, 1001, 1013
+SPENT_S: Final = 1.0
 
 
 class Console:
@@ -54,7 +47,7 @@ class Console:
         names: Names by which the console may be asked.
         port: Names the cookie: a browser shows a host's cookies to all its ports.
         secure: Whether it is served by TLS.
-        metrics: Where the gateway tells what talking costs; empty for nowhere.
+        gateways: What is known of them.
         secret: Lets ``reachy-console link`` in.
     """
 
@@ -62,18 +55,18 @@ class Console:
         self,
         seats: Seats,
         logins: Logins,
+        gateways: Gateways,
         *,
         port: int,
         secret: str,
         names: Collection[str] = (),
         secure: bool = False,
-        metrics: str = "",
     ) -> None:
         self._seats = seats
         self._logins = logins
         self._names = frozenset(names)
         self._secure = secure
-        self._metrics = metrics
+        self._gateways = gateways
         self._secret = secret
         self._cookie = f"{'__Host-' if secure else ''}reachy-console-{port}"
         self._pages: set[WebSocket] = set()
@@ -86,6 +79,7 @@ class Console:
             Route("/login", self._login, methods=["POST"]),
             Route("/logout", self._logout, methods=["POST"]),
             Route("/link", self._link, methods=["POST"]),
+            Route("/recording", self._recording),
             WebSocketRoute("/ws", self._page),
             Mount("/static", StaticFiles(directory=STATIC)),
         ]
@@ -98,10 +92,12 @@ class Console:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        watch = asyncio.create_task(self._tell_spending(), name="spending") if self._metrics else None
+        beside = [asyncio.create_task(work, name="fleet") for work in (self._tell_spending(), self._gateways.run())]
+        for task in beside:
+            task.add_done_callback(tell_fault)
         yield
-        if watch:
-            watch.cancel()
+        for task in beside:
+            task.cancel()
         await self._seats.close()
 
     # --- the door -----------------------------------------------------------------------------------------------------
@@ -168,6 +164,20 @@ class Console:
             return Response(status_code=403)
         return PlainTextResponse(self._logins.make_link(role, time.monotonic()))
 
+    async def _recording(self, request: Request) -> Response:
+        """A recording as a file. A page asks for it, so whoever may not command may not have it."""
+        if self._role(request) != "operator":
+            return PlainTextResponse("recordings are for operators", 403)
+        recording, gateway = request.query_params.get("id", ""), request.query_params.get("gateway", "")
+        try:
+            pieces = self._gateways.pieces(gateway, admin.Fetch(id=0, recording=recording).recording)
+            first = await anext(pieces)
+        except (LookupError, ValidationError, StopAsyncIteration) as error:
+            words = str(error) if isinstance(error, LookupError) else "there is no such recording"
+            return PlainTextResponse(words, 404)
+        name = {"content-disposition": f'attachment; filename="{recording}.zip"'}
+        return StreamingResponse(_whole(first, pieces), media_type="application/zip", headers=name)
+
     # --- pages --------------------------------------------------------------------------------------------------------
 
     async def _page(self, socket: WebSocket) -> None:
@@ -181,7 +191,7 @@ class Console:
         page.tell(Welcome(role=role, robots=len(self._seats)))
         self._pages.add(socket)
         is_let_in = partial(self._role, socket)
-        visit = _Visit(socket, page, guest, self._seats, is_let_in, may_talk=role == "operator")
+        visit = Visit(socket, page, guest, self._seats, self._gateways, is_let_in, may_talk=role == "operator")
         try:
             await visit.run()
         finally:
@@ -189,118 +199,15 @@ class Console:
         return None
 
     async def _tell_spending(self) -> None:
-        """Ask the gateway what the robots of pages cost, while there are any."""
+        """Tell pages what their robots cost."""
+        told: dict[str, tuple[Page, Spent]] = {}
         while True:
             await asyncio.sleep(SPENT_S)
-            if not (taken := self._seats.taken):
-                continue
-            with suppress(OSError):
-                known = spending((await asyncio.to_thread(fetched, self._metrics, 2.0)).decode(errors="replace"))
-                for seat in taken:
-                    if seat.device and seat.device.page and (it := known.get(seat.robot)):
-                        seat.device.page.tell(Spent(dollars=it.today, budget=it.budget))
-
-
-class _Visit:
-    """One page, from its socket's accept to its end."""
-
-    def __init__(
-        self, socket: WebSocket, page: Page, guest: str, seats: Seats, is_let_in: Callable[[], object], *, may_talk: bool
-    ) -> None:
-        self._is_let_in = is_let_in
-        self._socket = socket
-        self._page = page
-        self._guest = guest
-        self._seats = seats
-        self._may_talk = may_talk
-        self._seat: Seat | None = None
-        self._bucket = TokenBucket(PER_S)
-
-    async def run(self) -> None:
-        """Send and receive, until either ends."""
-        ways = {asyncio.create_task(way, name="page") for way in (self._send(), self._receive(), self._look_after())}
-        try:
-            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            for way in done:
-                await self._hang_up(*(way.result() or (GOING_AWAY, "")))
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.wait(ways)
-            if self._seat:
-                self._seat.leave(self._page)
-
-    async def _hang_up(self, code: int, why: str) -> None:
-        with suppress(RuntimeError, WebSocketDisconnect, TimeoutError):  # it has gone already
-            async with asyncio.timeout(1.0):
-                await self._socket.close(code, why)
-
-    async def _look_after(self) -> tuple[int, str]:
-        while self._is_let_in():  # noqa: ASYNC110 - time tells nobody; to ask also keeps the guest from being forgotten
-            await asyncio.sleep(LOOK_S)
-        return POLICY_VIOLATION, "you are let in no more"
-
-    async def _send(self) -> tuple[int, str] | None:
-        while (item := await self._page.next()) is not None:
-            with suppress(RuntimeError, WebSocketDisconnect):
-                try:
-                    async with asyncio.timeout(READ_S):
-                        if isinstance(item, bytes):
-                            await self._socket.send_bytes(item)
-                        else:
-                            await self._socket.send_text(item.model_dump_json())
-                        continue
-                except TimeoutError:
-                    return TRY_LATER, "the page reads too slowly"
-            return None
-        return TRY_LATER, self._page.over
-
-    async def _receive(self) -> tuple[int, str] | None:
-        while True:
-            got = await self._socket.receive()
-            if got["type"] == "websocket.disconnect":
-                return None
-            if not self._bucket.take(1, time.monotonic()):
-                return POLICY_VIOLATION, "too many messages"
-            data, text = got.get("bytes"), got.get("text")
-            if data is not None:
-                if not self._hear(data):
-                    return POLICY_VIOLATION, "not the sound that was agreed"
-            elif text is not None and (why := await self._take(text)):
-                return POLICY_VIOLATION, why
-
-    def _hear(self, pcm: bytes) -> bool:
-        """The page's microphone; what comes after the end of a conversation is nobody's."""
-        if len(pcm) > AUDIO_MAX_BYTES or len(pcm) % 2 or not pcm:
-            return False
-        device = self._seat.device if self._seat else None
-        if device and device.page is self._page:
-            device.hear(pcm)
-        return True
-
-    async def _take(self, text: str) -> str:
-        """A message; what is wrong with it."""
-        if len(text) > TEXT_MAX_BYTES:
-            return "too long a message"
-        try:
-            message = UP.validate_json(text)
-        except ValidationError:
-            return "not a message of this page: reload it"
-        device = self._seat.device if self._seat else None
-        has_it = self._seat if device and device.page is self._page and not device.ended else None
-        match message:
-            case Start() if not self._may_talk:
-                self._page.tell(Ended(n=message.n, why="whoever sees may not talk: ask for an operator's link"))
-            case Start() if has_it is None:
-                self._seat = await self._seats.take(self._guest, message, self._page)
-                if self._seat is None:
-                    why = f"all {len(self._seats)} robots for pages are taken: close another page"
-                    self._page.tell(Ended(n=message.n, why=why))
-            case Stop() if has_it:
-                has_it.end("you ended it")
-            case Visible(visible=visible) if has_it:
-                has_it.visible(visible=visible)
-        return ""
+            for seat in self._seats.taken:
+                page, money = seat.device.page if seat.device else None, self._gateways.money(seat.robot)
+                if page and money and told.get(seat.robot) != (page, spent := Spent(dollars=money[0], budget=money[1])):
+                    told[seat.robot] = page, spent
+                    page.tell(spent)
 
 
 def _with_headers(send: Send) -> Send:
@@ -312,6 +219,12 @@ def _with_headers(send: Send) -> Send:
         await send(message)
 
     return sent
+
+
+async def _whole(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in pieces:
+        yield piece
 
 
 async def _body(request: Request) -> str | None:

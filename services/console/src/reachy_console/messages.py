@@ -7,11 +7,13 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from reachy_link.messages import Words
+from reachy_link import admin
+from reachy_link.messages import RobotId, Words
 
 AUDIO_MAX_BYTES: Final = 8192
 """Of a message up: 85 ms at 48 kHz, where 20 are usual."""
-TEXT_MAX_BYTES: Final = 1024
+TEXT_MAX_BYTES: Final = 49152
+"""Of any other message up: a persona's table is the longest that a page sends."""
 
 
 class _Message(BaseModel):
@@ -48,7 +50,24 @@ class Visible(_Message):
     visible: bool
 
 
-PageMessage = Start | Stop | Visible
+class Look(_Message):
+    """What the page shows: whether all robots, and which of them in full."""
+
+    kind: Literal["look"] = "look"
+    fleet: bool = False
+    robot: RobotId | None = None
+
+
+class Command(_Message):
+    """Something that a gateway is to do. Of the admin port's own command, ``id`` is the page's number."""
+
+    kind: Literal["command"] = "command"
+    gateway: str = Field(max_length=300)
+    """Its name among the ``gateways``; empty for all of them."""
+    do: Annotated[admin.Command, Field(discriminator="kind")]
+
+
+PageMessage = Start | Stop | Visible | Look | Command
 UP: TypeAdapter[PageMessage] = TypeAdapter(Annotated[PageMessage, Field(discriminator="kind")])
 
 
@@ -79,6 +98,8 @@ class Standing(_Message):
     state: Literal["alone", "listening", "thinking", "speaking", "waiting", "refused"]
     reason: Words = ""
     person_speaks: bool = False
+    recorded: bool = False
+    """Whether the gateway records the conversation."""
 
 
 class Hush(_Message):
@@ -129,4 +150,64 @@ class Ended(_Message):
     why: Words
 
 
-ConsoleMessage = Welcome | Seated | Standing | Hush | Posed | Said | Answered | Spent | Ended
+class Gateway(_Message):
+    """How a gateway stands, as the console sees it."""
+
+    name: str
+    standing: Literal["here", "stale", "gone"]
+    """``stale``: what is shown of it may be old. ``gone``: it does not answer."""
+    age_s: float | None = None
+    """Since it was heard; None: it never was."""
+    whole: admin.Whole | None = None
+
+
+class Gateways(_Message):
+    """All of them, in their order. Once a second, to pages that look."""
+
+    kind: Literal["gateways"] = "gateways"
+    gateways: tuple[Gateway, ...]
+    """None: the console knows of no admin port."""
+
+
+class Fleet(_Message):
+    """The robots of a gateway, as its admin port tells."""
+
+    kind: Literal["fleet"] = "fleet"
+    gateway: str
+    it: admin.Fleet
+
+
+class Detail(_Message):
+    """A robot that the page looks at, as the gateway's admin port tells; as the next two."""
+
+    kind: Literal["detail"] = "detail"
+    gateway: str
+    it: admin.Detail
+
+
+class Event(_Message):
+    """See :class:`Detail`."""
+
+    kind: Literal["event"] = "event"
+    gateway: str
+    it: admin.Event
+
+
+class Levels(_Message):
+    """See :class:`Detail`."""
+
+    kind: Literal["levels"] = "levels"
+    gateway: str
+    it: admin.Levels
+
+
+class Done(_Message):
+    """What became of a command, at one gateway; ``it.id`` is the page's number."""
+
+    kind: Literal["done"] = "done"
+    gateway: str
+    it: admin.Answer
+
+
+_OfTheFleet = Gateways | Fleet | Detail | Event | Levels | Done
+ConsoleMessage = _OfTheFleet | Welcome | Seated | Standing | Hush | Posed | Said | Answered | Spent | Ended

@@ -171,7 +171,7 @@ class Seat:
                 self.end(f"nobody has spoken for {self._quiet_s:.0f} s")
             elif self._hidden_at is not None and now - self._hidden_at > HIDDEN_S:
                 self.end("the page was hidden")
-            standing = Standing(state=state, reason=reason, person_speaks=core.person_speaks)
+            standing = Standing(state=state, reason=reason, person_speaks=core.person_speaks, recorded=core.recorded)
             if page and (standing, page) != told:
                 page.tell(standing)
                 told = standing, page

@@ -7,6 +7,7 @@ from typing import Final, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from reachy_link import admin
 from reachy_link.address import Address, parse
 from reachy_service.config import Settings
 
@@ -29,8 +30,8 @@ class ConsoleSettings(Settings):
     tls_key: Path | None = None
     plain: bool = False
     """Serve others than this machine without TLS: where something in front, or the container's published port, sees to it."""
-    metrics: str = ""
-    """Where the gateway tells its metrics, as ``http://gemini-gateway:8080/metrics``: it has what talking costs."""
+    admin: str = ""
+    """The gateways' admin ports, as ``box-1.lab,box-2.lab:5559``: what the fleet is seen by. Empty: the page is for talking."""
     half_duplex: bool = False
     """Send silence while the robot speaks: for loudspeakers that a browser does not cancel."""
     quiet_s: float = Field(default=120.0, ge=5, le=3600)
@@ -52,11 +53,13 @@ class ConsoleSettings(Settings):
                 raise ValueError(f"{name!r} is no name: give names without a port, as box.lab")
         return text
 
-    @field_validator("metrics")
+    @field_validator("admin")
     @classmethod
-    def _is_a_url(cls, text: str) -> str:
-        if text and not re.fullmatch(r"https?://\S+", text):
-            raise ValueError("give a URL, as http://gemini-gateway:8080/metrics")
+    def _has_admin_ports(cls, text: str) -> str:
+        if any("+" in item for item in text.split(",")):
+            raise ValueError("an admin port is one port: host, or host:PORT")
+        if text:
+            parse(text, admin.PORT, 1)
         return text
 
     @model_validator(mode="after")
@@ -73,6 +76,10 @@ class ConsoleSettings(Settings):
     def addresses(self) -> list[Address]:
         """The gateways, as they were given."""
         return parse(self.gateway, 5555, 5556)
+
+    def admin_addresses(self) -> list[Address]:
+        """The admin ports; each the first port of its address."""
+        return parse(self.admin, admin.PORT, 1) if self.admin else []
 
 
 def split(text: str) -> list[str]:

@@ -1,103 +1,38 @@
-// The page: checks, one big button, and what the robot does. Text is set as text, never as HTML.
+// The page: the door, its three views, and who hears what the console says.
 
-import { Robot } from "/static/robot.js";
+import { at, put } from "/static/dom.js";
+import { Fleet } from "/static/fleet.js";
+import { FleetState, ROBOT } from "/static/fleetstate.js";
+import { RobotView } from "/static/robotview.js";
+import { HEAR as TALK, REMEDIES, check, complain, readiness, stand, stop } from "/static/talk.js";
+import { door, hearDone, look, lose, worker } from "/static/wire.js";
 
 const NOT_AGAIN = 1008;     // the console's word for what trying again does not mend
-const RATE_MAX_HZ = 48000;
-const SAID_MAX = 100;
-const HEARD_S = 4;          // a microphone that delivers nothing but zeros for so long is said to be mute
-const MUTE_S = 60;          // and one that was heard before, as noise suppression may make zeros of a quiet room
 const ASK_MS = 3000;
-const RESUME_MS = 2000;
-const STOPPED = "The sound is stopped. Touch or click the page to go on.";
-const LONELY_MS = 3000;     // a gateway that does not answer for so long is said to be away
-const WORDS = {
-  alone: "no gateway yet",
-  listening: "listening",
-  thinking: "thinking",
-  speaking: "speaking",
-  waiting: "the voice's service is away",
-  refused: "refused",
-};
+const SHOW_MS = 100;        // figures are shown no more often
+const TICK_MS = 1000;
+const TITLES = { talk: "Talk to Reachy", fleet: "Fleet – Reachy Link", robot: "Robot – Reachy Link" };
 
-const at = (id) => document.getElementById(id);
-const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-const robot = new Robot(at("picture"), calm);
-const worker = new Worker("/static/socket.js", { type: "module" });
+const state = new FleetState();
+const fleet = new Fleet(state);
+const robotView = new RobotView(state);
+const seconds = () => performance.now() / 1000;
 
-let sound = null;           // the context, its nodes and the microphone, while somebody talks
-let talking = false;
-let begins = false;
-let pushToTalk = false;
-let spaceIsDown = false;
-let lastSaid = null;
-let isOpen = false;
-let lonely = 0;             // a timer, as the next one
-let asking = 0;
-let conversation = 0;       // which of this page's it is
-
-// The same after a reload, so that the console knows whose robot it was.
-const tab = sessionStorage.getItem("tab") || Array.from(crypto.getRandomValues(new Uint8Array(12)), (it) => it.toString(16)).join("-");
-sessionStorage.setItem("tab", tab);
-let role = "";
-
-// --- checks ------------------------------------------------------------------------------------------------------------
-
-const CHECKS = {
-  secure: "This page may use the microphone",
-  door: "You are let in",
-  console: "The console answers",
-  microphone: "There is a microphone, and you allow it",
-  level: "The microphone hears something",
-  gateway: "The gateway answers",
-  admitted: "The gateway admits this page's robot",
-};
-const REMEDIES = {
-  secure: "Browsers give the microphone to secure pages only. Open it by http://127.0.0.1:8090 on the machine itself, from another one through ssh -L 8090:127.0.0.1:8090, or give the console a certificate.",
-  door: "Open the link that the console's log shows. It lets in once; a new one: docker compose exec console reachy-console link",
-  console: "The console is gone, or starts. The page tries again by itself.",
-  denied: "The microphone is refused. Allow it for this page beside its address, then press Talk again.",
-  missing: "No microphone is found. Plug one in, then press Talk again.",
-  busy: "The microphone cannot be opened: another program may have it. Close that, then press Talk again.",
-  rate: "The browser gives this page another sample rate than the microphone's. In Firefox, privacy.resistFingerprinting does that.",
-  level: "The microphone delivers silence: it may be switched off, or another program may have it. Choose another one below.",
-  gateway: "No gateway answers yet. Is it started? docker compose ps shows it.",
-  admitted: "The gateway refuses this robot.",
-};
-
-for (const [id, words] of Object.entries(CHECKS)) {
-  const item = document.createElement("li");
-  item.id = `check-${id}`;
-  item.textContent = words;
-  at("checks").append(item);
-}
-
-function check(id, ok, remedy = "") {
-  const item = at(`check-${id}`);
-  const words = ok === false ? `${CHECKS[id]}: no. ${remedy}` : CHECKS[id];
-  if (item.textContent !== words) item.textContent = words;
-  item.dataset.ok = ok === undefined ? "" : ok ? "yes" : "no";
-}
-
-function complain(words) {
-  at("words").textContent = words;
-}
-
-function readiness() {
-  at("talk").disabled = begins || !isOpen || !isSecureContext || role !== "operator";
-  at("talk").textContent = begins ? "One moment" : talking ? "Stop" : "Talk";
-  at("talk").dataset.on = talking ? "yes" : "no";
-  at("mute").hidden = !talking;
-  at("hold").hidden = !talking || !pushToTalk;
-}
+let asking = 0;             // a timer, as the next one
+let showing = 0;
+let view = "talk";
+let robot = null;           // which the Robot view shows
 
 // --- the door ----------------------------------------------------------------------------------------------------------
+
+// What stands behind the "#": a view begins with a slash, anything else is a link's code.
+const isCode = () => location.hash.length > 1 && location.hash[1] !== "/";
 
 async function comeIn() {
   check("secure", isSecureContext, REMEDIES.secure);
   clearTimeout(asking);
-  const code = location.hash.slice(1);
-  if (code) {
+  if (isCode()) {
+    const code = location.hash.slice(1);
     history.replaceState(null, "", location.pathname);
     await fetch("/login", { method: "POST", body: code }).catch(() => null);
   }
@@ -109,21 +44,82 @@ async function comeIn() {
   }
   if (me && me.status === 401) check("door", false, REMEDIES.door);
   else check("console", false, REMEDIES.console);
+  away(me && me.status === 401 ? REMEDIES.door : REMEDIES.console);
   asking = setTimeout(comeIn, ASK_MS);  // somebody may open a link in another tab, or start the console
 }
+
+// The Talk view has its checks; the others say it at the top.
+function away(words) {
+  put(at("away"), words);
+}
+
+// --- views -------------------------------------------------------------------------------------------------------------
+
+function route() {
+  const [, first, second] = location.hash.match(/^#\/(fleet|robot|talk)(?:\/(.*))?$/) || [null, "talk"];
+  const was = view;
+  view = first;
+  if (view === "robot") robot = second && ROBOT.test(second) ? second : null;
+  for (const each of ["fleet", "robot", "talk"]) {
+    at(`view-${each}`).hidden = each !== view;
+    if (each === view) at(`nav-${each}`).setAttribute("aria-current", "page");
+    else at(`nav-${each}`).removeAttribute("aria-current");
+  }
+  document.body.dataset.view = view;
+  document.title = TITLES[view];
+  if (robot) at("nav-robot").href = `#/robot/${robot}`;
+  robotView.look(robot, view === "robot");
+  watch();
+  if (was !== view) {
+    scrollTo(0, 0);
+    if (view === "robot") at("robot-view-name").focus({ preventScroll: true });
+    if (view === "fleet") fleet.focus(robot);
+  }
+}
+
+// Nothing is told, and so nothing computed, while nobody watches.
+function watch() {
+  if (document.hidden || view === "talk") look(false, null);
+  else look(true, view === "robot" ? robot : null);
+  show();
+}
+
+function show() {
+  clearTimeout(showing);
+  showing = 0;
+  if (document.hidden) return;
+  if (view === "fleet") fleet.show(seconds());
+  if (view === "robot") robotView.show(seconds());
+}
+
+function showSoon() {
+  if (!showing) showing = setTimeout(show, SHOW_MS);
+}
+
+setInterval(() => {
+  if (view !== "talk") showSoon();  // "3 min" becomes "4 min"; what is not heard any more grows old
+}, TICK_MS);
 
 // --- what the console says ---------------------------------------------------------------------------------------------
 
 const HEAR = {
+  ...TALK,
   open() {
-    isOpen = true;
+    door.isOpen = state.isOpen = true;
     check("console", true);
+    away("");
   },
   async closed({ code, reason }) {
-    isOpen = false;
+    door.isOpen = state.isOpen = false;
+    lose();
     check("console", false, REMEDIES.console);
+    away(REMEDIES.console);
     stand("alone", "");
-    if (reason) complain(`The console hung up: ${reason}.`);
+    showSoon();
+    if (reason) {
+      complain(`The console hung up: ${reason}.`);
+      away(`The console hung up: ${reason}.`);
+    }
     if (code === NOT_AGAIN) stop();
     const me = await fetch("/me").catch(() => null);
     if (me && me.status === 401) {
@@ -132,49 +128,30 @@ const HEAR = {
       comeIn();
     }
   },
-  welcome(message) {
-    role = message.role;
+  welcome({ role }) {
+    door.role = role;
     if (role === "viewer") complain("You are let in to look. To talk, ask for an operator's link.");
   },
-  seated({ robot: name }) {
-    at("robot-name").textContent = name;
-    complain("");
+  gateways(message) {
+    state.hearGateways(message, seconds());
+    showSoon();
   },
-  standing({ state, reason, person_speaks }) {
-    stand(state, reason, person_speaks);
-    clearTimeout(lonely);
-    check("gateway", state !== "alone" || reason ? true : undefined);
-    if (state === "alone" && !reason) lonely = setTimeout(() => check("gateway", false, REMEDIES.gateway), LONELY_MS);
-    check("admitted", state === "alone" ? (reason ? false : undefined) : true, reason);
+  fleet(message) {
+    state.hearFleet(message, seconds());
+    showSoon();
   },
-  pose({ pose }) {
-    robot.pose(pose);
+  detail(message) {
+    robotView.hearDetail(message);
+    showSoon();
   },
-  said({ who, text }) {
-    if (lastSaid && lastSaid.dataset.who === who) lastSaid.lastChild.textContent += text;
-    else lastSaid = line(who, text);
-    at("said").scrollTop = at("said").scrollHeight;
+  event(message) {
+    robotView.hearEvent(message);
+    showSoon();
   },
-  answered({ latency_ms, complete }) {
-    lastSaid = null;
-    const words = latency_ms === null ? "" : `answered after ${(latency_ms / 1000).toFixed(2)} s`;
-    const item = line("", [words, complete ? "" : "cut short"].filter(Boolean).join(", "));
-    item.className = "timing";
-    if (!item.textContent) item.remove();
+  levels(message) {
+    robotView.hearLevels(message);
   },
-  spent({ dollars, budget }) {
-    at("spent").hidden = false;
-    at("spent").textContent = `today $${dollars.toFixed(4)}${budget === null ? "" : ` of $${budget.toFixed(2)}`}`;
-  },
-  ended({ n, why }) {
-    if (n !== conversation || !(talking || begins)) return;  // it was ended here, or is long over
-    stop();
-    stand("alone", "");
-    complain(`The conversation has ended: ${why}.`);
-  },
-  behind() {
-    complain("The network is too slow: some of what you say is lost.");
-  },
+  done: hearDone,
 };
 
 worker.onmessage = ({ data }) => {
@@ -182,239 +159,17 @@ worker.onmessage = ({ data }) => {
   readiness();
 };
 
-function stand(state, reason, personSpeaks = false) {
-  at("state").dataset.state = state;
-  at("state-words").textContent = state === "listening" && personSpeaks ? "hears you" : talking || begins ? WORDS[state] : "not talking";
-  at("reason").textContent = reason;
-}
-
-function line(who, text) {
-  const item = document.createElement("li");
-  item.dataset.who = who;
-  if (who) {
-    const name = document.createElement("span");
-    name.className = "who";
-    name.textContent = who === "person" ? "You: " : "Reachy: ";
-    item.append(name);
-  }
-  item.append(document.createTextNode(text));
-  at("said").append(item);
-  while (at("said").children.length > SAID_MAX) at("said").firstChild.remove();
-  return item;
-}
-
-// --- sound -------------------------------------------------------------------------------------------------------------
-
-// The context is made, and asked to run, within the tap: else a phone gives no sound.
-function makeContext() {
-  let context = new AudioContext({ latencyHint: "interactive" });
-  if (context.sampleRate > RATE_MAX_HZ) {
-    context.close();
-    context = new AudioContext({ latencyHint: "interactive", sampleRate: RATE_MAX_HZ });
-  }
-  context.resume();
-  return context;
-}
-
-async function start() {
-  if (begins || talking) return;
-  begins = true;
-  const context = makeContext();
-  complain("");
-  readiness();
-  try {
-    sound = await open(context);
-    check("microphone", true);
-    talking = true;
-    worker.postMessage({ kind: "start", rate_hz: context.sampleRate, tab, n: ++conversation, visible: !document.hidden });
-  } catch (error) {
-    context.close();
-    const remedy = { NotAllowedError: "denied", SecurityError: "denied", NotFoundError: "missing", OverconstrainedError: "missing", NotReadableError: "busy", NotSupportedError: "rate" }[error.name];
-    check("microphone", false, remedy ? REMEDIES[remedy] : String(error.message || error));
-    complain(remedy ? REMEDIES[remedy] : `The sound cannot be started: ${error.message || error}`);
-  } finally {
-    begins = false;
-    readiness();
-  }
-}
-
-async function microphone() {
-  const chosen = at("microphone").value;
-  const asked = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
-  if (!chosen) return navigator.mediaDevices.getUserMedia({ audio: asked });
-  try {
-    return await navigator.mediaDevices.getUserMedia({ audio: { ...asked, deviceId: { exact: chosen } } });
-  } catch (error) {
-    if (error.name !== "OverconstrainedError" && error.name !== "NotFoundError") throw error;
-    return navigator.mediaDevices.getUserMedia({ audio: asked });  // the one that was chosen is gone
-  }
-}
-
-async function open(context) {
-  const stream = await microphone();
-  try {
-    return await connectSound(context, stream);
-  } catch (error) {
-    for (const track of stream.getTracks()) track.stop();
-    throw error;
-  }
-}
-
-async function connectSound(context, stream) {
-  await Promise.all([context.audioWorklet.addModule("/static/capture.js"), context.audioWorklet.addModule("/static/playback.js")]);
-  const mono = { channelCount: 1, channelCountMode: "explicit" };
-  const capture = new AudioWorkletNode(context, "capture", { ...mono, numberOfOutputs: 0 });
-  const playback = new AudioWorkletNode(context, "playback", { ...mono, numberOfInputs: 0, outputChannelCount: [1] });
-  const up = new MessageChannel();
-  const down = new MessageChannel();
-  capture.port.postMessage({ port: up.port1 }, [up.port1]);
-  playback.port.postMessage({ port: down.port1 }, [down.port1]);
-  worker.postMessage({ kind: "sound", microphone: up.port2, speaker: down.port2 }, [up.port2, down.port2]);
-  const source = context.createMediaStreamSource(stream);
-  source.connect(capture);
-  playback.connect(context.destination);
-  let silentSince = performance.now();
-  let heard = false;
-  capture.port.onmessage = ({ data }) => {
-    if (!("level" in data)) return;
-    at("level").value = Math.sqrt(data.level);
-    if (data.level > 0) {
-      silentSince = performance.now();
-      heard = true;
-    }
-    const mute = performance.now() - silentSince > (heard ? MUTE_S : HEARD_S) * 1000;
-    check("level", mute ? false : heard || undefined, REMEDIES.level);
-  };
-  playback.port.onmessage = ({ data }) => {
-    if ("level" in data) robot.level(data.level);
-    if ("flushed" in data) robot.level(0);
-  };
-  // A phone that is locked, or called, stops the context; a microphone that is pulled out ends its track.
-  context.onstatechange = () => {
-    if (context.state === "closed") return;
-    complain(context.state === "running" ? "" : STOPPED);
-    if (context.state !== "running") context.resume().catch(() => null);  // a headset was changed; a phone wants a touch
-  };
-  stream.getAudioTracks()[0].onmute = () => complain(REMEDIES.level);
-  stream.getAudioTracks()[0].onunmute = () => complain("");
-  stream.getAudioTracks()[0].onended = () => {
-    stop();
-    stand("alone", "");
-    check("microphone", false, REMEDIES.missing);
-    complain(REMEDIES.missing);
-  };
-  await Promise.race([context.resume(), new Promise((done) => setTimeout(done, RESUME_MS))]);
-  if (context.state !== "running") complain(STOPPED);
-  await list(stream.getAudioTracks()[0].getSettings().deviceId);
-  capture.port.postMessage({ muted: pushToTalk });
-  keepAwake();
-  return { context, stream, capture, playback };
-}
-
-// The screen stays on while somebody talks; the browser ends that whenever the page is hidden.
-let lock = null;
-async function keepAwake() {
-  if (navigator.wakeLock && !document.hidden) lock = await navigator.wakeLock.request("screen").catch(() => null);
-}
-
-function stop() {
-  if (!sound) return;
-  const { context, stream } = sound;
-  sound = null;
-  talking = false;
-  worker.postMessage({ kind: "stop" });
-  for (const track of stream.getTracks()) {
-    track.onended = track.onmute = track.onunmute = null;
-    track.stop();
-  }
-  context.onstatechange = null;
-  context.close();
-  if (lock) lock.release().catch(() => null);
-  at("level").value = 0;
-  robot.level(0);
-  clearTimeout(lonely);
-  for (const id of ["level", "gateway", "admitted"]) check(id, undefined);
-  readiness();
-}
-
-async function list(current) {
-  const found = (await navigator.mediaDevices.enumerateDevices()).filter((each) => each.kind === "audioinput");
-  at("microphone").replaceChildren(
-    at("microphone").options[0],  // the browser's own choice
-    ...found.map((each, n) => {
-      const option = document.createElement("option");
-      option.value = each.deviceId;
-      option.textContent = each.label || `microphone ${n + 1}`;
-      option.selected = each.deviceId === current;
-      return option;
-    }),
-  );
-  at("microphone").disabled = !found.length;
-}
-
-if (navigator.mediaDevices) {
-  navigator.mediaDevices.ondevicechange = () => list(sound ? sound.stream.getAudioTracks()[0].getSettings().deviceId : "");
-}
-
-// --- hands -------------------------------------------------------------------------------------------------------------
-
-at("talk").onclick = () => {
-  if (talking) {
-    stop();
-    stand("alone", "");
-  } else start();
-};
-
-function mute(muted) {
-  if (sound) sound.capture.port.postMessage({ muted });
-}
-
-at("mute").onclick = () => {
-  pushToTalk = !pushToTalk;
-  at("mute").setAttribute("aria-pressed", String(pushToTalk));
-  mute(pushToTalk);
-  readiness();
-};
-
-at("hold").onpointerdown = (event) => {
-  at("hold").setPointerCapture(event.pointerId);
-  mute(false);
-};
-for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) at("hold").addEventListener(type, () => mute(pushToTalk));
-
-at("microphone").onchange = async () => {
-  if (!talking) return;
-  stop();
-  await start();
-};
-
+addEventListener("hashchange", () => {
+  if (isCode()) comeIn();
+  route();
+});
+document.addEventListener("visibilitychange", watch);
 addEventListener("keydown", (event) => {
-  if (event.code !== "Space" || !talking || !pushToTalk || event.target instanceof HTMLSelectElement) return;
+  const writes = event.target.closest && event.target.closest("input, textarea, select, dialog");
+  if (event.key !== "/" || view !== "fleet" || writes || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
-  if (!spaceIsDown) mute(false);
-  spaceIsDown = true;
+  at("filter").focus();
 });
-addEventListener("keyup", (event) => {
-  if (event.code !== "Space" || !spaceIsDown) return;
-  event.preventDefault();
-  spaceIsDown = false;
-  mute(pushToTalk);
-});
-addEventListener("blur", () => {
-  if (spaceIsDown) mute(pushToTalk);
-  spaceIsDown = false;
-});
-for (const type of ["click", "keydown", "pointerup"]) {
-  addEventListener(type, () => {
-    if (sound && sound.context.state !== "running") sound.context.resume();
-  });
-}
-document.addEventListener("visibilitychange", () => {
-  if (!talking) return;
-  worker.postMessage({ kind: "visible", visible: !document.hidden });
-  keepAwake();
-});
-addEventListener("hashchange", comeIn);
 
-readiness();
 comeIn();
+route();

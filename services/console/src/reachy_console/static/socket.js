@@ -9,6 +9,7 @@ let socket = null;
 let microphone = null;
 let speaker = null;
 let start = null;           // what was said to begin, to be said again on a new socket
+let look = null;            // what is looked at; as `start`
 let pauseMs = PAUSE_MS[0];
 let dropped = 0;
 let wanted = false;
@@ -19,6 +20,7 @@ function connect() {
   made.onopen = () => {
     postMessage({ kind: "open" });
     if (start) made.send(JSON.stringify(start));
+    if (look) made.send(JSON.stringify(look));
     setTimeout(() => { if (socket === made && made.readyState === WebSocket.OPEN) pauseMs = PAUSE_MS[0]; }, WELL_MS);
   };
   made.onmessage = ({ data }) => {
@@ -77,6 +79,13 @@ onmessage = ({ data }) => {
       break;
     case "visible":
       if (start) start.visible = data.visible;
+      say(data);
+      break;
+    case "look":
+      look = data.fleet || data.robot ? data : null;
+      say(data);
+      break;
+    case "command":
       say(data);
       break;
     case "leave":

@@ -1,0 +1,196 @@
+"""All gateways that the console knows, and the pages that look at them. It asks nothing while nobody looks."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from typing import Final, NamedTuple
+
+from reachy_console import messages
+from reachy_console.admin_link import AdminLink
+from reachy_console.browser import Page
+from reachy_console.fleet import Gateway
+from reachy_link import admin
+from reachy_link.address import Address
+from reachy_link.keys import KeyPair
+
+TELL_S: Final = 1.0
+PIECE_S: Final = 0.025
+"""Between two pieces of a recording: a gateway answers 50 requests a second of one console."""
+LOOK_S: Final = 0.2
+"""Gateways are asked no more often, however fast pages look at one robot after another."""
+HANG_UP_S: Final = 15.0
+"""So long after the last page the console hangs up: one that was reloaded finds everything as it was."""
+
+
+class Look(NamedTuple):
+    """What a page shows."""
+
+    fleet: bool = False
+    robot: str | None = None
+
+
+class Gateways:
+    """See the module.
+
+    Args:
+        keys: The console's own, as an operator.
+        gateway_public: The one key of all gateways.
+        addresses: Their admin ports.
+        talking: The robots of pages that somebody talks to: what they cost is shown.
+    """
+
+    def __init__(
+        self, keys: KeyPair | None, gateway_public: bytes, addresses: Sequence[Address], talking: Callable[[], bool]
+    ) -> None:
+        self._talking = talking
+        self._looks: dict[Page, Look] = {}
+        self._last_look = self._asked_at = float("-inf")
+        self._soon: asyncio.TimerHandle | None = None
+        self._known: list[tuple[Gateway, AdminLink]] = []
+        for address in addresses if keys else ():
+            gateway = Gateway(f"{address.host}:{address.up_port}")
+            link = AdminLink(keys, gateway_public, address, partial(self._told, gateway)) if keys else None
+            assert link  # noqa: S101 - mypy does not see that keys are there
+            self._known.append((gateway, link))
+
+    async def run(self) -> None:
+        """Watch while somebody looks, until cancelled."""
+        try:
+            while True:
+                now = time.monotonic()
+                if self._looks or self._talking():
+                    self._last_look = now
+                if now - self._last_look > HANG_UP_S:
+                    for _, link in self._known:
+                        link.close()
+                elif now - self._asked_at >= admin.WATCH_S - TELL_S / 2:
+                    self._watch()
+                self._tell_standing(list(self._looks))
+                await asyncio.sleep(TELL_S)
+        finally:
+            for _, link in self._known:
+                link.close()
+
+    def look(self, page: Page, look: Look) -> None:
+        """A page shows this from now on."""
+        before = self._looks.get(page, Look())
+        if look == Look():
+            self._looks.pop(page, None)
+        else:
+            self._looks[page] = look
+        looked_at = set(self._looked_at())
+        for gateway, _ in self._known:
+            gateway.forget(looked_at)  # what was said is kept no longer than somebody looks
+        if look.robot != before.robot or (look != Look() and not all(link.is_open for _, link in self._known)):
+            self._watch_soon()
+        self._tell_standing([page] if look != Look() else [])
+        for gateway, _ in self._known:
+            if before == Look() and look != Look():
+                for news in gateway.all_rows():
+                    page.tell(messages.Fleet(gateway=gateway.name, it=news))
+            if look.robot and look.robot != before.robot and (detail := gateway.detail(look.robot)):
+                page.tell(messages.Detail(gateway=gateway.name, it=detail))
+
+    async def do(self, name: str, command: admin.Command) -> AsyncIterator[messages.Done]:
+        """Have a gateway do something, or all of them if none is named; each answer as it comes."""
+        asked = [(gateway, link) for gateway, link in self._known if name in ("", gateway.name)]
+        if not asked:
+            words = f"this console knows of no gateway {name}"
+            yield messages.Done(gateway=name, it=admin.Answer(id=command.id, ok=False, words=words))
+
+        async def ask(gateway: Gateway, link: AdminLink) -> messages.Done:
+            answer, _ = await link.do(command)
+            return messages.Done(gateway=gateway.name, it=answer)
+
+        for done in asyncio.as_completed([ask(*each) for each in asked]):
+            yield await done
+
+    async def pieces(self, name: str, recording: str) -> AsyncIterator[bytes]:
+        """A recording, from its beginning.
+
+        Raises:
+            LookupError: If it is not to be had; the message says why.
+        """
+        link = next((link for gateway, link in self._known if gateway.name == name), None)
+        if link is None:
+            raise LookupError(f"this console knows of no gateway {name}")
+        offset, size = 0, 1
+        while offset < size:
+            answer, piece = await link.do(admin.Fetch(id=0, recording=recording, offset=offset))
+            if not answer.ok or answer.size_bytes is None:
+                raise LookupError(answer.words)
+            if not piece and offset < answer.size_bytes:
+                raise LookupError("the recording has become shorter")
+            offset, size = offset + len(piece), answer.size_bytes
+            yield piece
+            await asyncio.sleep(PIECE_S)
+
+    def money(self, robot: str) -> tuple[float, float | None] | None:
+        """What a robot has cost today, by all gateways, and may; None if nobody knows."""
+        rows = [gateway.rows[robot] for gateway, _ in self._known if robot in gateway.rows]
+        budgets = [row.budget for row in rows if row.budget is not None]
+        return (sum(row.dollars for row in rows), max(budgets, default=None)) if rows else None
+
+    def _watch_soon(self) -> None:
+        """Ask at once, but not too often."""
+        if self._soon is None:
+            loop, wait_s = asyncio.get_running_loop(), max(0.0, self._asked_at + LOOK_S - time.monotonic())
+            self._soon = loop.call_later(wait_s, self._watch)
+
+    def _watch(self) -> None:
+        """Ask all gateways; those that were not asked for long are dialled."""
+        if self._soon:
+            self._soon.cancel()
+            self._soon = None
+        if not self._looks and not self._talking():
+            return
+        self._asked_at = time.monotonic()
+        looked_at = self._looked_at()
+        for gateway, link in self._known:
+            link.dial()
+            # What was forgotten here the gateway would take for known.
+            afresh = any(gateway.detail(robot) is None and robot in gateway.rows for robot in looked_at)
+            link.tell(admin.Watch(robots=looked_at, afresh=afresh))
+
+    def _looked_at(self) -> tuple[str, ...]:
+        """The robots that pages look at, the newest look first."""
+        robots = dict.fromkeys(look.robot for look in reversed(self._looks.values()) if look.robot)
+        return tuple(robots)[: admin.LOOKED_AT_MAX]
+
+    def _told(self, gateway: Gateway, told: admin.Told) -> None:
+        if isinstance(told, admin.Answer):
+            return
+        if not gateway.take(told, time.monotonic()):
+            if gateway.is_to_tell_anew(time.monotonic()):
+                link = next(link for known, link in self._known if known is gateway)
+                link.tell(admin.Watch(robots=self._looked_at(), afresh=True))
+            return
+        for page, look in list(self._looks.items()):
+            match told:
+                case admin.Fleet():
+                    page.tell(messages.Fleet(gateway=gateway.name, it=told))
+                case admin.Detail() if told.robot == look.robot:
+                    page.tell(messages.Detail(gateway=gateway.name, it=told))
+                case admin.Event() if told.robot == look.robot:
+                    page.tell(messages.Event(gateway=gateway.name, it=told))
+                case admin.Levels() if told.robot == look.robot:
+                    page.tell(messages.Levels(gateway=gateway.name, it=told))
+
+    def _tell_standing(self, pages: Sequence[Page]) -> None:
+        if not pages:
+            return
+        now = time.monotonic()
+        told = messages.Gateways(
+            gateways=tuple(
+                messages.Gateway(
+                    name=gateway.name,
+                    standing=gateway.standing(now),
+                    age_s=None if gateway.heard_at is None else round(now - gateway.heard_at, 1),
+                    whole=gateway.whole,
+                )
+                for gateway, _ in self._known
+            )
+        )
+        for page in pages:
+            page.tell(told)

@@ -1,0 +1,366 @@
+// Talk: checks, one big button, and what the robot does. It goes on while another view is shown.
+
+import { at } from "/static/dom.js";
+import { Robot } from "/static/robot.js";
+import { door, worker } from "/static/wire.js";
+
+const RATE_MAX_HZ = 48000;
+const SAID_MAX = 100;
+const HEARD_S = 4;          // a microphone that delivers nothing but zeros for so long is said to be mute
+const MUTE_S = 60;          // and one that was heard before, as noise suppression may make zeros of a quiet room
+const RESUME_MS = 2000;
+const STOPPED = "The sound is stopped. Touch or click the page to go on.";
+const LONELY_MS = 3000;     // a gateway that does not answer for so long is said to be away
+const WORDS = {
+  alone: "no gateway yet",
+  listening: "listening",
+  thinking: "thinking",
+  speaking: "speaking",
+  waiting: "the voice's service is away",
+  refused: "refused",
+};
+
+const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+const robot = new Robot(at("picture"), calm);
+
+let sound = null;           // the context, its nodes and the microphone, while somebody talks
+let talking = false;
+let begins = false;
+let pushToTalk = false;
+let spaceIsDown = false;
+let lastSaid = null;
+let lonely = 0;             // a timer
+let conversation = 0;       // which of this page's it is
+
+// The same after a reload, so that the console knows whose robot it was.
+const tab = sessionStorage.getItem("tab") || Array.from(crypto.getRandomValues(new Uint8Array(12)), (it) => it.toString(16)).join("-");
+sessionStorage.setItem("tab", tab);
+
+// --- checks ------------------------------------------------------------------------------------------------------------
+
+const CHECKS = {
+  secure: "This page may use the microphone",
+  door: "You are let in",
+  console: "The console answers",
+  microphone: "There is a microphone, and you allow it",
+  level: "The microphone hears something",
+  gateway: "The gateway answers",
+  admitted: "The gateway admits this page's robot",
+};
+export const REMEDIES = {
+  secure: "Browsers give the microphone to secure pages only. Open it by http://127.0.0.1:8090 on the machine itself, from another one through ssh -L 8090:127.0.0.1:8090, or give the console a certificate.",
+  door: "Open the link that the console's log shows. It lets in once; a new one: docker compose exec console reachy-console link",
+  console: "The console is gone, or starts. The page tries again by itself.",
+  denied: "The microphone is refused. Allow it for this page beside its address, then press Talk again.",
+  missing: "No microphone is found. Plug one in, then press Talk again.",
+  busy: "The microphone cannot be opened: another program may have it. Close that, then press Talk again.",
+  rate: "The browser gives this page another sample rate than the microphone's. In Firefox, privacy.resistFingerprinting does that.",
+  level: "The microphone delivers silence: it may be switched off, or another program may have it. Choose another one below.",
+  gateway: "No gateway answers yet. Is it started? docker compose ps shows it.",
+  admitted: "The gateway refuses this robot.",
+};
+
+for (const [id, words] of Object.entries(CHECKS)) {
+  const item = document.createElement("li");
+  item.id = `check-${id}`;
+  item.textContent = words;
+  at("checks").append(item);
+}
+
+export function check(id, ok, remedy = "") {
+  const item = at(`check-${id}`);
+  const words = ok === false ? `${CHECKS[id]}: no. ${remedy}` : CHECKS[id];
+  if (item.textContent !== words) item.textContent = words;
+  item.dataset.ok = ok === undefined ? "" : ok ? "yes" : "no";
+}
+
+export function complain(words) {
+  at("words").textContent = words;
+}
+
+export function readiness() {
+  at("talk").disabled = begins || !door.isOpen || !isSecureContext || door.role !== "operator";
+  at("talk").textContent = begins ? "One moment" : talking ? "Stop" : "Talk";
+  at("talk").dataset.on = talking ? "yes" : "no";
+  at("mute").hidden = !talking;
+  at("hold").hidden = !talking || !pushToTalk;
+}
+
+// --- what the console says ---------------------------------------------------------------------------------------------
+
+export const HEAR = {
+  seated({ robot: name }) {
+    at("robot-name").textContent = name;
+    complain("");
+  },
+  standing({ state, reason, person_speaks, recorded }) {
+    stand(state, reason, person_speaks);
+    at("recorded").hidden = !recorded;
+    clearTimeout(lonely);
+    check("gateway", state !== "alone" || reason ? true : undefined);
+    if (state === "alone" && !reason) lonely = setTimeout(() => check("gateway", false, REMEDIES.gateway), LONELY_MS);
+    check("admitted", state === "alone" ? (reason ? false : undefined) : true, reason);
+  },
+  pose({ pose }) {
+    robot.pose(pose);
+  },
+  said({ who, text }) {
+    if (lastSaid && lastSaid.dataset.who === who) lastSaid.lastChild.textContent += text;
+    else lastSaid = line(who, text);
+    at("said").scrollTop = at("said").scrollHeight;
+  },
+  answered({ latency_ms, complete }) {
+    lastSaid = null;
+    const words = latency_ms === null ? "" : `answered after ${(latency_ms / 1000).toFixed(2)} s`;
+    const item = line("", [words, complete ? "" : "cut short"].filter(Boolean).join(", "));
+    item.className = "timing";
+    if (!item.textContent) item.remove();
+  },
+  spent({ dollars, budget }) {
+    at("spent").hidden = false;
+    at("spent").textContent = `today $${dollars.toFixed(4)}${budget === null ? "" : ` of $${budget.toFixed(2)}`}`;
+  },
+  ended({ n, why }) {
+    if (n !== conversation || !(talking || begins)) return;  // it was ended here, or is long over
+    stop();
+    stand("alone", "");
+    complain(`The conversation has ended: ${why}.`);
+  },
+  behind() {
+    complain("The network is too slow: some of what you say is lost.");
+  },
+};
+
+export function stand(state, reason, personSpeaks = false) {
+  at("state").dataset.state = state;
+  at("state-words").textContent = state === "listening" && personSpeaks ? "hears you" : talking || begins ? WORDS[state] : "not talking";
+  at("reason").textContent = reason;
+}
+
+function line(who, text) {
+  const item = document.createElement("li");
+  item.dataset.who = who;
+  if (who) {
+    const name = document.createElement("span");
+    name.className = "who";
+    name.textContent = who === "person" ? "You: " : "Reachy: ";
+    item.append(name);
+  }
+  item.append(document.createTextNode(text));
+  at("said").append(item);
+  while (at("said").children.length > SAID_MAX) at("said").firstChild.remove();
+  return item;
+}
+
+// --- sound -------------------------------------------------------------------------------------------------------------
+
+// The context is made, and asked to run, within the tap: else a phone gives no sound.
+function makeContext() {
+  let context = new AudioContext({ latencyHint: "interactive" });
+  if (context.sampleRate > RATE_MAX_HZ) {
+    context.close();
+    context = new AudioContext({ latencyHint: "interactive", sampleRate: RATE_MAX_HZ });
+  }
+  context.resume();
+  return context;
+}
+
+async function start() {
+  if (begins || talking) return;
+  begins = true;
+  const context = makeContext();
+  complain("");
+  readiness();
+  try {
+    sound = await open(context);
+    check("microphone", true);
+    talking = true;
+    worker.postMessage({ kind: "start", rate_hz: context.sampleRate, tab, n: ++conversation, visible: !document.hidden });
+  } catch (error) {
+    context.close();
+    const remedy = { NotAllowedError: "denied", SecurityError: "denied", NotFoundError: "missing", OverconstrainedError: "missing", NotReadableError: "busy", NotSupportedError: "rate" }[error.name];
+    check("microphone", false, remedy ? REMEDIES[remedy] : String(error.message || error));
+    complain(remedy ? REMEDIES[remedy] : `The sound cannot be started: ${error.message || error}`);
+  } finally {
+    begins = false;
+    readiness();
+  }
+}
+
+async function microphone() {
+  const chosen = at("microphone").value;
+  const asked = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
+  if (!chosen) return navigator.mediaDevices.getUserMedia({ audio: asked });
+  try {
+    return await navigator.mediaDevices.getUserMedia({ audio: { ...asked, deviceId: { exact: chosen } } });
+  } catch (error) {
+    if (error.name !== "OverconstrainedError" && error.name !== "NotFoundError") throw error;
+    return navigator.mediaDevices.getUserMedia({ audio: asked });  // the one that was chosen is gone
+  }
+}
+
+async function open(context) {
+  const stream = await microphone();
+  try {
+    return await connectSound(context, stream);
+  } catch (error) {
+    for (const track of stream.getTracks()) track.stop();
+    throw error;
+  }
+}
+
+async function connectSound(context, stream) {
+  await Promise.all([context.audioWorklet.addModule("/static/capture.js"), context.audioWorklet.addModule("/static/playback.js")]);
+  const mono = { channelCount: 1, channelCountMode: "explicit" };
+  const capture = new AudioWorkletNode(context, "capture", { ...mono, numberOfOutputs: 0 });
+  const playback = new AudioWorkletNode(context, "playback", { ...mono, numberOfInputs: 0, outputChannelCount: [1] });
+  const up = new MessageChannel();
+  const down = new MessageChannel();
+  capture.port.postMessage({ port: up.port1 }, [up.port1]);
+  playback.port.postMessage({ port: down.port1 }, [down.port1]);
+  worker.postMessage({ kind: "sound", microphone: up.port2, speaker: down.port2 }, [up.port2, down.port2]);
+  const source = context.createMediaStreamSource(stream);
+  source.connect(capture);
+  playback.connect(context.destination);
+  let silentSince = performance.now();
+  let heard = false;
+  capture.port.onmessage = ({ data }) => {
+    if (!("level" in data)) return;
+    at("level").value = Math.sqrt(data.level);
+    if (data.level > 0) {
+      silentSince = performance.now();
+      heard = true;
+    }
+    const mute = performance.now() - silentSince > (heard ? MUTE_S : HEARD_S) * 1000;
+    check("level", mute ? false : heard || undefined, REMEDIES.level);
+  };
+  playback.port.onmessage = ({ data }) => {
+    if ("level" in data) robot.level(data.level);
+    if ("flushed" in data) robot.level(0);
+  };
+  // A phone that is locked, or called, stops the context; a microphone that is pulled out ends its track.
+  context.onstatechange = () => {
+    if (context.state === "closed") return;
+    complain(context.state === "running" ? "" : STOPPED);
+    if (context.state !== "running") context.resume().catch(() => null);  // a headset was changed; a phone wants a touch
+  };
+  stream.getAudioTracks()[0].onmute = () => complain(REMEDIES.level);
+  stream.getAudioTracks()[0].onunmute = () => complain("");
+  stream.getAudioTracks()[0].onended = () => {
+    stop();
+    stand("alone", "");
+    check("microphone", false, REMEDIES.missing);
+    complain(REMEDIES.missing);
+  };
+  await Promise.race([context.resume(), new Promise((done) => setTimeout(done, RESUME_MS))]);
+  if (context.state !== "running") complain(STOPPED);
+  await list(stream.getAudioTracks()[0].getSettings().deviceId);
+  capture.port.postMessage({ muted: pushToTalk });
+  keepAwake();
+  return { context, stream, capture, playback };
+}
+
+// The screen stays on while somebody talks; the browser ends that whenever the page is hidden.
+let lock = null;
+async function keepAwake() {
+  if (navigator.wakeLock && !document.hidden) lock = await navigator.wakeLock.request("screen").catch(() => null);
+}
+
+export function stop() {
+  if (!sound) return;
+  const { context, stream } = sound;
+  sound = null;
+  talking = false;
+  worker.postMessage({ kind: "stop" });
+  for (const track of stream.getTracks()) {
+    track.onended = track.onmute = track.onunmute = null;
+    track.stop();
+  }
+  context.onstatechange = null;
+  context.close();
+  if (lock) lock.release().catch(() => null);
+  at("level").value = 0;
+  robot.level(0);
+  clearTimeout(lonely);
+  for (const id of ["level", "gateway", "admitted"]) check(id, undefined);
+  readiness();
+}
+
+async function list(current) {
+  const found = (await navigator.mediaDevices.enumerateDevices()).filter((each) => each.kind === "audioinput");
+  at("microphone").replaceChildren(
+    at("microphone").options[0],  // the browser's own choice
+    ...found.map((each, n) => {
+      const option = document.createElement("option");
+      option.value = each.deviceId;
+      option.textContent = each.label || `microphone ${n + 1}`;
+      option.selected = each.deviceId === current;
+      return option;
+    }),
+  );
+  at("microphone").disabled = !found.length;
+}
+
+if (navigator.mediaDevices) {
+  navigator.mediaDevices.ondevicechange = () => list(sound ? sound.stream.getAudioTracks()[0].getSettings().deviceId : "");
+}
+
+// --- hands -------------------------------------------------------------------------------------------------------------
+
+at("talk").onclick = () => {
+  if (talking) {
+    stop();
+    stand("alone", "");
+  } else start();
+};
+
+function mute(muted) {
+  if (sound) sound.capture.port.postMessage({ muted });
+}
+
+at("mute").onclick = () => {
+  pushToTalk = !pushToTalk;
+  at("mute").setAttribute("aria-pressed", String(pushToTalk));
+  mute(pushToTalk);
+  readiness();
+};
+
+at("hold").onpointerdown = (event) => {
+  at("hold").setPointerCapture(event.pointerId);
+  mute(false);
+};
+for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) at("hold").addEventListener(type, () => mute(pushToTalk));
+
+at("microphone").onchange = async () => {
+  if (!talking) return;
+  stop();
+  await start();
+};
+
+addEventListener("keydown", (event) => {
+  if (event.code !== "Space" || !talking || !pushToTalk || at("view-talk").hidden || event.target instanceof HTMLSelectElement) return;
+  event.preventDefault();
+  if (!spaceIsDown) mute(false);
+  spaceIsDown = true;
+});
+addEventListener("keyup", (event) => {
+  if (event.code !== "Space" || !spaceIsDown) return;
+  event.preventDefault();
+  spaceIsDown = false;
+  mute(pushToTalk);
+});
+addEventListener("blur", () => {
+  if (spaceIsDown) mute(pushToTalk);
+  spaceIsDown = false;
+});
+for (const type of ["click", "keydown", "pointerup"]) {
+  addEventListener(type, () => {
+    if (sound && sound.context.state !== "running") sound.context.resume();
+  });
+}
+document.addEventListener("visibilitychange", () => {
+  if (!talking) return;
+  worker.postMessage({ kind: "visible", visible: !document.hidden });
+  keepAwake();
+});
+readiness();
