@@ -54,7 +54,7 @@ check: $(VENV)/ready
 	$(BIN)/mypy $(SOURCES) tools bench
 
 bench: $(VENV)/ready
-	@status=0; for part in latency density storm $(if $(wildcard .venv-reachy),body) $(if $(shell command -v chromium-headless-shell),page); do $(BIN)/python bench/$$part.py --out out/bench || status=1; echo; done; exit $$status
+	@status=0; for part in latency density storm watch $(if $(wildcard .venv-reachy),body) $(if $(shell command -v chromium-headless-shell),page); do $(BIN)/python bench/$$part.py --out out/bench || status=1; echo; done; exit $$status
 
 storm: $(VENV)/ready
 	$(BIN)/python bench/storm.py $(ARGS)

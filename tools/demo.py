@@ -49,8 +49,10 @@ def converse(work: Path) -> int:
     return status
 
 
-def gateway(work: Path, robots: Sequence[str], running: list[subprocess.Popen[bytes]]) -> tuple[int, int, int]:
-    """A simulator and a gateway that admits these robots; the gateway's ports: up, down, health."""
+def gateway(
+    work: Path, robots: Sequence[str], running: list[subprocess.Popen[bytes]], **settings: object
+) -> tuple[int, int, int]:
+    """A simulator and a gateway that admits these robots, with these settings beside the usual; its ports: up, down, health."""
     sim, up, down, health = free_ports(4)
     for robot in robots:
         subprocess.run([BIN / "reachy-keys", "--dir", work / "gateway", "demo", work / "robots" / robot, robot], check=True)
@@ -60,22 +62,26 @@ def gateway(work: Path, robots: Sequence[str], running: list[subprocess.Popen[by
         start("gemini-live-sim", SIM_HOST="127.0.0.1", SIM_PORT=sim, SIM_TLS_DIR=work / "tls", SIM_SCENARIO=scenario)
     )
     wait_for("the simulator's certificate", (work / "tls" / "root.pem").exists, running)
-    running.append(
-        start(
-            "gemini-gateway",
-            REACHY_KEYS_DIR=work / "gateway",
-            REACHY_HEALTH_PORT=health,
-            GATEWAY_HOST="127.0.0.1",
-            GATEWAY_UP_PORT=up,
-            GATEWAY_DOWN_PORT=down,
-            GATEWAY_SIM_URL=f"https://127.0.0.1:{sim}",
-            GATEWAY_SIM_ROOT=work / "tls" / "root.pem",
-            GATEWAY_LEDGER=work / "ledger.sqlite",
-            GATEWAY_ROBOTS_FILE=ROOT / "services" / "gemini-gateway" / "demo.toml",
-        )
-    )
+    usual: dict[str, object] = {
+        "REACHY_KEYS_DIR": work / "gateway",
+        "REACHY_HEALTH_PORT": health,
+        "GATEWAY_HOST": "127.0.0.1",
+        "GATEWAY_UP_PORT": up,
+        "GATEWAY_DOWN_PORT": down,
+        "GATEWAY_SIM_URL": f"https://127.0.0.1:{sim}",
+        "GATEWAY_SIM_ROOT": work / "tls" / "root.pem",
+        "GATEWAY_LEDGER": work / "ledger.sqlite",
+        "GATEWAY_ROBOTS_FILE": ROOT / "services" / "gemini-gateway" / "demo.toml",
+    }
+    running.append(start("gemini-gateway", **{**usual, **settings}))
     wait_for("the gateway", lambda: listens(health), running)
     return up, down, health
+
+
+def console_keys(work: Path, robots: Sequence[str]) -> None:
+    """A console's keys: an operator's, and those of these robots for pages, all of which the gateway admits."""
+    command: list[str | Path] = [BIN / "reachy-keys", "--dir", work / "gateway", "console", work / "console", "console"]
+    subprocess.run([*command, *robots], check=True)
 
 
 def start(program: str, **settings: object) -> subprocess.Popen[bytes]:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from demo import BIN, gateway, listens, start, stop, wait_for
+from demo import BIN, console_keys, free_ports, gateway, listens, start, stop, wait_for
 
 PORT: Final = int(os.environ.get("CONSOLE_PORT", "8090"))
 
@@ -21,10 +21,12 @@ def main() -> int:
 def serve(work: Path) -> int:
     """Start the three, tell the link, and wait."""
     running: list[subprocess.Popen[bytes]] = []
-    settings = {"CONSOLE_PORT": PORT, "CONSOLE_STATE_DIR": work / "state", "REACHY_KEYS_DIR": work / "robots"}
+    settings = {"CONSOLE_PORT": PORT, "CONSOLE_STATE_DIR": work / "state", "REACHY_KEYS_DIR": work / "console"}
     try:
-        up, down, health = gateway(work, ["browser-1", "browser-2"], running)
-        settings |= {"CONSOLE_GATEWAY": f"127.0.0.1:{up}+{down}", "CONSOLE_METRICS": f"http://127.0.0.1:{health}/metrics"}
+        console_keys(work, ["browser-1", "browser-2"])
+        (admin,) = free_ports(1)
+        up, down, _ = gateway(work, [], running, GATEWAY_ADMIN_PORT=admin)
+        settings |= {"CONSOLE_GATEWAY": f"127.0.0.1:{up}+{down}", "CONSOLE_ADMIN": f"127.0.0.1:{admin}"}
         running.append(start("reachy-console", **settings))
         wait_for("the console", lambda: listens(PORT), running)
         environment = os.environ | {name: str(value) for name, value in settings.items()}

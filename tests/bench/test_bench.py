@@ -67,3 +67,10 @@ def test_gate_measures_every_room(tmp_path):
     for row in rows:
         assert row["false openings a minute"] == "0.0", done.stdout
         assert row["room"] in done.stdout
+
+
+def test_watch_counts_what_consoles_cost(tmp_path):
+    rows, done = run(tmp_path, "watch", "--robots", 6, "--seconds", 1)
+    assert [(row["consoles"], row["deaf"]) for row in rows] == [(0, 0), (1, 0), (1, 3), (4, 0)], done.stderr
+    assert all(row["loop %"] > 0 for row in rows)
+    assert rows[1]["loop %"] > rows[0]["loop %"]

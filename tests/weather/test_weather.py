@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from town import CALM_S, CORE, FINDS_S, ROBOTS, WORDS, Hit, Town, missing, town
 
-WEATHER_S = float(os.environ.get("WEATHER_S", "60"))
+WEATHER_S = float(os.environ.get("WEATHER_S", "45"))
 """As long as anybody likes: ``make weather`` takes a quarter of an hour."""
 ONLY = tuple(os.environ.get("WEATHER_ONLY", "").split(","))
 """The kinds of weather, by how their names begin: ``WEATHER_ONLY=names,clock``."""
