@@ -1,3 +1,4 @@
+import errno
 import os
 import sys
 import time
@@ -570,3 +571,25 @@ def test_a_key_file_in_another_encoding_is_named(tmp_path):
     (directory / "gateway.pub").write_text(new_public(), encoding="utf-16")
     with pytest.raises(KeysError, match="UTF-16: save it as UTF-8"):
         load_robot(directory)
+
+
+def test_while_too_many_files_are_open_nobody_is_shut_out_and_nobody_is_let_in(tmp_path, monkeypatch):
+    """A file that was written lately is read again: whoever takes all descriptors at that moment must not revoke it."""
+    ring, key, other = keys.Keyring(tmp_path), zmq.curve_keypair()[0].decode(), zmq.curve_keypair()[0].decode()
+    ring.admit("reachy-1", key)
+
+    def full(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keys, "_opened", full)
+        (tmp_path / "admitted" / "reachy-2.pub").write_text(other + "\n")
+        ring.reload()
+        assert ring.robot_of(key) == "reachy-1"
+        assert ring.robot_of(other) is None
+        assert len(ring.problems) == 2
+    ring.reload()
+    assert (ring.robot_of(other), ring.problems) == ("reachy-2", [])
+    (tmp_path / "admitted" / "reachy-1.pub").unlink()
+    ring.reload()
+    assert ring.robot_of(key) is None

@@ -10,6 +10,7 @@ is refused.
 This module is longer than others: what is written and what is read have to fit together, file by file.
 """
 
+import errno
 import fcntl
 import os
 import stat
@@ -41,6 +42,10 @@ OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 class KeysError(Exception):
     """A key or key file that cannot be used; the message says which, and what to do."""
+
+
+class OutOfFilesError(KeysError):
+    """A file cannot be read now, as too many are open: that says nothing of what is in it."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +231,8 @@ def _read(path: Path, remedy: str, *, secret: bool = False, links: bool = True) 
     except FileNotFoundError:
         raise KeysError(f"{path} is missing; {remedy}") from None
     except (OSError, TextError) as error:
-        raise KeysError(f"{path} cannot be read ({error}); {remedy}") from None
+        out = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+        raise (OutOfFilesError if out else KeysError)(f"{path} cannot be read ({error}); {remedy}") from None
     if secret and mode & 0o077:
         raise KeysError(f"{path} has mode {mode:03o}, so others can read it: chmod 600 {path}")
     if mode & OTHERS_WRITE:
@@ -290,13 +296,15 @@ class _KeyFile(NamedTuple):
         return stamp is not None and stamp == self.stamp
 
 
-def _key_file(path: Path, kind: Kind, seen: Stamp | None, now_ns: int) -> _KeyFile:
-    """Read one file of a folder. A mistake in one line takes out the file."""
+def _key_file(path: Path, kind: Kind, seen: Stamp | None, now_ns: int, known: _KeyFile | None) -> _KeyFile:
+    """Read one file of a folder. A mistake in one line takes out the file; while no file can be read, it says what it said."""
     if seen and abs(now_ns - max(seen.mtime_ns, seen.ctime_ns)) < RACY_NS:
         seen = None
     try:
         robot = checked_name(path.stem, kind, str(path))
         keys = tuple(keys_in(path, kind.one))
+    except OutOfFilesError as error:
+        return _KeyFile(None, known.robot, known.keys, str(error)) if known else _KeyFile(None, "", (), str(error))
     except KeysError as error:
         return _KeyFile(None, "", (), str(error))  # read again: the trouble may pass without a trace in the stamp
     return _KeyFile(seen, robot, keys, "")
@@ -376,7 +384,9 @@ class Keyring:
         files: dict[str, _KeyFile] = {}
         for name, seen in found.items():
             known = self._files.get(name)
-            files[name] = known if known and known.holds(seen) else _key_file(self._folder / name, self._kind, seen, now_ns)
+            if not (known and known.holds(seen)):
+                known = _key_file(self._folder / name, self._kind, seen, now_ns, known)
+            files[name] = known
         if files != self._files or self.problems:
             self._files = files
             self._judge()
