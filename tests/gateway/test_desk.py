@@ -68,8 +68,9 @@ def test_words_are_kept_of_robots_alone_whose_persona_shows_them(scene):
     assert [said.text for said in scene.desk.of("lab-1").said] == ["what is the time"]
     assert not scene.desk.of("lab-2").said
     assert len(scene.told) == 1
-    scene.desk.forget_said("lab-1")
-    assert not scene.desk.of("lab-1").said
+    scene.shown.clear()
+    scene.feed.tell(Transcribed("lab-1", "person", "what comes next", None))
+    assert not scene.desk.of("lab-1").said, "nor what was said before"
 
 
 def test_what_befalls_a_robot_is_noted_once_in_words(scene):

@@ -84,6 +84,9 @@ class Gateways:
             gateway.forget(looked_at)  # what was said is kept no longer than somebody looks
         if look.robot != before.robot or (look != Look() and not all(link.is_open for _, link in self._known)):
             self._watch_soon()
+        if not self._looks and not self._talking():
+            for _, link in self._known:
+                link.tell(admin.Unwatch())
         self._tell_standing([page] if look != Look() else [])
         for gateway, _ in self._known:
             if before == Look() and look != Look():

@@ -44,8 +44,12 @@ class KeysError(Exception):
     """A key or key file that cannot be used; the message says which, and what to do."""
 
 
-class OutOfFilesError(KeysError):
-    """A file cannot be read now, as too many are open: that says nothing of what is in it."""
+NOT_NOW: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE))
+"""Too many files are open, there is no memory, the disk or the server of the file fails."""
+
+
+class NotNowError(KeysError):
+    """A file cannot be read now, for a reason that says nothing of what is in it."""
 
 
 @dataclass(frozen=True)
@@ -231,8 +235,8 @@ def _read(path: Path, remedy: str, *, secret: bool = False, links: bool = True) 
     except FileNotFoundError:
         raise KeysError(f"{path} is missing; {remedy}") from None
     except (OSError, TextError) as error:
-        out = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
-        raise (OutOfFilesError if out else KeysError)(f"{path} cannot be read ({error}); {remedy}") from None
+        now = isinstance(error, OSError) and error.errno in NOT_NOW
+        raise (NotNowError if now else KeysError)(f"{path} cannot be read ({error}); {remedy}") from None
     if secret and mode & 0o077:
         raise KeysError(f"{path} has mode {mode:03o}, so others can read it: chmod 600 {path}")
     if mode & OTHERS_WRITE:
@@ -303,7 +307,7 @@ def _key_file(path: Path, kind: Kind, seen: Stamp | None, now_ns: int, known: _K
     try:
         robot = checked_name(path.stem, kind, str(path))
         keys = tuple(keys_in(path, kind.one))
-    except OutOfFilesError as error:
+    except NotNowError as error:
         return _KeyFile(None, known.robot, known.keys, str(error)) if known else _KeyFile(None, "", (), str(error))
     except KeysError as error:
         return _KeyFile(None, "", (), str(error))  # read again: the trouble may pass without a trace in the stamp

@@ -183,6 +183,8 @@ class Desk:
             said = Said(at=self._now(), who=it.who, text=it.text, turn=it.turn)
             self.of(it.robot).said.append(said)
             self.on_event(it.robot, said)
+        else:  # also of what was said while it still might be shown
+            self.forget_said(it.robot)
 
 
 def _rounded(ms: float | None) -> float | None:

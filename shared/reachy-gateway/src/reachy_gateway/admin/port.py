@@ -67,7 +67,8 @@ class AdminPort:
         port: The same; 0 lets the system choose.
         boot: The gateway's.
         picture: How everything stands now.
-        view: What is shown of robots that are looked at.
+        detail: All that is kept of a robot, for who begins to look at it.
+        levels: How loud a robot is now, and how it stands.
         do: Carries out a command of an operator.
     """
 
@@ -258,7 +259,8 @@ class AdminPort:
         late = [it for it, watcher in self._watchers.items() if now - watcher.heard_at > admin.LEASE_S]
         for identity in late:
             del self._watchers[identity]
-        if late or robots_of(list(self._watchers.values())) != self._looked_at or not self._watchers:
+        watches = bool(self._watchers) or NEWS_S not in self._timers
+        if late or not watches or robots_of(list(self._watchers.values())) != self._looked_at:
             self._look()  # a console that has gone is noticed when it is to be told something
 
     def _follow(self) -> None:
