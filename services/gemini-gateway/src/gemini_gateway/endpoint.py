@@ -1,6 +1,7 @@
 """Which server speaks the Live wire, and by what it is reached and trusted."""
 
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -24,3 +25,8 @@ class Endpoint:
     root: Path | None = None
     key_file: Path | None = None
     proxy: str | None = field(default=None, repr=False)
+
+    @property
+    def account(self) -> str:
+        """Tells this server and key from others, and neither can be told from it."""
+        return blake2b(f"{self.base_url} {self.key.get_secret_value()}".encode(), digest_size=8).hexdigest()

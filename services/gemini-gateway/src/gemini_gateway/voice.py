@@ -15,8 +15,9 @@ from gemini_gateway.running_tools import RunningTools, ToolHost
 from gemini_gateway.sdk.client import Live
 from gemini_gateway.sdk.connection import Connection
 from gemini_gateway.session import timing
-from gemini_gateway.session.decisions import Answer, Count, Dial, Emit, HangUp, Out, Prompt, Run, SessionPhase, Stop
+from gemini_gateway.session.decisions import Answer, Count, Dial, Emit, HangUp, Out, Prompt, Remember, Run, SessionPhase, Stop
 from gemini_gateway.session.exchanges import Keep
+from gemini_gateway.session.memory import Memory
 from gemini_gateway.session.meter import Bill
 from gemini_gateway.session.session import Session
 from gemini_gateway.session.timing import SessionSettings
@@ -37,6 +38,10 @@ class VoiceHost(ToolHost, Protocol):
     """What the voices of a process share, and what they report to."""
 
     burst_slot: BurstSlot
+
+    @property
+    def account(self) -> str:
+        """Tells the server and the key from others, without telling what they are."""
 
     def persona(self, robot: str) -> Persona:
         """How the robot is to talk."""
@@ -147,6 +152,7 @@ class GeminiVoice:
         """Talk until cancelled."""
         self._emit = emit
         self._tell_manner()
+        self._inherit()
         try:
             while True:
                 now = self._now()
@@ -171,8 +177,26 @@ class GeminiVoice:
                 # The gateway keeps this voice until the robot's next one. The cancelled task would keep the connection with it.
                 self._connecting = None
             self._running_tools.close()
+            last = self._memory()
+            self._view.keep(lambda: last)
             self._view = Unseen()  # it knows this voice, too
             self._emit = lambda _: None  # the function holds this voice, which holds the last mic audio
+
+    def _inherit(self) -> None:
+        """Go on with the conversation that another gateway had."""
+        inherited = self._view.inherited
+        memory = Memory.read(inherited.text) if inherited else None
+        if inherited is None or memory is None:
+            return
+        memory = memory.older(inherited.age_s, model=self._persona.model, account=self._host.account)
+        self._name = memory.session if memory.handle else ""
+        self.session.inherit(memory, self._now(), doubted=inherited.held == "silent")
+
+    def _memory(self) -> str:
+        """What another gateway has to know to go on with the conversation."""
+        memory = self.session.memory(self._now())
+        more = {"session": self._name, "model": self._model, "account": self._host.account}
+        return memory.model_copy(update=more).text()
 
     def _dial(self, now: float) -> None:
         """Dial, if the model's circuit breaker permits."""
@@ -206,6 +230,8 @@ class GeminiVoice:
                     self._running_tools.stop(key)
                 case Bill():
                     self._host.bill(self.robot, self._name, self._model, item)
+                case Remember():
+                    self._view.keep(self._memory)
                 case Count(cause, words):
                     self.reconnects.counted(cause)
                     self._host.count(self.robot, cause, words)

@@ -175,6 +175,11 @@ class Voices:
 
     # --- what voices ask and tell -------------------------------------------------------------------------------------
 
+    @property
+    def account(self) -> str:
+        """Tells the server and the key from others, without telling what they are."""
+        return self._configuration.endpoint.account
+
     def persona(self, robot: str) -> Persona:
         """How the robot is to talk."""
         return self._configuration.personas.of(robot)

@@ -16,9 +16,9 @@ from reachy_gateway.talk.latency import TurnTimes
 from reachy_gateway.voice import CallOutcome, Said
 from reachy_link.causes import LinkCause
 
-Ending = Literal["bye", "restarted", "gone", "revoked", "stopped", "fault"]
+Ending = Literal["bye", "restarted", "gone", "revoked", "stopped", "moved", "fault"]
 """Why a conversation ended: the robot said so; it started anew; it was not heard; its key is no longer admitted; the gateway
-stops; a bug of ours."""
+stops; another gateway of the fleet has the robot; a bug of ours."""
 
 
 @dataclass(frozen=True, slots=True)

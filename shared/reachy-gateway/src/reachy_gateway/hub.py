@@ -6,9 +6,10 @@ import secrets
 import time
 from collections.abc import Collection
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from reachy_gateway.feed import Away, Connected, ConversationEnded, Dropped, Ending, Feed, KeysChanged
+from reachy_gateway.fleet.claims import Verdict
 from reachy_gateway.journal import logged
 from reachy_gateway.link.end import Bind, GatewayEnd
 from reachy_gateway.link.limits import Arrival, Limits
@@ -30,6 +31,9 @@ from reachy_link.messages import (
 )
 from reachy_link.tally import Strangers, Tally
 from reachy_link.wire import WireError, check_audio
+
+if TYPE_CHECKING:
+    from reachy_gateway.fleet.member import Member
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +69,8 @@ class Hub:
         self.stats = Stats(self.feed)
         self.make_voice = make_voice
         self.software = software
+        self.fleet: Member | None = None
+        """What it remembers together with others; None for a gateway that is alone."""
         self.tally = Tally[LinkCause](known=ring.admits)
         self._strangers = Strangers()
         self.now = time.monotonic
@@ -89,6 +95,11 @@ class Hub:
         self.loop = asyncio.get_running_loop()
         self._end = GatewayEnd(keys, ring, bind, self)
         self.bound = self._end.bound
+
+    @property
+    def draining(self) -> bool:
+        """Whether it is being stopped."""
+        return self._stop_by is not None
 
     @property
     def admitted(self) -> Collection[str]:
@@ -260,6 +271,8 @@ class Hub:
             self._dismiss(peer.robot, "restarted", "started anew")
             robot = None
         self.lost.discard(peer.robot)
+        if robot and self.fleet:
+            self.fleet.again(peer.robot)
         if robot is None:
             robot = self.robots[peer.robot] = Robot(peer, self)
             self.feed.tell(Connected(peer.robot, peer.hello.software if peer.hello else ""))
@@ -283,8 +296,20 @@ class Hub:
 
     def _dismiss(self, name: str, cause: Ending, why: str) -> None:
         if robot := self.robots.pop(name, None):
-            robot.stop()
+            robot.stop(forget=cause == "revoked")
             self.feed.tell(ConversationEnded(name, cause, why))
+
+    def moved(self, name: str, why: str) -> None:
+        """Another gateway has the robot: it is left without a word, as it is told whatever it needs there."""
+        self._dismiss(name, "moved", why)
+
+    def denied(self, name: str, verdict: Verdict) -> None:
+        """The robot's conversation is at another gateway."""
+        peer = self._peer(name)
+        self._dismiss(name, "moved", verdict.value)
+        if verdict is Verdict.CLONE:
+            self.on_bad("clone", name, f"two robots use the key of {name}: {CLONE_REMEDY}")
+            self._refuse(peer, f"another robot with the same key has taken its place: {CLONE_REMEDY}", peer.boot)
 
     def _look_around(self) -> None:
         """Once a second: robots that are no longer admitted, or fell silent."""

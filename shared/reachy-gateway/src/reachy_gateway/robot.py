@@ -9,12 +9,14 @@ from typing import Final, Protocol
 from reachy_gateway.body import Body
 from reachy_gateway.boundary import Boundary
 from reachy_gateway.feed import Faulted, Feed, Noticed, ToolCalled, Transcribed, TurnPlayed
+from reachy_gateway.fleet.claims import Verdict
+from reachy_gateway.fleet.member import Member
 from reachy_gateway.link.peer import ACK_S, Peer
 from reachy_gateway.stats import Stats
 from reachy_gateway.talk.acts import Answered
 from reachy_gateway.talk.conversation import Conversation, Log, Out, TurnOver
 from reachy_gateway.talk.tell import Tell
-from reachy_gateway.voice import RobotView, ToolEnded, Vitals, Voice, VoiceEvent
+from reachy_gateway.voice import Inherited, RobotView, ToolEnded, Vitals, Voice, VoiceEvent
 from reachy_link.causes import LinkCause
 from reachy_link.messages import (
     Acted,
@@ -60,6 +62,8 @@ class Host(Protocol):
     software: str
     feed: Feed
     stats: Stats
+    fleet: Member | None
+    """What it remembers together with others; None for a gateway that is alone."""
 
     def now(self) -> float:
         """The time."""
@@ -69,6 +73,9 @@ class Host(Protocol):
 
     def on_bad(self, cause: LinkCause, robot: str, words: str, *, n: int = 1) -> None:
         """Count what was dropped or refused, and tell of it."""
+
+    def denied(self, robot: str, verdict: Verdict) -> None:
+        """Its conversation is at another gateway."""
 
     def let_go(self, robot: str, voice: "asyncio.Task[None]") -> None:
         """A robot's voice was cancelled, and hangs up."""
@@ -105,6 +112,10 @@ class Robot:
         self._flush: Tell | None = None
         """A flush that found the robot's queue full, to be sent again."""
         self.limbs = Body(peer.robot, self)
+        self.inherited: Inherited | None = None
+        """What is remembered of its conversation, if it goes on here."""
+        self._token = ""
+        """By which the conversation is this gateway's, in a fleet."""
         self._tap: Tap | None = None
         """Where what is heard and said is recorded, if it is."""
         self.heard_pcm = self.sound_pcm = b""
@@ -181,8 +192,8 @@ class Robot:
             self._task = self._loop.create_task(self._run(self._voice), name=f"voice of {self.peer.robot}")
         self._tick()
 
-    def stop(self) -> None:
-        """End the conversation; the hub sees to the voice while it hangs up."""
+    def stop(self, *, forget: bool = False) -> None:
+        """End the conversation, and have it forgotten if need be; the hub sees to the voice while it hangs up."""
         if self._conversation:
             self.peer.next_turn = self._conversation.turns.next
             self.peer.next_act = self._conversation.acts.next_id
@@ -195,6 +206,9 @@ class Robot:
         if task:
             task.cancel()
             self._host.let_go(self.peer.robot, task)
+            if fleet := self._host.fleet:
+                name, token = self.peer.robot, self._token
+                task.add_done_callback(lambda _: fleet.let_go(name, token, forget=forget))
 
     def welcome(self) -> None:
         """Answer the robot's hello."""
@@ -247,9 +261,25 @@ class Robot:
 
     async def _run(self, voice: Voice) -> None:
         with Boundary(partial(self._voice_fault, voice)):
+            if self._host.fleet and not await self._claim(self._host.fleet):
+                return
             await voice.run(partial(self._emit, voice))
             if self._voice is voice:
                 raise RuntimeError("the voice has ended by itself")
+
+    async def _claim(self, fleet: Member) -> bool:
+        """Take the conversation, wherever it is; whether it is this gateway's. What the robot says meanwhile is kept."""
+        faulted = self._last_fault > float("-inf")  # what is remembered may be the reason
+        taken = await fleet.claim(self.peer.robot, self.peer.newest, anew=faulted)
+        self._token, self.inherited = taken.token, taken.inherited
+        if taken.verdict is not Verdict.GRANTED:
+            self._host.denied(self.peer.robot, taken.verdict)
+        return taken.verdict is Verdict.GRANTED
+
+    def keep(self, make: Callable[[], str]) -> None:
+        """What is to be remembered of the conversation has changed."""
+        if self._host.fleet:
+            self._host.fleet.keep(self.peer.robot, self._token, make)
 
     def _emit(self, voice: Voice, event: VoiceEvent) -> None:
         with self._boundary:

@@ -14,6 +14,7 @@ from reachy_gateway import heap
 from reachy_gateway.admin.office import NoOffice, Office
 from reachy_gateway.admin.service import Admin
 from reachy_gateway.feed import Feed
+from reachy_gateway.fleet.join import Parts, joined
 from reachy_gateway.hub import Hub
 from reachy_gateway.loop import run as run_loop
 from reachy_gateway.metrics import Metrics, Source
@@ -54,6 +55,7 @@ def main(
     beside: Callable[[], Coroutine[None, None, None]] | None = None,
     on_hangup: Callable[[], None] | None = None,
     office: Office | None = None,
+    parts: Parts | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; exit status 0, or the end of the program with 2 for bad configuration.
 
@@ -68,6 +70,7 @@ def main(
         beside: Run beside the gateway, until it stops.
         on_hangup: Called at SIGHUP.
         office: What the admin port asks of the voices' service; if it is left out, there is nothing to ask.
+        parts: What of the voices' service a fleet shares, where there is a store.
     """
     try:
         keys, ring = keys_of(settings)
@@ -87,7 +90,9 @@ def main(
         if companion:
             companion.add_done_callback(_tell_fault)
         try:
-            return await _serve(software, settings, make_voice, keys, ring, sources, feed, office or NoOffice())
+            return await _serve(
+                software, settings, make_voice, keys, ring, sources, feed, office or NoOffice(), parts or Parts()
+            )
         finally:
             if companion:
                 companion.cancel()
@@ -107,6 +112,7 @@ async def _serve(
     sources: Iterable[Source],
     feed: Feed | None,
     office: Office,
+    parts: Parts,
 ) -> int:
     try:
         hub = Hub(
@@ -124,11 +130,18 @@ async def _serve(
         where = f"{settings.host}, ports {settings.up_port} and {settings.down_port}"
         fail([f"GATEWAY_HOST, GATEWAY_UP_PORT, GATEWAY_DOWN_PORT: cannot listen on {where}: {error}"])
     admin = _admin(hub, settings, keys, ring, office)
+    try:
+        fleet = joined(hub, settings, keys, parts)
+    except OSError as error:
+        fail([f"GATEWAY_STORE_ROOT_CERT: {error}"])
     metrics = Metrics(hub, sources)
     health = health_server(settings, lambda: _report(hub), {"/metrics": metrics.page})
     beside = [asyncio.create_task(_give_back()), *([asyncio.create_task(metrics.watch())] if health else [])]
     if admin:
         beside.append(asyncio.create_task(admin.run(), name="admin"))
+        beside[-1].add_done_callback(_tell_fault)
+    if fleet:
+        beside.append(asyncio.create_task(fleet.run(), name="fleet"))
         beside[-1].add_done_callback(_tell_fault)
     admitted = ", ".join(ring.robots) or "none yet (a robot that makes its key prints the command)"
     log.info("listening on ports %d and %d; public key %s; admitted: %s", *hub.bound[1:], keys.public.decode(), admitted)
@@ -153,6 +166,8 @@ async def _serve(
     finally:
         for companion in beside:
             companion.cancel()
+        if fleet:
+            await fleet.close()
         if admin:
             await admin.close()
         if health:

@@ -1,13 +1,17 @@
 """What every gateway can be told."""
 
+import socket
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from reachy_gateway.fleet import place
 from reachy_gateway.link.end import Bind
-from reachy_link.address import ANY, listening
-from reachy_service.config import Settings
+from reachy_link.address import ANY, listening, parse
+from reachy_service.config import Settings, from_file
 
 
 class GatewaySettings(Settings):
@@ -32,8 +36,47 @@ class GatewaySettings(Settings):
     recordings_dir: Path | None = None
     """Where recordings are kept for a day, of robots whose persona permits them; without it none are made."""
 
+    store_plain: bool = False
+    """Whether the network between here and the store is one's own, so that it need not be encrypted."""
+    store_root_cert: Path | None = None
+    """A certificate to trust beside the system's, for the store."""
+    store_url: SecretStr | None = None
+    """What the gateways of a fleet share: a Valkey, or a Redis. Without it each is alone. Or a file that holds it:
+    ``GATEWAY_STORE_URL_FILE``."""
+    name: str = Field(default="", max_length=100)
+    """What people call this gateway; its host's name if nothing is set."""
+    advertise: str = ""
+    """Where robots reach this gateway, as ``host:UP+DOWN``: told to the robots of the other gateways."""
+
     drain_s: float = Field(default=2.0, ge=0, le=600)
     """How long turns in progress may go on when the gateway is stopped; whatever supervises it must wait for longer."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _store_from_file(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if not (values.get("GATEWAY_STORE_URL") or values.get("store_url")):
+            with suppress(ValueError):  # said below, beside whatever else is wrong
+                if url := from_file(values, "GATEWAY_STORE_URL"):
+                    values["store_url"] = url
+        return values
+
+    @field_validator("store_url")
+    @classmethod
+    def _store_can_be_reached(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if url is None:
+            from_file({}, "GATEWAY_STORE_URL")
+        else:
+            place.parse(
+                url.get_secret_value(), plain=info.data.get("store_plain", False), root_cert=info.data.get("store_root_cert")
+            )
+        return url
+
+    @field_validator("advertise")
+    @classmethod
+    def _can_be_dialled(cls, text: str) -> str:
+        if text and len(parse(text)) > 1:
+            raise ValueError("one gateway has one address: host:UP+DOWN")
+        return ",".join(map(str, parse(text))) if text else ""
 
     @field_validator("host")
     @classmethod
@@ -43,3 +86,14 @@ class GatewaySettings(Settings):
     def bind(self) -> Bind:
         """Where the link listens."""
         return Bind(self.host, self.up_port, self.down_port)
+
+    def store(self) -> place.Place | None:
+        """Where the fleet's store is, if there is one."""
+        if self.store_url is None:
+            return None
+        return place.parse(self.store_url.get_secret_value(), plain=self.store_plain, root_cert=self.store_root_cert)
+
+    @property
+    def called(self) -> str:
+        """What people call this gateway."""
+        return self.name or f"{socket.gethostname()}:{self.up_port}"

@@ -88,6 +88,18 @@ class Vitals:
     """Where the person was heard last, to the robot's left."""
 
 
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What is remembered of a conversation that goes on here."""
+
+    text: str
+    """As a voice of another gateway gave it to be kept."""
+    age_s: float
+    """How long ago it was written."""
+    held: Literal["released", "gone", "silent"] = "released"
+    """How the gateway stands that had it: has hung up; is not there any more; does not answer, and may hold its connection."""
+
+
 class ActError(Exception):
     """The robot's body does not do what it was asked for; the message says why, for the person."""
 
@@ -112,11 +124,19 @@ class RobotView(Protocol):
     def vitals(self) -> Vitals | None:
         """How it fares; None where nobody knows."""
 
+    @property
+    def inherited(self) -> Inherited | None:
+        """What is remembered of the conversation; None if it begins. Known before the voice runs."""
+
+    def keep(self, make: Callable[[], str]) -> None:
+        """What is to be remembered has changed; it is asked for when it is written, if it is anywhere."""
+
 
 class Unseen:
     """The view of a robot that is not there."""
 
     body: BodyOffer | None = None
+    inherited: Inherited | None = None
 
     async def act(self, name: str, args: Mapping[str, str | float]) -> None:
         """Nothing moves."""
@@ -128,6 +148,9 @@ class Unseen:
     def vitals(self) -> Vitals | None:
         """Nothing is known."""
         return None
+
+    def keep(self, make: Callable[[], str]) -> None:
+        """Nothing is kept."""
 
 
 class Voice(Protocol):

@@ -101,6 +101,11 @@ class Count:
     words: str
 
 
-Out = Dial | HangUp | Emit | Count | Bill | Keep | Run | Stop
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """What another gateway has to know, to go on with the session, has changed."""
+
+
+Out = Dial | HangUp | Emit | Count | Bill | Keep | Run | Stop | Remember
 Mark = Literal["start", "end", "stream_end"]
 Item = bytes | Mark | Answer | Prompt

@@ -111,6 +111,10 @@ class Exchanges:
         self._settled.clear()
         self._now = _Exchange()
 
+    def inherit(self, said: Sequence[tuple[Who, str]]) -> None:
+        """Know what was said at another gateway."""
+        self._settled.extend(said)
+
     def seed(self) -> tuple[tuple[Who, str], ...]:
         """The newest of it, for a session that knows nothing: whole utterances, within ``TURNS`` and ``CHARS``."""
         said = deque(self._settled, maxlen=TURNS)

@@ -34,6 +34,8 @@ class Resumption:
         """Connections in a row that were to resume the session, and failed."""
         self._suspect: str | None = None
         """A handle that was refused; perhaps it is not the handle that was."""
+        self._doubted = False
+        """Whether whoever had the session may yet hold its connection, so that the handle is tried once."""
         self._forsaken = False
         """Whether the session is not to be resumed, whatever handle still comes on its connection."""
 
@@ -41,6 +43,20 @@ class Resumption:
         """The server has sent a handle; None while the session cannot be resumed."""
         if handle and not self._forsaken:
             self.handle, self._since = handle, now
+
+    def inherit(self, handle: str, since: float, *, doubted: bool) -> None:
+        """Another gateway had the session.
+
+        Args:
+            handle: Its newest.
+            since: When that came.
+            doubted: Whether it may yet hold the connection: what Google says of that does not change for long.
+        """
+        self.handle, self._since, self._doubted = handle, since, doubted
+
+    def remembered(self, now: float) -> tuple[str | None, float]:
+        """The handle, and how old it is."""
+        return self.handle, now - self._since if self.handle else 0.0
 
     def knows_of(self, at: float) -> bool:
         """Whether what happened then is part of the session that would be resumed; also if none would be."""
@@ -54,7 +70,7 @@ class Resumption:
 
     def opened(self) -> None:
         """Another connection is there."""
-        self._forsaken = False
+        self._forsaken = self._doubted = False
 
     def blame(self, words: str, *, at_once: bool = False) -> list[Out]:
         """A connection that was to resume the session has failed. One that does so again and again does not help."""
@@ -62,7 +78,7 @@ class Resumption:
             return []
         self._suspect = self.dialled.handle
         self._failures += 1
-        if self._failures < timing.HANDLE_FAILURES and not at_once:
+        if self._failures < timing.HANDLE_FAILURES and not (at_once or self._doubted):
             return []
         self.forsake()
         return [Count("handle_dropped", f"the session cannot be resumed, a new one begins: {words}")]

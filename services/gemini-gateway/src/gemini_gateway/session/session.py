@@ -33,8 +33,9 @@ from gemini_gateway.session.attention import Attention
 from gemini_gateway.session.backoff import Backoff
 from gemini_gateway.session.calls import Calls
 from gemini_gateway.session.connection import OpenConnection
-from gemini_gateway.session.decisions import Answer, Count, Dial, Emit, HangUp, Item, Out, Prompt, Run, SessionPhase
+from gemini_gateway.session.decisions import Answer, Count, Dial, Emit, HangUp, Item, Out, Prompt, Remember, Run, SessionPhase
 from gemini_gateway.session.exchanges import Exchanges
+from gemini_gateway.session.memory import Memory
 from gemini_gateway.session.meter import Meter
 from gemini_gateway.session.outbox import Outbox
 from gemini_gateway.session.resumption import Dialled, Resumption
@@ -81,6 +82,27 @@ class Session:
         self._allowed = True
         """Whether the budget lets the session go on."""
         self._allowed_words = ""
+
+    def inherit(self, memory: Memory, now: float, *, doubted: bool) -> None:
+        """Go on with a session that another gateway had, before the first dial.
+
+        Args:
+            memory: What that one remembered.
+            now: The time.
+            doubted: Whether it may yet hold its connection.
+        """
+        if memory.handle:
+            self._resumption.inherit(memory.handle, now - memory.handle_age_s, doubted=doubted)
+        if self.settings.transcripts:
+            self._said.inherit(memory.said)
+        if memory.parked and self.settings.park_after_s is not None and self._allowed:
+            self.phase = SessionPhase.PARKED
+
+    def memory(self, now: float) -> Memory:
+        """What another gateway has to know to go on with the session."""
+        handle, age_s = self._resumption.remembered(now)
+        said = self._said.seed() if self.settings.transcripts else ()
+        return Memory(handle=handle, handle_age_s=max(0.0, age_s), said=said, parked=self.phase is SessionPhase.PARKED)
 
     @property
     def waiting_ms(self) -> float:
@@ -194,7 +216,7 @@ class Session:
         if dialled.handle and error.kind in ("refused", "lost", "declined"):
             out = self._resumption.blame(error.words, at_once=error.kind == "refused")
             out += self._trouble(LiveError("lost", error.words), now)
-            if error.kind != "refused" and not mended:
+            if error.kind != "refused" and not mended and self._resumption.handle:
                 self._backoff.resuming(now)
             return out
         self._resumption.acquit()
@@ -260,6 +282,7 @@ class Session:
     def server(self, event: ServerEvent, now: float) -> list[Out]:
         """Something that the server sent on the open connection."""
         connection, turn = self._connection, self._answers.turn
+        out: list[Out] = []
         match event:
             case GoAway(time_left_s):
                 connection.deadline = min(connection.deadline, now + time_left_s)
@@ -269,12 +292,13 @@ class Session:
                 self._resumption.handle_came(handle, now)
                 if handle:
                     self._calls.proven()
+                out.append(Remember())
             case ToolCall() | ToolCancelled():
                 return self._tools_wanted(event, now)
             case Unknown(detail):
-                return [Count("unknown_message", f"a message that nobody understands: {detail}")]
+                out.append(Count("unknown_message", f"a message that nobody understands: {detail}"))
             case Tokens():
-                return [*self._meter.used(event, now)]
+                out += self._meter.used(event, now)
             case Alive():
                 pass
             case Unheard():
@@ -288,7 +312,7 @@ class Session:
             case _:
                 connection.spoke = True
                 return self._conversation(event, now)
-        return []
+        return out
 
     def tool_ended(self, key: int, response: Mapping[str, Any], outcome: CallOutcome, now: float) -> list[Out]:
         """A tool that was run has ended, or was stopped."""
@@ -407,8 +431,8 @@ class Session:
         self._backoff.turn_over()
         if self.phase is SessionPhase.LIVE and (mute := self._answers.gives_up_mute()):
             self._resumption.forsake()
-            return [*out, *mute, *self._close(SessionPhase.WAITING)]
-        return out
+            return [*out, *mute, *self._close(SessionPhase.WAITING), Remember()]
+        return [*out, Remember()]
 
     def _interrupt_unheard(self, now: float) -> list[Out]:
         """Cut an answer that the person speaks into, if only we can notice."""
@@ -557,7 +581,8 @@ class Session:
     def _settle(self) -> list[Out]:
         """A phase that was gone into on purpose."""
         self._trim()
-        return self._tell(ConnectionState("refused", self._allowed_words)) if self.phase is SessionPhase.SPENT else []
+        told = self._tell(ConnectionState("refused", self._allowed_words)) if self.phase is SessionPhase.SPENT else []
+        return [*told, Remember()]
 
     def _tell(self, standing: ConnectionState) -> list[Out]:
         if standing == self._told:

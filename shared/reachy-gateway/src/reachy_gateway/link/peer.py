@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, TypeVar
 
+from reachy_gateway.fleet.claims import Start
 from reachy_link.causes import LinkCause
 from reachy_link.clock import ClockSync, Lateness
 from reachy_link.messages import BeatDown, BeatUp, Down, Echo, Hello, Mic, Up, make
@@ -66,6 +67,7 @@ class Peer:
         self.next_act = 1
         self.hello: Hello | None = None
         self.boot = ""
+        self._newest_us = 0
         self.ack: int | None = None
         self.clock = ClockSync()
         self._lateness = Lateness()
@@ -76,6 +78,10 @@ class Peer:
     def mic(self) -> Format | None:
         """The format of the robot's microphone, once it said hello."""
         return self.hello.mic if self.hello else None
+
+    def newest(self) -> Start:
+        """The newest word of the robot."""
+        return Start(self.boot, self._newest_us)
 
     def heard(self, message: Up, now: float, stalled_s: float = 0.0) -> tuple[Handling, list[Note]]:
         """Take note of a message: what is to be done with it, and what is to be counted.
@@ -99,6 +105,7 @@ class Peer:
             if gap := message.seq - self.ack - 1:
                 notes.append(Note("gap", n=gap))
         self.ack = message.seq
+        self._newest_us = message.t_us
         if isinstance(message, Hello):
             restarted = restarted or self._differs(message)
             self.hello = message

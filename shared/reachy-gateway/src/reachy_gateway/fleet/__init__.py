@@ -1,0 +1,1 @@
+"""Several gateways that remember together, by a store; ``docs/fleet.md`` and ``docs/store.md``."""

@@ -1,0 +1,82 @@
+"""Makes a gateway one of a fleet, where there is a store."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from reachy_gateway.fleet.member import Accounts, Member
+from reachy_gateway.fleet.present import Present
+from reachy_gateway.fleet.seal import Seal
+from reachy_gateway.fleet.shelf import Shelf
+from reachy_gateway.fleet.valkey import Valkey
+from reachy_gateway.hub import Hub
+from reachy_gateway.settings import GatewaySettings
+from reachy_link.keys import KeyPair
+
+Follow = Callable[[Shelf], Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What of a service the gateways of a fleet share, beside conversations and keys."""
+
+    accounts: Accounts | None = None
+    """What is spent."""
+    shelves: dict[str, Follow] = field(default_factory=dict)
+    """What else is kept for all: who follows it, until cancelled."""
+
+
+class Fleet:
+    """A gateway's part in its fleet.
+
+    Args:
+        member: What claims robots.
+        follows: What follows the shelves.
+    """
+
+    def __init__(self, member: Member, follows: list[Coroutine[Any, Any, None]]) -> None:
+        self._member = member
+        self._follows = follows
+
+    async def run(self) -> None:
+        """Be one of the fleet, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for follow in self._follows:
+                group.create_task(follow)
+            await self._member.run()
+
+    async def close(self) -> None:
+        """Finish what is being written, and leave."""
+        await self._member.close()
+
+
+def joined(hub: Hub, settings: GatewaySettings, keys: KeyPair, parts: Parts) -> Fleet | None:
+    """Join the gateways that have the same key and store; None for a gateway that is alone.
+
+    Raises:
+        OSError: If the store's certificate cannot be read.
+    """
+    place = settings.store()
+    if place is None:
+        return None
+    store = Valkey(place, blake2b(keys.public, digest_size=4).hexdigest())
+    seal = Seal(keys.secret)
+    member = Member(store, seal, lambda: _present(hub, member, settings), parts.accounts)
+    member.on_lost = hub.moved
+    hub.fleet = member
+    shelves = {name: (Shelf(name, store, seal, member), follow) for name, follow in parts.shelves.items()}
+    return Fleet(member, [follow(shelf) for shelf, follow in shelves.values()])
+
+
+def _present(hub: Hub, member: Member, settings: GatewaySettings) -> Present:
+    return Present(
+        inbox=member.inbox,
+        name=settings.called,
+        where=settings.advertise,
+        robots=len(hub.robots),
+        robots_max=hub.max_robots,
+        draining=hub.draining,
+        software=hub.software,
+    )

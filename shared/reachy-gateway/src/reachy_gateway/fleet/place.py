@@ -1,0 +1,86 @@
+"""Where a store is, as an operator writes it. Pure."""
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import PurePath
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+SCHEMES: Final = ("redis", "rediss", "valkey", "valkeys", "unix")
+TLS: Final = ("rediss", "valkeys")
+PORT: Final = 6379
+EXAMPLE: Final = "rediss://USER:PASSWORD@store.lab:6379"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is dialled, and by whose password."""
+
+    host: str
+    port: int
+    user: str | None
+    password: str | None = field(repr=False)
+    db: int = 0
+    tls: bool = False
+    path: str = ""
+    """Of a socket in the file system, in place of host and port."""
+    root_cert: PurePath | None = None
+    """A certificate to trust beside the system's."""
+
+    def __str__(self) -> str:
+        return self.path or f"{self.host}:{self.port}"
+
+
+def parse(url: str, *, plain: bool = False, root_cert: PurePath | None = None) -> Place:
+    """The place that a URL names: ``redis://``, ``rediss://`` (TLS), or ``unix:///path``.
+
+    Args:
+        url: As redis-py and its like have it.
+        plain: Whether a network in between is known to be one's own.
+        root_cert: A certificate to trust for it.
+
+    Raises:
+        ValueError: With what is wrong. The words never hold the password.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"it is no URL, such as {EXAMPLE}") from None
+    if parts.scheme not in SCHEMES:
+        raise ValueError(f"it begins with none of {', '.join(f'{scheme}://' for scheme in SCHEMES)}; write it as {EXAMPLE}")
+    if parts.query or parts.fragment:
+        raise ValueError(f"nothing may follow the host, port and number: write it as {EXAMPLE}")
+    user, password = (unquote(text) if text else None for text in (parts.username, parts.password))
+    if parts.scheme == "unix":
+        if not parts.path.startswith("/") or parts.hostname:
+            raise ValueError("a socket is written with its whole path: unix:///run/valkey.sock")
+        return Place("", 0, user, password, path=unquote(parts.path))
+    if not parts.hostname:
+        raise ValueError(f"it names no host: write it as {EXAMPLE}")
+    if not password:
+        raise ValueError(f"it has no password, and whoever reaches the store could have it forget: write it as {EXAMPLE}")
+    tls = parts.scheme in TLS
+    if not (tls or plain or _is_here(parts.hostname)):
+        raise ValueError(
+            f"the way to {parts.hostname} is not encrypted: write rediss:// for a store with TLS, or set "
+            "GATEWAY_STORE_PLAIN=true if nobody else is on the network in between"
+        )
+    if root_cert and not tls:
+        raise ValueError("GATEWAY_STORE_ROOT_CERT is for a store with TLS: write rediss://")
+    return Place(parts.hostname, port or PORT, user, password, _number(parts), tls, root_cert=root_cert)
+
+
+def _number(parts: SplitResult) -> int:
+    text = parts.path.strip("/")
+    if text and not (text.isascii() and text.isdigit() and len(text) < 6):  # noqa: PLR2004 - no store has so many
+        raise ValueError(f"behind the host comes the number of a database, or nothing: write it as {EXAMPLE}")
+    return int(text or 0)
+
+
+def _is_here(host: str) -> bool:
+    """Whether nothing leaves this machine."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,80 @@
+"""What a fleet keeps for all of its gateways, by name and version: the newest counts."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from reachy_gateway.fleet.member import Member
+from reachy_gateway.fleet.port import Store, Versioned
+from reachy_gateway.fleet.seal import Seal
+
+LOOK_S: Final = 5.0
+"""A change is told at once; what was not heard of is found so soon."""
+
+
+class Thing(NamedTuple):
+    """One of them."""
+
+    version: int
+    text: str
+
+
+class Shelf:
+    """One kind of things.
+
+    Args:
+        name: Which.
+    """
+
+    def __init__(self, name: str, store: Store, seal: Seal, member: Member) -> None:
+        self._name = name
+        self._store = store
+        self._seal = seal
+        self._changed = asyncio.Event()
+        self._read: dict[str, tuple[Versioned, Thing | None]] = {}
+        member.on_shelf[name] = self._changed.set
+
+    def look_soon(self) -> None:
+        """Something has changed here."""
+        self._changed.set()
+
+    async def news(self) -> None:
+        """Wait until somebody says that something was put there, or for a while."""
+        try:
+            async with asyncio.timeout(LOOK_S):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+        self._changed.clear()
+
+    async def newest(self) -> dict[str, Thing]:
+        """All that is there, and is this fleet's.
+
+        Raises:
+            StoreError: If the store does not tell.
+        """
+        found = await self._store.newest(self._name)
+        self._read = {name: self._opened(name, thing) for name, thing in found.items()}
+        return {name: thing for name, (_, thing) in self._read.items() if thing}
+
+    async def put(self, things: Mapping[str, Thing]) -> None:
+        """Put these there, as far as they are newer.
+
+        Raises:
+            StoreError: If the store does not take them.
+        """
+        if things:
+            sealed = {
+                name: Versioned(it.version, self._seal.close(it.text, self._place(name, it.version)))
+                for name, it in things.items()
+            }
+            await self._store.put(self._name, sealed)
+
+    def _opened(self, name: str, thing: Versioned) -> tuple[Versioned, Thing | None]:
+        if (known := self._read.get(name)) and known[0] == thing:
+            return known
+        text = self._seal.open(thing.sealed, self._place(name, thing.version))
+        return thing, None if text is None else Thing(thing.version, text)
+
+    def _place(self, name: str, version: int) -> str:
+        return f"shelf {self._name} {name} {version}"

@@ -1,0 +1,280 @@
+"""The store is a Valkey, or a Redis: the same wire. Alone knows redis-py.
+
+Its own defaults would hang a gateway: a store that is stopped for 12 s, and a closed port for 4 s. So nothing here waits for
+longer than :data:`TIMEOUT_S`, and nothing is tried again by itself.
+"""
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoScriptError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from reachy_gateway.fleet.place import Place
+from reachy_gateway.fleet.port import Beat, Entry, Letter, Pulse, StoreError, Versioned
+
+TIMEOUT_S: Final = 0.3
+"""For a dial, for a free connection and for an answer, each."""
+CONNECTIONS_MAX: Final = 8
+"""Robots that come at once wait for one another, as briefly as their claims take."""
+ROBOT_TTL_MS: Final = 7_200_000
+"""As long as Google keeps a session to be resumed."""
+DAY_TTL_MS: Final = 3 * 86_400_000
+PRESENT_S: Final = 3
+"""As in ``present.lua``."""
+PING_S: Final = 2.0
+"""A letter box in which nothing came for so long asks whether the store is there."""
+SCRIPTS: Final = ("swap", "keep", "book", "present", "newer")
+SHELVES: Final = "shelves"
+"""The channel on which every gateway hears that something was put on a shelf."""
+
+
+_Word = str | bytes | int
+_Call = tuple[str, str, tuple[_Word, ...]]
+"""A script, its key, its arguments."""
+
+
+class Valkey:
+    """Of one fleet: several can share a store. The one implementation of :class:`reachy_gateway.fleet.port.Store`.
+
+    Args:
+        place: Where it is.
+        fleet: What tells one fleet's keys from another's.
+
+    Raises:
+        OSError: If its certificate cannot be read.
+    """
+
+    def __init__(self, place: Place, fleet: str) -> None:
+        self._place = place
+        self._prefix = f"rl:{fleet}:"
+        self._shas: dict[str, str] = {}
+        options: dict[str, Any] = {
+            "db": place.db,
+            "username": place.user,
+            "password": place.password,
+            "socket_timeout": TIMEOUT_S,
+            "socket_connect_timeout": TIMEOUT_S,
+            "retry": Retry(NoBackoff(), 0),
+            "protocol": 2,
+        }
+        if place.path:
+            options |= {"connection_class": UnixDomainSocketConnection, "path": place.path}
+        else:
+            options |= {"connection_class": SSLConnection if place.tls else Connection, "host": place.host, "port": place.port}
+        if place.root_cert:
+            options["ssl_ca_data"] = Path(place.root_cert).read_text(encoding="ascii")
+        self._client = Redis(connection_pool=BlockingConnectionPool(CONNECTIONS_MAX, TIMEOUT_S, **options))
+        self._box = Redis(connection_pool=BlockingConnectionPool(1, TIMEOUT_S, **options))
+        self._look_up = _LookUp(place.host, place.port) if place.host else None
+
+    async def read(self, robot: str) -> Entry | None:
+        """What is remembered of a robot."""
+        with self._told():
+            async with self._client.pipeline(transaction=False) as pipeline:
+                pipeline.hgetall(self._robot(robot))
+                pipeline.time()
+                found, (seconds, micros) = await pipeline.execute()
+            if not found:
+                return None
+            age_s = seconds + micros / 1e6 - float(found[b"at"])
+            return Entry(found[b"token"].decode(), found[b"owner"].decode(), found[b"sealed"], max(0.0, age_s))
+
+    async def swap(self, robot: str, was: str, entry: Entry, tell: Letter | None) -> int | None:
+        """Put an entry in the place of the one with that token, and tell somebody."""
+        letter = (self._prefix + tell.inbox, tell.sealed) if tell else ("", "")
+        receivers = await self._run("swap", self._robot(robot), was, *_fields(entry), *letter)
+        return None if receivers < 0 else receivers
+
+    async def beat(self, beat: Beat) -> Pulse:
+        """Tell, and ask, all at once."""
+        scripts: list[_Call] = [("keep", self._robot(robot), _fields(entry)) for robot, entry in beat.keep.items()]
+        if book := beat.book:
+            sums = [word for pair in book.nano_usd.items() for word in pair]
+            scripts.append(("book", self._day(book.day), (book.ledger, book.after, book.upto, DAY_TTL_MS, *sums)))
+        scripts.append(("present", self._prefix + "gateways", (beat.inbox, beat.presence, PRESENT_S)))
+        with self._told():
+            if self._look_up and not self._shas:
+                await self._look_up.done()
+            answers = iter(await self._all(scripts, self._day(beat.day)))
+        kept = {robot: next(answers) == 1 for robot in beat.keep}
+        booked = int(next(answers)) if beat.book else None
+        present, day = list(next(answers)), next(answers)
+        spent = {name.decode().removeprefix("robot:"): int(n) for name, n in day.items() if name.startswith(b"robot:")}
+        return Pulse(kept, booked, spent, present)
+
+    async def leave(self, inbox: str) -> None:
+        """A gateway is there no more."""
+        await self._run("present", self._prefix + "gateways", inbox, "", 0)
+
+    async def post(self, letter: Letter) -> None:
+        """Send a letter to a gateway that waits for it."""
+        with self._told():
+            await self._client.publish(self._prefix + letter.inbox, letter.sealed)
+
+    async def newest(self, shelf: str) -> dict[str, Versioned]:
+        """All things on a shelf, by name."""
+        with self._told():
+            found: dict[bytes, bytes] = await self._client.hgetall(self._shelf(shelf))  # type: ignore[assignment]
+        return {name.decode(errors="replace"): thing for name, text in found.items() if (thing := _versioned(text))}
+
+    async def put(self, shelf: str, things: Mapping[str, Versioned]) -> None:
+        """Put things there that are newer than what stands there, and tell every gateway."""
+        words = [word for name, thing in things.items() for word in (name, thing.version, thing.sealed)]
+        await self._run("newer", self._shelf(shelf), self._prefix + SHELVES, shelf, *words)
+
+    async def letters(self, inbox: str) -> AsyncIterator[tuple[str, bytes]]:
+        """The letters that come, until the store is lost."""
+        shelves = (self._prefix + SHELVES).encode()
+        with self._told():
+            box = self._box.pubsub()
+            try:
+                await box.subscribe(self._prefix + inbox, self._prefix + SHELVES)
+                waiting = 0
+                while True:
+                    message = await box.get_message(timeout=PING_S)
+                    if message is None:
+                        waiting += 1
+                        if waiting > 1:
+                            raise RedisTimeoutError("it does not answer")
+                        await box.ping()
+                        continue
+                    waiting = 0
+                    if message["type"] == "subscribe" and message["data"] == 2:  # noqa: PLR2004 - both stand
+                        yield "", b""
+                    elif message["type"] == "message":
+                        on_shelf = message["channel"] == shelves
+                        yield (message["data"].decode(errors="replace"), b"") if on_shelf else ("", message["data"])
+            finally:
+                await box.aclose()  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        """Hang up."""
+        for client in (self._client, self._box):
+            await client.aclose(close_connection_pool=True)
+
+    # --- names --------------------------------------------------------------------------------------------------------
+
+    def _robot(self, robot: str) -> str:
+        return f"{self._prefix}robot:{robot}"
+
+    def _day(self, day: str) -> str:
+        return f"{self._prefix}day:{day}"
+
+    def _shelf(self, shelf: str) -> str:
+        return f"{self._prefix}shelf:{shelf}"
+
+    # --- scripts ------------------------------------------------------------------------------------------------------
+
+    async def _run(self, name: str, key: str, *args: _Word) -> int:
+        """Run a script."""
+        with self._told():
+            answer = (await self._all([(name, key, args)]))[0]
+            return answer if isinstance(answer, int) else 0
+
+    async def _all(self, scripts: Sequence[_Call], hash_after: str = "") -> list[Any]:
+        """Run scripts one after the other, then read a hash; a store that started anew learns the scripts again."""
+        for last in (False, True):
+            try:
+                await self._load()
+                async with self._client.pipeline(transaction=False) as pipeline:
+                    for name, key, args in scripts:
+                        pipeline.evalsha(self._shas[name], 1, key, *args)
+                    if hash_after:
+                        pipeline.hgetall(hash_after)
+                    return list(await pipeline.execute())
+            except NoScriptError:
+                self._shas.clear()
+                if last:
+                    raise
+        raise AssertionError
+
+    async def _load(self) -> None:
+        """Have the store know the scripts."""
+        if self._shas:
+            return
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for name in SCRIPTS:
+                pipeline.script_load(_text(name))
+            shas = await pipeline.execute()
+        self._shas = dict(zip(SCRIPTS, (sha.decode() if isinstance(sha, bytes) else sha for sha in shas), strict=True))
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Whatever the client raises, in words for a person."""
+        try:
+            yield
+        except (RedisError, OSError, ValueError, LookupError, StoreError) as error:
+            self._shas.clear()
+            raise self._in_words(error) from None
+
+    def _in_words(self, error: Exception) -> StoreError:
+        match error:
+            case StoreError():
+                return error
+            case AuthenticationError():
+                return StoreError(f"the store at {self._place} refuses the password: {error}")
+            case RedisTimeoutError() | TimeoutError():
+                return StoreError(f"the store at {self._place} does not answer within {TIMEOUT_S} s")
+        return StoreError(f"the store at {self._place}: {error}")
+
+
+def _text(name: str) -> str:
+    return (files("reachy_gateway.fleet") / "scripts" / f"{name}.lua").read_text(encoding="ascii")
+
+
+def _fields(entry: Entry) -> tuple[str, str, bytes, int]:
+    return entry.token, entry.owner, entry.sealed, ROBOT_TTL_MS
+
+
+def _versioned(text: bytes) -> Versioned | None:
+    version, colon, sealed = text.partition(b":")
+    return Versioned(int(version), sealed) if colon and version.isdigit() else None
+
+
+class _LookUp:
+    """Looks a name up in a thread that nobody waits for, one at a time.
+
+    Redis-py would have the event loop's own threads do it: where name servers are silent these would all wait, and Gemini's
+    name could not be looked up any more.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._where = host, port
+        self._under_way: asyncio.Future[str] | None = None
+
+    async def done(self) -> None:
+        """Wait until the name is known, which the system then knows for the dial, too.
+
+        Raises:
+            StoreError: If it is not.
+            TimeoutError: If that takes too long.
+        """
+        loop = asyncio.get_running_loop()
+        if self._under_way is None:
+            self._under_way = future = loop.create_future()
+            threading.Thread(target=self._work, args=(loop, future), name="look-up of the store", daemon=True).start()
+        async with asyncio.timeout(TIMEOUT_S):
+            trouble = await asyncio.shield(self._under_way)
+        self._under_way = None
+        if trouble:
+            raise StoreError(trouble)
+
+    def _work(self, loop: asyncio.AbstractEventLoop, future: "asyncio.Future[str]") -> None:
+        host, port = self._where
+        try:
+            socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            trouble = ""
+        except (OSError, UnicodeError) as error:
+            trouble = f"the store's name, {host}, cannot be looked up: {error}"
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(future.set_result, trouble)
