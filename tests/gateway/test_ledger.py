@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reachy_gateway.provider.ledger import Ledger, LedgerError
-from reachy_gateway.provider.usage import PRICES, Account, Books, Money, Tokens
+from reachy_gateway.provider.money import Money
+from reachy_gateway.provider.usage import PRICES, Account, Books, Tokens
 
 MONDAY = date(2026, 11, 23)
 TUESDAY = MONDAY + timedelta(days=1)
@@ -26,7 +27,7 @@ from datetime import date
 from pathlib import Path
 from reachy_gateway.provider.usage import Tokens
 from reachy_gateway.provider.ledger import Ledger
-from reachy_gateway.provider.usage import Money
+from reachy_gateway.provider.money import Money
 ledger = Ledger(Path(sys.argv[1]))
 for n in range(1, 51):
     ledger.add(date(2026, 11, 23), "a", "s1", "gemini-3.8-live", Tokens({"audio": n}, {}), Money("0.0001"))

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from reachy_gateway.provider.usage import DAYS_KEPT, KINDS, PRICES, Account, Books, Money, Price, Tokens, Verdict
+from reachy_gateway.provider.money import Money
+from reachy_gateway.provider.usage import DAYS_KEPT, KINDS, PRICES, Account, Books, Price, Tokens, Verdict
 
 MONDAY, TUESDAY = date(2026, 11, 23), date(2026, 11, 24)
 PRICE = PRICES["gemini-3.8-live"]

@@ -21,7 +21,8 @@ from gemini_gateway.voices import Voices
 from reachy_gateway.feed import Feed, KeysChanged
 from reachy_gateway.journal import Journal
 from reachy_gateway.provider.ledger import Ledger
-from reachy_gateway.provider.usage import Books, Money, Tokens
+from reachy_gateway.provider.money import Money
+from reachy_gateway.provider.usage import Books, Tokens
 
 NOBODY = SimpleNamespace(url="https://127.0.0.1:9", root_path=None)
 TOKENS = Tokens({"audio": 1000}, {"audio": 1000})

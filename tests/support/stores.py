@@ -1,9 +1,6 @@
 """A real Valkey for a test, as a process that can be killed, hung, emptied and started again."""
 
-import asyncio
-import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator

@@ -10,9 +10,11 @@ from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.metrics import metrics_of
 from gemini_gateway.office import GeminiOffice
 from gemini_gateway.proxy import password_of
+from gemini_gateway.robots_document import SHELF, RobotsDocument
 from gemini_gateway.settings import GeminiSettings
 from gemini_gateway.voices import Voices
 from reachy_gateway import service
+from reachy_gateway.fleet.join import Parts
 from reachy_gateway.journal import logged
 from reachy_gateway.provider.ledger import Ledger, LedgerError
 from reachy_gateway.tools import toolbox
@@ -60,6 +62,7 @@ def main() -> int:
         shortcut=settings.shortcut,
         toolbox=box,
     )
+    document = RobotsDocument(configuration, ledger, partial(voices.refresh, mended=True))
     banner = f"talking to {configuration.endpoint.name}, model {shared.default.model}"
     with closing(ledger), closing(voices):
         return service.main(
@@ -73,6 +76,7 @@ def main() -> int:
             beside=voices.watch,
             on_hangup=partial(voices.reload, asked=True),
             office=GeminiOffice(voices, configuration, box.names, settings.model),
+            parts=Parts(voices.accounts_of_the_fleet(), {SHELF: document.follow}),
         )
 
 

@@ -9,6 +9,7 @@ from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.loosening import loosened
 from gemini_gateway.personas import Personas
 from reachy_link.keys import Stamp, stamp
+from reachy_link.text import TextError
 
 
 class Reading(NamedTuple):
@@ -44,6 +45,8 @@ class Configuration:
         self.endpoint = read_endpoint()
         self.personas = shared
         self.robots_file = robots_file
+        self.own = self.text = _text(robots_file)
+        """What the robots file said when it was last taken, and what counts: a fleet's may be newer."""
         self._read_endpoint = read_endpoint
         self._model = model
         self._tools = tools
@@ -62,7 +65,8 @@ class Configuration:
             retarget: Told of another server or key; an OSError or ValueError of it is a mistake.
         """
         mistakes: list[str] = []
-        robots = self._reload_robots(mistakes, asked=asked) if self.robots_file else False
+        fresh = self.robots_file and (self.text == self.own or _text(self.robots_file) != self.own)
+        robots = self._reload_robots(mistakes, asked=asked) if fresh else False
         return Reading(robots, self._reload_endpoint(mistakes, retarget), mistakes)
 
     def _reload_robots(self, mistakes: list[str], *, asked: bool) -> bool:
@@ -72,7 +76,15 @@ class Configuration:
         mistakes += problems
         if not problems:
             self.personas = read
+            self.own = self.text = _text(self.robots_file)
         return not problems
+
+    def overrule(self, text: str, name: str) -> list[str]:
+        """Have a text count in place of the robots file; what is wrong with it, if it cannot."""
+        read, problems = personas.of_text(text, name, self._model, self._tools)
+        if not problems:
+            self.personas, self.text = read, text
+        return problems
 
     def _reload_endpoint(self, mistakes: list[str], retarget: Callable[[Endpoint], None]) -> bool:
         try:
@@ -87,3 +99,11 @@ class Configuration:
     def _stamps(self) -> tuple[tuple[Path, Stamp | None], ...]:
         files = [path for path in (self.robots_file, self.endpoint.key_file) if path]
         return tuple((path, stamp(path)) for path in files)
+
+
+def _text(path: Path | None) -> str:
+    """What a robots file says; nothing if nobody can read it, which is said elsewhere."""
+    try:
+        return personas.text_of(path)
+    except (OSError, TextError):
+        return ""

@@ -16,7 +16,7 @@ from gemini_gateway.robots_table import TableError, digest, table_of, with_table
 from gemini_gateway.voices import Voices
 from reachy_gateway.admin.office import OfficeError, Permits, Spending, Table
 from reachy_link.keys import write
-from reachy_link.text import TextError, decoded
+from reachy_link.text import TextError
 
 log = logging.getLogger(__name__)
 
@@ -106,11 +106,12 @@ class GeminiOffice:
         return path is not None and os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
     def _file(self) -> str:
-        path = self._configuration.robots_file
+        path, known = self._configuration.robots_file, self._configuration
         try:
-            return decoded(path.read_bytes()) if path else ""
+            text = personas.text_of(path)
         except (OSError, TextError) as error:
             raise OfficeError(f"{path} cannot be read: {error}") from None
+        return text if text != known.own or known.text == known.own else known.text  # a fleet's may be newer
 
 
 def _told(work: Callable[[], str]) -> str:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from gemini_gateway import models
-from reachy_gateway.provider.usage import PRICES, Money, Price
+from reachy_gateway.provider.money import Money
+from reachy_gateway.provider.usage import PRICES, Price
 from reachy_gateway.tools.port import NAME
 from reachy_link.messages import GESTURES_MAX, MoveName, RobotId
 from reachy_link.text import TextError, decoded
@@ -128,16 +129,29 @@ def read(path: Path | None, model: str | None = None, tools: Collection[str] = (
         model: What the defaults' model is if the file does not say.
         tools: Those that there are.
     """
-    base: dict[str, Any] = {"model": model} if model else {}
-    if path is None:
-        return Personas(Persona(**base), {}, Gateway(), {}), []
     try:
-        return parsed(tomllib.loads(decoded(path.read_bytes())), str(path), base, tools)
+        return of_text(text_of(path), str(path), model, tools)
     except (OSError, TextError) as error:
         remedy = "; with Docker: chmod a+rX config config/robots.toml" if isinstance(error, PermissionError) else ""
         return _nothing(), [f"{path}: cannot be read (it is what GATEWAY_ROBOTS_FILE names): {error}{remedy}"]
+
+
+def text_of(path: Path | None) -> str:
+    """What a robots file says; nothing where there is none.
+
+    Raises:
+        OSError, TextError: If it cannot be read.
+    """
+    return decoded(path.read_bytes()) if path else ""
+
+
+def of_text(text: str, name: str, model: str | None = None, tools: Collection[str] = ()) -> tuple[Personas, list[str]]:
+    """The personas that a text is about; and everything that is wrong with it, if anything."""
+    base: dict[str, Any] = {"model": model} if model else {}
+    try:
+        return parsed(tomllib.loads(text), name, base, tools)
     except tomllib.TOMLDecodeError as error:
-        return _nothing(), [f"{path}: no TOML: {error}"]
+        return _nothing(), [f"{name}: no TOML: {error}"]
 
 
 def parsed(

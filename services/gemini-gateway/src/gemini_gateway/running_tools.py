@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from gemini_gateway.session.decisions import Run
-from reachy_gateway.provider.usage import Money
+from reachy_gateway.provider.money import Money
 from reachy_gateway.tools.port import Context, Tool, refusal
 from reachy_gateway.tools.toolbox import Answer, Toolbox
 from reachy_gateway.voice import CallOutcome, RobotView, Unseen

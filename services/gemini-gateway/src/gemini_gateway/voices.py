@@ -24,10 +24,13 @@ from reachy_gateway.feed import Billed, BudgetNews, Feed, KeysChanged, SessionNe
 from reachy_gateway.journal import LINES, logged
 from reachy_gateway.provider.causes import SessionCause
 from reachy_gateway.provider.circuit_breaker import CircuitBreaker
+from reachy_gateway.provider.elsewhere import Elsewhere
 from reachy_gateway.provider.ledger import Ledger, LedgerError
 from reachy_gateway.provider.load import Load
+from reachy_gateway.provider.money import Money
+from reachy_gateway.provider.shared_books import SharedBooks
 from reachy_gateway.provider.transcripts import Transcripts
-from reachy_gateway.provider.usage import Account, Books, Money, Verdict
+from reachy_gateway.provider.usage import Account, Books, Verdict
 from reachy_gateway.tools.port import Tool
 from reachy_gateway.tools.toolbox import Toolbox
 from reachy_gateway.voice import RobotView, Said
@@ -95,7 +98,9 @@ class Voices:
         self._breakers: dict[str, CircuitBreaker] = {}
         self.totals: dict[str, Account] = {}
         """What each robot used since the gateway started."""
-        self.books = Books(ledger.accounts)
+        self.elsewhere = Elsewhere()
+        """What the other gateways of a fleet spent."""
+        self.books = Books(ledger.accounts, self.elsewhere)
         self.books.open(today().date())
         self.tally = Tally[SessionCause](known=lambda robot: robot in self.voices)
         self.voices: dict[str, GeminiVoice] = {}
@@ -149,8 +154,16 @@ class Voices:
             self._name_in = NAME_LOOKS
         if taken := [name for name, well in (("robots file", robots), ("key", key)) if well]:
             log.info("configuration read anew: %s", " and ".join(taken))
+        self.refresh(mended=bool(taken))
+
+    def refresh(self, *, mended: bool) -> None:
+        """Other personas may count."""
         for voice in self.voices.values():
-            voice.refresh(mended=bool(taken))
+            voice.refresh(mended=mended)
+
+    def accounts_of_the_fleet(self) -> SharedBooks:
+        """What this gateway spends, for a store that adds up."""
+        return SharedBooks(self._ledger, self.elsewhere, lambda: self._today().date())
 
     def close(self) -> None:
         """Finish what is being written."""
@@ -191,12 +204,11 @@ class Voices:
     def budget_left(self, robot: str) -> Money | None:
         """What the robot may still spend today, by its own budget and by that of all; None without either."""
         day = self._today().date()
-        accounts = self.books.accounts(day)
         left = []
         if (own := self.persona(robot).budget_usd_per_day) is not None:
-            left.append(own - self.books.account(day, robot).cost)
+            left.append(own - self.books.spent(day, robot))
         if self.budget is not None:
-            left.append(self.budget - sum((account.cost for account in accounts.values()), Money(0)))
+            left.append(self.budget - self.books.total(day))
         return min(left, default=None)
 
     def breaker(self, model: str) -> CircuitBreaker:

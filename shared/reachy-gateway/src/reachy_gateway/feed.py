@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Literal, TypeVar
 
 from reachy_gateway.provider.causes import SessionCause
-from reachy_gateway.provider.usage import Account, Money
+from reachy_gateway.provider.money import Money
+from reachy_gateway.provider.usage import Account
 from reachy_gateway.talk.latency import TurnTimes
 from reachy_gateway.voice import CallOutcome, Said
 from reachy_link.causes import LinkCause

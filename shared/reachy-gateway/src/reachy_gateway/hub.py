@@ -19,7 +19,7 @@ from reachy_gateway.stats import Stats
 from reachy_gateway.talk.conversation import WORDS_MAX
 from reachy_gateway.voice import HANG_UP_S
 from reachy_link.causes import LinkCause
-from reachy_link.keys import KeyPair, Keyring
+from reachy_link.keys import ADMITTED_NAME, KeyPair, Keyring
 from reachy_link.messages import (
     BeatUp,
     Bye,
@@ -176,6 +176,8 @@ class Hub:
     def on_keys_changed(self) -> None:
         """Say what is wrong with the key files. Whose key is gone is dismissed at the next look, as a file may come back."""
         self._say_problems()
+        if self.fleet:
+            self.fleet.changed(ADMITTED_NAME)
 
     def _follow_keys(self) -> None:
         """Dismiss and forget the robots that are not admitted any more."""

@@ -76,7 +76,9 @@ def main(
         keys, ring = keys_of(settings)
     except ValueError as error:
         fail([str(error)])
-    logs.set_up(name, settings.log_level, [*secrets, keys.secret.decode()])
+    place = settings.store()
+    concealed = [*secrets, keys.secret.decode(), *([place.password] if place and place.password else [])]
+    logs.set_up(name, settings.log_level, concealed)
     software = f"{name} {version(name)}"
     log.info("%s: %s", software, banner)
     tell_suspects()

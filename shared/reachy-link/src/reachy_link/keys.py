@@ -433,14 +433,14 @@ class Keyring:
         """
         checked_name(robot, self._kind)
         keys = dict.fromkeys(checked_public(public, "public key").decode() for public in publics)
-        with self._alone():
+        with self.alone():
             new = [key for key in keys if self.robot_of(key) != robot]
             for key in new:
                 if owner := self.robot_of(key):
                     raise KeysError(f"this key is admitted as {owner} already; every {self._kind.one} needs a key of its own")
                 self._check_elsewhere(key)
             if new:
-                self._store(robot, [*self._kept(robot), *new])
+                self.put(robot, [*self._kept(robot), *new])
         return len(new)
 
     def _check_elsewhere(self, key: str) -> None:
@@ -471,16 +471,16 @@ class Keyring:
         checked_name(robot, self._kind)
         if not self.holds(robot):
             raise KeysError(f"{robot} has no such key admitted; see: reachy-keys list")
-        with self._alone():
+        with self.alone():
             if public is None:
                 count = len(self.robots.get(robot, []))
-                self._store(robot, [])
+                self.put(robot, [])
                 return count
             keys = self._kept(robot)
             kept = [key for key in keys if key != public.strip()]
             if len(kept) == len(keys):
                 raise KeysError(f"{robot} has no such key admitted; see: reachy-keys list")
-            self._store(robot, kept)
+            self.put(robot, kept)
             return len(keys) - len(kept)
 
     def holds(self, robot: str) -> bool:
@@ -488,7 +488,7 @@ class Keyring:
         return self._file(robot).exists()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """One process at a time changes who is admitted, and begins with what the one before has left."""
         if not self._folder.exists():
             make_directory(self._folder.parent)
@@ -513,7 +513,8 @@ class Keyring:
             shut_out = f"shut the {self._kind.one} out with: reachy-keys {self._kind.revoke} {robot}"
             raise KeysError(f"{error}: mend the file, or {shut_out}") from None
 
-    def _store(self, robot: str, keys: list[str]) -> None:
+    def put(self, robot: str, keys: list[str]) -> None:
+        """Have a robot's file hold these keys; while nobody else changes who is admitted (:meth:`alone`)."""
         if keys:
             write(self._file(robot), "".join(f"{key}\n" for key in keys))
         else:

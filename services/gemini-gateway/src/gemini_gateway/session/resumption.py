@@ -34,7 +34,7 @@ class Resumption:
         """Connections in a row that were to resume the session, and failed."""
         self._suspect: str | None = None
         """A handle that was refused; perhaps it is not the handle that was."""
-        self._doubted = False
+        self.doubted = False
         """Whether whoever had the session may yet hold its connection, so that the handle is tried once."""
         self._forsaken = False
         """Whether the session is not to be resumed, whatever handle still comes on its connection."""
@@ -52,7 +52,7 @@ class Resumption:
             since: When that came.
             doubted: Whether it may yet hold the connection: what Google says of that does not change for long.
         """
-        self.handle, self._since, self._doubted = handle, since, doubted
+        self.handle, self._since, self.doubted = handle, since, doubted
 
     def remembered(self, now: float) -> tuple[str | None, float]:
         """The handle, and how old it is."""
@@ -70,7 +70,7 @@ class Resumption:
 
     def opened(self) -> None:
         """Another connection is there."""
-        self._forsaken = self._doubted = False
+        self._forsaken = self.doubted = False
 
     def blame(self, words: str, *, at_once: bool = False) -> list[Out]:
         """A connection that was to resume the session has failed. One that does so again and again does not help."""
@@ -78,7 +78,7 @@ class Resumption:
             return []
         self._suspect = self.dialled.handle
         self._failures += 1
-        if self._failures < timing.HANDLE_FAILURES and not (at_once or self._doubted):
+        if self._failures < timing.HANDLE_FAILURES and not (at_once or self.doubted):
             return []
         self.forsake()
         return [Count("handle_dropped", f"the session cannot be resumed, a new one begins: {words}")]

@@ -216,7 +216,7 @@ class Session:
         if dialled.handle and error.kind in ("refused", "lost", "declined"):
             out = self._resumption.blame(error.words, at_once=error.kind == "refused")
             out += self._trouble(LiveError("lost", error.words), now)
-            if error.kind != "refused" and not mended and self._resumption.handle:
+            if error.kind != "refused" and not mended and not self._resumption.doubted:
                 self._backoff.resuming(now)
             return out
         self._resumption.acquit()

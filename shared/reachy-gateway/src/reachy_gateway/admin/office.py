@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from reachy_gateway.provider.usage import Money
+from reachy_gateway.provider.money import Money
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+from reachy_gateway.fleet.keyfolder import KeyFolder
 from reachy_gateway.fleet.member import Accounts, Member
 from reachy_gateway.fleet.present import Present
 from reachy_gateway.fleet.seal import Seal
@@ -13,7 +14,7 @@ from reachy_gateway.fleet.shelf import Shelf
 from reachy_gateway.fleet.valkey import Valkey
 from reachy_gateway.hub import Hub
 from reachy_gateway.settings import GatewaySettings
-from reachy_link.keys import KeyPair
+from reachy_link.keys import ADMITTED_NAME, KeyPair
 
 Follow = Callable[[Shelf], Coroutine[Any, Any, None]]
 
@@ -66,8 +67,9 @@ def joined(hub: Hub, settings: GatewaySettings, keys: KeyPair, parts: Parts) -> 
     member = Member(store, seal, lambda: _present(hub, member, settings), parts.accounts)
     member.on_lost = hub.moved
     hub.fleet = member
-    shelves = {name: (Shelf(name, store, seal, member), follow) for name, follow in parts.shelves.items()}
-    return Fleet(member, [follow(shelf) for shelf, follow in shelves.values()])
+    follows = {ADMITTED_NAME: KeyFolder(settings.keys_dir).follow, **parts.shelves}
+    shelves = {name: Shelf(name, store, seal, member) for name in follows}
+    return Fleet(member, [follow(shelves[name]) for name, follow in follows.items()])
 
 
 def _present(hub: Hub, member: Member, settings: GatewaySettings) -> Present:

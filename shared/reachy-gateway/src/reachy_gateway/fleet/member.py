@@ -211,6 +211,11 @@ class Member:
         finally:
             self._replies.pop((robot, was), None)
 
+    def changed(self, shelf: str) -> None:
+        """What this gateway has of a shelf may have changed."""
+        if told := self.on_shelf.get(shelf):
+            told()
+
     def again(self, robot: str) -> None:
         """A robot that is here has said hello once more."""
         if held := self._held.get(robot):
@@ -369,9 +374,8 @@ class Member:
             try:
                 async for shelf, sealed in self._store.letters(self.inbox):
                     if shelf or not sealed:  # at the beginning of all shelves, as what was told meanwhile is not known
-                        for name, told in self.on_shelf.items():
-                            if shelf in ("", name):
-                                told()
+                        for name in self.on_shelf if not shelf else (shelf,):
+                            self.changed(name)
                     elif text := self._seal.open(sealed, f"letter {self.inbox}"):
                         self._letter_came(json.loads(text))
             except StoreError as error:

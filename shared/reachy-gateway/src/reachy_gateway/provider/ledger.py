@@ -3,15 +3,18 @@
 import json
 import logging
 import os
+import secrets
 import sqlite3
 import stat
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from reachy_gateway.provider.usage import Account, Money, Tokens
+from reachy_gateway.provider.money import Money, nano_usd
+from reachy_gateway.provider.usage import Account, Tokens
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +24,8 @@ CREATE TABLE IF NOT EXISTS turns (
     prompt TEXT NOT NULL, reply TEXT NOT NULL, cost TEXT NOT NULL, session TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS turns_by_day ON turns (day, robot);
+CREATE INDEX IF NOT EXISTS turns_in_order ON turns (day);
+CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL);
 """
 
 
@@ -51,6 +56,10 @@ class Ledger:
             self._db.executescript(SCHEMA)
             if "session" not in {row[1] for row in self._db.execute("PRAGMA table_info(turns)")}:
                 self._db.execute("ALTER TABLE turns ADD COLUMN session TEXT NOT NULL DEFAULT ''")  # older than that column
+            self.name = self.note("name")
+            """What tells this ledger from others."""
+            if not self.name:
+                self.rename()
             _tighten(path)
         except (OSError, sqlite3.Error) as error:
             raise LedgerError(f"{path} cannot be used: {error}; mend it, or set GATEWAY_LEDGER to another file") from None
@@ -64,6 +73,55 @@ class Ledger:
         counts = (json.dumps(dict(tokens.prompt)), json.dumps(dict(tokens.reply)))
         self._unwritten.append((day.isoformat(), robot, session, model, *counts, str(cost)))
         self._write()
+
+    # --- for a fleet --------------------------------------------------------------------------------------------------
+
+    def rename(self) -> None:
+        """Go on as another ledger.
+
+        Raises:
+            LedgerError: If that cannot be written now.
+        """
+        name = secrets.token_hex(8)
+        self.set_note("name", name)
+        self.name = name
+
+    def newest(self, day: date) -> int:
+        """The last row of a day; 0 if there is none."""
+        [row] = self._ask("SELECT COALESCE(MAX(rowid), 0) FROM turns WHERE day = ?", day.isoformat())
+        return int(row[0])
+
+    def after(self, day: date, row: int, most: int) -> tuple[int, dict[str, int]]:
+        """What is behind a row of a day: the last row of so many at most, and what robots spent in them, in nano-dollars."""
+        query = "SELECT robot, cost, rowid FROM turns WHERE day = ? AND rowid > ? ORDER BY rowid LIMIT ?"
+        rows = self._ask(query, day.isoformat(), row, most)
+        return (rows[-1][2] if rows else row), _sums(rows)
+
+    def upto(self, day: date, row: int) -> dict[str, int]:
+        """What robots spent on a day, up to a row, in nano-dollars."""
+        return _sums(self._ask("SELECT robot, cost FROM turns WHERE day = ? AND rowid <= ?", day.isoformat(), row))
+
+    def note(self, name: str) -> str:
+        """What was noted under a name, for the next start; empty if nothing was."""
+        found = self._ask("SELECT text FROM notes WHERE name = ?", name)
+        return found[0][0] if found else ""
+
+    def set_note(self, name: str, text: str) -> None:
+        """Note something for the next start.
+
+        Raises:
+            LedgerError: If it cannot be written now.
+        """
+        try:
+            self._db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, text))
+        except sqlite3.Error as error:
+            raise LedgerError(f"the ledger cannot be written: {error}") from None
+
+    def _ask(self, query: str, *values: str | int) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise LedgerError(f"the ledger cannot be read: {error}") from None
 
     def _write(self) -> None:
         query = "INSERT INTO turns (day, robot, session, model, prompt, reply, cost) VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -99,6 +157,15 @@ class Ledger:
         if self._unwritten:
             log.error("the ledger cannot be written: the last %d turns are lost", len(self._unwritten))
         self._db.close()
+
+
+def _sums(rows: Iterable[tuple[Any, ...]]) -> dict[str, int]:
+    """Costs by robot, in nano-dollars; what cannot be read costs nothing, as it does in the accounts."""
+    sums: dict[str, int] = {}
+    for robot, cost, *_ in rows:
+        with suppress(ArithmeticError):
+            sums[robot] = sums.get(robot, 0) + nano_usd(Money(cost))
+    return sums
 
 
 def _make(path: Path) -> None:

@@ -12,12 +12,11 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reachy_gateway.provider.elsewhere import Elsewhere
+from reachy_gateway.provider.money import Money
+
 WARN_AT: Final = Decimal("0.8")
 """From this part of a budget on there is a warning."""
-
-Money = Decimal
-"""US dollars, exact."""
-
 
 Modality = Literal["text", "audio", "image"]
 """What tokens are of; video counts as image, as it is priced."""
@@ -103,11 +102,15 @@ class Books:
     for, and the few days that were asked for last are kept.
 
     Args:
-        load: What a store has of a day, by robot; None if it cannot be read now.
+        load: What a ledger has of a day, by robot; None if it cannot be read now.
+        elsewhere: What a fleet's other gateways spent; if it is left out, nothing.
     """
 
-    def __init__(self, load: Callable[[date], Mapping[str, Account] | None] = lambda _: {}) -> None:
+    def __init__(
+        self, load: Callable[[date], Mapping[str, Account] | None] = lambda _: {}, elsewhere: Elsewhere | None = None
+    ) -> None:
         self._load = load
+        self._elsewhere = elsewhere or Elsewhere()
         self._days: dict[date, dict[str, Account]] = {}
         self._unread: set[date] = set()
         """Days that could not be read: tried again with each turn."""
@@ -147,18 +150,22 @@ class Books:
         """A robot's newest session that was billed, over midnight as well."""
         return self._sessions.get(robot, ("", Account()))[1]
 
+    def spent(self, day: date, robot: str) -> Money:
+        """What a robot spent on a day, here and elsewhere."""
+        return self.account(day, robot).cost + self._elsewhere.of(day, robot)
+
     def total(self, day: date) -> Money:
-        """The gateway's day."""
+        """What all robots spent on a day, here and elsewhere."""
         if self._total is None or self._total[0] != day:
             self._total = day, sum((account.cost for account in self.open(day).values()), Money(0))
-        return self._total[1]
+        return self._total[1] + self._elsewhere.total(day)
 
     def verdict(self, day: date, robot: str, robot_budget: Money | None, gateway_budget: Money | None) -> Verdict:
         """What the budgets say of a robot's next turn."""
         warning = ""
         for whose, spent, budget in (
-            (f"{robot}'s", self.account(day, robot).cost, robot_budget),
-            ("the gateway's", self.total(day), gateway_budget),
+            (f"{robot}'s", self.spent(day, robot), robot_budget),
+            ("the fleet's" if self._elsewhere.heard else "the gateway's", self.total(day), gateway_budget),
         ):
             if budget is None:
                 continue

@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from reachy_gateway.provider.usage import Money
+from reachy_gateway.provider.money import Money
 from reachy_gateway.voice import RobotView, Unseen, Vitals
 
 Mode = Literal["wait", "background"]

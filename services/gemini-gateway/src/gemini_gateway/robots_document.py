@@ -1,0 +1,117 @@
+"""The robots file of a fleet: whoever changes it at one gateway has changed it for all.
+
+What counts, and since when, is noted in the ledger: so a gateway that starts again while the store is away goes on with it. The
+file itself is never written from here.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from gemini_gateway.configuration import Configuration
+from gemini_gateway.robots_table import digest
+from reachy_gateway.fleet.admissions import FIRST
+from reachy_gateway.fleet.port import StoreError
+from reachy_gateway.fleet.shelf import Shelf, Thing
+from reachy_gateway.provider.ledger import Ledger, LedgerError
+
+log = logging.getLogger(__name__)
+
+SHELF: Final = "documents"
+NAME: Final = "robots"
+
+
+class _Counts(NamedTuple):
+    """What counts, and what this gateway's own file said then."""
+
+    version: int
+    text: str
+    own: str
+    """Its digest."""
+
+
+class RobotsDocument:
+    """Follows both, the file and the shelf of the fleet.
+
+    Args:
+        on_change: Told when another text counts.
+        now_ms: The time, since 1970.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        ledger: Ledger,
+        on_change: Callable[[], None],
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._configuration = configuration
+        self._ledger = ledger
+        self._on_change = on_change
+        self._now_ms = now_ms
+        self._refused = ""
+        """A text of the fleet's that cannot be used here."""
+
+    async def follow(self, shelf: Shelf) -> None:
+        """Keep them alike, until cancelled."""
+        counts = self._noted()
+        while True:
+            try:
+                counts = self._own_word(counts)
+                theirs = (await shelf.newest()).get(NAME)
+                if theirs and counts.version <= theirs.version and theirs.text != counts.text:
+                    counts = self._take(theirs, counts)
+                elif not theirs or theirs.version < counts.version:
+                    await shelf.put({NAME: Thing(counts.version, counts.text)})
+            except StoreError as error:
+                log.debug("the fleet's robots file is not known yet: %s", error)
+            await shelf.news()
+
+    def _noted(self) -> _Counts:
+        """What counted when this gateway stopped, if its own file was not changed since."""
+        own = digest(self._configuration.own)
+        try:
+            noted = self._ledger.note(SHELF)
+            counts = _Counts(*json.loads(noted)) if noted else None
+        except (LedgerError, ValueError, TypeError):
+            counts = None
+        if counts is None:
+            return _Counts(FIRST, self._configuration.own, own)
+        if counts.own == own:
+            self._use(counts.text)
+        return counts
+
+    def _own_word(self, counts: _Counts) -> _Counts:
+        """If somebody has changed this gateway's file, that is the newest."""
+        own = digest(self._configuration.own)
+        if own == counts.own:
+            return counts
+        return self._note(_Counts(max(self._now_ms(), counts.version + 1), self._configuration.own, own))
+
+    def _take(self, theirs: Thing, counts: _Counts) -> _Counts:
+        if problems := self._use(theirs.text):
+            if theirs.text != self._refused:
+                self._refused = theirs.text
+                for problem in problems:
+                    log.error("%s (the last good one stays)", problem)
+            return counts
+        if theirs.text != self._configuration.own:
+            log.info("the robots file of the fleet counts, not %s, which is older", self._configuration.robots_file)
+        return self._note(_Counts(theirs.version, theirs.text, counts.own))
+
+    def _use(self, text: str) -> list[str]:
+        if text == self._configuration.text:
+            return []
+        problems = self._configuration.overrule(text, "the robots file of the fleet")
+        if not problems:
+            self._on_change()
+        return problems
+
+    def _note(self, counts: _Counts) -> _Counts:
+        try:
+            self._ledger.set_note(SHELF, json.dumps(counts))
+        except LedgerError as error:
+            log.warning("%s: a restart would forget which robots file counts", error)
+        return counts

@@ -1,0 +1,95 @@
+"""A ledger's part in the books of a fleet: which rows the store has, which it is to be told, and what the others spent.
+
+Rows are told in their order, each batch with the row before its first; the store takes a batch only if it has the ledger up to
+there. So none is counted twice or left out, whoever is killed when; and a store that has forgotten is told again.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import date, timedelta
+from typing import Final
+
+from reachy_gateway.fleet.port import Booking
+from reachy_gateway.provider.elsewhere import Elsewhere
+from reachy_gateway.provider.ledger import Ledger, LedgerError
+
+ROWS_MAX: Final = 500
+"""Told at a time."""
+
+
+class SharedBooks:
+    """The one implementation of :class:`reachy_gateway.fleet.member.Accounts`.
+
+    Args:
+        ledger: This gateway's own.
+        elsewhere: What the others spent, kept up to date from here.
+        today: The date.
+    """
+
+    def __init__(self, ledger: Ledger, elsewhere: Elsewhere, today: Callable[[], date]) -> None:
+        self._elsewhere = elsewhere
+        self._ledger = ledger
+        self._today = today
+        self._marks: dict[date, int] = {}
+        """The last row that the store has, by day."""
+        self._told: dict[date, dict[str, int]] = {}
+        """What it has of this ledger, by day and robot."""
+        self._skip: dict[date, int] = {}
+        """Rows up to here are in the store under another name."""
+
+    def day(self) -> str:
+        """Today."""
+        return self._today().isoformat()
+
+    def to_tell(self) -> Booking | None:
+        """What the store does not know yet; with nothing new, the last that it knows, to see whether it still does.
+
+        A ledger that cannot be read now tells nothing.
+        """
+        with suppress(LedgerError):
+            return self._to_tell()
+        return None
+
+    def _to_tell(self) -> Booking | None:
+        today, name = self._today(), self._ledger.name
+        for day in (today - timedelta(days=1), today):
+            text, newest = day.isoformat(), self._ledger.newest(day)
+            mark = self._marks.get(day)
+            if not newest:
+                continue
+            if day in self._skip:
+                return Booking(text, name, 0, self._skip[day], {})
+            if mark is not None and newest > mark:
+                upto, sums = self._ledger.after(day, mark, ROWS_MAX)
+                return Booking(text, name, mark, upto, sums)
+            if mark is None or day == today:
+                return Booking(text, name, newest, newest, {})
+        return None
+
+    def told(self, booking: Booking, upto: int) -> None:
+        """The store has this ledger up to that row."""
+        with suppress(LedgerError):
+            self._take(booking, date.fromisoformat(booking.day), upto)
+
+    def _take(self, booking: Booking, day: date, upto: int) -> None:
+        if upto == booking.upto and booking.after == self._marks.get(day):
+            told = self._told.setdefault(day, {})
+            for robot, nano in booking.nano_usd.items():
+                told[robot] = told.get(robot, 0) + nano
+        elif upto > (newest := self._ledger.newest(day)):
+            # It has rows that this ledger lost, as one has that was restored: new ones would pass for these.
+            self._ledger.rename()
+            self._marks, self._told, self._skip = {}, {}, {day: newest}
+            return
+        else:
+            self._told[day] = self._ledger.upto(day, upto)
+        self._marks[day] = upto
+        self._skip.pop(day, None)
+        for old in [old for old in self._marks if old < day - timedelta(days=2)]:
+            self._marks.pop(old)
+            self._told.pop(old, None)
+
+    def spent(self, day: str, nano_usd: Mapping[str, int]) -> None:
+        """The store tells what all gateways spent that day."""
+        when = date.fromisoformat(day)
+        self._elsewhere.learn(when, nano_usd, self._told.get(when, {}))
