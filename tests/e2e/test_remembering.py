@@ -1,45 +1,163 @@
 """A fleet that remembers: a robot goes on in the same session of Gemini's, whatever becomes of its gateway."""
 
+import asyncio
 import signal
 import time
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ports import free_ports
-from processes import gateway_process
-from rig import Keys, read_wav, running_robot
+import pytest
+from boxes import at, boxes, until
+from rig import Keys, faults, read_wav, running_robot
 from stores import running_store
 
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
-from reachy_gateway.link.end import Bind
 
-NUMBERS = [read_wav(Path(__file__).parent / "data" / f"number-{n}.wav") for n in (1, 2, 3)]
+QUESTION = read_wav(Path(__file__).parent.parent / "sim" / "data" / "question.wav")
+ECHO, ANSWERS = Behaviour(mode="echo"), Behaviour()
 
 
-async def test_a_gateway_is_killed_and_the_robot_goes_on_in_the_same_session(tmp_path):
-    made, one, two = Keys(tmp_path, "reachy-1"), free_ports(2), free_ports(2)
+@asynccontextmanager
+async def talking(tmp_path, count=2, behaviour=ECHO, **more):
+    """A robot that has asked one question of a fleet's gateways, and was answered."""
+    made = Keys(tmp_path, "reachy-1")
     with running_store(tmp_path / "store") as store:
         async with serve() as sim:
-            sim.behaviour = Behaviour(mode="echo")
-            more = {"GATEWAY_STORE_URL": store.url}
-            binds = Bind("127.0.0.1", *one), Bind("127.0.0.1", *two)
-            with gateway_process(made, one, sim, **more) as first, gateway_process(made, two, sim, **more) as second:
-                processes = {one: first, two: second}
-                async with running_robot(made.robot("reachy-1"), binds[0], others=binds[1:]) as robot:
+            sim.behaviour = behaviour
+            async with boxes(made, sim, store, count, **more) as found:
+                bind, *others = (box.bind for box in found)
+                async with running_robot(made.robot("reachy-1"), bind, others=others) as robot:
                     await robot.welcomed()
-                    for n in range(2):
-                        robot.desk.say(NUMBERS[0])
-                        await robot.answered(n + 1)
-                    for _ in range(3):
-                        [session] = sim.open_sessions
-                        serving = processes.pop(robot.core.route.here[1:])
-                        began = time.monotonic()
-                        serving.send_signal(signal.SIGKILL)
-                        await sim.until(
-                            lambda sim, was=session: (
-                                sim.open_sessions and sim.open_sessions[-1] is not was and sim.open_sessions[-1].heard
-                            )
-                        )
+                    await answered(robot, QUESTION, whole=behaviour is ECHO)
+                    yield robot, sim, store, found
 
-                        assert sim.open_sessions[-1].resumed
-                        break
+
+async def answered(robot, question=QUESTION, *, whole=True) -> None:
+    """The robot's next question is answered; an echo of it is whole."""
+    before, turns = len(robot.desk.played), len(robot.core.summary)
+    robot.desk.say(question)
+    await robot.desk.until(lambda: len(robot.core.summary) > turns and robot.core.summary[-1].complete)
+    assert not whole or faults(robot.desk.played[before:, 0], question[:, 0]) == []
+
+
+async def heard_elsewhere(sim, was, timeout_s=10.0):
+    """Wait until another connection than that hears the person."""
+    await sim.until(lambda it: it.sessions[-1] is not was and it.sessions[-1].heard_bytes > 0, timeout_s)
+    return sim.sessions[-1]
+
+
+def open_ones(sim):
+    return [session for session in sim.open_sessions if session.is_connected]
+
+
+@pytest.mark.parametrize("fault", ["killed", "stopped", "cut"])
+async def test_the_robot_is_heard_again_in_the_same_session(tmp_path, fault):
+    async with talking(tmp_path) as (robot, sim, _, found):
+        where, [session] = at(robot, found), open_ones(sim)
+        await asyncio.sleep(0.2)  # noqa: ASYNC251 - what is remembered is written within 0.1 s
+        began = time.monotonic()
+        match fault:
+            case "killed":
+                where.here.signal(signal.SIGKILL)
+            case "stopped":
+                where.here.signal(signal.SIGTERM)
+            case "cut":
+                where.here.robots.stop()
+        now = await heard_elsewhere(sim, session)
+        assert time.monotonic() - began < 3.0
+        assert now.resumed
+        assert now.session_id == session.session_id
+        await answered(robot)
+        assert len(open_ones(sim)) == 1
+        assert len(now.history) >= 4, "it knows what was said"
+
+
+async def test_a_gateway_that_hangs_holds_its_connection_so_the_robot_goes_on_with_what_was_said(tmp_path):
+    async with talking(tmp_path, behaviour=ANSWERS) as (robot, sim, _, found):
+        where, [session] = at(robot, found), open_ones(sim)
+        began = time.monotonic()
+        where.here.signal(signal.SIGSTOP)
+        now = await heard_elsewhere(sim, session)
+        assert time.monotonic() - began < 4.0
+        assert not now.resumed
+        await sim.until(lambda _: now.history)
+        assert not now.resumed, "but it was told what was said"
+        heard = session.heard_bytes
+        await answered(robot, whole=False)
+        where.here.signal(signal.SIGCONT)
+        woken = time.monotonic()
+        await sim.until(lambda _: not session.is_connected)
+        assert time.monotonic() - woken < 1.0
+        assert session.heard_bytes - heard < 3 * 32_000, "no more than lay before it"
+        await answered(robot, whole=False)
+        assert open_ones(sim) == [now]
+        assert "has gone to another gateway" in where.here.said()
+
+
+async def test_a_gateway_alone_that_is_started_again_goes_on_in_the_same_session(tmp_path):
+    async with talking(tmp_path, count=1) as (robot, sim, _, [box]):
+        [session] = open_ones(sim)
+        box.kill()
+        box.start()
+        now = await heard_elsewhere(sim, session)
+        assert now.resumed
+        await answered(robot)
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("fault", ["killed", "hung", "emptied", "full", "cut"])
+async def test_whatever_befalls_the_store_nobody_notices(tmp_path, fault):
+    async with talking(tmp_path) as (robot, sim, store, found):
+        where, [session] = at(robot, found), open_ones(sim)
+        robot.desk.say(QUESTION)
+        match fault:
+            case "killed":
+                store.kill()
+            case "hung":
+                store.hang()
+            case "emptied":
+                store.empty()
+            case "full":
+                with store.client() as client:
+                    client.config_set("maxmemory", 1)
+            case "cut":
+                where.here.to_store.stop()
+        turns = len(robot.core.summary)
+        await robot.desk.until(lambda: len(robot.core.summary) > turns)
+        await answered(robot)
+        assert open_ones(sim) == [session]
+        assert len(sim.sessions) == 1
+        if fault not in ("emptied", "cut"):
+            await until(lambda: "it goes on without" in where.here.said())
+            store.wake()
+            if fault == "killed":
+                store.start()
+            if fault == "full":
+                with store.client() as client:
+                    client.config_set("maxmemory", 0)
+            await until(lambda: "the store is there again" in where.here.said())
+        if fault != "cut":
+            await until(lambda: any(key.endswith("robot:reachy-1") for key in store.keys()))
+            await asyncio.sleep(0.5)  # noqa: ASYNC251 - what is remembered is written again
+            where.here.kill()
+            now = await heard_elsewhere(sim, session)
+            assert now.resumed, "it is remembered again"
+        said = where.here.said()
+        assert said.count("it goes on without") <= 1
+        assert "Traceback" not in said
+
+
+async def test_a_wrong_password_is_said_once_and_everybody_talks(tmp_path):
+    made = Keys(tmp_path, "reachy-1")
+    with running_store(tmp_path / "store") as store:
+        with store.client() as client:
+            client.config_set("requirepass", "another-one")
+        async with serve() as sim:
+            sim.behaviour = ECHO
+            more = {"GATEWAY_STORE_URL": store.url}
+            async with boxes(made, sim, None, 1, **more) as [box], running_robot(made.robot("reachy-1"), box.bind) as robot:
+                await robot.welcomed()
+                await answered(robot)
+                assert box.said().count("refuses the password") == 1
+                assert "the-password" not in box.said()

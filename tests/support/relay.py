@@ -29,8 +29,11 @@ class Relay:
 
             async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int = port) -> None:
                 await self.open.wait()
-                with suppress(OSError):
+                try:
                     there, back = await asyncio.open_connection(self._host, port)
+                except OSError:
+                    writer.transport.abort()
+                else:
                     await asyncio.gather(self._pass_on(reader, back), self._pass_on(there, writer))
 
             self._servers.append(await asyncio.start_server(joined, "127.0.0.1", own))
