@@ -350,6 +350,24 @@ def test_a_name_that_has_another_address_each_time_takes_no_memory():
     assert len(route._down) <= 3
 
 
+def test_what_was_given_does_not_wait_until_all_that_was_learned_has_timed_out():
+    """As where the others were taken away for good, and the only one that is left starts anew."""
+    route, dialled = Route([A], 0.0, "reachy-1", [Address(f"10.9.0.{n}") for n in range(16)]), []
+    for now in range(1, 23):
+        dialled.append(route.here)
+        assert route.onward(now) is (now < 22), "a round is over when all have failed"
+    assert dialled[::4] == [A] * len(dialled[::4])
+    assert len(dialled) - dialled.count(A) == 16, "and each of the others was dialled once"
+
+
+def test_names_of_very_many_addresses_are_not_all_places():
+    route = Route([A], 0.0, "reachy-1", [BOX, Address("b.lab")])
+    for host, net in (("box.lab", 1), ("b.lab", 2)):
+        route.look_ups(0.0)
+        route.looked_up(host, [f"10.{net}.0.{n}" for n in range(16)], 0.0, stay=False)
+    assert len(walk(route, 0.0)) == 1 + LEARNED_MAX
+
+
 # --- being sent somewhere -----------------------------------------------------------------------------------------------
 
 
@@ -415,6 +433,22 @@ def test_the_name_that_a_robot_is_sent_to_may_be_that_of_a_gateway_that_was_give
     assert walk(route, 50.1) == [B, A, E]
 
 
+def test_a_name_that_was_not_found_before_is_looked_up_again_when_a_robot_is_sent_there():
+    route = Route([A], 0.0, "reachy-1", [BOX])
+    route.look_ups(0.0)
+    route.looked_up("box.lab", [], 0.0, stay=False)
+    assert route.go(BOX, 50.0)
+    assert route.look_ups(50.0) == ["box.lab"]
+
+
+def test_a_robot_is_not_held_up_where_it_was_sent_while_the_look_ups_of_others_do_not_end():
+    route = Route([A], 0.0, "reachy-1", [Address(f"n{n}.lab") for n in range(LOOK_UPS_MAX)])
+    assert len(route.look_ups(0.0)) == LOOK_UPS_MAX
+    assert route.go(BOX, 50.0)
+    assert route.look_ups(50.0) == []
+    assert [route.overdue(now) for now in (51.9, 52.0)] == [False, True]
+
+
 POOL = [A, B, C, D, BOX, Address("other.lab", 7, 8), Address("third.lab"), Address("[fe80::1%eth0]")]
 LISTS = st.lists(st.sampled_from(POOL), max_size=4)
 STEPS = st.one_of(
@@ -434,6 +468,7 @@ class Watched:
         self.now = 0.0
         self.failed: set[Address] = set()
         """In this round."""
+        self.left_given = 0.0
         self.steady = True
         """The places have been the same since it began."""
         self.asked: list[str] = []
@@ -450,8 +485,12 @@ class Watched:
         self.route.doubt()
         self.asked += self.route.look_ups(self.now)
         self.failed.add(self.route.here)
+        if self.route.given:
+            self.left_given = self.now
         if not self.route.onward(self.now):
             return
+        if self.route.given and self.now - self.left_given >= ROUND_S and not self.places() <= self.failed:
+            self.failed -= {place.address for place in self.route._places}
         if self.route.here in self.failed:
             assert not self.steady or self.places() <= self.failed, "each place was tried before the next round"
             self.begins_anew()
@@ -496,7 +535,7 @@ def test_whatever_is_learned_fails_and_is_found_what_was_given_comes_first_and_n
         assert not {place.address for place in route._places} & {place.address for place in route._beyond}
         assert len(route._down) <= len(seen.places()) + 1
     dialled = set()
-    for _ in range(2 * len(seen.places()) + 3):
+    for _ in range(len(seen.places()) ** 2 + 3):
         seen.now += 4.0
         route.onward(seen.now)
         dialled.add(route.here)

@@ -195,7 +195,7 @@ class Presence:
         of_name = self.route.name and not self.route.unknown and trouble.cause != "key"  # there the line ends with a command
         known_as = f" ({self.route.name} has this address here)" if of_name else ""
         known_as += (
-            " (ROBOT_GATEWAY does not name it: a gateway did)" if not self.route.given and trouble.cause != "key" else ""
+            " (it is not in ROBOT_GATEWAY: a gateway named it)" if not self.route.given and trouble.cause != "key" else ""
         )
         is_news = self._complaints.are_news(trouble.cause, self.route.here)
         round_s = ADDRESSES_ROUND_S if trouble.cause == UNREACHABLE and self.route.one_gateway else ROUND_S

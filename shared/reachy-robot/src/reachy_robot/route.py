@@ -16,7 +16,8 @@ LOOK_UP_S: Final = 2.0
 LOOK_AGAIN_S: Final = 0.5
 """A name is looked up again, while it is in question, so long after the last look-up began at the earliest."""
 LEARNED_MAX: Final = 17
-"""Gateways that are learned of: those that a welcome has room for, and where the robot is. The others are forgotten."""
+"""Gateways that are learned of, and their places: those that a welcome has room for, and where the robot is. The others are
+forgotten."""
 LOOK_UPS_MAX: Final = 8
 """Look-ups of names that were only learned of, under way at a time: so there is room for those of names that were given."""
 
@@ -90,6 +91,8 @@ class Route:
         self._sent_to: Address | None = None
         """The gateway that the robot was sent to: all its addresses come before anything else."""
         self._sent = float("-inf")
+        self._left_given = now
+        """When the robot was last at a gateway that was given."""
         self.learn(learned)
 
     @property
@@ -149,6 +152,7 @@ class Route:
         if self.here is None or now - self._sent < ROUND_S or not self._elsewhere(gateway):
             return False
         self._know([gateway, *self._learned])
+        self.doubt()
         self._sent, self._sent_to, self._since = now, gateway, now
         address = self._elsewhere(gateway)[0]
         self.place = next((place for place in self._all() if place.address == address), Place(gateway, address))
@@ -160,7 +164,12 @@ class Route:
         if not self.several:
             return False
         self._round_s = max(self._round_s, round_s)
+        if self.given:
+            self._left_given = now
         place = self._next()
+        if place in self._beyond and now - self._left_given >= ROUND_S:  # what was given must not wait for all of these
+            self._down -= {given.address for given in self._places}
+            place = self._next()
         if place is None:
             if self.here_s(now) < self._round_s:
                 return False
@@ -191,6 +200,8 @@ class Route:
 
     def overdue(self, now: float) -> bool:
         """Whether the look-up of the name here takes so long that it counts as one that failed."""
+        if self.unknown and not self.given:
+            return self.here_s(now) >= LOOK_UP_S  # it may still wait for others to end
         name = self._names.get(self.name)
         return self.unknown and name is not None and name.asking and now - name.asked >= LOOK_UP_S
 
@@ -290,7 +301,8 @@ class Route:
         self._places = self._places_of(self._gateways)
         given = {place.address for place in self._places}
         found = self._places_of(self._learned)
-        self._beyond = tuple(place for place in found if place.address not in given and not place.address.named)
+        others = [place for place in found if place.address not in given and not place.address.named]
+        self._beyond = tuple(place for n, place in enumerate(others) if n < LEARNED_MAX or place.address == self.here)
         self._down &= {place.address for place in self._all()}
         if beyond and not self._beyond:  # as if only what was given had been tried
             self._failed = len(self._down - {self.here})
