@@ -62,6 +62,7 @@ PURE = {
         "core",
         "cues",
         "decisions",
+        "memory",
         "microphone",
         "motion.composer",
         "motion.direction",

@@ -13,7 +13,11 @@ from rig import Keys, a_line_to, faults, read_wav, running_hub, running_robot
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from mock_gateway.voice import MockVoice
+from reachy_gateway.hub import Hub
 from reachy_gateway.link.end import Bind
+from reachy_link.address import Address, parse
+from reachy_link.messages import Down, Leave, Welcome
+from robot_io import gateways
 
 NUMBERS = [read_wav(Path(__file__).parent / "data" / f"number-{n}.wav") for n in (1, 2, 3)]
 FAIL_OVER_S = 3.0
@@ -119,3 +123,78 @@ async def test_gateways_listen_on_ipv6_too(tmp_path):
         await robot.welcomed()
         robot.desk.say(NUMBERS[0])
         await robot.answered(1)
+
+
+# --- gateways of which a robot is told ------------------------------------------------------------------------------------
+
+
+def tell(hub: Hub, kind: type[Down], **fields: object) -> None:
+    """Have every such message of a gateway say this, too."""
+    publish = hub.publish
+
+    def published(message: Down, payload: bytes = b"") -> bool:
+        return publish(message.model_copy(update=fields) if isinstance(message, kind) else message, payload)
+
+    hub.publish = published
+
+
+async def talked(robot, question) -> None:
+    """The robot's next question has an answer, heard to its end."""
+    turns = len(robot.core.summary)
+    robot.desk.say(question)
+    await robot.desk.until(lambda: len(robot.core.summary) > turns and robot.core.summary[-1].complete)
+
+
+def where(hub: Hub) -> str:
+    return str(Address(*hub.bound))
+
+
+async def test_a_robot_that_knew_one_gateway_talks_on_at_another_and_finds_that_by_itself_at_its_next_start(tmp_path):
+    made, file = Keys(tmp_path, "reachy-1"), tmp_path / "gateways"
+    keeper = gateways.Keeper(file)
+    async with AsyncExitStack() as stack:
+        two = await stack.enter_async_context(running_hub(made, lambda *_: MockVoice()))
+        async with running_hub(made, lambda *_: MockVoice()) as one:
+            tell(one, Welcome, gateways=("no such host!", "nobody.invalid:5555+5556", where(two)))
+            tell(two, Welcome, gateways=(where(one),))
+            bound = one.bound
+            robot = await stack.enter_async_context(
+                running_robot(made.robot("reachy-1"), bound, on_remember=keeper.keep, look_up=lambda _: [])
+            )
+            await robot.welcomed()
+            await talked(robot, NUMBERS[0])
+            assert robot.core.route.here[1:] == bound[1:]
+        gone = time.monotonic()
+        await robot.desk.until(lambda: "reachy-1" in two.robots and robot.core.welcomed)
+        assert time.monotonic() - gone < FAIL_OVER_S
+        await talked(robot, NUMBERS[1])
+        robot.desk.switch_off()
+        await robot.task
+        assert [str(each) for each in gateways.read(file)] == [str(Address(*bound)), "nobody.invalid:5555+5556", where(two)], (
+            "where it was first, and what that gateway told it"
+        )
+
+        nobody = running_robot(
+            made.robot("reachy-1"),
+            Bind("gateways.lab", 5555, 5556),
+            remembered=gateways.read(file),
+            look_up=lambda _: [],
+        )
+        again = await stack.enter_async_context(nobody)
+        await again.desk.until(lambda: again.core.welcomed and again.core.route.here == parse(where(two))[0])
+        await talked(again, NUMBERS[2])
+
+
+async def test_a_robot_that_is_asked_to_leave_goes_where_it_is_sent(tmp_path):
+    made = Keys(tmp_path, "reachy-1")
+    async with (
+        running_hub(made, lambda *_: MockVoice()) as one,
+        running_hub(made, lambda *_: MockVoice()) as two,
+        running_robot(made.robot("reachy-1"), one.bound) as robot,
+    ):
+        tell(one, Leave, to=where(two))
+        await robot.welcomed()
+        one.robots["reachy-1"].leave(at_once=True)
+        await robot.desk.until(lambda: "reachy-1" in two.robots and robot.core.welcomed)
+        assert one.stats.of("reachy-1").endings["bye"] == 1
+        await talked(robot, NUMBERS[0])

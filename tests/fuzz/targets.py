@@ -30,6 +30,7 @@ from reachy_gateway.link.peer import Handling, Peer
 from reachy_gateway.link.zap import Zap
 from reachy_gateway.talk.conversation import Conversation
 from reachy_gateway.voice import Audio, SpeechNoticed
+from reachy_link.address import Address
 from reachy_link.keys import Keyring, KeysError, checked_public, load_robot
 from reachy_link.messages import Activity, Hello, Mic, Played, Welcome
 from reachy_link.pcm import Format
@@ -82,9 +83,10 @@ def link_up(data: bytes) -> None:
 
 def link_down(data: bytes) -> None:
     """Messages of a gateway at a robot that was welcomed: the codec, the core, the playout."""
-    core = RobotCore(Profile("reachy-1", BOOTS[0], STEREO, STEREO, 40, "fuzz"), 100.0)
+    core = RobotCore(Profile("reachy-1", BOOTS[0], STEREO, STEREO, 40, "fuzz"), 100.0, [Address("10.0.0.1")])
     now = 100.0
-    core.down(Welcome(robot="reachy-1", boot=BOOTS[1], seq=0, t_us=0, to_boot=BOOTS[0]), b"", now, 0.0)
+    others = ("10.0.0.2:5555+5556", "box.lab:5555+5556")
+    core.down(Welcome(robot="reachy-1", boot=BOOTS[1], seq=0, t_us=0, to_boot=BOOTS[0], gateways=others), b"", now, 0.0)
     for raw in data.split(MESSAGE)[:20]:
         now += 0.02
         try:

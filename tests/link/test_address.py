@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reachy_link.address import Address, bracketed, listening, parse, plain
+from reachy_link.address import Address, bracketed, listening, parse, plain, readable
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,7 @@ NO_HOSTS = [
     "[box]", "[127.0.0.1]", "[:::1]", "[::1%]", "[::1%a b]", "[fe80::1%averylongnameof0]", "[::1%[]", "127.0.0.01",
     "127.1", "127.0.0", "127.0.0.256", "127.0.0.1.", "1.2.3.4.5", "2130706433", "0x7f000001", "box.0x", "box.7", "\u0663.1.1.1",
     "\uff11.0.0.1", "tcp://box", "https://box.lab/", "http://[::1]",
+    "[fe80::1%a@b]", "[fe80::1%a+b]", "[fe80::1%é]",
 ]  # fmt: skip
 
 
@@ -167,3 +168,24 @@ def test_any_text_is_a_list_of_addresses_or_a_mistake(text):
     except ValueError:
         return
     assert parse(",".join(map(str, found))) == found
+
+
+def test_of_texts_of_somebody_elses_making_those_count_that_can_be_read_each_once():
+    texts = [
+        "box.lab",
+        "no host",
+        "BOX.lab.:5555+5556",
+        "",
+        "[FD00::1]",
+        "[fd00:0::1]:5555+5556",
+        "*",
+        "box.lab:1+1",
+        "[fe80::1%a@b]",
+    ]
+    assert readable(texts) == [Address("box.lab"), Address("[fd00::1]")]
+
+
+@given(st.lists(st.text(max_size=30)))
+def test_whatever_texts_come_what_is_read_can_be_written_and_read_again(texts):
+    addresses = readable(texts)
+    assert readable(map(str, addresses)) == addresses

@@ -61,3 +61,20 @@ def test_what_is_newer_is_left_out_by_an_older_end():
 
     newer = m.UP.validate_json(HELLO).model_copy(update={"body": m.BodyOffer(gestures=("nod",))})
     assert Older.model_validate_json(newer.model_dump_json(exclude_none=True)).lead_ms == 40
+
+
+def test_a_welcome_and_a_wish_to_leave_that_name_gateways_are_read_by_an_older_robot():
+    class Older(m._Down):
+        kind: str
+        software: str = ""
+        reason: str = ""
+
+    sender = {"robot": "reachy-1", "boot": "c81d3fa2907be654", "seq": 0, "t_us": 0}
+    for newer in (m.Welcome(**sender, gateways=("box-2.lab",)), m.Leave(**sender, reason="stopping", to="box-2.lab")):
+        assert Older.model_validate_json(newer.model_dump_json(exclude_none=True)).kind == newer.kind
+
+
+def test_an_older_gateway_names_no_gateways():
+    assert m.DOWN.validate_json(DOWN[0]).gateways == ()
+    older = '{"v":1,"robot":"reachy-1","boot":"c81d3fa2907be654","seq":3,"t_us":1,"kind":"leave","reason":"stopping"}'
+    assert m.DOWN.validate_json(older).to is None

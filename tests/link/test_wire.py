@@ -53,6 +53,7 @@ ACT = {
     "args": st.dictionaries(NAMES, WORDS | st.floats(allow_nan=False, allow_infinity=False), max_size=3),
 }
 PHASES = st.sampled_from(get_args(m.Phase))
+WHERE = st.from_regex(r"[a-z0-9.]{1,40}(:[0-9]{1,5}\+[0-9]{1,5})?", fullmatch=True)
 
 UP_MESSAGES = {
     m.Hello: st.builds(
@@ -79,10 +80,10 @@ UP_MESSAGES = {
     m.Bye: st.builds(m.Bye, **SENDER),
 }
 DOWN_MESSAGES = {
-    m.Welcome: st.builds(m.Welcome, **DOWN, software=WORDS),
+    m.Welcome: st.builds(m.Welcome, **DOWN, software=WORDS, gateways=st.lists(WHERE, max_size=m.GATEWAYS_MAX).map(tuple)),
     m.Refuse: st.builds(m.Refuse, **DOWN, reason=WORDS),
     m.Stranger: st.builds(m.Stranger, **DOWN),
-    m.Leave: st.builds(m.Leave, **DOWN, reason=WORDS),
+    m.Leave: st.builds(m.Leave, **DOWN, reason=WORDS, to=st.none() | WHERE),
     m.Speaker: st.builds(m.Speaker, **DOWN, turn=TURNS, samples=st.integers(1, 4096)),
     m.TurnEnd: st.builds(m.TurnEnd, **DOWN, turn=TURNS),
     m.Flush: st.builds(m.Flush, **DOWN, turn=TURNS),
@@ -155,6 +156,8 @@ def longest(kind, field: str) -> int:
     ("kind", "field", "fields"),
     [
         (m.Welcome, "software", {}),
+        (m.Welcome, "software", {"gateways": ("x" * 43,) * 16 + ("y" * 12,)}),
+        (m.Leave, "reason", {"to": "x" * 300}),
         (m.Refuse, "reason", {}),
         (m.State, "reason", {"state": "reconnecting", "heard_us": 2**53 - 1}),
         (m.Transcript, "text", {"who": "person", "turn": 2**31 - 1}),
@@ -173,7 +176,46 @@ def test_the_longest_hello_in_any_alphabet_fits_a_header(letter):
     assert unpack_up(pack_up(hello)) == (hello, b"")
 
 
+ODD = [
+    "",
+    "a b",
+    "a,b",
+    'a"b',
+    "a\\b",
+    "a\nb",
+    "\x01",
+    "büro.lab",
+    "語",
+    "x" * 301,
+    5,
+    None,
+    1.5,
+    ["box.lab"],
+    {"host": "box.lab"},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=ascii)
+def test_what_can_be_no_address_is_left_out_of_a_hint_and_costs_no_message(odd):
+    welcome, _ = unpack_down([b"reachy-1/down", header(kind="welcome", gateways=["one.lab", odd, "two.lab:1+2"]), b""])
+    assert welcome.gateways == ("one.lab", "two.lab:1+2")
+    leave, _ = unpack_down([b"reachy-1/down", header(kind="leave", reason="stopping", to=odd), b""])
+    assert (leave.reason, leave.to) == ("stopping", None)
+    for gateways in ([odd] * 10, {"one.lab": odd}, "one.lab", 5, None):
+        assert unpack_down([b"reachy-1/down", header(kind="welcome", gateways=gateways), b""])[0].gateways == ()
+
+
+@given(st.lists(st.text(max_size=320) | WHERE, max_size=40))
+def test_whatever_gateways_a_welcome_is_to_name_it_fits_a_header_and_keeps_their_order(gateways):
+    message = m.make(m.Welcome, **LONGEST_DOWN, software="\x01" * 500, gateways=gateways)
+    assert unpack_down(pack_down(message)) == (message, b"")
+    rest = iter(gateways)
+    assert all(where in rest for where in message.gateways)
+    assert sum(map(len, message.gateways)) <= m.GATEWAYS_MAX_CHARS
+
+
 def test_what_is_not_set_is_not_sent():
+    assert b"gateways" not in pack_down(m.Welcome(robot="reachy-1", boot=BOOT, seq=0, t_us=0))[1]
     assert b"null" not in pack_down(m.BeatDown(robot="reachy-1", boot=BOOT, seq=0, t_us=0))[1]
     assert b"null" not in pack_up(m.BeatUp(robot="reachy-1", boot=BOOT, seq=0, t_us=0))[1]
 

@@ -62,6 +62,21 @@ def test_what_was_found_before_serves_while_name_servers_are_silent(world):
     assert robot.stop() < ENDS_WITHIN_S
 
 
+def test_a_robot_that_is_switched_on_while_name_servers_are_silent_finds_its_gateway_where_it_was_last(world):
+    records = world.name_server("127.0.0.9", box__lab="127.0.0.1")
+    world.gateway()
+    robot = world.robot("box.lab")
+    robot.until_it_talks(TALKS_WITHIN_S)
+    robot.stop()
+    assert world.gateways_file.read_text() == "127.0.0.1:5555+5556\n"
+    records.unlink()
+    robot = world.robot("box.lab")
+    robot.until_connected(CONNECTS_WITHIN_S)
+    robot.until_it_talks(TALKS_WITHIN_S)
+    assert "no name server answers what the address of box.lab is" in robot.said
+    assert robot.stop() < ENDS_WITHIN_S
+
+
 def test_a_gateway_that_comes_back_at_another_address_is_found(world):
     records = world.name_server("127.0.0.9", box__lab="127.0.0.2")
     first = world.gateway("127.0.0.2")

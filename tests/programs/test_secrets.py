@@ -84,6 +84,7 @@ class Bench:
     async def robot(self, **changes):
         settings = {
             "ROBOT_DEVICE": "wav", "ROBOT_UTTERANCES": SPEECH, "ROBOT_SPEAKER_WAV": self.directory / "speaker.wav",
+            "ROBOT_GATEWAYS_FILE": self.directory / "gateways",
             "ROBOT_GATEWAY": "127.0.0.1", "ROBOT_UP_PORT": self.ports[0], "ROBOT_DOWN_PORT": self.ports[1],
             "REACHY_KEYS_DIR": self.made.robot_dir("reachy-1"), "REACHY_LOG_LEVEL": "DEBUG", "ROBOT_SHOW_TRANSCRIPTS": "true",
         }  # fmt: skip

@@ -108,6 +108,7 @@ async def test_a_gateway_and_a_robot_talk_on(tmp_path, bad):
     robot = {
         "REACHY_KEYS_DIR": made.robot_dir("reachy-1"), "REACHY_HEALTH_PORT": robot_health, "ROBOT_DEVICE": "wav",
         "ROBOT_GATEWAY": "127.0.0.1", "ROBOT_UP_PORT": up, "ROBOT_DOWN_PORT": down, "ROBOT_SHOW_TRANSCRIPTS": "true",
+        "ROBOT_GATEWAYS_FILE": tmp_path / "gateways",
         "ROBOT_UTTERANCES": tmp_path / "utterances", "ROBOT_SPEAKER_WAV": tmp_path / "speaker.wav",
     }  # fmt: skip
     (tmp_path / "utterances").mkdir()

@@ -77,6 +77,7 @@ def all_of_it(stack: ExitStack, work: Path, rig: VirtualReachy, **sim_settings: 
         ROBOT_DEVICE="reachy",
         ROBOT_DAEMON_PORT=rig.daemon_port,
         ROBOT_GATEWAY="127.0.0.1",
+        ROBOT_GATEWAYS_FILE=work / "gateways",
         ROBOT_UP_PORT=up_port,
         ROBOT_DOWN_PORT=down_port,
     )

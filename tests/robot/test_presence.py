@@ -23,7 +23,8 @@ from reachy_link.messages import (
     TurnEnd,
 )
 from reachy_link.wire import WireError
-from reachy_robot.decisions import Hush, LookUp, Notice, Out, Play, Redial, Resubscribe, Say, Send
+from reachy_robot.decisions import Hush, LookUp, Notice, Out, Play, Redial, Remember, Resubscribe, Say, Send
+from reachy_robot.route import ADDRESSES_ROUND_S
 from reachy_robot.sound import Moment
 from reachy_robot.trouble import Trouble
 
@@ -739,6 +740,223 @@ def test_a_gateway_of_two_addresses_that_refuses_is_not_hammered():
     for n in range(1000):
         rig.take(rig.core.trouble(Trouble("key", "refused") if n % 2 else NOBODY, rig.now))
         rig.run(0.01, beats=False)
+    assert len(rig.of(Redial)) <= 2 * 10.0 / 3.0 + 2
+
+
+# --- gateways that a gateway named --------------------------------------------------------------------------------------
+
+NAMED = ("10.0.0.2:5555+5556",)
+
+
+def told(*gateways: str, **options: object) -> Rig:
+    """Served for long by the only gateway that was given, which names others."""
+    rig = Rig(**{"addresses": [ONE]} | options)
+    rig.run(0.01)
+    rig.welcome(gateways=gateways or NAMED)
+    rig.run(10.0, mic=True)
+    return rig
+
+
+def test_a_robot_that_knew_one_gateway_goes_on_at_one_that_it_was_told_of():
+    rig = told()
+    assert rig.words() == ["connected to the gateway (gateway 1)"], "as if nothing had been named"
+    rig.forget()
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    assert rig.of(Redial) == [Redial(TWO)]
+    assert rig.words() == ["nobody listens", f"trying the gateway at {TWO}"]
+    rig.run(0.01, beats=False)
+    rig.welcome(boot=NEW_GATEWAY)
+    assert rig.core.welcomed
+    assert rig.words()[-1] == f"connected to the gateway at {TWO} (gateway 1)"
+
+
+def test_a_gateway_that_was_given_is_dialled_as_often_as_ever_though_those_that_were_named_are_dead():
+    rig = told("10.0.0.2", "10.0.0.3", "10.0.0.4")
+    rig.forget()
+    for _ in range(300):
+        rig.take(rig.core.trouble(NOBODY, rig.now))
+        rig.run(0.01, beats=False)
+    assert len(rig.when(Redial(ONE))) == pytest.approx(3.0 / (ADDRESSES_ROUND_S + 0.04), abs=2)
+    words = "nobody listens (it is not in ROBOT_GATEWAY: a gateway named it)"
+    assert rig.words(warning=True) == ["nobody listens", *[words] * 3], "once for each"
+
+
+def test_what_no_robot_can_read_is_left_out_and_the_others_count():
+    rig = told("no such host!", "10.0.0.1:5555+5556", "*", "[fe80::1%a@b]", "10.0.0.2:0+1", "10.0.0.2:5555+5556", "10.0.0.02")
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    assert rig.of(Redial) == [Redial(TWO)]
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    assert rig.of(Redial) == [Redial(TWO)], "that was all"
+
+
+def test_a_name_that_was_named_is_looked_up_at_once_and_serves_when_it_is_needed():
+    rig = told("box.lab")
+    assert rig.of(LookUp) == [LookUp("box.lab")]
+    found(rig, "10.0.0.7")
+    rig.run(10.0, mic=True)
+    assert rig.of(Redial) == []
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    assert rig.of(Redial) == [Redial(BOX.at("10.0.0.7"))]
+
+
+def test_names_that_nobody_knows_are_said_of_nothing_and_change_nothing():
+    rig = told(*(f"n{n}.lab" for n in range(16)))
+    rig.forget()
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    for _ in range(100):
+        rig.run(0.1, mic=True)
+        for asked in rig.of(LookUp):
+            found(rig, name=asked.name)
+        rig.out = [(at, item) for at, item in rig.out if not isinstance(item, LookUp)]
+    assert rig.core.welcomed
+    assert (rig.words(), rig.of(Redial)) == (["nobody listens"], [])
+
+
+def test_names_that_other_gateways_named_meanwhile_may_still_be_answered():
+    rig = told("one.lab")
+    rig.welcome(gateways=["two.lab"])
+    for name in ("one.lab", "two.lab"):
+        found(rig, "10.0.0.8", name=name)
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    assert rig.of(Redial) == [Redial(Address("10.0.0.8"))]
+
+
+def test_an_empty_list_takes_nothing_away():
+    rig = told()
+    rig.welcome()
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    assert rig.of(Redial) == [Redial(TWO)]
+
+
+def test_what_is_to_be_remembered_is_where_the_robot_is_and_what_it_was_told_and_only_if_it_is_news():
+    rig = told()
+    assert rig.of(Remember) == [Remember((ONE, TWO))]
+    rig.welcome(gateways=NAMED)
+    rig.run(100.0, mic=True)
+    assert rig.of(Remember) == [Remember((ONE, TWO))]
+    rig.welcome(gateways=["10.0.0.3"])
+    assert rig.of(Remember)[1:] == [Remember((ONE, Address("10.0.0.3")))]
+
+
+@pytest.mark.parametrize("addresses", [[], [ONE], [ONE, TWO]])
+def test_a_robot_that_is_told_of_nobody_remembers_nothing_that_it_is_given_anyhow(addresses):
+    rig = connected(addresses=addresses)
+    rig.run(100.0, mic=True)
+    assert rig.of(Remember) == []
+
+
+def test_the_address_of_a_name_is_remembered():
+    rig = Rig(addresses=[BOX])
+    rig.run(0.01)
+    found(rig, "10.0.0.1")
+    rig.welcome()
+    assert rig.of(Remember) == [Remember((ONE,))]
+
+
+@pytest.mark.parametrize("how", ["it is not known", "no answer"])
+def test_where_the_name_is_not_found_the_robot_goes_to_the_address_that_it_remembers(how):
+    rig = Rig(addresses=[BOX], remembered=[ONE, TWO])
+    rig.run(0.05)
+    if how == "it is not known":
+        found(rig)
+    rig.run(2.1)
+    assert rig.of(Redial)[0].address in (ONE, TWO)
+    assert len(rig.words(warning=True)) == 1
+    rig.welcome()
+    here = rig.core.route.here
+    rig.run(10.0, mic=True)
+    rig.forget()
+    found(rig, "10.0.0.9")
+    rig.run(5.0, mic=True)
+    assert (rig.core.welcomed, rig.of(Redial)) == (True, []), "it is served"
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    assert rig.of(Redial) == [Redial(BOX.at("10.0.0.9"))], "now the name comes first again"
+    assert here != rig.core.route.here
+
+
+def test_a_name_that_is_found_is_where_a_robot_begins_whatever_it_remembers():
+    rig = Rig(addresses=[BOX], remembered=[ONE, TWO])
+    rig.run(0.05)
+    found(rig, "10.0.0.9")
+    assert rig.of(Redial) == [Redial(BOX.at("10.0.0.9"))]
+
+
+# --- leaving for another ------------------------------------------------------------------------------------------------
+
+THREE = Address("10.0.0.3", 5557, 5558)
+
+
+@pytest.mark.parametrize("addresses", [[ONE], [ONE, TWO], [ONE, TWO, THREE]])
+def test_a_robot_leaves_for_where_it_is_sent_whether_it_knew_that_gateway_or_not(addresses):
+    rig = connected(addresses=addresses)
+    rig.run(10.0, mic=True)
+    rig.forget()
+    rig.tell(Leave, to_boot=BOOT, reason="being stopped", to=str(THREE))
+    assert [type(item) for _, item in rig.out if type(item) in (Redial, Send)] == [Send, Redial, Send], "bye, dial, hello"
+    assert rig.of(Redial) == [Redial(THREE)]
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    assert rig.of(Redial)[1].address in addresses, "and on as ever"
+
+
+def test_a_turn_in_progress_is_heard_before_a_robot_leaves_for_another():
+    rig = connected(addresses=[ONE])
+    rig.tell(State, state="speaking")
+    rig.speaker(1, count=10)
+    rig.tell(Leave, to_boot=BOOT, reason="being stopped", to=str(THREE))
+    rig.run(0.1)
+    assert rig.of(Redial) == []
+    rig.tell(TurnEnd, turn=1)
+    rig.tell(State, state="listening")
+    rig.run(0.5)
+    assert rig.of(Redial) == [Redial(THREE)]
+    assert [(report.turn, report.complete) for report in rig.sent(Played)] == [(1, True)]
+
+
+@pytest.mark.parametrize("to", [str(ONE), "10.0.0.1", "no such host!", "10.0.0.1:1+1", "", "a.lab,b.lab", "x" * 1000])
+def test_where_the_robot_is_and_what_it_cannot_read_is_no_destination(to):
+    rig = connected(addresses=[ONE])
+    rig.tell(Leave, to_boot=BOOT, reason="being stopped", to=to)
+    rig.run(0.01)
+    assert len(rig.sent(Bye)) == 1
+    assert rig.of(Redial) == []
+    rig.forget()
+    for _ in range(3):
+        rig.tell(Refuse, reason="being stopped")
+        rig.run(1.0, beats=False)
+    assert len(rig.sent(Hello)) >= 14, "it asks for the successor, as if nothing had been named"
+
+
+def test_a_robot_that_is_sent_to_a_name_waits_for_its_addresses_and_dials_each_of_them_first():
+    rig = served()
+    rig.tell(Leave, to_boot=BOOT, reason="being stopped", to="box.lab")
+    rig.run(0.02)
+    assert rig.of(LookUp) == [LookUp("box.lab")]
+    found(rig, "10.0.0.8", "10.0.0.9")
+    rig.take(rig.core.trouble(NOBODY, rig.now))
+    dialled = [dial.address for dial in rig.of(Redial)]
+    assert dialled[0] == BOX, "which hangs up"
+    assert {address.host for address in dialled[1:]} == {"10.0.0.8", "10.0.0.9"}
+
+
+@pytest.mark.parametrize("how", ["it is not known", "no answer"])
+def test_a_robot_that_is_sent_to_a_name_that_is_not_found_goes_on_as_ever(how):
+    rig = served()
+    rig.tell(Leave, to_boot=BOOT, reason="being stopped", to="box.lab")
+    rig.run(0.02)
+    if how == "it is not known":
+        found(rig)
+    else:
+        rig.run(2.1, beats=False)
+    assert [dial.address for dial in rig.of(Redial)] in ([BOX, ONE], [BOX, TWO])
+
+
+def test_two_gateways_that_send_a_robot_to_each_other_do_not_have_it_run():
+    rig, boots = connected(addresses=[ONE]), {ONE: f"{1:016x}", TWO: f"{2:016x}"}
+    for _ in range(1000):
+        here = rig.core.route.here
+        rig.welcome(boot=boots[here])
+        rig.run(0.01, beats=False)
+        rig.tell(Leave, to_boot=BOOT, reason="go", to=str(TWO if here == ONE else ONE), boot=boots[here])
     assert len(rig.of(Redial)) <= 2 * 10.0 / 3.0 + 2
 
 

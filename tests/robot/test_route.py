@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reachy_link.address import Address
-from reachy_robot.route import ADDRESSES_ROUND_S, LOOK_UP_S, ROUND_S, Route, spread
+from reachy_robot.route import ADDRESSES_ROUND_S, LEARNED_MAX, LOOK_UP_S, LOOK_UPS_MAX, ROUND_S, Route, spread
 
 ONE, TWO, THREE, FOUR = (Address(f"gateway-{n}.lab") for n in (1, 2, 3, 4))
 ROBOTS = [f"reachy-{n}" for n in range(1000)]
@@ -198,3 +198,345 @@ def test_whatever_happens_a_robot_is_at_a_place_that_is_known_or_on_its_way(step
         assert route.place.gateway in (BOX, IP, Address("other.lab", 7, 8))
         assert route.unknown is route.here.named
         assert route.several
+
+
+# --- gateways that were learned of --------------------------------------------------------------------------------------
+
+A, B, C, D, E = (Address(f"10.0.0.{n}") for n in range(1, 6))
+
+
+def walk(route: Route, now: float = 100.0) -> list[Address]:
+    """All places of one round, in their order, from where the robot is."""
+    visited = [route.here]
+    while route.onward(now):
+        visited.append(route.here)
+    return visited
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_what_was_learned_is_tried_after_all_that_was_given_wherever_a_round_begins(at):
+    route = Route([A, B], 0.0, "reachy-1", [C, D])
+    if at:
+        route.onward(0.0)
+        route.served()
+    first = walk(route, 0.0)
+    assert first[:2] == [[A, B], [B, A]][at]
+    assert first[2:] == spread("reachy-1", [C, D])
+    assert not route.onward(ROUND_S - 0.1)
+    assert route.onward(ROUND_S)
+    assert [route.here, *walk(route, ROUND_S)[1:]] == [A, B, *first[2:]]
+
+
+def test_a_learned_gateway_that_served_and_fails_is_left_for_the_first_that_was_given():
+    route = Route([A, B], 0.0, "reachy-1", [C])
+    assert walk(route, 0.0)[-1] == C
+    route.served()
+    assert walk(route, 50.0) == [C, A, B]
+
+
+def test_robots_spread_over_what_they_have_learned():
+    firsts = Counter(walk(Route([A], 0.0, robot, [B, C, D]), 0.0)[1] for robot in ROBOTS)
+    assert all(280 < count < 390 for count in firsts.values())
+
+
+@pytest.mark.parametrize("learned", [[], [A], [B], [A, B], [Address("10.0.0.1", 5555, 5556)]])
+def test_what_was_given_is_not_learned(learned):
+    route = Route([A, B], 0.0, "reachy-1", learned)
+    route.learn(learned)
+    assert walk(route, 0.0) == [A, B]
+
+
+def test_one_gateway_in_two_spellings_is_one():
+    route = Route([Address("box.lab."), A], 0.0, "reachy-1", [BOX, Address("b.lab"), Address("b.lab.")])
+    assert route.look_ups(0.0) == ["box.lab.", "b.lab"]
+    route.looked_up("b.lab", ["10.0.0.1"], 0.0, stay=False)
+    assert walk(route, 0.0) == [Address("box.lab."), A], "and b.lab is another name of A"
+
+
+def test_who_serves_the_robot_stays_known_though_it_does_not_name_itself():
+    route = Route([A], 0.0, "reachy-1", [B])
+    assert walk(route, 0.0) == [A, B]
+    route.learn([A, C])
+    route.served()
+    assert walk(route, 50.0) == [B, A, C]
+    assert route.onward(50.0 + ROUND_S)
+    assert set(walk(route, 50.0 + ROUND_S)) == {A, B, C}
+
+
+def test_no_more_is_kept_than_a_welcome_holds_and_where_the_robot_is():
+    route = Route([A], 0.0, "reachy-1")
+    for n in range(50):
+        route.learn([Address(f"10.{n}.{m}.1") for m in range(40)])
+        route.learn([Address(f"n{n}-{m}.lab") for m in range(40)])
+    assert len(route._learned) == LEARNED_MAX
+    assert len(route._names) <= LEARNED_MAX
+    assert Route([], 0.0, "reachy-1", [A]).here is None
+
+
+def test_names_that_were_learned_and_do_not_answer_hold_nobody_up_and_leave_room_for_what_was_given():
+    route = Route([BOX, A], 0.0, "reachy-1", [Address(f"n{n}.lab") for n in range(16)])
+    asked = route.look_ups(0.0)
+    assert asked[0] == "box.lab"
+    assert len(asked) == 1 + LOOK_UPS_MAX
+    route.learn([Address(f"m{n}.lab") for n in range(16)])
+    assert route.look_ups(100.0) == [], "the forgotten ones are still being looked up"
+    for host in asked[1:]:
+        assert not route.looked_up(host, ["10.0.0.9"] if host == asked[1] else [], 100.0, stay=False)
+    assert len(route.look_ups(101.0)) == LOOK_UPS_MAX
+    assert len(route._names) == 1 + 16
+    assert walk(route, 200.0) == [BOX, A]
+
+
+def test_names_that_were_learned_and_are_unknown_are_each_looked_up_in_their_turn():
+    route, asked = Route([A], 0.0, "reachy-1", [Address(f"n{n}.lab") for n in range(16)]), Counter()
+    for tick in range(100):
+        route.doubt()
+        for host in route.look_ups(tick / 100):
+            asked[host] += 1
+            route.looked_up(host, [], tick / 100, stay=False)
+    assert len(asked) == 16
+    assert set(asked.values()) == {2}, "twice a second, as any other"
+    assert not route.several
+
+
+def test_every_address_of_a_learned_name_is_a_place_and_moves_with_it():
+    route = Route([A], 0.0, "reachy-1", [BOX])
+    route.look_ups(0.0)
+    route.looked_up("box.lab", ["10.0.0.2", "10.0.0.3"], 0.0, stay=False)
+    assert set(walk(route, 0.0)[1:]) == {B, C}
+    assert str(route.place).startswith("box.lab:5555+5556 (10.0.0.")
+    route.doubt()
+    route.look_ups(1.0)
+    assert route.looked_up("box.lab", ["10.0.0.4"], 1.0, stay=False)
+    assert route.here == D
+
+
+def test_a_name_that_was_never_found_is_left_for_what_was_remembered_and_comes_first_once_it_is():
+    route = Route([BOX], 0.0, "reachy-1", [C])
+    route.look_ups(0.0)
+    assert (route.here, route.several) == (BOX, True)
+    assert route.onward(0.1)
+    assert (route.here, route.given, route.name, route.unknown) == (C, False, "", False)
+    route.looked_up("box.lab", ["10.0.0.1", "10.0.0.2"], 0.2, stay=False)
+    assert route.here == C, "which may be about to serve it"
+    assert set(walk(route, 0.3)[1:]) == {A, B}
+    assert route.onward(0.3 + ROUND_S)
+    assert route.here in (A, B)
+
+
+def test_an_address_that_was_remembered_is_where_the_name_leads():
+    route = Route([BOX], 0.0, "reachy-1", [C])
+    route.look_ups(0.0)
+    route.onward(0.1)
+    assert not route.looked_up("box.lab", ["10.0.0.3"], 0.2, stay=True)
+    assert (route.given, route.several, str(route.place)) == (True, False, "box.lab:5555+5556 (10.0.0.3)")
+
+
+def test_the_other_address_of_a_name_is_tried_at_once_where_what_was_remembered_is_one_of_them():
+    route = Route([BOX], 0.0, "reachy-1", [C])
+    route.look_ups(0.0)
+    route.onward(0.1)
+    route.looked_up("box.lab", ["10.0.0.3", "10.0.0.4"], 0.2, stay=False)
+    assert (route.here, walk(route, 0.3)[1:]) == (C, [D])
+
+
+def test_a_name_that_has_another_address_each_time_takes_no_memory():
+    route = Route([BOX], 0.0, "reachy-1", [C])
+    for n in range(1000):
+        route.doubt()
+        route.look_ups(float(n))
+        route.looked_up("box.lab", [f"10.1.{n // 250}.{n % 250}"], float(n), stay=False)
+        route.onward(float(n))
+    assert len(route._down) <= 3
+
+
+def test_what_was_given_does_not_wait_until_all_that_was_learned_has_timed_out():
+    """As where the others were taken away for good, and the only one that is left starts anew."""
+    route, dialled = Route([A], 0.0, "reachy-1", [Address(f"10.9.0.{n}") for n in range(16)]), []
+    for now in range(1, 23):
+        dialled.append(route.here)
+        assert route.onward(now) is (now < 22), "a round is over when all have failed"
+    assert dialled[::4] == [A] * len(dialled[::4])
+    assert len(dialled) - dialled.count(A) == 16, "and each of the others was dialled once"
+
+
+def test_names_of_very_many_addresses_are_not_all_places():
+    route = Route([A], 0.0, "reachy-1", [BOX, Address("b.lab")])
+    for host, net in (("box.lab", 1), ("b.lab", 2)):
+        route.look_ups(0.0)
+        route.looked_up(host, [f"10.{net}.0.{n}" for n in range(16)], 0.0, stay=False)
+    assert len(walk(route, 0.0)) == 1 + LEARNED_MAX
+
+
+# --- being sent somewhere -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("to", [B, C, D])
+def test_a_robot_goes_where_it_is_sent_whether_it_knew_that_gateway_or_not_and_from_there_on_as_ever(to):
+    route = Route([A, B], 0.0, "reachy-1", [C])
+    route.served()
+    assert route.go(to, 50.0)
+    assert (route.here, route.here_s(51.0)) == (to, 1.0)
+    round_ = walk(route, 50.0)
+    assert round_[0] == to
+    assert set(round_) == {A, B, C, to}
+    assert {*round_[:3]} >= {A, B}, "what was given comes next"
+
+
+def test_a_robot_is_not_sent_to_where_it_is():
+    route = known(0.0, "10.0.0.1")
+    for to in (A, BOX, Address("box.lab.")):
+        assert not route.go(to, 50.0)
+    assert not route.several, "nothing was learned"
+    assert route.go(Address("10.0.0.1", 7, 8), 50.0)
+
+
+def test_a_robot_that_is_sent_to_the_name_of_its_gateway_goes_to_its_other_address():
+    route = known(0.0, "10.0.0.1", "10.0.0.2")
+    here = route.here
+    assert route.go(BOX, 50.0)
+    assert {here, route.here} == {A, B}
+
+
+def test_two_gateways_that_send_a_robot_to_each_other_do_not_keep_it_busy():
+    route, moved = Route([A], 0.0, "reachy-1"), 0
+    for tick in range(1000):
+        moved += route.go(B if route.here == A else A, tick / 100)
+    assert moved <= 10.0 / ROUND_S + 1
+
+
+def test_all_addresses_of_the_name_that_a_robot_is_sent_to_come_before_anything_else():
+    route = Route([A, B], 0.0, "reachy-1", [E])
+    assert route.go(BOX, 50.0)
+    assert (route.unknown, route.name) == (True, "box.lab")
+    assert route.look_ups(50.0) == ["box.lab"]
+    assert not route.overdue(50.0 + LOOK_UP_S - 0.1)
+    assert route.overdue(50.0 + LOOK_UP_S)
+    assert route.looked_up("box.lab", ["10.0.0.3", "10.0.0.4"], 50.1, stay=False)
+    round_ = walk(route, 50.1)
+    assert (set(round_[:2]), round_[2:]) == ({C, D}, [A, B, E])
+
+
+@pytest.mark.parametrize("given", [[A], [A, B]])
+def test_a_name_that_a_robot_is_sent_to_and_that_nobody_knows_is_left_for_what_was_given(given):
+    route = Route(given, 0.0, "reachy-1")
+    assert route.go(BOX, 50.0)
+    assert walk(route, 50.1) == [BOX, *given]
+
+
+def test_the_name_that_a_robot_is_sent_to_may_be_that_of_a_gateway_that_was_given():
+    route = Route([A, B], 0.0, "reachy-1", [E])
+    assert route.go(BOX, 50.0)
+    route.look_ups(50.0)
+    assert route.looked_up("box.lab", ["10.0.0.2"], 50.1, stay=False)
+    assert route.here == B
+    assert walk(route, 50.1) == [B, A, E]
+
+
+def test_a_name_that_was_not_found_before_is_looked_up_again_when_a_robot_is_sent_there():
+    route = Route([A], 0.0, "reachy-1", [BOX])
+    route.look_ups(0.0)
+    route.looked_up("box.lab", [], 0.0, stay=False)
+    assert route.go(BOX, 50.0)
+    assert route.look_ups(50.0) == ["box.lab"]
+
+
+def test_a_robot_is_not_held_up_where_it_was_sent_while_the_look_ups_of_others_do_not_end():
+    route = Route([A], 0.0, "reachy-1", [Address(f"n{n}.lab") for n in range(LOOK_UPS_MAX)])
+    assert len(route.look_ups(0.0)) == LOOK_UPS_MAX
+    assert route.go(BOX, 50.0)
+    assert route.look_ups(50.0) == []
+    assert [route.overdue(now) for now in (51.9, 52.0)] == [False, True]
+
+
+POOL = [A, B, C, D, BOX, Address("other.lab", 7, 8), Address("third.lab"), Address("[fe80::1%eth0]")]
+LISTS = st.lists(st.sampled_from(POOL), max_size=4)
+STEPS = st.one_of(
+    st.tuples(st.just("fails"), st.sampled_from([0.0, 0.3, 4.0])),
+    st.tuples(st.just("answer"), st.lists(st.integers(1, 6).map("10.0.0.{}".format), max_size=3, unique=True)),
+    st.tuples(st.just("learns"), LISTS),
+    st.tuples(st.just("sent"), st.sampled_from(POOL)),
+    st.tuples(st.just("served"), st.just(None)),
+)
+
+
+class Watched:
+    """A route, and what is seen of its rounds from outside."""
+
+    def __init__(self, gateways: list[Address], learned: list[Address]) -> None:
+        self.route = Route(gateways, 0.0, "reachy-1", learned)
+        self.now = 0.0
+        self.failed: set[Address] = set()
+        """In this round."""
+        self.left_given = 0.0
+        self.steady = True
+        """The places have been the same since it began."""
+        self.asked: list[str] = []
+        self.sent_to: Address | None = None
+
+    def places(self) -> set[Address]:
+        return {place.address for place in self.route._places + self.route._beyond}
+
+    def begins_anew(self) -> None:
+        self.failed, self.steady = set(), True
+
+    def fails(self, seconds: float) -> None:
+        self.now += seconds
+        self.route.doubt()
+        self.asked += self.route.look_ups(self.now)
+        self.failed.add(self.route.here)
+        if self.route.given:
+            self.left_given = self.now
+        if not self.route.onward(self.now):
+            return
+        if self.route.given and self.now - self.left_given >= ROUND_S and not self.places() <= self.failed:
+            self.failed -= {place.address for place in self.route._places}
+        if self.route.here in self.failed:
+            assert not self.steady or self.places() <= self.failed, "each place was tried before the next round"
+            self.begins_anew()
+        if not self.route.given and self.route.place.gateway.same != self.sent_to:
+            assert {place.address for place in self.route._places} <= self.failed, "what was given comes first"
+
+    def answer(self, ips: list[str]) -> None:
+        if self.asked:
+            here, before = self.route.here, self.places()
+            assert self.route.looked_up(self.asked.pop(0), ips, self.now, stay=False) is (self.route.here != here)
+            self.steady = self.steady and self.places() == before and self.route.here == here
+
+    def learns(self, gateways: list[Address]) -> None:
+        """A welcome: only who dials something is welcomed."""
+        if not self.route.unknown:
+            here, before = self.route.here, self.places()
+            self.route.learn(gateways)
+            assert self.route.here == here
+            assert here in self.places() or not gateways, "who serves the robot stays known"
+            self.steady = self.steady and self.places() == before
+
+    def sent(self, gateway: Address) -> None:
+        if self.route.go(gateway, self.now):
+            self.sent_to = gateway.same
+            self.begins_anew()
+
+    def served(self, _: None) -> None:
+        if not self.route.unknown:
+            self.route.served()
+            self.begins_anew()
+
+
+@given(st.lists(st.sampled_from(POOL), min_size=1, max_size=3, unique=True), LISTS, st.lists(STEPS, max_size=80))
+def test_whatever_is_learned_fails_and_is_found_what_was_given_comes_first_and_nothing_is_lost(gateways, learned, steps):
+    seen = Watched(gateways, learned)
+    route = seen.route
+    for step, what in steps:
+        seen.now += 0.01
+        getattr(seen, step)(what)
+        assert route.unknown is route.here.named
+        assert not any(place.address.named for place in route._beyond)
+        assert not {place.address for place in route._places} & {place.address for place in route._beyond}
+        assert len(route._down) <= len(seen.places()) + 1
+    dialled = set()
+    for _ in range(len(seen.places()) ** 2 + 3):
+        seen.now += 4.0
+        route.onward(seen.now)
+        dialled.add(route.here)
+    assert dialled >= seen.places(), "whoever comes back is found"

@@ -41,11 +41,12 @@ class Rig:
         tail_ms: int | None = None,
         show_transcripts: bool = False,
         addresses: Sequence[Address] = (),
+        remembered: Sequence[Address] = (),
         device: bool = True,
     ) -> None:
         self.now = 50.0
         profile = Profile("reachy-1", BOOT, STEREO, STEREO, lead_ms, "test", tail_ms, show_transcripts)
-        self.core = RobotCore(profile, self.now, addresses)
+        self.core = RobotCore(profile, self.now, addresses, remembered)
         self.queued_ms = 0.0
         self.out: list[tuple[float, Out]] = []
         self._told = 0

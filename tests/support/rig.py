@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from relay import Relay
@@ -190,6 +190,7 @@ async def running_robot(
     others: Sequence[Bind] = (),
     make_body: Callable[[], Body] | None = None,
     software: str = "test",
+    **more_of_runner: Any,
 ) -> AsyncIterator[RunningRobot]:
     """A robot that dials a gateway on this machine, or others if that does not serve it."""
     desk = desk or Desk()
@@ -200,7 +201,7 @@ async def running_robot(
         return Profile(identity.robot, boot, device.mic, device.speaker, device.lead_ms, software, **more)
 
     address, *more = (Address(bind.host, bind.up_port, bind.down_port) for bind in (bound, *others))
-    runner = Runner(lambda: desk, identity, address, profile, more, make_body=make_body)
+    runner = Runner(lambda: desk, identity, address, profile, more, make_body=make_body, **more_of_runner)
     task = asyncio.create_task(runner.run())
     try:
         yield RunningRobot(runner, desk, task)

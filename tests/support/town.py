@@ -230,7 +230,8 @@ class Town:
             assert person.program.stop() < ROBOT_STOPS_S
         program = self.world.start(
             BIN / "robot-io", REACHY_KEYS_DIR=self.made.robot_dir(robot), ROBOT_DEVICE="wav", ROBOT_UTTERANCES=self._speech,
-            ROBOT_SPEAKER_WAV=self.directory / f"{robot}.wav", ROBOT_GATEWAY=NAME, ROBOT_PATIENCE_S=PATIENCE_S, **changes,
+            ROBOT_SPEAKER_WAV=self.directory / f"{robot}.wav", ROBOT_GATEWAY=NAME, ROBOT_PATIENCE_S=PATIENCE_S,
+            ROBOT_GATEWAYS_FILE=self.directory / f"{robot}.gateways", **changes,
         )  # fmt: skip
         person.moves_to(program)
 

@@ -68,6 +68,8 @@ class World:
         self._made = made
         self._keeper = keeper
         self._programs: list[Program] = []
+        self.gateways_file = directory / "gateways"
+        """What its robots remember."""
 
     def inside(self, *command: object) -> list[str]:
         return ["nsenter", "--target", str(self._keeper), "--net", "--mount", "--", *map(str, command)]
@@ -121,7 +123,8 @@ class World:
             (speech / f"{n:02}.wav").symlink_to(NUMBERS / "number-1.wav")
         robot = self.start(
             BIN / "robot-io", REACHY_KEYS_DIR=self._made.robot_dir(ROBOT), ROBOT_DEVICE="wav", ROBOT_UTTERANCES=speech,
-            ROBOT_SPEAKER_WAV=self._directory / "speaker.wav", ROBOT_GATEWAY=gateways, ROBOT_GATEWAY_ORDER="given", **settings,
+            ROBOT_SPEAKER_WAV=self._directory / "speaker.wav", ROBOT_GATEWAY=gateways, ROBOT_GATEWAY_ORDER="given",
+            ROBOT_GATEWAYS_FILE=self.gateways_file, **settings,
         )  # fmt: skip
         robot.until_said("dialling the gateway", 10)
         return robot

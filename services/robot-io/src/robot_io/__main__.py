@@ -22,6 +22,7 @@ from reachy_robot.sound import Button, Device, DeviceError
 from reachy_service import logs
 from reachy_service.config import fail, health_server, load, tell_suspects
 from reachy_service.spool import tell
+from robot_io import gateways
 from robot_io import moves as recorded
 from robot_io.settings import RobotSettings
 from robot_io.wav.body import WavBody
@@ -108,9 +109,17 @@ def main() -> int:
     address, *others = addresses
     beside = f"; if it does not serve: {', '.join(map(str, others))}" if others else ""
     log.info("%s: dialling the gateway at %s%s", identity.robot, address, beside)
-    return asyncio.run(
-        _run(settings, Runner(make_device, identity, address, profile, others, make_body=make_body if has_body else None))
+    runner = Runner(
+        make_device,
+        identity,
+        address,
+        profile,
+        others,
+        make_body=make_body if has_body else None,
+        remembered=gateways.read(settings.gateways_file),
+        on_remember=gateways.Keeper(settings.gateways_file).keep,
     )
+    return asyncio.run(_run(settings, runner))
 
 
 def _tell(remarks: list[str]) -> None:

@@ -23,6 +23,8 @@ class RobotSettings(Settings):
     """Where the gateways listen, with commas: ``host``, ``host:UP`` or ``host:UP+DOWN``; the ports above if not given."""
     gateway_order: Literal["spread", "given"] = "spread"
     """In which order they are tried: ``spread`` is one of the robot's own, so that a fleet spreads."""
+    gateways_file: Path = Path("~/.local/share/reachy-link/gateways")
+    """Where the robot remembers gateways that it was told of, one a line, for when none of these serves."""
     half_duplex: bool = False
     """Send silence while the robot speaks: for a robot that would hear itself."""
     half_duplex_tail_ms: int = Field(default=300, ge=0, le=5000)

@@ -1,6 +1,7 @@
 """Where gateways listen, as an address and as text: the one notion of an address that both ends have. Pure."""
 
 import re
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple
 
@@ -8,8 +9,8 @@ _ITEM: Final = re.compile(r"(\[[^\[\]]*\]|[^\[\]:/@]*)(?::([0-9]{1,6})(?:\+([0-9
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 """As the last label of a host it makes the host an IPv4 address, also in the forms that only old C programs know."""
-_ZONE: Final = re.compile(r"[^\s%/:\[\]]{1,15}")
-"""What Linux takes as the name of an interface."""
+_ZONE: Final = re.compile(r"[A-Za-z0-9._-]{1,15}")
+"""Of what Linux takes as the name of an interface, what libzmq takes in an address: at anything else it raises."""
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _NAME_MAX: Final = 253
 _PORT_MAX: Final = 65535
@@ -92,6 +93,19 @@ def parse(text: str, up_port: int = 5555, down_port: int = 5556) -> list[Address
     if problems:
         raise ValueError("; ".join(problems))
     return found
+
+
+def readable(texts: Iterable[str]) -> list[Address]:
+    """The gateways among texts of somebody else's making, each once: what cannot be read is left out."""
+    found: dict[Address, Address] = {}
+    for text in texts:
+        try:
+            addresses = parse(text)
+        except ValueError:
+            continue
+        for address in addresses:
+            found.setdefault(address.same, address)
+    return list(found.values())
 
 
 def _parsed(item: str, up_port: int, down_port: int) -> Address:

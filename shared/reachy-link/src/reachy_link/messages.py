@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from reachy_link.pcm import Format
 
@@ -33,6 +33,29 @@ ActId = Annotated[int, Field(ge=0, lt=2**31)]
 PoseFields = tuple[Coordinate, Coordinate, Coordinate, Coordinate, Coordinate, Coordinate, Coordinate, Coordinate, Coordinate]
 GESTURES_MAX, DANCES_MAX = 100, 20
 """Names in an offer: so few that a header holds them."""
+GATEWAYS_MAX, GATEWAYS_MAX_CHARS = 16, 700
+"""Of a welcome's gateways: how many, and how long all together, so that a header holds them beside its other texts."""
+_WHERE: Final = re.compile(r"[!#-+\--\[\]-~]{1,300}")
+"""ASCII that JSON writes as it is, without a space and a comma."""
+
+
+def _fit(gateways: object) -> object:
+    """Without what can be no address, and without what there is no room for: a hint must never cost the welcome."""
+    kept: list[str] = []
+    for where in gateways if isinstance(gateways, list | tuple) else ():
+        fits = isinstance(where, str) and _WHERE.fullmatch(where) and len(kept) < GATEWAYS_MAX
+        if fits and sum(map(len, kept)) + len(where) <= GATEWAYS_MAX_CHARS:
+            kept.append(where)
+    return tuple(kept)
+
+
+def _fit_one(where: object) -> object:
+    """None in place of what can be no address."""
+    return where if isinstance(where, str) and _WHERE.fullmatch(where) else None
+
+
+Where = Annotated[str, StringConstraints(max_length=300)]
+"""Where a gateway listens, as a robot may dial it: ``host:UP+DOWN``, as :func:`reachy_link.address.parse` reads it."""
 
 
 def is_robot_id(text: str) -> bool:
@@ -194,6 +217,10 @@ class Welcome(_Down):
 
     kind: Literal["welcome"] = "welcome"
     software: Words = ""
+    gateways: Annotated[tuple[Where, ...], BeforeValidator(_fit)] = Field(
+        default=(), max_length=GATEWAYS_MAX, exclude_if=lambda gateways: not gateways
+    )
+    """Where the fleet's other gateways listen; what can be no address is left out, and so is what has no room."""
 
 
 class Refuse(_Down):
@@ -214,6 +241,8 @@ class Leave(_Down):
 
     kind: Literal["leave"] = "leave"
     reason: Words
+    to: Annotated[Where | None, BeforeValidator(_fit_one)] = None
+    """Where the robot is to go first, if the gateway knows."""
 
 
 class Speaker(_Down):

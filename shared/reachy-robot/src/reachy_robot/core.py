@@ -44,9 +44,12 @@ class RobotCore:
 
     Args:
         addresses: The gateways that it may dial, in its order; it is at the first. With one, or none, it stays there.
+        remembered: What was to be remembered last: other gateways, for when none of these serves.
     """
 
-    def __init__(self, profile: Profile, now: float, addresses: Sequence[Address] = ()) -> None:
+    def __init__(
+        self, profile: Profile, now: float, addresses: Sequence[Address] = (), remembered: Sequence[Address] = ()
+    ) -> None:
         self._profile = profile
         self._tally = Tally[RobotCause]()
         self._complaints = Complaints()
@@ -54,9 +57,8 @@ class RobotCore:
         self._microphone = Microphone(profile, self._sender, self._tally, self._complaints)
         self._playback = Playback(profile, self._sender)
         self._acts = Acts(self._sender, profile.moves)
-        self._presence = Presence(
-            profile, now, addresses, self._sender, self._microphone, self._playback, self._tally, self._complaints
-        )
+        parts = self._sender, self._microphone, self._playback, self._tally, self._complaints
+        self._presence = Presence(profile, now, addresses, *parts, remembered)
 
     @property
     def route(self) -> Route:
@@ -204,8 +206,8 @@ class RobotCore:
                 return out
             case Cancel():
                 return self._acts.cancel(message, now)
-            case Leave(reason=reason):
-                return self._presence.leave(reason)
+            case Leave(reason=reason, to=to):
+                return self._presence.leave(reason, to)
             case Transcript(who=who, text=text) if self._profile.show_transcripts:
                 return [Said(who, text)]
             case BeatDown():

@@ -51,6 +51,13 @@ class LookUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Remember:
+    """Keep, for the next start, where the robot is, and then where other gateways listen."""
+
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """A local sound."""
 
@@ -80,7 +87,7 @@ class Said:
     text: str
 
 
-Out = Send | Play | Hush | Resubscribe | Redial | LookUp | Say | Notice | Log | Said
+Out = Send | Play | Hush | Resubscribe | Redial | LookUp | Remember | Say | Notice | Log | Said
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from reachy_link.address import Address
+from reachy_link.address import Address, readable
 from reachy_link.causes import RobotCause
 from reachy_link.clock import ClockSync
 from reachy_link.messages import BeatDown, BeatUp, Bye, Echo, Hello, Phase, Welcome
 from reachy_link.tally import Tally
 from reachy_robot.complaints import Complaints
 from reachy_robot.decisions import Log, LookUp, Notice, Out, Profile, Redial, Resubscribe, Say
+from reachy_robot.memory import Memory
 from reachy_robot.microphone import Microphone
 from reachy_robot.route import ADDRESSES_ROUND_S, ROUND_S, Route
 from reachy_robot.sender import Sender
@@ -57,8 +58,10 @@ class Presence:
         playback: Playback,
         tally: Tally[RobotCause],
         complaints: Complaints,
+        remembered: Sequence[Address] = (),
     ) -> None:
-        self.route = Route(addresses, now, profile.robot)
+        self.route = Route(addresses, now, profile.robot, remembered)
+        self._memory = Memory(remembered)
         self.clock = ClockSync()
         self.welcomed = False
         self.has_device = False
@@ -75,6 +78,8 @@ class Presence:
         """The gateway here has failed, and the next one's time has not come yet."""
         self._leaving = False
         """The gateway here asked the robot to leave, and it has not yet."""
+        self._to: Address | None = None
+        """Where it is to go first."""
         self._left = False
         """It has, and nobody has welcomed it since: what the old gateway still says does not matter."""
         self._kept = False
@@ -137,6 +142,11 @@ class Presence:
         self._astray = self._left = False
         self._complaints.clear()
         self._since = now
+        others = readable(message.gateways)
+        self.route.learn(others)
+        if self.route.place and not self.route.unknown:
+            gateway, here = self.route.place
+            self._memory.welcomed(here, others, given=self.route.given and here == gateway)
         return out
 
     def refuse(self, reason: str, now: float) -> list[Out]:
@@ -152,11 +162,11 @@ class Presence:
             out += self._elsewhere(now) or self._sound("refused", now)
         return out
 
-    def leave(self, reason: str) -> list[Out]:
-        """The gateway asks the robot to leave."""
+    def leave(self, reason: str, to: str | None = None) -> list[Out]:
+        """The gateway asks the robot to leave, and to try another first, if it names one."""
         if self._leaving:
             return []
-        self._leaving = True
+        self._leaving, self._to = True, next(iter(readable([to] if to else [])), None)
         return [Log(f"the gateway{self._at()} asks to leave: {reason}")]
 
     def state(self, phase: Phase, reason: str, now: float) -> list[Out]:
@@ -184,6 +194,9 @@ class Presence:
             self.refused, self._since = "", now  # the link stood until now, and whoever listens next may think better of it
         of_name = self.route.name and not self.route.unknown and trouble.cause != "key"  # there the line ends with a command
         known_as = f" ({self.route.name} has this address here)" if of_name else ""
+        known_as += (
+            " (it is not in ROBOT_GATEWAY: a gateway named it)" if not self.route.given and trouble.cause != "key" else ""
+        )
         is_news = self._complaints.are_news(trouble.cause, self.route.here)
         round_s = ADDRESSES_ROUND_S if trouble.cause == UNREACHABLE and self.route.one_gateway else ROUND_S
         out: list[Out] = [Log(trouble.words + known_as, warning=True)] if is_news else []
@@ -210,7 +223,7 @@ class Presence:
 
     def tick(self, now: float) -> list[Out]:
         """What is due by now."""
-        return [*self._depart(now), *self._watch_link(now), *self._say_something(now)]
+        return [*self._depart(now), *self._watch_link(now), *self._say_something(now), *self._memory.due(now)]
 
     def _depart(self, now: float) -> list[Out]:
         """Leave a gateway that asked for it, once the turn in progress was heard to its end."""
@@ -218,7 +231,8 @@ class Presence:
             return []
         out = [self._sender.make(Bye, now), *self.unwelcome(now)]
         self._left = True
-        return [*out, *self._elsewhere(now)]
+        sent = self._to is not None and self.route.go(self._to, now)
+        return [*out, *(self._dial(now) if sent else self._elsewhere(now))]
 
     def _watch_link(self, now: float) -> list[Out]:
         """Notice a gateway that is lost, or confirms nothing, and dial."""

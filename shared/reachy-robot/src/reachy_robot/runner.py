@@ -12,7 +12,21 @@ from reachy_robot import resolver
 from reachy_robot.body import Body, BodyError
 from reachy_robot.core import RobotCore
 from reachy_robot.cues import sound
-from reachy_robot.decisions import Hush, Log, LookUp, Notice, Out, Play, Profile, Redial, Resubscribe, Said, Say, Send
+from reachy_robot.decisions import (
+    Hush,
+    Log,
+    LookUp,
+    Notice,
+    Out,
+    Play,
+    Profile,
+    Redial,
+    Remember,
+    Resubscribe,
+    Said,
+    Say,
+    Send,
+)
 from reachy_robot.link import RobotEnd
 from reachy_robot.sound import Button, Device, DeviceError
 from reachy_robot.trouble import Trouble
@@ -38,6 +52,8 @@ class Runner:
         look_up: Finds the addresses of a gateway's name.
         make_body: Makes the body, if there is one that moves, and makes it anew when it was lost.
         on_said: Told what was said, in place of the log.
+        remembered: What ``on_remember`` was told last, at an earlier start.
+        on_remember: Told where gateways listen, for the next start. May not block.
     """
 
     def __init__(
@@ -50,12 +66,15 @@ class Runner:
         look_up: resolver.LookUp = resolver.system_look_up,
         make_body: Callable[[], Body] | None = None,
         on_said: Callable[[Said], None] | None = None,
+        remembered: Sequence[Address] = (),
+        on_remember: Callable[[Sequence[Address]], None] | None = None,
     ) -> None:
         self._on_said = on_said or self._log_said
         self._make_device = make_device
         self._device = make_device()
         self._now = time.monotonic
-        self.core = RobotCore(profile(self._device), self._now(), (address, *others))
+        self.core = RobotCore(profile(self._device), self._now(), (address, *others), remembered)
+        self._on_remember = on_remember or (lambda _: None)
         self._identity = identity
         self._address = address
         self._ticked = self._now()
@@ -204,12 +223,17 @@ class Runner:
                 case Redial(address):
                     self._link.redial(address)
                 case LookUp(name):
-                    if self._resolver:
-                        self._resolver.ask(name)
+                    self._ask(name)
+                case Remember(addresses):
+                    self._on_remember(addresses)
                 case Said():
                     self._on_said(item)
                 case Log(words, warning):
                     log.log(logging.WARNING if warning else logging.INFO, "%s: %s", self._identity.robot, words)
+
+    def _ask(self, name: str) -> None:
+        if self._resolver:
+            self._resolver.ask(name)
 
     def _log_said(self, said: Said) -> None:
         log.info("%s: %s said: %s", self._identity.robot, "person" if said.who == "person" else "reachy", said.text)

@@ -54,6 +54,7 @@ VARIABLES: Final = frozenset(
         "ROBOT_DEVICE",
         "ROBOT_DOWN_PORT",
         "ROBOT_GATEWAY",
+        "ROBOT_GATEWAYS_FILE",
         "ROBOT_GATEWAY_ORDER",
         "ROBOT_HALF_DUPLEX",
         "ROBOT_HALF_DUPLEX_TAIL_MS",
