@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reachy_link.address import Address
-from reachy_robot.route import ADDRESSES_ROUND_S, LEARNED_MAX, LOOK_UP_S, LOOK_UPS_MAX, ROUND_S, Route, spread
+from reachy_link.address import Address, spread
+from reachy_robot.route import ADDRESSES_ROUND_S, LEARNED_MAX, LOOK_UP_S, LOOK_UPS_MAX, ROUND_S, Route
 
 ONE, TWO, THREE, FOUR = (Address(f"gateway-{n}.lab") for n in (1, 2, 3, 4))
 ROBOTS = [f"reachy-{n}" for n in range(1000)]

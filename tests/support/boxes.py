@@ -1,4 +1,4 @@
-"""A fleet of gateways as processes before one simulator and one store: each can be killed, stopped, hung, cut off and started."""
+"""A fleet of gateways as processes before one simulator and one store: each can be killed, hung, cut off and started again."""
 
 import asyncio
 import os

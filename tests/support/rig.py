@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 from relay import Relay
 
+from reachy_gateway.host import MakeVoice
 from reachy_gateway.hub import Hub
 from reachy_gateway.link.end import Bind
-from reachy_gateway.robot import MakeVoice
 from reachy_link import keys
 from reachy_link.address import Address
 from reachy_link.pcm import Format, Samples, from_pcm16

@@ -58,7 +58,7 @@ class RunningStore:
         with self.client() as client:
             client.flushall()
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
         with self.client() as client:
             return sorted(key.decode() for key in client.keys("*"))
 

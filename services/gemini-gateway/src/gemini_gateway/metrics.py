@@ -70,5 +70,8 @@ def _of_the_books(voices: Voices, robots: Collection[str]) -> Iterator[Metric]:
     yield from (tokens, cost, tokens_today, cost_today, budget)
     spent = float(sum(account.cost for account in today.values()))
     yield GaugeMetricFamily("reachylink_gateway_cost_dollars_today", "Cost since midnight, of all robots that talked.", spent)
+    if voices.elsewhere.heard:
+        words = "Cost since midnight, of all robots of the fleet, as far as this gateway knows."
+        yield GaugeMetricFamily("reachylink_fleet_cost_dollars_today", words, float(voices.spent_by_all))
     if (dollars := voices.budget) is not None:
         yield GaugeMetricFamily("reachylink_gateway_budget_dollars", "The gateway's budget for a day.", float(dollars))

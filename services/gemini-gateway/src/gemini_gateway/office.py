@@ -47,10 +47,11 @@ class GeminiOffice:
 
     def spending(self) -> Spending:
         """Of today."""
-        costs = {robot: account.cost for robot, account in self._voices.accounts().items()}
+        costs = self._voices.spent()
         known = self._configuration.personas
         own = {robot: known.of(robot).budget_usd_per_day for robot in {*known.robots, *self._voices.voices, *costs}}
-        return Spending(costs, {robot: limit for robot, limit in own.items() if limit is not None}, self._voices.budget)
+        budgets = {robot: limit for robot, limit in own.items() if limit is not None}
+        return Spending(costs, budgets, self._voices.budget, self._voices.spent_by_all)
 
     def service(self) -> str:
         """The server, and whether it is known not to answer."""

@@ -5,13 +5,12 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
-from gemini_gateway.burst_slot import BurstSlot
 from gemini_gateway.events import LiveError
 from gemini_gateway.implied import session_settings
 from gemini_gateway.personas import Persona
-from gemini_gateway.running_tools import RunningTools, ToolHost
+from gemini_gateway.running_tools import RunningTools
 from gemini_gateway.sdk.client import Live
 from gemini_gateway.sdk.connection import Connection
 from gemini_gateway.session import timing
@@ -21,10 +20,9 @@ from gemini_gateway.session.memory import Memory
 from gemini_gateway.session.meter import Bill
 from gemini_gateway.session.session import Session
 from gemini_gateway.session.timing import SessionSettings
-from reachy_gateway.provider.causes import SessionCause, TroubleKind
-from reachy_gateway.provider.circuit_breaker import CircuitBreaker
+from gemini_gateway.voice_host import VoiceHost
+from reachy_gateway.provider.causes import TroubleKind
 from reachy_gateway.provider.reconnects import Reconnects
-from reachy_gateway.provider.usage import Verdict
 from reachy_gateway.tools.port import Tool
 from reachy_gateway.voice import Audio, CallOutcome, RobotView, Said, SpeechNoticed, Unseen, VoiceEvent
 
@@ -32,34 +30,6 @@ TICK_S: Final = 0.05
 """The pace of dialling."""
 LIVE_TICK_S: Final = 0.2
 """The pace of deadlines while a connection is open; nothing that a person hears waits for it."""
-
-
-class VoiceHost(ToolHost, Protocol):
-    """What the voices of a process share, and what they report to."""
-
-    burst_slot: BurstSlot
-
-    @property
-    def account(self) -> str:
-        """Tells the server and the key from others, without telling what they are."""
-
-    def persona(self, robot: str) -> Persona:
-        """How the robot is to talk."""
-
-    def breaker(self, model: str) -> CircuitBreaker:
-        """Of the server, as the robots with this model know it."""
-
-    def bill(self, robot: str, session: str, model: str, bill: Bill) -> None:
-        """Book a turn."""
-
-    def verdict(self, robot: str) -> Verdict:
-        """What the budgets say."""
-
-    def said(self, robot: str, said: Said, age_s: float) -> None:
-        """Tell of a piece of transcript that is so old."""
-
-    def count(self, robot: str, cause: SessionCause, words: str) -> None:
-        """Count something, and tell of it."""
 
 
 class GeminiVoice:

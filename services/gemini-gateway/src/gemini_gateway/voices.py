@@ -47,7 +47,7 @@ FORGET_EVERY: Final = 60
 
 
 class Voices:
-    """Makes voices, and keeps what they share. The one implementation of :class:`gemini_gateway.voice.VoiceHost`.
+    """Makes voices, and keeps what they share. The one implementation of :class:`gemini_gateway.voice_host.VoiceHost`.
 
     Args:
         configuration: The robots file, and the server with its key.
@@ -185,6 +185,16 @@ class Voices:
     def accounts(self) -> dict[str, Account]:
         """Today's, by robot."""
         return self.books.accounts(self._today().date())
+
+    def spent(self) -> dict[str, Money]:
+        """Today's dollars, by robot, over the whole fleet."""
+        day = self._today().date()
+        return {robot: self.books.spent(day, robot) for robot in {*self.books.accounts(day), *self.elsewhere.robots(day)}}
+
+    @property
+    def spent_by_all(self) -> Money:
+        """Today's dollars, of all robots of the fleet."""
+        return self.books.total(self._today().date())
 
     # --- what voices ask and tell -------------------------------------------------------------------------------------
 

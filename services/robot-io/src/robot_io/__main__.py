@@ -10,13 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from reachy_link.address import spread
 from reachy_link.keys import KeysError, load_robot
 from reachy_robot.acts import offer
 from reachy_robot.body import Body
 from reachy_robot.core import RobotCore
 from reachy_robot.decisions import Profile
 from reachy_robot.motion.moves import MOVES
-from reachy_robot.route import spread
 from reachy_robot.runner import Runner
 from reachy_robot.sound import Button, Device, DeviceError
 from reachy_service import logs

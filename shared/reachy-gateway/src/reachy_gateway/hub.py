@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from reachy_gateway.feed import Away, Connected, ConversationEnded, Dropped, Ending, Feed, KeysChanged
 from reachy_gateway.fleet.claims import Verdict
+from reachy_gateway.host import MakeVoice
 from reachy_gateway.journal import logged
 from reachy_gateway.link.end import Bind, GatewayEnd
 from reachy_gateway.link.limits import Arrival, Limits
 from reachy_gateway.link.peer import AWAY_S, CLONE_REMEDY, GONE_S, Handling, Peer, Peers
-from reachy_gateway.robot import STOPPING, MakeVoice, Robot
+from reachy_gateway.robot import STOPPING, Robot
 from reachy_gateway.stats import Stats
 from reachy_gateway.talk.conversation import WORDS_MAX
 from reachy_gateway.voice import HANG_UP_S

@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from reachy_gateway.fleet.member import OUTCOMES, Member
 from reachy_gateway.hub import Hub
 from reachy_gateway.robot import Robot
 from reachy_gateway.stats import LAG_S, Buckets, RobotStats
@@ -97,6 +98,8 @@ class Metrics(Collector):
         lag = HistogramMetricFamily("reachylink_loop_lag_seconds", "How late the event loop ran a timer, ten times a second.")
         lag.add_metric([], self._lag_s.cumulative(), self._lag_s.total)
         yield lag
+        if fleet := self._hub.fleet:
+            yield from _of_the_fleet(fleet)
         drops = CounterMetricFamily(
             "reachylink_drops",
             "What was dropped, refused or missed, by cause; robot is empty where none is known.",
@@ -128,6 +131,19 @@ class Metrics(Collector):
             for cause, count in stats[name].endings.items():
                 ended.add_metric([name, cause], count)
         yield from (state, since, ended)
+
+
+def _of_the_fleet(fleet: Member) -> Iterator[Metric]:
+    yield GaugeMetricFamily("reachylink_store_up", "1 while the fleet's store does what it is asked for.", bool(fleet.up))
+    claims = CounterMetricFamily("reachylink_claims", "Robots that came, by what came of that.", labels=["outcome"])
+    for outcome in OUTCOMES:
+        claims.add_metric([outcome], fleet.counts[outcome])
+    robots = GaugeMetricFamily("reachylink_fleet_robots", "Robots that each gateway of the fleet serves.", labels=["gateway"])
+    most = GaugeMetricFamily("reachylink_fleet_robots_max", "Robots that it serves at most.", labels=["gateway"])
+    for it in fleet.present:
+        robots.add_metric([it.name], it.robots)
+        most.add_metric([it.name], it.robots_max)
+    yield from (claims, robots, most)
 
 
 def _state(robot: Robot) -> str:

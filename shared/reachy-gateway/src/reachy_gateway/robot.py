@@ -4,25 +4,23 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from reachy_gateway.body import Body
 from reachy_gateway.boundary import Boundary
-from reachy_gateway.feed import Faulted, Feed, Noticed, ToolCalled, Transcribed, TurnPlayed
+from reachy_gateway.feed import Faulted, Noticed, ToolCalled, Transcribed, TurnPlayed
 from reachy_gateway.fleet.claims import Verdict
 from reachy_gateway.fleet.member import Member
+from reachy_gateway.host import Host, Tap
 from reachy_gateway.link.peer import ACK_S, Peer
-from reachy_gateway.stats import Stats
 from reachy_gateway.talk.acts import Answered
 from reachy_gateway.talk.conversation import Conversation, Log, Out, TurnOver
 from reachy_gateway.talk.tell import Tell
-from reachy_gateway.voice import Inherited, RobotView, ToolEnded, Vitals, Voice, VoiceEvent
-from reachy_link.causes import LinkCause
+from reachy_gateway.voice import Inherited, ToolEnded, Vitals, Voice, VoiceEvent
 from reachy_link.messages import (
     Acted,
     Activity,
     BodyOffer,
-    Down,
     Flush,
     Leave,
     Mic,
@@ -37,51 +35,6 @@ from reachy_link.messages import (
 STOPPING: Final = "this gateway is being stopped"
 HUNG_UP_LOOK_S: Final = 0.05
 """How often a conversation that is to begin looks whether the voice of the one before has hung up."""
-
-MakeVoice = Callable[[str, RobotView], Voice]
-"""Makes a voice for the robot of that name, which it may ask how it fares."""
-
-
-class Tap(Protocol):
-    """Where a conversation is recorded."""
-
-    def heard(self, pcm: bytes) -> None:
-        """Take what the voice hears: PCM16, mono, 16 kHz."""
-
-    def up(self, message: Up) -> None:
-        """Take a message of the robot that is no sound."""
-
-    def down(self, tell: Tell) -> None:
-        """Take a message to the robot."""
-
-
-class Host(Protocol):
-    """What a robot needs of the gateway that it is at."""
-
-    make_voice: MakeVoice
-    software: str
-    feed: Feed
-    stats: Stats
-    fleet: Member | None
-    """What it remembers together with others; None for a gateway that is alone."""
-
-    def now(self) -> float:
-        """The time."""
-
-    def publish(self, message: Down, payload: bytes = b"") -> bool:
-        """Send to a robot; false, and counted, if its queue is full."""
-
-    def on_bad(self, cause: LinkCause, robot: str, words: str, *, n: int = 1) -> None:
-        """Count what was dropped or refused, and tell of it."""
-
-    def denied(self, robot: str, verdict: Verdict) -> None:
-        """Its conversation is at another gateway."""
-
-    def let_go(self, robot: str, voice: "asyncio.Task[None]") -> None:
-        """A robot's voice was cancelled, and hangs up."""
-
-    def hangs_up(self, robot: str) -> bool:
-        """Whether a voice of the robot still hangs up, and has time for that."""
 
 
 class Robot:
@@ -213,7 +166,8 @@ class Robot:
     def welcome(self) -> None:
         """Answer the robot's hello."""
         now = self._host.now()
-        self._host.publish(self.peer.make(Welcome, now, to_boot=self.peer.boot, software=self._host.software))
+        others = {"gateways": self._host.fleet.others()} if self._host.fleet else {}
+        self._host.publish(self.peer.make(Welcome, now, to_boot=self.peer.boot, software=self._host.software, **others))
         with self._boundary:
             if self._conversation:
                 self._carry_out(self._conversation.introduce(now))
@@ -223,7 +177,8 @@ class Robot:
         if self._asked_to_leave or (self._conversation and self._conversation.gate.speaking and not at_once):
             return
         self._asked_to_leave = True
-        self._host.publish(self.peer.make(Leave, self._host.now(), to_boot=self.peer.boot, reason=STOPPING))
+        to = self._host.fleet.elsewhere(self.peer.robot) if self._host.fleet else None
+        self._host.publish(self.peer.make(Leave, self._host.now(), to_boot=self.peer.boot, reason=STOPPING, to=to))
 
     def on_up(self, message: Up, payload: bytes) -> None:
         """Take a message that the peer let pass."""

@@ -15,10 +15,10 @@ from reachy_gateway.admin.office import NoOffice, Office
 from reachy_gateway.admin.service import Admin
 from reachy_gateway.feed import Feed
 from reachy_gateway.fleet.join import Parts, joined
+from reachy_gateway.host import MakeVoice
 from reachy_gateway.hub import Hub
 from reachy_gateway.loop import run as run_loop
 from reachy_gateway.metrics import Metrics, Source
-from reachy_gateway.robot import MakeVoice
 from reachy_gateway.settings import GatewaySettings
 from reachy_link.keys import KeyPair, Keyring, KeysError, load_pair
 from reachy_service import logs

@@ -41,8 +41,9 @@ class GatewaySettings(Settings):
     store_root_cert: Path | None = None
     """A certificate to trust beside the system's, for the store."""
     store_url: SecretStr | None = None
-    """What the gateways of a fleet share: a Valkey, or a Redis. Without it each is alone. Or a file that holds it:
-    ``GATEWAY_STORE_URL_FILE``."""
+    """What the gateways of a fleet share: a Valkey, or a Redis. Without it each is alone."""
+    store_url_file: Path | None = None
+    """Or a file that holds it."""
     name: str = Field(default="", max_length=100)
     """What people call this gateway; its host's name if nothing is set."""
     advertise: str = ""
@@ -54,22 +55,27 @@ class GatewaySettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _store_from_file(cls, values: dict[str, Any]) -> dict[str, Any]:
-        if not (values.get("GATEWAY_STORE_URL") or values.get("store_url")):
+        path = values.get("store_url_file") or values.get("GATEWAY_STORE_URL_FILE")
+        if values.get("store_url") is None:
             with suppress(ValueError):  # said below, beside whatever else is wrong
-                if url := from_file(values, "GATEWAY_STORE_URL"):
-                    values["store_url"] = url
+                values["store_url"] = from_file({"GATEWAY_STORE_URL_FILE": path}, "GATEWAY_STORE_URL")
         return values
+
+    @field_validator("store_url_file")
+    @classmethod
+    def _holds_a_url(cls, path: Path | None) -> Path | None:
+        if path:
+            from_file({"GATEWAY_STORE_URL_FILE": path}, "GATEWAY_STORE_URL")
+        return path
 
     @field_validator("store_url")
     @classmethod
     def _store_can_be_reached(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if url is None:
-            from_file({}, "GATEWAY_STORE_URL")
-        else:
-            place.parse(
-                url.get_secret_value(), plain=info.data.get("store_plain", False), root_cert=info.data.get("store_root_cert")
-            )
-        return url
+        if url and url.get_secret_value():
+            plain, root_cert = info.data.get("store_plain", False), info.data.get("store_root_cert")
+            place.parse(url.get_secret_value(), plain=plain, root_cert=root_cert)
+            return url
+        return None
 
     @field_validator("advertise")
     @classmethod

@@ -102,7 +102,21 @@ def head(told: Told) -> str:
         words.append(f"${spent:.2f} today" + (f" of ${budget:.2f}" if budget is not None else ""))
     if told.sum("reachylink_gemini_down"):
         words.append("Gemini does not answer")
-    return "; ".join(words)
+    return "; ".join(words) + fleet(told)
+
+
+def fleet(told: Told) -> str:
+    """A line on the gateways of a fleet, where there is one."""
+    up = told.sum("reachylink_store_up")
+    if up is None:
+        return ""
+    if not up:
+        return "\nfleet: the store does not answer"
+    rows = ((has["gateway"], robots) for has, robots in told.of("reachylink_fleet_robots"))
+    shown = (
+        f"{name} {robots:.0f} of {told.sum('reachylink_fleet_robots_max', gateway=name) or 0:.0f}" for name, robots in rows
+    )
+    return "\nfleet: " + "; ".join(shown)
 
 
 def row(told: Told, robot: str) -> tuple[str, ...]:

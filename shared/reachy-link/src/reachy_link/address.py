@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, NamedTuple
 
@@ -41,6 +42,15 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.host}:{self.up_port}+{self.down_port}"
+
+
+def spread(robot: str, addresses: Iterable[Address]) -> list[Address]:
+    """The addresses in an order of the robot's own, the same at each start: rendezvous hashing.
+
+    Robots spread evenly over the gateways; those of a gateway that is gone spread evenly over the others; a gateway that is
+    added takes its share from all and moves nobody else.
+    """
+    return sorted(addresses, key=lambda address: blake2b(f"{robot} {address}".encode(), digest_size=8).digest())
 
 
 def is_ipv6(host: str) -> bool:

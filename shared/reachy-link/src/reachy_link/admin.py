@@ -264,6 +264,8 @@ class Whole(_Model):
     """For a day, of all robots."""
     voice: Words = ""
     """The voice's service, and whether it is known not to answer."""
+    fleet: Words = ""
+    """The fleet's gateways, and how many robots each serves; empty for a gateway that is alone."""
     role: Role
     """What the console may do."""
 

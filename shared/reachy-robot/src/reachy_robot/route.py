@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from reachy_link.address import Address, is_ipv6
+from reachy_link.address import Address, is_ipv6, spread
 
 ROUND_S: Final = 3.0
 """After every gateway failed in a row, the robot stays so long at the last before it begins another round."""
@@ -20,15 +19,6 @@ LEARNED_MAX: Final = 17
 forgotten."""
 LOOK_UPS_MAX: Final = 8
 """Look-ups of names that were only learned of, under way at a time: so there is room for those of names that were given."""
-
-
-def spread(robot: str, addresses: Iterable[Address]) -> list[Address]:
-    """The addresses in an order of the robot's own, the same at each start: rendezvous hashing.
-
-    Robots spread evenly over the gateways; those of a gateway that is gone spread evenly over the others; a gateway that is
-    added takes its share from all and moves nobody else.
-    """
-    return sorted(addresses, key=lambda address: blake2b(f"{robot} {address}".encode(), digest_size=8).digest())
 
 
 class Place(NamedTuple):

@@ -79,7 +79,7 @@ export class Fleet {
       put(age, gateway.standing === "here" ? "" : ago);
       const here = whole ? `${whole.here} here, ${whole.admitted} admitted, room for ${whole.max_robots}` : "nothing is known of it yet";
       put(facts, whole ? `${here}; ${whole.faults === 1 ? "1 fault" : `${whole.faults} faults`}` : here);
-      put(voice, whole ? [whole.voice, whole.software, whole.role === "viewer" ? "this console may only look" : ""].filter(Boolean).join(" · ") : "");
+      put(voice, whole ? [whole.voice, whole.software, whole.fleet || "", whole.role === "viewer" ? "this console may only look" : ""].filter(Boolean).join(" · ") : "");
       showMoney(spent, whole);
       return element;
     }));

@@ -20,10 +20,13 @@ class Spending:
     """Of today, and what may be spent in a day."""
 
     robots: Mapping[str, Money] = field(default_factory=dict)
+    """By robot; over all gateways of a fleet, as the next ones."""
     budgets: Mapping[str, Money] = field(default_factory=dict)
     """Of robots that have one."""
     budget: Money | None = None
     """Of all robots together."""
+    total: Money = field(default_factory=Money)
+    """Spent by all robots together."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,9 +64,10 @@ class View:
             "admitted": len(rows),
             "max_robots": hub.max_robots,
             "faults": faults.total(),
-            "dollars": float(sum(spending.robots.values())),
+            "dollars": float(spending.total),
             "budget": None if spending.budget is None else float(spending.budget),
             "voice": self._office.service()[:500],
+            "fleet": hub.fleet.words()[:500] if hub.fleet else "",
         }
         return Picture(whole, rows, self._desk.strangers(), recordings)
 

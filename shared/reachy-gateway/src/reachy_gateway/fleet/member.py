@@ -9,7 +9,7 @@ import json
 import logging
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, Literal, Protocol
@@ -19,6 +19,7 @@ from reachy_gateway.fleet.port import Beat, Booking, Entry, Letter, Pulse, Store
 from reachy_gateway.fleet.present import Present
 from reachy_gateway.fleet.seal import Seal
 from reachy_gateway.voice import Inherited
+from reachy_link.address import readable, spread
 from reachy_link.bucket import Rate, TokenBucket
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,9 @@ RELEASE_S: Final = 0.25
 """A gateway that had the robot is given so long to hang up, and to tell what it knows."""
 KEEP_MAX: Final = 100
 """Robots of whom something is written at a time; the others follow."""
+OUTCOMES: Final = ("granted", "without", "late", "clone", "released", "lost")
+"""What comes of a claim: the robot is here; it is here, and the store is away; its hello was late; two robots use its key. And of a
+robot that was here: another gateway has asked for it; it was found to be another one's."""
 LINES: Final = Rate(1 / 60, 4)
 """Of a store that comes and goes."""
 WITHOUT: Final = (
@@ -433,10 +437,18 @@ class Member:
         """Where the other gateways listen that serve robots, as far as they say so."""
         return tuple(it.where for it in self.present if it.where and it.inbox != self.inbox and not it.draining)
 
-    def elsewhere(self, rank: Callable[[Sequence[str]], Sequence[str]]) -> str | None:
+    def elsewhere(self, robot: str) -> str | None:
         """Where a robot that is sent away should go: to the first of those with room, in the robot's own order."""
         room = {it.where for it in self.present if it.robots < it.robots_max}
-        return next(iter(rank([where for where in self.others() if where in room])), None)
+        there = [address for where in self.others() if where in room for address in readable([where])]
+        return next((str(address) for address in spread(robot, there)), None)
+
+    def words(self) -> str:
+        """How the fleet stands, for people."""
+        if self.trouble:
+            return f"the fleet cannot be seen: {self.trouble}"
+        rows = (f"{it.name} {it.robots} of {it.robots_max}{', being stopped' if it.draining else ''}" for it in self.present)
+        return "fleet: " + "; ".join(rows)
 
     def _later(self, work: Any) -> "asyncio.Task[None]":
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)

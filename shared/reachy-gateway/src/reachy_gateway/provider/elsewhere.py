@@ -1,6 +1,6 @@
 """What the other gateways of a fleet have spent, as far as their store tells. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Final
 
@@ -35,6 +35,10 @@ class Elsewhere:
     def of(self, day: date, robot: str) -> Money:
         """What a robot spent at others."""
         return Money(self._days.get(day, {}).get(robot, 0)) / NANO
+
+    def robots(self, day: date) -> Collection[str]:
+        """Who spent anything at others."""
+        return tuple(self._days.get(day, ()))
 
     def total(self, day: date) -> Money:
         """What all robots spent at others."""
