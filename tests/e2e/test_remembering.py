@@ -76,7 +76,7 @@ async def test_the_robot_is_heard_again_in_the_same_session(tmp_path, fault):
 async def test_a_gateway_that_hangs_holds_its_connection_so_the_robot_goes_on_with_what_was_said(tmp_path):
     async with talking(tmp_path, behaviour=ANSWERS) as (robot, sim, _, found):
         where, [session] = at(robot, found), open_ones(sim)
-        await asyncio.sleep(0.3)  # noqa: ASYNC251 - what is remembered is written within 0.1 s
+        await asyncio.sleep(0.3)
         began = time.monotonic()
         where.here.signal(signal.SIGSTOP)
         now = await heard_elsewhere(sim, session)

@@ -5,7 +5,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gemini_gateway.events import LiveError
 from gemini_gateway.implied import session_settings
@@ -21,10 +21,12 @@ from gemini_gateway.session.meter import Bill
 from gemini_gateway.session.session import Session
 from gemini_gateway.session.timing import SessionSettings
 from gemini_gateway.voice_host import VoiceHost
-from reachy_gateway.provider.causes import TroubleKind
 from reachy_gateway.provider.reconnects import Reconnects
 from reachy_gateway.tools.port import Tool
 from reachy_gateway.voice import Audio, CallOutcome, RobotView, Said, SpeechNoticed, Unseen, VoiceEvent
+
+if TYPE_CHECKING:
+    from reachy_gateway.provider.causes import TroubleKind
 
 TICK_S: Final = 0.05
 """The pace of dialling."""

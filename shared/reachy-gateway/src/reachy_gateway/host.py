@@ -1,7 +1,7 @@
 """What a robot at a gateway needs of that, and of whoever records it."""
 
 from collections.abc import Callable
-from typing import Protocol, TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from reachy_gateway.feed import Feed
 from reachy_gateway.fleet.claims import Verdict

@@ -30,7 +30,6 @@ STRANGERS_MAX: Final = 64
 """Keys that were refused, in one message: the newest."""
 KEY_START: Final = 6
 """Characters of a key that are enough to name it."""
-
 Role = Literal["operator", "viewer"]
 """A viewer sees, and commands nothing."""
 Ident = Annotated[int, Field(ge=0, lt=2**53)]

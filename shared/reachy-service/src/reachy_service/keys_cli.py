@@ -1,9 +1,11 @@
 """``reachy-keys``: make, admit, list and revoke keys, of robots and of operators."""
 
 import argparse
+import hashlib
 import io
 import json
 import os
+import secrets
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,6 +20,11 @@ from reachy_service.well import ask
 
 OPERATORS_ARE = "operators are admitted and dismissed"
 DEFAULT_DIR = "~/.config/reachy-link"
+STORE_RIGHTS = (
+    "~rl:* &rl:* -@all +evalsha +script|load +ping +time +publish +subscribe +unsubscribe "
+    "+hget +hset +hdel +hgetall +hincrby +pexpire"
+)
+"""What a gateway does in the store, and nothing else: its own keys and channels, no command that empties or configures it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,6 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("id")
     words = "fill a console's directory: an operator's key, and a folder for each robot of a page; what is there already stays"
     command("console", _console, f"on a gateway: {words}", "console_dir", "name").add_argument("robots", nargs="+")
+    words = (
+        "make the password of a fleet's store: a file of users for the store, and one with the URL for the gateways; they stay"
+    )
+    command("store", _store, words, "store_dir", "host")
     words = "on a gateway: move the robots of an older folder of admitted keys into this one; then do the command that follows"
     command("adopt", _adopt, words, "old_dir").add_argument("then", nargs=argparse.REMAINDER)
     return parser
@@ -222,6 +233,19 @@ def _console(directory: Path, args: argparse.Namespace) -> None:
     for robot in robots:
         _fill(directory, console_dir / robot, robot)
     print(f"keys ready: gateway in {directory}, {args.name} and {len(robots)} robots in {console_dir}")
+
+
+def _store(_: Path, args: argparse.Namespace) -> None:
+    folder = Path(args.store_dir).expanduser()
+    keys.make_directory(folder)
+    url, users = folder / "url", folder / "users.acl"
+    if not (url.exists() and users.exists()):
+        password = secrets.token_urlsafe(32)
+        digest = hashlib.sha256(password.encode()).hexdigest()
+        keys.write(users, f"user default off\nuser reachy on #{digest} {STORE_RIGHTS}\n")
+        scheme, _, host = args.host.rpartition("://")
+        keys.write(url, f"{scheme or 'redis'}://reachy:{password}@{host}\n")
+    print(f"the store's users are in {users}, and its URL for the gateways is in {url}")
 
 
 def _adopt(directory: Path, args: argparse.Namespace) -> None:
