@@ -274,7 +274,7 @@ class Gateway:
 
 class World:
     def __init__(self, seed: int, pace: int) -> None:
-        self.draw, self.pace, self.now, self.tokens = random.Random(seed), pace, 0, 0
+        self.draw, self.pace, self.now, self.tokens = random.Random(seed), pace, 0, 0  # noqa: S311
         self.store = Store(self)
         self.gateways = {name: Gateway(self, name) for name in "pqrxy"}
         self.robots = {"robot": Robot(self, "a", 5000), "clone": Robot(self, "b", self.draw.choice((100, 9000)))}
