@@ -1,8 +1,8 @@
 """Which gateway has a robot's conversation. Pure.
 
-A robot is where it says hello. Its hellos are ordered: within one start of the robot by its own clock, ``t_us``; a start that
-another one followed never comes back. So a hello that was on its way for long, or lay before a gateway that hung, takes
-nothing.
+A robot is where it says hello. Its hellos are ordered: within one start of the robot by its own clock, ``t_us``; another start
+has to be proven, as the robot speaks on, and one that another followed never comes back. So a hello that was on its way for
+long, or lay before a gateway that hung, takes nothing.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,11 @@ from typing import Final
 
 FORMER_MAX: Final = 16
 """So many starts of a robot that others followed are remembered."""
-PROOF_S: Final = 0.25
-"""What may be late is watched for so long: a robot that lives speaks on at the pace of the clock."""
+PROOF_S: Final = 0.2
+"""What may be late is watched for so long: a robot that lives speaks on at the pace of the clock. One that has nothing to say
+beats, at times that are a little farther apart: so there is one beat in most of these, and hardly ever two."""
+PROOFS_MAX: Final = 3
+"""It is watched so often, if need be."""
 PACE_US: Final = 100_000
 """At least so much of its clock passes meanwhile, and at most so much more than of ours."""
 
@@ -65,11 +68,11 @@ def judge(known: Claim | None, start: Start, *, alive: bool = False) -> Verdict:
         return Verdict.GRANTED
     if start.boot == known.start.boot:
         return Verdict.GRANTED if start.t_us >= known.start.t_us else Verdict.LATE
-    followed = start.boot in known.former
     if not alive:
-        # Within one start of its machine the clock of a robot only rises; after that it is small, and has to be proven.
-        return Verdict.DOUBTFUL if followed or start.t_us < known.start.t_us else Verdict.GRANTED
-    return Verdict.CLONE if followed and known.owner else Verdict.GRANTED
+        # Of two starts the clocks say nothing, as a machine that is started again begins its clock anew: one that nobody here
+        # heard of yet, of a later time, may still be what lay before a gateway that hung.
+        return Verdict.DOUBTFUL
+    return Verdict.CLONE if start.boot in known.former and known.owner else Verdict.GRANTED
 
 
 def granted(known: Claim | None, start: Start, owner: str, token: str) -> Claim:

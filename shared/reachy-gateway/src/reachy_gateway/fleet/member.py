@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, Literal, Protocol
 
-from reachy_gateway.fleet.claims import PROOF_S, Claim, Newest, Start, Verdict, granted, judge, lets_go, lives
+from reachy_gateway.fleet.claims import PROOF_S, PROOFS_MAX, Claim, Newest, Start, Verdict, granted, judge, lets_go, lives
 from reachy_gateway.fleet.port import Beat, Booking, Entry, Letter, Pulse, Store, StoreError
 from reachy_gateway.fleet.present import Present
 from reachy_gateway.fleet.seal import Seal
@@ -161,9 +161,8 @@ class Member:
                 known, body = self._opened(robot, entry)
                 verdict = judge(known, start, alive=alive)
                 if verdict is Verdict.DOUBTFUL:
-                    before = newest()
-                    await asyncio.sleep(PROOF_S)
-                    start, alive = newest(), lives(before, newest(), PROOF_S)
+                    alive = await _proven(newest)
+                    start = newest()
                     if alive:
                         continue
                     verdict = Verdict.LATE
@@ -295,7 +294,8 @@ class Member:
             return
         self._tell("")
         self._take_in(pulse, book, day)
-        if len(dirty) == KEEP_MAX or (book and self._accounts and self._accounts.to_tell()):
+        rest = self._accounts.to_tell() if self._accounts and book else None
+        if len(dirty) == KEEP_MAX or (rest and rest.upto > rest.after):
             self._more.set()
 
     def _kept(self, robot: str, held: _Held) -> Entry:
@@ -339,13 +339,17 @@ class Member:
 
     async def _retake(self, robot: str, held: _Held) -> bool:
         """Claim a robot that is here by its newest word, with what is known of it here."""
+        alive = False
         for _ in range(RACES_MAX):
             entry = await self._store.read(robot)
             known, _ = self._opened(robot, entry)
             start = held.newest()
             if known and known.token == held.token:
                 return True
-            if judge(known, start, alive=False) is not Verdict.GRANTED:
+            verdict = judge(known, start, alive=alive)
+            if verdict is Verdict.DOUBTFUL and (alive := await _proven(held.newest)):
+                continue
+            if verdict is not Verdict.GRANTED:
                 return False
             claim = granted(known, start, self.inbox, held.token)
             former = known.owner if known and known.owner not in ("", self.inbox) else ""
@@ -381,7 +385,10 @@ class Member:
                         for name in self.on_shelf if not shelf else (shelf,):
                             self.changed(name)
                     elif text := self._seal.open(sealed, f"letter {self.inbox}"):
-                        self._letter_came(json.loads(text))
+                        try:
+                            self._letter_came(json.loads(text))
+                        except (ValueError, LookupError, TypeError, AttributeError):
+                            log.debug("a letter that nobody understands")
             except StoreError as error:
                 log.debug("no letters: %s", error)
             await asyncio.sleep(BEAT_S / 2)
@@ -424,12 +431,15 @@ class Member:
         return Entry(claim.token, claim.owner, self._seal.close(text, f"robot {robot} {claim.token} {claim.owner}"))
 
     def _opened(self, robot: str, entry: Entry | None) -> tuple[Claim | None, str]:
-        """The claim and the document of an entry; None and nothing for one that is not this fleet's."""
+        """The claim and the document of an entry; None and nothing for one that is not this fleet's, or not of this version."""
         text = self._seal.open(entry.sealed, f"robot {robot} {entry.token} {entry.owner}") if entry else None
         if entry is None or text is None:
             return None, ""
-        boot, t_us, former, body = json.loads(text)
-        return Claim(entry.owner, entry.token, Start(boot, t_us), tuple(former)), body
+        try:
+            boot, t_us, former, body = json.loads(text)
+            return Claim(entry.owner, entry.token, Start(boot, t_us), tuple(former)), body
+        except (ValueError, TypeError):
+            return None, ""
 
     # --- the fleet ----------------------------------------------------------------------------------------------------
 
@@ -467,3 +477,13 @@ class Member:
         except StoreError as error:
             log.debug("the fleet is left without a word: %s", error)
         await self._store.close()
+
+
+async def _proven(newest: Newest) -> bool:
+    """Whether a robot lives: it speaks on here."""
+    for _ in range(PROOFS_MAX):
+        before = newest()
+        await asyncio.sleep(PROOF_S)
+        if lives(before, newest(), PROOF_S):
+            return True
+    return False

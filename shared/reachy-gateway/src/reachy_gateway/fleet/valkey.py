@@ -34,6 +34,7 @@ PRESENT_S: Final = 3
 PING_S: Final = 2.0
 """A letter box in which nothing came for so long asks whether the store is there."""
 SCRIPTS: Final = ("swap", "keep", "book", "present", "newer")
+QUOTED: Final = "()',\""  # how redis-py writes what the store said of one command among several
 SHELVES: Final = "shelves"
 """The channel on which every gateway hears that something was put on a shelf."""
 
@@ -225,7 +226,9 @@ class Valkey:
                 return StoreError(f"the store at {self._place} refuses the password: {error}")
             case RedisTimeoutError() | TimeoutError():
                 return StoreError(f"the store at {self._place} does not answer within {TIMEOUT_S} s")
-        return StoreError(f"the store at {self._place}: {error}")
+        words = str(error)
+        _, command, told = words.rpartition(" of pipeline caused error: ")  # the command is nothing for a person
+        return StoreError(f"the store at {self._place}: {told.strip(QUOTED) if command else words}")
 
 
 def _text(name: str) -> str:
