@@ -7,6 +7,7 @@ another connection of Gemini's hears its microphone.
 
 import argparse
 import asyncio
+import inspect
 import os
 import random
 import signal
@@ -130,7 +131,7 @@ class Fleet:
             now = self.newest(n)
             if now.resumed is not resumed or (resumed and now.session_id != was.session_id):
                 self.problems.append(f"robot-{n} was {'' if now.resumed else 'not '}resumed")
-        if asyncio.iscoroutine(done):
+        if inspect.isawaitable(done):
             await done
         return took
 

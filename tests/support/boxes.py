@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,10 +28,9 @@ class Box:
     def __init__(self, made: Keys, sim: GeminiLiveSim, store: RunningStore | None, name: str, **more: object) -> None:
         self.name = name
         self.directory = made.directory / name
-        self.directory.mkdir(exist_ok=True)
+        self.keys_dir = shutil.copytree(made.gateway_dir, self.directory / "keys")
         self.ports = free_ports(3)
         self.log = self.directory / "log"
-        self._made = made
         self._sim = sim
         self._store = store
         self._more = more
@@ -57,7 +57,7 @@ class Box:
     def start(self) -> None:
         up, down, health = self.ports
         settings: dict[str, object] = {
-            "REACHY_KEYS_DIR": self._made.gateway_dir,
+            "REACHY_KEYS_DIR": self.keys_dir,
             "REACHY_HEALTH_PORT": health,
             "GATEWAY_HOST": "127.0.0.1",
             "GATEWAY_UP_PORT": up,
@@ -73,7 +73,12 @@ class Box:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("GEMINI", "GOOGLE", "GATEWAY"))}
         environment = clean | {name: str(value) for name, value in (settings | self._more).items()}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen([BIN / "gemini-gateway"], env=environment, stderr=log)
+            self.process = subprocess.Popen([BIN / "gemini-gateway"], env=environment, stderr=log, cwd=self.directory)
+
+    @property
+    def admitted(self) -> str:
+        """Who is admitted, by its files."""
+        return " ".join(sorted(path.read_text() for path in (self.keys_dir / "admitted").glob("*.pub")))
 
     def said(self) -> str:
         return self.log.read_text()
@@ -121,6 +126,7 @@ async def boxes(
             box.start()
         for box in found:
             await until(lambda box=box: "listening on ports" in box.said())
+        for box in found:
             await until(lambda box=box: store is None or "the store is there" in box.said())
         yield found
     finally:

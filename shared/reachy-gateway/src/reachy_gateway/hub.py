@@ -182,7 +182,7 @@ class Hub:
 
     def _follow_keys(self) -> None:
         """Dismiss and forget the robots that are not admitted any more."""
-        if (admitted := self._ring.names) == self._admitted:
+        if (admitted := self._ring.names) == self._admitted and self.robots.keys() <= admitted:
             return
         for name in self.robots.keys() - admitted:
             self._dismiss(name, "revoked", "is no longer admitted")

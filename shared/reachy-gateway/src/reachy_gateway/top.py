@@ -97,7 +97,10 @@ def head(told: Told) -> str:
         told.one("reachylink_gateway_info", "software"),
         f"{connected:.0f} robots connected, {admitted:.0f} admitted, at most {most:.0f}",
     ]
-    if (spent := told.sum("reachylink_gateway_cost_dollars_today")) is not None:
+    spent = told.sum("reachylink_fleet_cost_dollars_today")
+    if spent is None:
+        spent = told.sum("reachylink_gateway_cost_dollars_today")
+    if spent is not None:
         budget = told.sum("reachylink_gateway_budget_dollars")
         words.append(f"${spent:.2f} today" + (f" of ${budget:.2f}" if budget is not None else ""))
     if told.sum("reachylink_gemini_down"):
