@@ -273,6 +273,31 @@ async def test_calls_that_are_cancelled_leave_no_answer_for_the_next(store):
             assert await valkey.read("nobody") is None
 
 
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_a_call_that_is_cancelled_at_any_step_is_cancelled(store, name):
+    """Else a claim that nobody wants any more would be made, and a voice would talk to nobody."""
+    async with dialled(store.url) as valkey:
+        await works(valkey)
+        for steps in range(12):
+            task = asyncio.create_task(OPERATIONS[name](valkey))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if task.cancel():
+                await asyncio.wait([task])
+                assert task.cancelled(), steps
+
+
+async def test_letters_that_are_cancelled_at_any_step_are_read_no_more(store):
+    async with dialled(store.url) as valkey:
+        for steps in range(30):
+            heard = asyncio.create_task(anext(valkey.letters("inbox-1")))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if heard.cancel():
+                await asyncio.wait([heard])
+                assert heard.cancelled(), steps
+
+
 async def test_a_full_store_is_told_and_works_when_there_is_room(store):
     async with dialled(store.url) as valkey:
         await works(valkey)

@@ -1,14 +1,15 @@
 """The folder of admitted keys of a gateway in a fleet: what people change in it is told, and what others tell is written there.
 
-Beside the key files stands ``versions.json``: which word on which key they hold. It is written first, as what is to be done,
-and once more when it is done: so a gateway that was killed in between takes nothing of it for the word of a person.
+Beside the key files stands ``versions.json``: which word on which key they hold, and of which keys they may hold an older one.
+It is written before the key files, and once more behind them: so a gateway that was killed in between, or whose disk failed,
+takes nothing that they still say for the word of a person.
 """
 
 import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -26,8 +27,8 @@ class _Kept(NamedTuple):
     """What stood in the file of versions."""
 
     words: dict[str, Word]
-    done: bool
-    """Whether the key files say so, too."""
+    behind: frozenset[str]
+    """Keys of which the key files may still say what was so before."""
 
 
 class KeyFolder:
@@ -79,34 +80,38 @@ class KeyFolder:
         ring = Keyring(self._directory)
         with ring.alone():
             kept = self._kept()
-            files, unread = self._files()
-            words = kept.words if kept else {}
-            if kept is None or kept.done:
-                words = merged(words, noticed(words, files, self._now_ms(), first=kept is None, unread=unread))
+            known_before, behind = kept or _Kept({}, frozenset())
+            have, unread = self._files()
+            files = {key: robot for robot in sorted(have, reverse=True) for key in have[robot]}
+            news = noticed(known_before, files, self._now_ms(), first=kept is None, unread=unread)
+            words = merged(known_before, {key: word for key, word in news.items() if key not in behind})
             words = merged(words, known)
+            late = {key for key in words if _robots(key, known_before, words) & unread}  # their files cannot be written now
+            late = {key for key in late if key in behind or words[key] != known_before.get(key)}
             wanted = admitted(words)
-            have: dict[str, list[str]] = {}
-            for key, robot in files.items():
-                have.setdefault(robot, []).append(key)
+            stays = {key for keys in wanted.values() for key in keys}
+            for (
+                robot,
+                keys,
+            ) in have.items():  # but for a key that is admitted as another robot's, which the keyring complains of
+                have[robot] = [key for key in keys if files[key] == robot or key not in stays]
             changed = {robot for robot in {*wanted, *have} if sorted(wanted.get(robot, [])) != sorted(have.get(robot, []))}
             changed -= unread
             if changed:
-                self._write(words, done=False)
-                for robot in changed:
+                self._write(words, late | {key for robot in changed for key in (*wanted.get(robot, []), *have.get(robot, []))})
+                for robot in sorted(changed):
                     ring.put(robot, wanted.get(robot, []))
-            if changed or kept is None or not kept.done or kept.words != words:
-                self._write(words, done=True)
+            if changed or kept is None or kept != _Kept(words, frozenset(late)):
+                self._write(words, late)
         return words
 
-    def _files(self) -> tuple[dict[str, str], set[str]]:
-        """Robots by key, as the files say; and the robots whose file cannot be read."""
-        found: dict[str, str] = {}
+    def _files(self) -> tuple[dict[str, list[str]], set[str]]:
+        """Keys by robot, as the files say; and the robots whose file cannot be read."""
+        found: dict[str, list[str]] = {}
         unread: set[str] = set()
         for path in sorted(self._folder.glob("*.pub")):
             try:
-                robot = checked_robot_id(path.stem, str(path))
-                for key in keys_in(path):
-                    found.setdefault(key, robot)
+                found[checked_robot_id(path.stem, str(path))] = keys_in(path)
             except KeysError:
                 unread.add(path.stem)  # the keyring says what is wrong with it
         return found, unread
@@ -115,16 +120,19 @@ class KeyFolder:
         """What the last look has left; None if there was none, or nobody can read it."""
         try:
             text = json.loads((self._folder / VERSIONS_NAME).read_text(encoding="utf-8"))
-            return _Kept({key: Word(*word) for key, word in text["words"].items()}, text["done"])
+            words = {
+                key: Word(int(version), bool(admits), str(robot)) for key, (version, admits, robot) in text["words"].items()
+            }
+            return _Kept(words, frozenset(text["behind"]))
         except FileNotFoundError:
             return None
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, AttributeError):
             path = self._folder / VERSIONS_NAME
             log.exception("%s cannot be read: who is admitted is taken from the key files and the fleet", path)
             return None
 
-    def _write(self, words: Words, *, done: bool) -> None:
-        write(self._folder / VERSIONS_NAME, json.dumps({"done": done, "words": dict(words)}), 0o600)
+    def _write(self, words: Words, behind: Iterable[str]) -> None:
+        write(self._folder / VERSIONS_NAME, json.dumps({"behind": sorted(behind), "words": dict(words)}), 0o600)
 
     def _tell(self, trouble: str) -> None:
         if trouble and trouble != self._trouble:
@@ -141,6 +149,11 @@ def _read(things: Mapping[str, Thing]) -> dict[str, Word]:
             words[checked_public(key, ADMITTED_NAME).decode()] = Word(
                 thing.version, bool(admits), checked_robot_id(robot, ADMITTED_NAME)
             )
-        except (ValueError, TypeError, KeysError):
+        except (ValueError, TypeError, AttributeError, KeysError):
             log.debug("a word on a key that nobody understands")
     return words
+
+
+def _robots(key: str, *said: Words) -> set[str]:
+    """Whose a key was said to be."""
+    return {words[key].robot for words in said if key in words}

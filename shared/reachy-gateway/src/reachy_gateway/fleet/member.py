@@ -169,7 +169,7 @@ class Member:
                 if verdict is not Verdict.GRANTED:
                     self.counts[verdict.name.lower()] += 1
                     return Taken(verdict)
-                taken = await self._swap(robot, newest, start, known, entry, "" if anew else body)
+                taken = await self._swap(robot, newest, start, known, entry, None if anew else body)
             except StoreError:
                 failures += 1
                 if failures >= CLAIM_TRIES:
@@ -180,12 +180,12 @@ class Member:
         raise StoreError("other gateways claim the robot, too")
 
     async def _swap(
-        self, robot: str, newest: Newest, start: Start, known: Claim | None, entry: Entry | None, body: str
+        self, robot: str, newest: Newest, start: Start, known: Claim | None, entry: Entry | None, known_body: str | None
     ) -> Taken | None:
-        """Put our claim in the place of another; None if somebody was quicker."""
+        """Put our claim in the place of another, and go on from what is known, if anything is to be; None if we are too late."""
         claim = granted(known, start, self.inbox, secrets.token_hex(8))
-        goes_on = known is not None and known.start.boot == start.boot
-        body = body if goes_on else ""
+        goes_on = known is not None and known.start.boot == start.boot and known_body is not None
+        body = known_body or "" if goes_on else ""
         former = known.owner if known and known.owner not in ("", self.inbox) else ""
         was = known.token if known else ""
         ask = {"release": robot, "token": was, "boot": start.boot, "t_us": start.t_us, "to": self.inbox}

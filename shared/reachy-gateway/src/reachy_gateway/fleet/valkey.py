@@ -7,7 +7,7 @@ longer than :data:`TIMEOUT_S`, and nothing is tried again by itself.
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
@@ -136,12 +136,13 @@ class Valkey:
     async def letters(self, inbox: str) -> AsyncIterator[tuple[str, bytes]]:
         """The letters that come, until the store is lost."""
         shelves = (self._prefix + SHELVES).encode()
-        with self._told():
+        with self._told() as check:
             box = self._box.pubsub()
             try:
                 await box.subscribe(self._prefix + inbox, self._prefix + SHELVES)
                 waiting = 0
                 while True:
+                    check()
                     message = await box.get_message(timeout=PING_S)
                     if message is None:
                         waiting += 1
@@ -210,13 +211,25 @@ class Valkey:
         self._shas = dict(zip(SCRIPTS, (sha.decode() if isinstance(sha, bytes) else sha for sha in shas), strict=True))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Whatever the client raises, in words for a person."""
+    def _told(self) -> Iterator[Callable[[], None]]:
+        """Whatever the client raises, in words for a person; and what raises a cancellation that the client has lost.
+
+        It sends by Python 3.11's ``wait_for``, which loses one that comes while it sends: whoever is cancelled would go on.
+        """
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+
+        def check() -> None:
+            if task and task.cancelling() > before:
+                raise asyncio.CancelledError
+
         try:
-            yield
+            yield check
         except (RedisError, OSError, ValueError, LookupError, StoreError) as error:
             self._shas.clear()
+            check()
             raise self._in_words(error) from None
+        check()
 
     def _in_words(self, error: Exception) -> StoreError:
         match error:

@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 import stat
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
@@ -76,14 +76,14 @@ class Ledger:
 
     # --- for a fleet --------------------------------------------------------------------------------------------------
 
-    def rename(self) -> None:
-        """Go on as another ledger.
+    def rename(self, **notes: str) -> None:
+        """Go on as another ledger, with notes that are written together with the name, or not at all.
 
         Raises:
             LedgerError: If that cannot be written now.
         """
         name = secrets.token_hex(8)
-        self.set_note("name", name)
+        self.set_notes(notes | {"name": name})
         self.name = name
 
     def newest(self, day: date) -> int:
@@ -112,8 +112,18 @@ class Ledger:
         Raises:
             LedgerError: If it cannot be written now.
         """
+        self.set_notes({name: text})
+
+    def set_notes(self, notes: Mapping[str, str]) -> None:
+        """Note all of it, or nothing.
+
+        Raises:
+            LedgerError: If it cannot be written now.
+        """
+        rows = ", ".join(["(?, ?)"] * len(notes))
+        values = [text for note in notes.items() for text in note]
         try:
-            self._db.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, text))
+            self._db.execute(f"INSERT OR REPLACE INTO notes VALUES {rows}", values)  # noqa: S608 - of question marks alone
         except sqlite3.Error as error:
             raise LedgerError(f"the ledger cannot be written: {error}") from None
 
@@ -163,7 +173,7 @@ def _sums(rows: Iterable[tuple[Any, ...]]) -> dict[str, int]:
     """Costs by robot, in nano-dollars; what cannot be read costs nothing, as it does in the accounts."""
     sums: dict[str, int] = {}
     for robot, cost, *_ in rows:
-        with suppress(ArithmeticError):
+        with suppress(ArithmeticError, ValueError, TypeError):
             sums[robot] = sums.get(robot, 0) + nano_usd(Money(cost))
     return sums
 

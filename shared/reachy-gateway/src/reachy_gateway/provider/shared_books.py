@@ -4,6 +4,7 @@ Rows are told in their order, each batch with the row before its first; the stor
 there. So none is counted twice or left out, whoever is killed when; and a store that has forgotten is told again.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import date, timedelta
@@ -15,6 +16,8 @@ from reachy_gateway.provider.ledger import Ledger, LedgerError
 
 ROWS_MAX: Final = 500
 """Told at a time."""
+SKIP: Final = "skip"
+"""The note of what is not to be told, as it was under another name."""
 
 
 class SharedBooks:
@@ -34,7 +37,7 @@ class SharedBooks:
         """The last row that the store has, by day."""
         self._told: dict[date, dict[str, int]] = {}
         """What it has of this ledger, by day and robot."""
-        self._skip: dict[date, int] = {}
+        self._skip = _skip(ledger)
         """Rows up to here are in the store under another name."""
 
     def day(self) -> str:
@@ -76,20 +79,33 @@ class SharedBooks:
             told = self._told.setdefault(day, {})
             for robot, nano in booking.nano_usd.items():
                 told[robot] = told.get(robot, 0) + nano
-        elif upto > (newest := self._ledger.newest(day)):
-            # It has rows that this ledger lost, as one has that was restored: new ones would pass for these.
-            self._ledger.rename()
-            self._marks, self._told, self._skip = {}, {}, {day: newest}
+        elif upto > self._ledger.newest(day):
+            # It has rows that this ledger lost, as one has that was restored: new ones would pass for these. Of the day before it
+            # has all: that is told first.
+            skip = {each: self._ledger.newest(each) for each in (day - timedelta(days=1), day)}
+            skip = {each: row for each, row in skip.items() if row}
+            self._ledger.rename(**{SKIP: json.dumps({each.isoformat(): row for each, row in skip.items()})})
+            self._marks, self._told, self._skip = {}, {}, skip
             return
         else:
             self._told[day] = self._ledger.upto(day, upto)
         self._marks[day] = upto
-        self._skip.pop(day, None)
+        if self._skip.pop(day, None):
+            self._ledger.set_note(SKIP, json.dumps({each.isoformat(): row for each, row in self._skip.items()}))
         for old in [old for old in self._marks if old < day - timedelta(days=2)]:
             self._marks.pop(old)
             self._told.pop(old, None)
 
     def spent(self, day: str, nano_usd: Mapping[str, int]) -> None:
-        """The store tells what all gateways spent that day."""
+        """The store tells what all gateways spent that day. While it is not known what of that is ours, nothing is taken of it."""
         when = date.fromisoformat(day)
-        self._elsewhere.learn(when, nano_usd, self._told.get(when, {}))
+        with suppress(LedgerError):
+            if when in self._told or not self._ledger.newest(when):
+                self._elsewhere.learn(when, nano_usd, self._told.get(when, {}))
+
+
+def _skip(ledger: Ledger) -> dict[date, int]:
+    """What a gateway that was stopped in between has noted; nothing if that cannot be read."""
+    with suppress(LedgerError, ValueError, TypeError, AttributeError):
+        return {date.fromisoformat(day): int(row) for day, row in json.loads(ledger.note(SKIP) or "{}").items()}
+    return {}
