@@ -13,6 +13,7 @@ from reachy_gateway.fleet.member import BEAT_S, KEEP_MAX, RELEASE_S, Member
 from reachy_gateway.fleet.place import parse
 from reachy_gateway.fleet.port import Beat, Booking, Entry, Letter, Pulse, StoreError, Versioned
 from reachy_gateway.fleet.present import Present
+from reachy_gateway.fleet.scribe import Scribe
 from reachy_gateway.fleet.seal import Seal
 from reachy_gateway.fleet.valkey import Valkey
 
@@ -83,7 +84,7 @@ class Gateway:
         self.task: asyncio.Task | None = None
 
     def present(self) -> Present:
-        return Present(inbox=self.member.inbox, name=self.name, where=f"{self.name}:1", robots=1, robots_max=2)
+        return Present(inbox=self.member.inbox, name=self.name, where=f"{self.name}:1+2", robots=1, robots_max=2)
 
     def lost(self, robot: str, why: str) -> None:
         self.why.append(why)
@@ -100,7 +101,7 @@ class Gateway:
 
     async def start(self) -> "Gateway":
         self.task = asyncio.create_task(self.member.run())
-        await until(lambda: self.member.up and self.member.inbox in [it.inbox for it in self.member.present])
+        await until(lambda: self.member.up and self.member.inbox in [it.inbox for it in self.member.neighbours])
         return self
 
     async def die(self) -> None:
@@ -327,7 +328,7 @@ async def test_a_hundred_robots_and_more_are_all_written(store):
         store.empty()
         for name, token in before.items():
             one.member.keep(name, token, lambda name=name: name)
-        await until(lambda: len([key for key in store.keys() if ":robot:" in key]) == len(names))
+        await until(lambda: len([key for key in store.names() if ":robot:" in key]) == len(names))
 
 
 async def test_a_store_that_was_emptied_learns_a_robot_again_as_it_goes_on(store):
@@ -444,7 +445,7 @@ async def test_a_gateway_that_is_closed_has_written_the_last_and_is_not_there_an
         one.task.cancel()
         await one.member.close()
         assert entry(store)[b"owner"] == b""
-        await until(lambda: [it.name for it in two.member.present] == ["g0"])
+        await until(lambda: [it.name for it in two.member.neighbours] == ["g0"])
 
 
 # --- cancelled --------------------------------------------------------------------------------------------------------
@@ -469,6 +470,13 @@ async def test_a_claim_that_is_cancelled_anywhere_leaves_nothing_behind(store):
             one.member.let_go(ROBOT, one.token)
         await until(lambda: not one.member._tasks and not two.member._tasks)
         assert (await one.claim(robot.hello())).verdict is Verdict.GRANTED
+
+
+def kept(store, robot: str) -> str:
+    """The document that is remembered of a robot."""
+    with store.client() as client:
+        it = client.hgetall(KEY.replace(ROBOT, robot))
+    return Scribe(Seal(SECRET)).opened(robot, Entry(it[b"token"].decode(), it[b"owner"].decode(), it[b"sealed"]))[1]
 
 
 # --- what nobody understands ------------------------------------------------------------------------------------------
@@ -521,7 +529,7 @@ async def test_what_this_fleet_did_not_write_for_that_place_is_nothing(store, sp
         for name in (ROBOT, "reachy-2"):
             taken = await one.member.claim(name, robot.left())
             one.member.keep(name, taken.token, lambda name=name: f"of {name}")
-        await until(lambda: not any(held.dirty for held in one.member._held.values()))
+        await until(lambda: [kept(store, name) for name in (ROBOT, "reachy-2")] == [f"of {ROBOT}", "of reachy-2"])
         spoil(store)
         taken = await two.claim(robot.hello())
         assert (taken.verdict, taken.inherited) == (Verdict.GRANTED, None)
@@ -548,14 +556,14 @@ async def test_a_letter_that_nobody_understands_is_not_the_last_that_is_read(sto
 
 async def test_gateways_know_one_another_and_where_there_is_room(store):
     async with gateways(store, 3) as [one, two, three]:
-        await until(lambda: len(one.member.present) == 3)
-        assert one.member.others() == ("g1:1", "g2:1")
-        assert one.member.elsewhere(lambda where: where[::-1]) == "g2:1"
+        await until(lambda: len(list(one.member.neighbours)) == 3)
+        assert one.member.neighbours.others() == ("g1:1+2", "g2:1+2")
+        assert {one.member.neighbours.elsewhere(f"reachy-{n}") for n in range(20)} == {"g1:1+2", "g2:1+2"}
         await three.die()
         await three.store.leave(three.member.inbox)
-        await until(lambda: one.member.others() == ("g1:1",))
+        await until(lambda: one.member.neighbours.others() == ("g1:1+2",))
         await two.store.leave(two.member.inbox)
-        assert one.member.elsewhere(lambda _: ()) is None
+        await until(lambda: one.member.neighbours.elsewhere(ROBOT) is None)
 
 
 async def test_whoever_follows_a_shelf_is_told_when_something_is_put_there_and_when_letters_are_heard_again(own_store):
@@ -581,8 +589,10 @@ class Accounts:
     def day(self) -> str:
         return "2026-11-23"
 
-    def to_tell(self) -> Booking:
+    def to_tell(self, *, news_only: bool = False) -> Booking | None:
         upto = min(self.mark + 1, self.upto)
+        if news_only and upto == self.mark:
+            return None
         return Booking(self.day(), "L", self.mark, upto, {"a": 7} if upto > self.mark else {})
 
     def told(self, booking: Booking, upto: int) -> None:
@@ -625,7 +635,7 @@ async def test_what_all_spend_is_known_to_each(store):
     async with AsyncExitStack() as stack:
         both = [Accounts(1), Accounts(2)]
         for n, accounts in enumerate(both):
-            accounts.to_tell = lambda n=n, it=accounts: Booking(
+            accounts.to_tell = lambda n=n, it=accounts, **_: Booking(
                 it.day(), f"L{n}", it.mark, it.upto, {"a": 7} if not it.mark else {}
             )
             gateway = await Gateway(Valkey(parse(store.url), "fleet"), f"g{n}", accounts=accounts).start()

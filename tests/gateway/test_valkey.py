@@ -150,7 +150,7 @@ async def test_two_fleets_share_a_store_and_see_nothing_of_each_other(store):
         assert await two.beat(Beat("inbox-1", b"2", day="2026-11-23")) == Pulse({}, None, {}, [b"2"])
         await two.post(Letter("inbox-1", b"the first"))
         assert await heard.get() == ("", b"the first")
-        assert {key.split(":")[1] for key in store.keys()} == {"one", "two"}
+        assert {key.split(":")[1] for key in store.names()} == {"one", "two"}
 
 
 # --- letters ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from reachy_gateway.fleet.member import OUTCOMES, Member
+from reachy_gateway.fleet.claiming import OUTCOMES
+from reachy_gateway.fleet.member import Member
 from reachy_gateway.hub import Hub
 from reachy_gateway.robot import Robot
 from reachy_gateway.stats import LAG_S, Buckets, RobotStats
@@ -140,7 +141,7 @@ def _of_the_fleet(fleet: Member) -> Iterator[Metric]:
         claims.add_metric([outcome], fleet.counts[outcome])
     robots = GaugeMetricFamily("reachylink_fleet_robots", "Robots that each gateway of the fleet serves.", labels=["gateway"])
     most = GaugeMetricFamily("reachylink_fleet_robots_max", "Robots that it serves at most.", labels=["gateway"])
-    for it in fleet.present:
+    for it in fleet.neighbours:
         robots.add_metric([it.name], it.robots)
         most.add_metric([it.name], it.robots_max)
     yield from (claims, robots, most)

@@ -166,7 +166,7 @@ class Robot:
     def welcome(self) -> None:
         """Answer the robot's hello."""
         now = self._host.now()
-        others = {"gateways": self._host.fleet.others()} if self._host.fleet else {}
+        others = {"gateways": self._host.fleet.neighbours.others()} if self._host.fleet else {}
         self._host.publish(self.peer.make(Welcome, now, to_boot=self.peer.boot, software=self._host.software, **others))
         with self._boundary:
             if self._conversation:
@@ -177,7 +177,7 @@ class Robot:
         if self._asked_to_leave or (self._conversation and self._conversation.gate.speaking and not at_once):
             return
         self._asked_to_leave = True
-        to = self._host.fleet.elsewhere(self.peer.robot) if self._host.fleet else None
+        to = self._host.fleet.neighbours.elsewhere(self.peer.robot) if self._host.fleet else None
         self._host.publish(self.peer.make(Leave, self._host.now(), to_boot=self.peer.boot, reason=STOPPING, to=to))
 
     def on_up(self, message: Up, payload: bytes) -> None:

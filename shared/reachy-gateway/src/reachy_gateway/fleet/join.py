@@ -7,7 +7,8 @@ from hashlib import blake2b
 from typing import Any
 
 from reachy_gateway.fleet.keyfolder import KeyFolder
-from reachy_gateway.fleet.member import Accounts, Member
+from reachy_gateway.fleet.member import Member
+from reachy_gateway.fleet.port import Accounts
 from reachy_gateway.fleet.present import Present
 from reachy_gateway.fleet.seal import Seal
 from reachy_gateway.fleet.shelf import Shelf

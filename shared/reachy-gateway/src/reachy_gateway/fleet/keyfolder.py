@@ -90,10 +90,7 @@ class KeyFolder:
             late = {key for key in late if key in behind or words[key] != known_before.get(key)}
             wanted = admitted(words)
             stays = {key for keys in wanted.values() for key in keys}
-            for (
-                robot,
-                keys,
-            ) in have.items():  # but for a key that is admitted as another robot's, which the keyring complains of
+            for robot, keys in have.items():  # but for a key that is another robot's, which the keyring complains of
                 have[robot] = [key for key in keys if files[key] == robot or key not in stays]
             changed = {robot for robot in {*wanted, *have} if sorted(wanted.get(robot, [])) != sorted(have.get(robot, []))}
             changed -= unread

@@ -61,6 +61,7 @@ class Beat:
 
     inbox: str
     presence: bytes
+    """How it stands; if that is left out it is not asked how all stand either."""
     keep: Mapping[str, Entry] = field(default_factory=dict)
     """By robot."""
     book: Booking | None = None
@@ -80,6 +81,22 @@ class Pulse:
     """Of the day that was asked for, by robot."""
     present: Sequence[bytes]
     """Of every gateway that was there in the last seconds, this one among them."""
+
+
+class Accounts(Protocol):
+    """What a gateway spends, and is told that all spend."""
+
+    def day(self) -> str:
+        """Today."""
+
+    def to_tell(self, *, news_only: bool = False) -> Booking | None:
+        """What the store does not know yet; without news, unless only these are wanted, the last that it is known to have."""
+
+    def told(self, booking: Booking, upto: int) -> None:
+        """The store has this ledger up to that row."""
+
+    def spent(self, day: str, nano_usd: Mapping[str, int]) -> None:
+        """What all gateways spent that day, by robot."""
 
 
 class Store(Protocol):

@@ -1,6 +1,10 @@
-"""How a gateway of a fleet stands, as it tells the others. Pure."""
+"""How the gateways of a fleet stand, as each tells the others. Pure."""
+
+from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from reachy_link.address import readable, spread
 
 
 class Present(BaseModel):
@@ -28,3 +32,36 @@ class Present(BaseModel):
             return cls.model_validate_json(text) if text else None
         except ValidationError:
             return None
+
+
+class Neighbours:
+    """The gateways of a fleet that were there in the last seconds, this one among them.
+
+    Args:
+        inbox: This one's.
+        present: All of them.
+    """
+
+    def __init__(self, inbox: str = "", present: Iterable[Present] = ()) -> None:
+        self._inbox = inbox
+        self._all = sorted(present, key=lambda it: (it.name, it.inbox))
+
+    def __iter__(self) -> Iterator[Present]:
+        return iter(self._all)
+
+    def others(self) -> tuple[str, ...]:
+        """Where the other gateways listen that serve robots, as far as they say so."""
+        return tuple(it.where for it in self._others())
+
+    def elsewhere(self, robot: str) -> str | None:
+        """Where a robot that is sent away should go: to the first of those with room, in the robot's own order."""
+        room = readable([it.where for it in self._others() if it.robots < it.robots_max])
+        return next(map(str, spread(robot, room)), None)
+
+    def words(self) -> str:
+        """All of them, for people."""
+        rows = (f"{it.name} {it.robots} of {it.robots_max}{', being stopped' if it.draining else ''}" for it in self._all)
+        return "fleet: " + "; ".join(rows)
+
+    def _others(self) -> Iterator[Present]:
+        return (it for it in self._all if it.where and it.inbox != self._inbox and not it.draining)

@@ -8,6 +8,7 @@ from reachy_gateway.fleet.member import Member
 from reachy_gateway.fleet.port import Store, Versioned
 from reachy_gateway.fleet.seal import Seal
 
+PAUSE_S: Final = 0.1
 LOOK_S: Final = 5.0
 """A change is told at once; what was not heard of is found so soon."""
 
@@ -35,9 +36,13 @@ class Shelf:
         member.on_shelf[name] = self._changed.set
 
     async def news(self) -> None:
-        """Wait until somebody says that something was put there, or for a while."""
+        """Wait until somebody says that something was put there, or for a while.
+
+        Whoever says so again and again is heard at a pace.
+        """
+        await asyncio.sleep(PAUSE_S)
         try:
-            async with asyncio.timeout(LOOK_S):
+            async with asyncio.timeout(LOOK_S - PAUSE_S):
                 await self._changed.wait()
         except TimeoutError:
             pass

@@ -33,7 +33,9 @@ PRESENT_S: Final = 3
 """As in ``present.lua``."""
 PING_S: Final = 2.0
 """A letter box in which nothing came for so long asks whether the store is there."""
-SCRIPTS: Final = ("swap", "keep", "book", "present", "newer")
+FIELDS_MAX: Final = 20_000
+"""Of a day's sums, or of a shelf: robots that spent, keys on which anybody said a word."""
+SCRIPTS: Final = ("swap", "keep", "book", "present", "newer", "fields")
 QUOTED: Final = "()',\""  # how redis-py writes what the store said of one command among several
 SHELVES: Final = "shelves"
 """The channel on which every gateway hears that something was put on a shelf."""
@@ -100,17 +102,21 @@ class Valkey:
         """Tell, and ask, all at once."""
         scripts: list[_Call] = [("keep", self._robot(robot), _fields(entry)) for robot, entry in beat.keep.items()]
         if book := beat.book:
-            sums = [word for pair in book.nano_usd.items() for word in pair]
-            scripts.append(("book", self._day(book.day), (book.ledger, book.after, book.upto, DAY_TTL_MS, *sums)))
-        scripts.append(("present", self._prefix + "gateways", (beat.inbox, beat.presence, PRESENT_S)))
+            rows = [word for pair in book.nano_usd.items() for word in pair]
+            scripts.append(("book", self._day(book.day), (book.ledger, book.after, book.upto, DAY_TTL_MS, *rows)))
+        if beat.presence:
+            scripts.append(("present", self._prefix + "gateways", (beat.inbox, beat.presence, PRESENT_S)))
+        if beat.day:
+            scripts.append(("fields", self._day(beat.day), (FIELDS_MAX,)))
         with self._told():
             if self._look_up and not self._shas:
                 await self._look_up.done()
-            answers = iter(await self._all(scripts, self._day(beat.day)))
+            answers = iter(await self._all(scripts) if scripts else ())
         kept = {robot: next(answers) == 1 for robot in beat.keep}
         booked = int(next(answers)) if beat.book else None
-        present, day = list(next(answers)), next(answers)
-        spent = {name.decode().removeprefix("robot:"): int(n) for name, n in day.items() if name.startswith(b"robot:")}
+        present = list(next(answers)) if beat.presence else []
+        sums = _pairs(next(answers)) if beat.day else {}
+        spent = {name.decode().removeprefix("robot:"): int(n) for name, n in sums.items() if name.startswith(b"robot:")}
         return Pulse(kept, booked, spent, present)
 
     async def leave(self, inbox: str) -> None:
@@ -125,8 +131,8 @@ class Valkey:
     async def newest(self, shelf: str) -> dict[str, Versioned]:
         """All things on a shelf, by name."""
         with self._told():
-            found: dict[bytes, bytes] = await self._client.hgetall(self._shelf(shelf))  # type: ignore[assignment]
-        return {name.decode(errors="replace"): thing for name, text in found.items() if (thing := _versioned(text))}
+            [found] = await self._all([("fields", self._shelf(shelf), (FIELDS_MAX,))])
+        return {name.decode(errors="replace"): thing for name, text in _pairs(found).items() if (thing := _versioned(text))}
 
     async def put(self, shelf: str, things: Mapping[str, Versioned]) -> None:
         """Put things there that are newer than what stands there, and tell every gateway."""
@@ -183,16 +189,14 @@ class Valkey:
             answer = (await self._all([(name, key, args)]))[0]
             return answer if isinstance(answer, int) else 0
 
-    async def _all(self, scripts: Sequence[_Call], hash_after: str = "") -> list[Any]:
-        """Run scripts one after the other, then read a hash; a store that started anew learns the scripts again."""
+    async def _all(self, scripts: Sequence[_Call]) -> list[Any]:
+        """Run scripts one after the other; a store that started anew learns them again."""
         for last in (False, True):
             try:
                 await self._load()
                 async with self._client.pipeline(transaction=False) as pipeline:
                     for name, key, args in scripts:
                         pipeline.evalsha(self._shas[name], 1, key, *args)
-                    if hash_after:
-                        pipeline.hgetall(hash_after)
                     return list(await pipeline.execute())
             except NoScriptError:
                 self._shas.clear()
@@ -250,6 +254,11 @@ def _text(name: str) -> str:
 
 def _fields(entry: Entry) -> tuple[str, str, bytes, int]:
     return entry.token, entry.owner, entry.sealed, ROBOT_TTL_MS
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Fields and values, which come in a row."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _versioned(text: bytes) -> Versioned | None:

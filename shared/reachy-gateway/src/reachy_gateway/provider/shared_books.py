@@ -21,7 +21,7 @@ SKIP: Final = "skip"
 
 
 class SharedBooks:
-    """The one implementation of :class:`reachy_gateway.fleet.member.Accounts`.
+    """The one implementation of :class:`reachy_gateway.fleet.port.Accounts`.
 
     Args:
         ledger: This gateway's own.
@@ -44,13 +44,14 @@ class SharedBooks:
         """Today."""
         return self._today().isoformat()
 
-    def to_tell(self) -> Booking | None:
-        """What the store does not know yet; with nothing new, the last that it knows, to see whether it still does.
+    def to_tell(self, *, news_only: bool = False) -> Booking | None:
+        """What the store does not know yet; without news, unless only these are wanted, the last that it knew: does it still?
 
         A ledger that cannot be read now tells nothing.
         """
         with suppress(LedgerError):
-            return self._to_tell()
+            booking = self._to_tell()
+            return booking if booking and (booking.upto > booking.after or not news_only) else None
         return None
 
     def _to_tell(self) -> Booking | None:
@@ -80,7 +81,7 @@ class SharedBooks:
             for robot, nano in booking.nano_usd.items():
                 told[robot] = told.get(robot, 0) + nano
         elif upto > self._ledger.newest(day):
-            # It has rows that this ledger lost, as one has that was restored: new ones would pass for these. Of the day before it
+            # It has rows that this ledger lost, as one that was restored: new ones would pass for these. Of the day before it
             # has all: that is told first.
             skip = {each: self._ledger.newest(each) for each in (day - timedelta(days=1), day)}
             skip = {each: row for each, row in skip.items() if row}
@@ -97,7 +98,7 @@ class SharedBooks:
             self._told.pop(old, None)
 
     def spent(self, day: str, nano_usd: Mapping[str, int]) -> None:
-        """The store tells what all gateways spent that day. While it is not known what of that is ours, nothing is taken of it."""
+        """The store tells what all gateways spent that day. Until it is known what of it is ours, nothing is taken of it."""
         when = date.fromisoformat(day)
         with suppress(LedgerError):
             if when in self._told or not self._ledger.newest(when):
