@@ -117,7 +117,7 @@ def paths(model) -> list[str]:
 def test_a_home_is_found_in_every_path_of_every_program(monkeypatch, tmp_path):
     """No shell has seen what stands in ``.env`` or a unit file."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "x").write_text("a-key", encoding="utf-8")
+    (tmp_path / "x").write_text("rediss://user:password@store.lab:6379", encoding="utf-8")  # passes for a key, too
     found = 0
     for model in (*MODELS, SimSettings):
         for name in paths(model):

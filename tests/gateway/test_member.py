@@ -562,6 +562,7 @@ async def test_gateways_know_one_another_and_where_there_is_room(store):
         await three.die()
         await three.store.leave(three.member.inbox)
         await until(lambda: one.member.neighbours.others() == ("g1:1+2",))
+        await two.die()
         await two.store.leave(two.member.inbox)
         await until(lambda: one.member.neighbours.elsewhere(ROBOT) is None)
 

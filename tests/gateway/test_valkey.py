@@ -109,7 +109,7 @@ async def test_a_beat_tells_and_asks_all_at_once(store):
         book = Booking("2026-11-23", "L", 0, 3, {"a": 5, "b": 2**53 + 1})
         pulse = await valkey.beat(beat(keep={"a": ENTRY, "b": ENTRY}, book=book, day="2026-11-23"))
         assert pulse == Pulse({"a": True, "b": False}, 3, {"a": 5, "b": 2**53 + 1}, [b"here"])
-        assert (await valkey.read("a")).token == "t1"
+        assert (await valkey.read("a")).token == ENTRY.token
         again = await valkey.beat(beat(book=book, day="2026-11-24"))
         assert (again.booked, again.spent_nano_usd) == (3, {})
 
@@ -360,6 +360,38 @@ async def test_a_line_that_stands_still_is_told_in_time_and_is_used_again_when_i
         relay.open.set()
         await until(valkey)
         relay.cut()
+        await until(valkey)
+    relay.stop()
+
+
+class Slow(Relay):
+    """Passes everything on a while later."""
+
+    delay_s = 0.0
+
+    async def _pass_on(self, reader, writer) -> None:
+        self._writers.add(writer)
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                await asyncio.sleep(self.delay_s)
+                writer.write(data)
+        writer.transport.abort()
+
+
+async def test_a_line_that_is_slow_keeps_nobody_for_longer_and_is_used_again_when_it_is_fast(store):
+    relay = Slow("127.0.0.1", [store.port], [0])
+    [port] = await relay.start()
+    async with dialled(store.url.replace(str(store.port), str(port))) as valkey:
+        await works(valkey)
+        relay.cut()
+        relay.delay_s = 0.14  # an answer comes in time, but a dial and an answer take several
+        for operation in OPERATIONS.values():
+            began = time.monotonic()
+            with suppress(StoreError):
+                await operation(valkey)
+            assert time.monotonic() - began < BOUND_S
+            relay.cut()
+        relay.delay_s = 0.05
         await until(valkey)
     relay.stop()
 

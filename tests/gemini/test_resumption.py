@@ -7,8 +7,10 @@ from gemini_gateway.events import LiveError
 from gemini_gateway.session.decisions import Dial, SessionPhase
 from gemini_gateway.session.exchanges import CHARS as SEED_CHARS
 from gemini_gateway.session.exchanges import TURNS as SEED_TURNS
+from gemini_gateway.session.memory import Memory
 from gemini_gateway.session.timing import (
     BLAMED_MIN_S,
+    HANDLE_FAILURES,
     HANDLE_MAX_S,
     HANDLE_PAUSE_S,
     QUOTA_S,
@@ -337,3 +339,72 @@ def test_a_session_that_took_what_it_was_told_and_is_lost_later_still_knows_it()
     rim.close(LiveError("refused", "1007 invalid argument"))
     assert "seed_dropped" not in rim.counts
     assert rim.dial().seed
+
+
+# --- inherited --------------------------------------------------------------------------------------------------------
+
+
+def inherited(*, doubted: bool, age_s: float = 10, **limits) -> Rim:
+    """A session that another gateway had."""
+    rim = Rim(**limits)
+    memory = Memory(handle="h1", handle_age_s=age_s, said=(("person", "What is your name?"), ("robot", "Reachy.")))
+    rim.session.inherit(memory, rim.now, doubted=doubted)
+    return rim
+
+
+@pytest.mark.parametrize("doubted", [True, False])
+def test_a_session_that_another_gateway_had_is_resumed(doubted):
+    rim = inherited(doubted=doubted)
+    assert rim.open().dials == [Dial("h1", ())]
+    rim.wait(10)
+    assert rim.standings == [ConnectionState("live")]
+
+
+def test_a_handle_whose_gateway_may_hold_the_connection_yet_is_tried_once_and_then_a_new_session_begins_at_once():
+    rim = inherited(doubted=True)
+    rim.dial()
+    rim.fail(LOST)
+    rim.wait(HANDLE_PAUSE_S[1])
+    assert rim.dial() == Dial(None, (("person", "What is your name?"), ("robot", "Reachy.")))
+    assert rim.counts.count("handle_dropped") == 1
+
+
+def test_a_handle_whose_gateway_is_gone_is_tried_as_any_other():
+    rim = inherited(doubted=False)
+    for _ in range(HANDLE_FAILURES):
+        assert rim.dial().handle == "h1"
+        rim.fail(LOST)
+        rim.wait(HANDLE_PAUSE_S[1] + TICK_S)
+    assert rim.dial().handle is None
+
+
+def test_a_doubt_is_over_once_the_session_was_resumed():
+    rim = inherited(doubted=True).open("h2")
+    rim.wait(10)
+    rim.close(LOST)
+    rim.dial()
+    rim.fail(LOST)
+    rim.wait(HANDLE_PAUSE_S[1] + TICK_S)
+    assert rim.dial().handle == "h2"
+
+
+def test_an_unreachable_server_says_nothing_about_a_handle_that_is_doubted():
+    rim = inherited(doubted=True)
+    rim.dial()
+    rim.fail(UNREACHABLE)
+    rim.wait(60)
+    assert rim.dial().handle == "h1"
+
+
+@pytest.mark.parametrize(("age_s", "handle"), [(HANDLE_MAX_S - 20, "h1"), (HANDLE_MAX_S + 20, None)])
+def test_an_inherited_handle_is_as_old_as_it_was_elsewhere(age_s, handle):
+    assert inherited(doubted=False, age_s=age_s).dial().handle == handle
+
+
+@pytest.mark.parametrize(("park_after_s", "phase"), [(10, SessionPhase.PARKED), (None, SessionPhase.WAITING)])
+def test_a_parked_conversation_stays_parked_until_somebody_speaks(park_after_s, phase):
+    rim = Rim(park_after_s=park_after_s)
+    rim.session.inherit(Memory(handle="h1", parked=True), rim.now, doubted=False)
+    assert rim.session.phase is phase
+    rim.mic(0.1, speaking=True)
+    assert rim.dial().handle == "h1"

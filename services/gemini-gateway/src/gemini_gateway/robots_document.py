@@ -53,6 +53,8 @@ class RobotsDocument:
         self._now_ms = now_ms
         self._refused = ""
         """A text of the fleet's that cannot be used here."""
+        self._seen = FIRST
+        """The newest version that the fleet had."""
 
     async def follow(self, shelf: Shelf) -> None:
         """Keep them alike, until cancelled."""
@@ -61,9 +63,11 @@ class RobotsDocument:
             try:
                 counts = self._own_word(counts)
                 theirs = (await shelf.newest()).get(NAME)
+                self._seen = max(self._seen, theirs.version if theirs else FIRST)
                 if theirs and counts.version <= theirs.version and theirs.text != counts.text:
                     counts = self._take(theirs, counts)
-                elif not theirs or theirs.version < counts.version:
+                elif (not theirs or theirs.version < counts.version) and (counts.text or counts.version > FIRST):
+                    # A gateway that never had a file says nothing: else one that has could lose its budgets to that.
                     await shelf.put({NAME: Thing(counts.version, counts.text)})
             except StoreError as error:
                 log.debug("the fleet's robots file is not known yet: %s", error)
@@ -79,8 +83,8 @@ class RobotsDocument:
             counts = None
         if counts is None:
             return _Counts(FIRST, self._configuration.own, own)
-        if counts.own == own:
-            self._use(counts.text)
+        if counts.own == own and (problems := self._use(counts.text)):
+            self._refuse(counts.text, problems)
         return counts
 
     def _own_word(self, counts: _Counts) -> _Counts:
@@ -88,18 +92,21 @@ class RobotsDocument:
         own = digest(self._configuration.own)
         if own == counts.own:
             return counts
-        return self._note(_Counts(max(self._now_ms(), counts.version + 1), self._configuration.own, own))
+        return self._note(_Counts(max(self._now_ms(), 1 + max(counts.version, self._seen)), self._configuration.own, own))
 
     def _take(self, theirs: Thing, counts: _Counts) -> _Counts:
         if problems := self._use(theirs.text):
-            if theirs.text != self._refused:
-                self._refused = theirs.text
-                for problem in problems:
-                    log.error("%s (the last good one stays)", problem)
+            self._refuse(theirs.text, problems)
             return counts
         if theirs.text != self._configuration.own:
             log.info("the robots file of the fleet counts, not %s, which is older", self._configuration.robots_file)
         return self._note(_Counts(theirs.version, theirs.text, counts.own))
+
+    def _refuse(self, text: str, problems: list[str]) -> None:
+        if text != self._refused:
+            self._refused = text
+            for problem in problems:
+                log.error("%s (the last good one stays)", problem)
 
     def _use(self, text: str) -> list[str]:
         if text == self._configuration.text:

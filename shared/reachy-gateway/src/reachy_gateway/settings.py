@@ -72,7 +72,7 @@ class GatewaySettings(Settings):
     @classmethod
     def _store_can_be_reached(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if url and url.get_secret_value():
-            plain, root_cert = info.data.get("store_plain", False), info.data.get("store_root_cert")
+            plain, root_cert = info.data.get("store_plain", False), str(info.data.get("store_root_cert") or "")
             place.parse(url.get_secret_value(), plain=plain, root_cert=root_cert)
             return url
         return None
@@ -97,7 +97,7 @@ class GatewaySettings(Settings):
         """Where the fleet's store is, if there is one."""
         if self.store_url is None:
             return None
-        return place.parse(self.store_url.get_secret_value(), plain=self.store_plain, root_cert=self.store_root_cert)
+        return place.parse(self.store_url.get_secret_value(), plain=self.store_plain, root_cert=str(self.store_root_cert or ""))
 
     @property
     def called(self) -> str:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gemini_gateway.session.exchanges import CHARS, TURNS, Who
 
 FORM: Final = 1
+HANDLE_CHARS: Final = 10_000
+"""Google's have some hundred; a longer one is not remembered."""
 
 
 class Memory(BaseModel):
@@ -17,8 +19,8 @@ class Memory(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    handle: str | None = Field(default=None, max_length=10_000)
-    handle_age_s: float = Field(default=0.0, ge=0)
+    handle: str | None = Field(default=None, max_length=HANDLE_CHARS)
+    handle_age_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     said: tuple[tuple[Who, str], ...] = Field(default=(), max_length=TURNS)
     """As a new session is told it."""
     parked: bool = False

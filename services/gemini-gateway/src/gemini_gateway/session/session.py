@@ -35,7 +35,7 @@ from gemini_gateway.session.calls import Calls
 from gemini_gateway.session.connection import OpenConnection
 from gemini_gateway.session.decisions import Answer, Count, Dial, Emit, HangUp, Item, Out, Prompt, Remember, Run, SessionPhase
 from gemini_gateway.session.exchanges import Exchanges
-from gemini_gateway.session.memory import Memory
+from gemini_gateway.session.memory import HANDLE_CHARS, Memory
 from gemini_gateway.session.meter import Meter
 from gemini_gateway.session.outbox import Outbox
 from gemini_gateway.session.resumption import Dialled, Resumption
@@ -101,6 +101,8 @@ class Session:
     def memory(self, now: float) -> Memory:
         """What another gateway has to know to go on with the session."""
         handle, age_s = self._resumption.remembered(now)
+        if handle and len(handle) > HANDLE_CHARS:
+            handle, age_s = None, 0.0
         said = self._said.seed() if self.settings.transcripts else ()
         return Memory(handle=handle, handle_age_s=max(0.0, age_s), said=said, parked=self.phase is SessionPhase.PARKED)
 

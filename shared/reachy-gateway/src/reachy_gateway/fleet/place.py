@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from pathlib import PurePath
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -24,20 +23,20 @@ class Place:
     tls: bool = False
     path: str = ""
     """Of a socket in the file system, in place of host and port."""
-    root_cert: PurePath | None = None
-    """A certificate to trust beside the system's."""
+    root_cert: str = ""
+    """The file of a certificate to trust beside the system's."""
 
     def __str__(self) -> str:
         return self.path or f"{self.host}:{self.port}"
 
 
-def parse(url: str, *, plain: bool = False, root_cert: PurePath | None = None) -> Place:
+def parse(url: str, *, plain: bool = False, root_cert: str = "") -> Place:
     """The place that a URL names: ``redis://``, ``rediss://`` (TLS), or ``unix:///path``.
 
     Args:
         url: As redis-py and its like have it.
         plain: Whether a network in between is known to be one's own.
-        root_cert: A certificate to trust for it.
+        root_cert: The file of a certificate to trust for it.
 
     Raises:
         ValueError: With what is wrong. The words never hold the password.

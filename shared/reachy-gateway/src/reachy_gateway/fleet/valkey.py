@@ -8,7 +8,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,8 @@ from reachy_gateway.fleet.port import Beat, Entry, Letter, Pulse, StoreError, Ve
 
 TIMEOUT_S: Final = 0.3
 """For a dial, for a free connection and for an answer, each."""
+CALL_S: Final = 0.6
+"""For all that a call is made of: a slow line may take as long for each."""
 CONNECTIONS_MAX: Final = 8
 """Robots that come at once wait for one another, as briefly as their claims take."""
 ROBOT_TTL_MS: Final = 7_200_000
@@ -68,6 +70,7 @@ class Valkey:
             "socket_timeout": TIMEOUT_S,
             "socket_connect_timeout": TIMEOUT_S,
             "retry": Retry(NoBackoff(), 0),
+            "driver_info": None,
             "protocol": 2,
         }
         if place.path:
@@ -82,7 +85,7 @@ class Valkey:
 
     async def read(self, robot: str) -> Entry | None:
         """What is remembered of a robot."""
-        with self._told():
+        async with self._asked():
             async with self._client.pipeline(transaction=False) as pipeline:
                 pipeline.hgetall(self._robot(robot))
                 pipeline.time()
@@ -108,7 +111,7 @@ class Valkey:
             scripts.append(("present", self._prefix + "gateways", (beat.inbox, beat.presence, PRESENT_S)))
         if beat.day:
             scripts.append(("fields", self._day(beat.day), (FIELDS_MAX,)))
-        with self._told():
+        async with self._asked():
             if self._look_up and not self._shas:
                 await self._look_up.done()
             answers = iter(await self._all(scripts) if scripts else ())
@@ -125,12 +128,12 @@ class Valkey:
 
     async def post(self, letter: Letter) -> None:
         """Send a letter to a gateway that waits for it."""
-        with self._told():
+        async with self._asked():
             await self._client.publish(self._prefix + letter.inbox, letter.sealed)
 
     async def newest(self, shelf: str) -> dict[str, Versioned]:
         """All things on a shelf, by name."""
-        with self._told():
+        async with self._asked():
             [found] = await self._all([("fields", self._shelf(shelf), (FIELDS_MAX,))])
         return {name.decode(errors="replace"): thing for name, text in _pairs(found).items() if (thing := _versioned(text))}
 
@@ -142,7 +145,7 @@ class Valkey:
     async def letters(self, inbox: str) -> AsyncIterator[tuple[str, bytes]]:
         """The letters that come, until the store is lost."""
         shelves = (self._prefix + SHELVES).encode()
-        with self._told() as check:
+        with self._told(), self._not_lost() as check:
             box = self._box.pubsub()
             try:
                 await box.subscribe(self._prefix + inbox, self._prefix + SHELVES)
@@ -185,7 +188,7 @@ class Valkey:
 
     async def _run(self, name: str, key: str, *args: _Word) -> int:
         """Run a script."""
-        with self._told():
+        async with self._asked():
             answer = (await self._all([(name, key, args)]))[0]
             return answer if isinstance(answer, int) else 0
 
@@ -214,9 +217,26 @@ class Valkey:
             shas = await pipeline.execute()
         self._shas = dict(zip(SCRIPTS, (sha.decode() if isinstance(sha, bytes) else sha for sha in shas), strict=True))
 
+    @asynccontextmanager
+    async def _asked(self) -> AsyncIterator[None]:
+        """A call, which ends in time."""
+        with self._told():
+            async with asyncio.timeout(CALL_S):
+                with self._not_lost():
+                    yield
+
     @contextmanager
-    def _told(self) -> Iterator[Callable[[], None]]:
-        """Whatever the client raises, in words for a person; and what raises a cancellation that the client has lost.
+    def _told(self) -> Iterator[None]:
+        """Whatever the client raises, in words for a person."""
+        try:
+            yield
+        except (RedisError, OSError, ValueError, LookupError, StoreError) as error:
+            self._shas.clear()
+            raise self._in_words(error) from None
+
+    @contextmanager
+    def _not_lost(self) -> Iterator[Callable[[], None]]:
+        """Raise a cancellation that the client has lost; what does is for whoever asks more than once.
 
         It sends by Python 3.11's ``wait_for``, which loses one that comes while it sends: whoever is cancelled would go on.
         """
@@ -229,11 +249,8 @@ class Valkey:
 
         try:
             yield check
-        except (RedisError, OSError, ValueError, LookupError, StoreError) as error:
-            self._shas.clear()
+        finally:
             check()
-            raise self._in_words(error) from None
-        check()
 
     def _in_words(self, error: Exception) -> StoreError:
         match error:
@@ -242,7 +259,7 @@ class Valkey:
             case AuthenticationError():
                 return StoreError(f"the store at {self._place} refuses the password: {error}")
             case RedisTimeoutError() | TimeoutError():
-                return StoreError(f"the store at {self._place} does not answer within {TIMEOUT_S} s")
+                return StoreError(f"the store at {self._place} does not answer within {CALL_S} s")
         words = str(error)
         _, command, told = words.rpartition(" of pipeline caused error: ")  # the command is nothing for a person
         return StoreError(f"the store at {self._place}: {told.strip(QUOTED) if command else words}")
