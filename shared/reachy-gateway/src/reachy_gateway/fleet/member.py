@@ -178,7 +178,7 @@ class Member:
     async def _swap(
         self, robot: str, newest: Newest, start: Start, known: Claim | None, entry: Entry | None, known_body: str | None
     ) -> Taken | None:
-        """Put our claim in the place of another, and go on from what is known, if anything is to be; None if we are too late."""
+        """Put our claim in the place of another, and go on from what is known, if anything is to be; None if too late."""
         claim = granted(known, start, self.inbox, secrets.token_hex(8))
         goes_on = known is not None and known.start.boot == start.boot and known_body is not None
         body = known_body or "" if goes_on else ""

@@ -80,8 +80,8 @@ class SharedBooks:
             for robot, nano in booking.nano_usd.items():
                 told[robot] = told.get(robot, 0) + nano
         elif upto > self._ledger.newest(day):
-            # It has rows that this ledger lost, as one has that was restored: new ones would pass for these. Of the day before it
-            # has all: that is told first.
+            # It has rows that this ledger lost, as one has that was restored: new ones would pass for these. And it has all of
+            # the day before, which is told first.
             skip = {each: self._ledger.newest(each) for each in (day - timedelta(days=1), day)}
             skip = {each: row for each, row in skip.items() if row}
             self._ledger.rename(**{SKIP: json.dumps({each.isoformat(): row for each, row in skip.items()})})
@@ -97,7 +97,7 @@ class SharedBooks:
             self._told.pop(old, None)
 
     def spent(self, day: str, nano_usd: Mapping[str, int]) -> None:
-        """The store tells what all gateways spent that day. While it is not known what of that is ours, nothing is taken of it."""
+        """The store tells what all gateways spent that day. Nothing is taken of it while nobody knows what of that is ours."""
         when = date.fromisoformat(day)
         with suppress(LedgerError):
             if when in self._told or not self._ledger.newest(when):
