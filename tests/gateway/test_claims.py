@@ -130,6 +130,10 @@ class Robot:
         """For so many steps nothing happened to it that could cost it its place."""
         self.refused = 0
         self.hello_in = 0
+        self.new_here = False
+        """Whether it has still to say hello where it is."""
+        self.taken_until = 0
+        """When it notices at the latest that somebody took its place."""
 
     def start(self) -> None:
         self.starts += 1
@@ -146,8 +150,9 @@ class Robot:
             return
         self.calm = 0 if self.at.hung or self.refused else self.calm + 1
         self.hello_in -= 1
-        hello = not self.served and self.hello_in <= 0
+        hello = self.new_here or (not self.served and self.hello_in <= 0)
         if hello:
+            self.new_here = False
             self.hello_in, self.refused = HELLO_STEPS, 0
         if hello or self.clock % self.world.pace == 0:
             self.world.send(self.at, "hello" if hello else "word", Start(self.boot, self.clock * STEP_US))
@@ -197,6 +202,7 @@ class Gateway:
                 continue
             if lets_go(self.peer, there):
                 self.held = self.work = None
+                self.world.released(self, self.peer)
             elif self.work is None:
                 self.work = self.take_back()
 
@@ -301,6 +307,7 @@ class World:
             robot.start()
         robot.at = self.gateways[places[where % len(places)]]
         robot.calm = robot.hello_in = 0
+        robot.new_here = True
 
     def send(self, to: Gateway, kind: str, start: Start) -> None:
         """Words of one sender keep their order."""
@@ -345,9 +352,9 @@ class World:
         if len(self.here) != 1 or self.clone_is_remembered():
             return
         [robot] = self.here
-        if robot in before and robot.calm > 1:
+        if robot in before and robot.calm > HELLO_STEPS:
             assert robot.served, f"{self.now}: its conversation was dropped"
-        if robot.calm >= SECOND:
+        if robot.calm >= SECOND and self.now > robot.taken_until:
             assert robot.served, f"{self.now}: it is not let in"
 
     def clone_is_remembered(self) -> bool:
@@ -367,6 +374,12 @@ class World:
                 robot.refused, robot.hello_in = self.now, REFUSED_STEPS
                 recently = self.now - self.clone_left < SECOND
                 assert len(self.here) > 1 or recently or self.clone_is_remembered(), "there is no clone"
+
+    def released(self, at: Gateway, start: Start) -> None:
+        """Whoever is there yet hears nothing any more, and says hello once that is noticed."""
+        for robot in self.here:
+            if robot.at is at and robot.boot == start.boot:
+                robot.taken_until = self.now + LOST_STEPS + SECOND
 
     def welcome(self, at: Gateway, start: Start) -> None:
         """Whoever is welcomed says hello again only once nothing was heard for long."""

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import os
 import threading
 from contextlib import asynccontextmanager, suppress
 
@@ -394,6 +393,6 @@ def test_a_folder_that_was_removed_revokes_only_what_it_held(place):
 def test_what_is_kept_is_for_its_own_eyes(place):
     place.write("reachy-1", K)
     place.sync()
-    assert os.stat(place.folder / VERSIONS_NAME).st_mode & 0o777 == 0o600
+    assert (place.folder / VERSIONS_NAME).stat().st_mode & 0o777 == 0o600
     with pytest.raises((OSError, KeysError)):
         KeyFolder(place.folder / VERSIONS_NAME).sync({})

@@ -11,7 +11,7 @@ from stores import running_store
 from reachy_gateway.fleet.claims import Start, Verdict
 from reachy_gateway.fleet.member import BEAT_S, KEEP_MAX, RELEASE_S, Member
 from reachy_gateway.fleet.place import parse
-from reachy_gateway.fleet.port import Beat, Booking, Entry, Letter, Pulse, StoreError, Versioned
+from reachy_gateway.fleet.port import Beat, Booking, Letter, Pulse, StoreError, Versioned
 from reachy_gateway.fleet.present import Present
 from reachy_gateway.fleet.scribe import Scribe
 from reachy_gateway.fleet.seal import Seal
@@ -62,7 +62,7 @@ class Robot:
 
     def hello(self):
         """What a gateway knows of it that has just heard its hello: more from there on, if it stays."""
-        return lambda: self.newest()
+        return self.newest
 
     def left(self):
         """What a gateway knows of it that it has left now."""
@@ -596,10 +596,10 @@ class Accounts:
             return None
         return Booking(self.day(), "L", self.mark, upto, {"a": 7} if upto > self.mark else {})
 
-    def told(self, booking: Booking, upto: int) -> None:
+    def told(self, _booking: Booking, upto: int) -> None:
         self.mark = upto
 
-    def spent(self, day: str, nano_usd) -> None:
+    def spent(self, _day: str, nano_usd) -> None:
         self.sums = dict(nano_usd)
 
 
@@ -613,12 +613,9 @@ class Counted:
         self.beats.append(time.monotonic())
         return Pulse({}, beat.book.upto if beat.book else None, {}, [])
 
-    async def letters(self, inbox: str):
+    async def letters(self, _inbox: str):
         raise StoreError("there are none")
         yield
-
-    async def read(self, robot: str) -> Entry | None:
-        return None
 
 
 async def test_what_is_spent_is_told_row_by_row_without_waiting_and_then_once_a_second(store):

@@ -264,7 +264,7 @@ DO = st.tuples(
 
 @settings(max_examples=60)
 @given(st.lists(DO, max_size=40))
-def test_after_all_is_told_the_stores_sums_are_the_ledgers(tmp_path_factory, history):
+def test_after_all_is_told_the_stores_sums_are_the_ledgers(tmp_path_factory, history):  # noqa: C901, PLR0912 - a kind of step each
     folder, store = tmp_path_factory.mktemp("books"), Store()
     fleet = [Gateway(folder / f"{n}.sqlite", store) for n in range(2)]
     memories = [store.copy()]

@@ -152,6 +152,8 @@ def of_text(text: str, name: str, model: str | None = None, tools: Collection[st
         return parsed(tomllib.loads(text), name, base, tools)
     except tomllib.TOMLDecodeError as error:
         return _nothing(), [f"{name}: no TOML: {error}"]
+    except RecursionError:
+        return _nothing(), [f"{name}: its tables are nested too deeply"]
 
 
 def parsed(
