@@ -89,6 +89,7 @@ def project(tmp_path_factory) -> Iterator[Project]:
         folder.chmod(0o700)
     assert not (directory / ".env").exists()
     project = Project(directory)
+    subprocess.run([directory / "tools" / "valkey-image"], check=True, capture_output=True)
     project.compose("build", timeout_s=600)
     project.compose(*MOCK, "build", timeout_s=600)
     yield project
@@ -203,7 +204,7 @@ def test_a_second_robot_is_one_more_service(project):
 
 
 @pytest.mark.timeout(180)
-def test_a_robot_talks_on_at_the_other_gateway_when_the_one_that_serves_it_is_killed(project):
+def test_a_robot_talks_on_in_the_same_conversation_when_the_gateway_that_serves_it_is_killed(project):
     project.compose(*FLEET, "up", "--detach")
     project.until(lambda: "turn 1 done" in project.logs("robot-io"))
     other = "gemini-gateway-2"
@@ -214,6 +215,15 @@ def test_a_robot_talks_on_at_the_other_gateway_when_the_one_that_serves_it_is_ki
     assert "turn 1 done" in before
     assert connected
     assert "done, answered after" in after
+    opened = re.findall(r"session \d+ open: .*", project.logs("gemini-live-sim"))
+    assert ["resumed" in line for line in opened] == [False, True]
+    told = project.compose(*FLEET, "exec", "gemini-gateway-2", "reachy-top", "--once").stdout
+    assert "fleet: gateway-2 " in told
+    asked = ("exec", "store", "valkey-cli", "--user", "reachy", "--pass", "a-guess", "--no-auth-warning", "ping")
+    assert "WRONGPASS" in project.compose(*FLEET, *asked, check=False).stdout
+    assert "NOAUTH" in project.compose(*FLEET, "exec", "store", "valkey-cli", "keys", "*", check=False).stdout
+    reached = ("exec", "console", "python", "-c", "import socket; socket.create_connection(('store', 6379), 2)")
+    assert project.compose(*FLEET, *reached, check=False).returncode, "nobody but gateways is on the store's network"
 
 
 @pytest.mark.timeout(120)

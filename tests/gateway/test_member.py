@@ -11,7 +11,7 @@ from stores import running_store
 from reachy_gateway.fleet.claims import Start, Verdict
 from reachy_gateway.fleet.member import BEAT_S, KEEP_MAX, RELEASE_S, Member
 from reachy_gateway.fleet.place import parse
-from reachy_gateway.fleet.port import Beat, Booking, Letter, Pulse, StoreError, Versioned
+from reachy_gateway.fleet.port import Beat, Booking, Entry, Letter, Pulse, StoreError, Versioned
 from reachy_gateway.fleet.present import Present
 from reachy_gateway.fleet.scribe import Scribe
 from reachy_gateway.fleet.seal import Seal

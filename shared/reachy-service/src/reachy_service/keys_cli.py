@@ -22,7 +22,7 @@ OPERATORS_ARE = "operators are admitted and dismissed"
 DEFAULT_DIR = "~/.config/reachy-link"
 STORE_RIGHTS = (
     "~rl:* &rl:* -@all +evalsha +script|load +ping +time +publish +subscribe +unsubscribe "
-    "+hget +hset +hdel +hgetall +hincrby +pexpire"
+    "+hget +hset +hdel +hlen +hgetall +hincrby +pexpire"
 )
 """What a gateway does in the store, and nothing else: its own keys and channels, no command that empties or configures it."""
 
