@@ -220,7 +220,7 @@ def test_a_robot_talks_on_in_the_same_conversation_when_the_gateway_that_serves_
     told = project.compose(*FLEET, "exec", "gemini-gateway-2", "reachy-top", "--once").stdout
     assert "fleet: gateway-2 " in told
     asked = ("exec", "store", "valkey-cli", "--user", "reachy", "--pass", "a-guess", "--no-auth-warning", "ping")
-    assert "WRONGPASS" in project.compose(*FLEET, *asked, check=False).stdout
+    assert "WRONGPASS" in project.compose(*FLEET, *asked, check=False).stderr
     assert "NOAUTH" in project.compose(*FLEET, "exec", "store", "valkey-cli", "keys", "*", check=False).stdout
     reached = ("exec", "console", "python", "-c", "import socket; socket.create_connection(('store', 6379), 2)")
     assert project.compose(*FLEET, *reached, check=False).returncode, "nobody but gateways is on the store's network"
