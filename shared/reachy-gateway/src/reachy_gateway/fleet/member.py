@@ -14,7 +14,19 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, Literal, Protocol
 
-from reachy_gateway.fleet.claims import PROOF_S, PROOFS_MAX, Claim, Newest, Start, Verdict, granted, judge, lets_go, lives
+from reachy_gateway.fleet.claims import (
+    PACE_US,
+    PROOF_S,
+    PROOFS_MAX,
+    Claim,
+    Newest,
+    Start,
+    Verdict,
+    granted,
+    judge,
+    lets_go,
+    lives,
+)
 from reachy_gateway.fleet.port import Beat, Booking, Entry, Letter, Pulse, Store, StoreError
 from reachy_gateway.fleet.present import Present
 from reachy_gateway.fleet.seal import Seal
@@ -130,11 +142,10 @@ class Member:
             newest: Its newest word here.
             anew: Begin a new conversation, whatever is remembered.
         """
-        start = newest()
         if self.up is False:
             return self._without(robot, newest)
         try:
-            return await self._take(robot, newest, start, anew=anew)
+            return await self._take(robot, newest, anew=anew)
         except asyncio.CancelledError:
             if (held := self._held.get(robot)) and held.newest is newest:
                 self.let_go(robot, held.token)
@@ -149,16 +160,16 @@ class Member:
         self._held[robot] = held = _Held(secrets.token_hex(8), newest)
         return Taken(Verdict.GRANTED, held.token)
 
-    async def _take(self, robot: str, newest: Newest, start: Start, *, anew: bool = False) -> Taken:
+    async def _take(self, robot: str, newest: Newest, *, anew: bool = False) -> Taken:
         alive, failures = False, 0
         for _ in range(RACES_MAX):
             try:
                 entry = await self._store.read(robot)
                 known, body = self._opened(robot, entry)
+                start = newest()  # it may have come back only just
                 verdict = judge(known, start, alive=alive)
                 if verdict is Verdict.DOUBTFUL:
                     alive = await _proven(newest)
-                    start = newest()
                     if alive:
                         continue
                     verdict = Verdict.LATE
@@ -469,9 +480,15 @@ class Member:
 
 async def _proven(newest: Newest) -> bool:
     """Whether a robot lives: it speaks on here."""
-    for _ in range(PROOFS_MAX):
-        before = newest()
+    silent, loop = 0, asyncio.get_running_loop()
+    for _ in range(2 * PROOFS_MAX):
+        before, began = newest(), loop.time()
         await asyncio.sleep(PROOF_S)
-        if lives(before, newest(), PROOF_S):
+        after = newest()
+        stood_still = loop.time() - began > PROOF_S + PACE_US / 1e6  # what lay there meanwhile proves nothing
+        if not stood_still and lives(before, after, PROOF_S):
             return True
+        silent += after == before
+        if silent == PROOFS_MAX:
+            break
     return False
