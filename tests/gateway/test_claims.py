@@ -213,24 +213,28 @@ class Gateway:
             self.store.swap(held, Claim("", held.token, self.peer, held.former))
 
     def proven(self) -> Generator[None, None, bool]:
-        for _ in range(PROOFS_MAX):
-            before = self.peer
+        silent = 0
+        for _ in range(2 * PROOFS_MAX):
+            before, began = self.peer, self.world.now
             for _ in range(PROOF_STEPS):
                 yield
-            if lives(before, self.peer, PROOF_S):
+            if self.world.now - began == PROOF_STEPS and lives(before, self.peer, PROOF_S):
                 return True
+            silent += self.peer == before
+            if silent == PROOFS_MAX:
+                break
         return False
 
     def take(self) -> Generator[None, None, None]:
         """As ``Member.claim``."""
-        start, alive = self.peer, False
+        alive = False
         while True:
             known = self.store.claim
             yield
+            start = self.peer
             verdict = judge(known, start, alive=alive)
             if verdict is Verdict.DOUBTFUL:
                 alive = yield from self.proven()
-                start = self.peer
                 if alive:
                     continue
                 return
@@ -346,6 +350,8 @@ class World:
             due[1].queue.append(due[2:])
         for gateway in self.draw.sample(list(self.gateways.values()), 5):
             gateway.step()
+        if self.clone_is_remembered():
+            self.clone_left = self.now
         self.look(before)
 
     def look(self, before: list[Robot]) -> None:
@@ -394,6 +400,8 @@ class World:
         for _ in range(4 * SECOND):
             self.step()
         served = [robot for robot in self.here if robot.served]
+        if len(self.here) == 1 and self.clone_is_remembered():
+            return  # until its gateway has not heard it for a minute
         assert len(served) == 1, f"served: {[robot.name for robot in served]}"
         if len(self.here) > 1:
             [other] = [robot for robot in self.here if robot not in served]
@@ -409,6 +417,9 @@ DO = st.tuples(
 
 @settings(max_examples=300)
 @given(st.lists(DO, max_size=16), st.integers(0, 99), st.sampled_from((1, 1, 5)))
+@example([("clone", 4, 1), ("move", 2, 13), ("move", 0, 1), ("off", 1, 21), ("off", 3, 3)], 698, 5)
+@example([("forget", 6, 1), ("move", 7, 1), ("move", 0, 2), ("forget", 2, 34)], 295, 1)
+@example([("clone", 4, 55), ("hang", 0, 21), ("move", 8, 5), ("off", 5, 0), ("clone", 7, 8)], 739, 1)
 @example([("hang", 1, 0), ("move", 1, 20), ("move", 0, 10), ("reboot", 3, 30), ("wake", 1, 10)], 0, 1)
 def test_a_late_message_takes_nothing_and_whoever_lives_is_let_in(history, seed, pace):
     world = World(seed, pace)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from reachy_gateway.fleet.claims import PROOF_S, PROOFS_MAX, Claim, Newest, Start, Verdict, granted, judge, lets_go, lives
+from reachy_gateway.fleet import claims
+from reachy_gateway.fleet.claims import Claim, Newest, Start, Verdict, granted, judge, lets_go, lives
 from reachy_gateway.fleet.port import Entry, Store, StoreError
 from reachy_gateway.fleet.scribe import Scribe
 from reachy_gateway.voice import Inherited
@@ -90,11 +91,10 @@ class Robots:
             newest: Its newest word here.
             anew: Begin a new conversation, whatever is remembered.
         """
-        start = newest()
         if self.up is False:
             return self._without(robot, newest)
         try:
-            return await self._take(robot, newest, start, anew=anew)
+            return await self._take(robot, newest, anew=anew)
         except asyncio.CancelledError:
             if (held := self._held.get(robot)) and held.newest is newest:
                 self.let_go(robot, held.token)
@@ -109,16 +109,16 @@ class Robots:
         self._held[robot] = held = _Held(secrets.token_hex(8), newest)
         return Taken(Verdict.GRANTED, held.token)
 
-    async def _take(self, robot: str, newest: Newest, start: Start, *, anew: bool = False) -> Taken:
+    async def _take(self, robot: str, newest: Newest, *, anew: bool = False) -> Taken:
         alive, failures = False, 0
         for _ in range(RACES_MAX):
             try:
                 entry = await self._store.read(robot)
                 known, body = self._scribe.opened(robot, entry)
+                start = newest()  # it may have come back only just
                 verdict = judge(known, start, alive=alive)
                 if verdict is Verdict.DOUBTFUL:
                     alive = await _proven(newest)
-                    start = newest()
                     if alive:
                         continue
                     verdict = Verdict.LATE
@@ -288,9 +288,15 @@ class Robots:
 
 async def _proven(newest: Newest) -> bool:
     """Whether a robot lives: it speaks on here."""
-    for _ in range(PROOFS_MAX):
-        before = newest()
-        await asyncio.sleep(PROOF_S)
-        if lives(before, newest(), PROOF_S):
+    silent, loop = 0, asyncio.get_running_loop()
+    for _ in range(2 * claims.PROOFS_MAX):
+        before, began = newest(), loop.time()
+        await asyncio.sleep(claims.PROOF_S)
+        after = newest()
+        stood_still = loop.time() - began > claims.PROOF_S + claims.PACE_US / 1e6  # what lay there meanwhile proves nothing
+        if not stood_still and lives(before, after, claims.PROOF_S):
             return True
+        silent += after == before
+        if silent == claims.PROOFS_MAX:
+            break
     return False

@@ -16,7 +16,7 @@ PROOF_S: Final = 0.2
 """What may be late is watched for so long: a robot that lives speaks on at the pace of the clock. One that has nothing to say
 beats, at times that are a little farther apart: so there is one beat in most of these, and hardly ever two."""
 PROOFS_MAX: Final = 3
-"""It is watched so often, if need be."""
+"""It is given up after so many in which nothing came; as it may have come back only just, after twice as many in all."""
 PACE_US: Final = 100_000
 """At least so much of its clock passes meanwhile, and at most so much more than of ours."""
 
