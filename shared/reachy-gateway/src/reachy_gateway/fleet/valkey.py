@@ -7,9 +7,10 @@ longer than :data:`TIMEOUT_S`, and nothing is tried again by itself.
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.resources import files
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,8 +27,8 @@ TIMEOUT_S: Final = 0.3
 """For a dial, for a free connection and for an answer, each."""
 CALL_S: Final = 0.6
 """For all that a call is made of: a slow line may take as long for each."""
-CONNECTIONS_MAX: Final = 8
-"""Robots that come at once wait for one another, as briefly as their claims take."""
+TOGETHER_MAX: Final = 200
+"""So many questions go out as one."""
 ROBOT_TTL_MS: Final = 7_200_000
 """As long as Google keeps a session to be resumed."""
 DAY_TTL_MS: Final = 3 * 86_400_000
@@ -44,8 +45,8 @@ SHELVES: Final = "shelves"
 
 
 _Word = str | bytes | int
-_Call = tuple[str, str, tuple[_Word, ...]]
-"""A script, its key, its arguments."""
+_Command = tuple[_Word, ...]
+"""A script of ours by its name, or a command, and the arguments."""
 
 
 class Valkey:
@@ -79,79 +80,76 @@ class Valkey:
             options |= {"connection_class": SSLConnection if place.tls else Connection, "host": place.host, "port": place.port}
         if place.root_cert:
             options["ssl_ca_data"] = Path(place.root_cert).read_text(encoding="ascii")
-        self._client = Redis(connection_pool=BlockingConnectionPool(CONNECTIONS_MAX, TIMEOUT_S, **options))
-        self._box = Redis(connection_pool=BlockingConnectionPool(1, TIMEOUT_S, **options))
+        self._client, self._box = (Redis(connection_pool=BlockingConnectionPool(1, TIMEOUT_S, **options)) for _ in range(2))
+        self._waiting: list[tuple[Sequence[_Command], asyncio.Future[list[Any]]]] = []
+        self._asking: asyncio.Task[None] | None = None
         self._look_up = _LookUp(place.host, place.port) if place.host else None
 
     async def read(self, robot: str) -> Entry | None:
         """What is remembered of a robot."""
-        async with self._asked():
-            async with self._client.pipeline(transaction=False) as pipeline:
-                pipeline.hgetall(self._robot(robot))
-                pipeline.time()
-                found, (seconds, micros) = await pipeline.execute()
-            if not found:
-                return None
+        found, (seconds, micros) = await self._ask(("HGETALL", self._robot(robot)), ("TIME",))
+        if not found:
+            return None
+        with self._told():
             age_s = seconds + micros / 1e6 - float(found[b"at"])
             return Entry(found[b"token"].decode(), found[b"owner"].decode(), found[b"sealed"], max(0.0, age_s))
 
     async def swap(self, robot: str, was: str, entry: Entry, tell: Letter | None) -> int | None:
         """Put an entry in the place of the one with that token, and tell somebody."""
         letter = (self._prefix + tell.inbox, tell.sealed) if tell else ("", "")
-        receivers = await self._run("swap", self._robot(robot), was, *_fields(entry), *letter)
-        return None if receivers < 0 else receivers
+        [receivers] = await self._ask(("swap", self._robot(robot), was, *_fields(entry), *letter))
+        return None if receivers < 0 else int(receivers)
 
     async def beat(self, beat: Beat) -> Pulse:
         """Tell, and ask, all at once."""
-        scripts: list[_Call] = [("keep", self._robot(robot), _fields(entry)) for robot, entry in beat.keep.items()]
+        commands: list[_Command] = [("keep", self._robot(robot), *_fields(entry)) for robot, entry in beat.keep.items()]
         if book := beat.book:
             rows = [word for pair in book.nano_usd.items() for word in pair]
-            scripts.append(("book", self._day(book.day), (book.ledger, book.after, book.upto, DAY_TTL_MS, *rows)))
+            commands.append(("book", self._day(book.day), book.ledger, book.after, book.upto, DAY_TTL_MS, *rows))
         if beat.presence:
-            scripts.append(("present", self._prefix + "gateways", (beat.inbox, beat.presence, PRESENT_S)))
+            commands.append(("present", self._prefix + "gateways", beat.inbox, beat.presence, PRESENT_S))
         if beat.day:
-            scripts.append(("fields", self._day(beat.day), (FIELDS_MAX,)))
-        async with self._asked():
-            if self._look_up and not self._shas:
-                await self._look_up.done()
-            answers = iter(await self._all(scripts) if scripts else ())
-        kept = {robot: next(answers) == 1 for robot in beat.keep}
-        booked = int(next(answers)) if beat.book else None
-        present = list(next(answers)) if beat.presence else []
-        sums = _pairs(next(answers)) if beat.day else {}
-        spent = {name.decode().removeprefix("robot:"): int(n) for name, n in sums.items() if name.startswith(b"robot:")}
-        return Pulse(kept, booked, spent, present)
+            commands.append(("fields", self._day(beat.day), FIELDS_MAX))
+        answers = iter(await self._ask(*commands) if commands else ())
+        with self._told():
+            kept = {robot: next(answers) == 1 for robot in beat.keep}
+            booked = int(next(answers)) if beat.book else None
+            present = list(next(answers)) if beat.presence else []
+            sums = _pairs(next(answers)) if beat.day else {}
+            spent = {name.decode().removeprefix("robot:"): int(n) for name, n in sums.items() if name.startswith(b"robot:")}
+            return Pulse(kept, booked, spent, present)
 
     async def leave(self, inbox: str) -> None:
         """A gateway is there no more."""
-        await self._run("present", self._prefix + "gateways", inbox, "", 0)
+        await self._ask(("present", self._prefix + "gateways", inbox, "", 0))
 
     async def post(self, letter: Letter) -> None:
         """Send a letter to a gateway that waits for it."""
-        async with self._asked():
-            await self._client.publish(self._prefix + letter.inbox, letter.sealed)
+        await self._ask(("PUBLISH", self._prefix + letter.inbox, letter.sealed))
 
     async def newest(self, shelf: str) -> dict[str, Versioned]:
         """All things on a shelf, by name."""
-        async with self._asked():
-            [found] = await self._all([("fields", self._shelf(shelf), (FIELDS_MAX,))])
+        [found] = await self._ask(("fields", self._shelf(shelf), FIELDS_MAX))
         return {name.decode(errors="replace"): thing for name, text in _pairs(found).items() if (thing := _versioned(text))}
 
     async def put(self, shelf: str, things: Mapping[str, Versioned]) -> None:
         """Put things there that are newer than what stands there, and tell every gateway."""
         words = [word for name, thing in things.items() for word in (name, thing.version, thing.sealed)]
-        await self._run("newer", self._shelf(shelf), self._prefix + SHELVES, shelf, *words)
+        await self._ask(("newer", self._shelf(shelf), self._prefix + SHELVES, shelf, *words))
 
     async def letters(self, inbox: str) -> AsyncIterator[tuple[str, bytes]]:
         """The letters that come, until the store is lost."""
         shelves = (self._prefix + SHELVES).encode()
-        with self._told(), self._not_lost() as check:
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        with self._told():
             box = self._box.pubsub()
             try:
                 await box.subscribe(self._prefix + inbox, self._prefix + SHELVES)
                 waiting = 0
                 while True:
-                    check()
+                    if task and task.cancelling() > before:
+                        raise asyncio.CancelledError  # redis-py lost it: it sends by Python 3.11's wait_for
                     message = await box.get_message(timeout=PING_S)
                     if message is None:
                         waiting += 1
@@ -170,6 +168,9 @@ class Valkey:
 
     async def close(self) -> None:
         """Hang up."""
+        if self._asking:
+            self._asking.cancel()
+            await asyncio.wait([self._asking], timeout=CALL_S)
         for client in (self._client, self._box):
             await client.aclose(close_connection_pool=True)
 
@@ -184,27 +185,52 @@ class Valkey:
     def _shelf(self, shelf: str) -> str:
         return f"{self._prefix}shelf:{shelf}"
 
-    # --- scripts ------------------------------------------------------------------------------------------------------
+    # --- asking -------------------------------------------------------------------------------------------------------
 
-    async def _run(self, name: str, key: str, *args: _Word) -> int:
-        """Run a script."""
-        async with self._asked():
-            answer = (await self._all([(name, key, args)]))[0]
-            return answer if isinstance(answer, int) else 0
+    async def _ask(self, *commands: _Command) -> list[Any]:
+        """The answers to commands, which go out with those of whoever asks meanwhile: alone each would cost ten times."""
+        loop = asyncio.get_running_loop()
+        answers: asyncio.Future[list[Any]] = loop.create_future()
+        self._waiting.append((commands, answers))
+        if self._asking is None or self._asking.done():
+            self._asking = loop.create_task(self._ask_all(), name="asking the store")
+        with self._told():
+            async with asyncio.timeout(CALL_S):
+                return await answers
 
-    async def _all(self, scripts: Sequence[_Call]) -> list[Any]:
-        """Run scripts one after the other; a store that started anew learns them again."""
-        for last in (False, True):
+    async def _ask_all(self) -> None:
+        """Ask until nobody waits any more."""
+        while self._waiting:
+            asked, self._waiting = self._waiting[:TOGETHER_MAX], self._waiting[TOGETHER_MAX:]
             try:
-                await self._load()
-                async with self._client.pipeline(transaction=False) as pipeline:
-                    for name, key, args in scripts:
-                        pipeline.evalsha(self._shas[name], 1, key, *args)
-                    return list(await pipeline.execute())
-            except NoScriptError:
-                self._shas.clear()
-                if last:
-                    raise
+                found = iter(await self._answers([command for commands, _ in asked for command in commands]))
+            except (RedisError, OSError, ValueError, LookupError, StoreError) as error:
+                found = repeat(error)
+            for commands, answers in asked:
+                own = [next(found) for _ in commands]
+                if answers.done():
+                    continue  # who asked waits no more
+                if errors := [it for it in own if isinstance(it, Exception)]:
+                    answers.set_exception(self._in_words(errors[0]))
+                else:
+                    answers.set_result(own)
+
+    async def _answers(self, commands: Sequence[_Command]) -> list[Any]:
+        """What the store answers; one that started anew learns the scripts again."""
+        if self._look_up and not self._shas:
+            await self._look_up.done()
+        for last in (False, True):
+            await self._load()
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for name, *args in commands:
+                    if name in SCRIPTS:
+                        pipeline.evalsha(self._shas[name], 1, *args)
+                    else:
+                        pipeline.execute_command(name, *args)
+                found = list(await pipeline.execute(raise_on_error=False))
+            if last or not any(isinstance(it, NoScriptError) for it in found):
+                return found
+            self._shas.clear()
         raise AssertionError
 
     async def _load(self) -> None:
@@ -217,14 +243,6 @@ class Valkey:
             shas = await pipeline.execute()
         self._shas = dict(zip(SCRIPTS, (sha.decode() if isinstance(sha, bytes) else sha for sha in shas), strict=True))
 
-    @asynccontextmanager
-    async def _asked(self) -> AsyncIterator[None]:
-        """A call, which ends in time."""
-        with self._told():
-            async with asyncio.timeout(CALL_S):
-                with self._not_lost():
-                    yield
-
     @contextmanager
     def _told(self) -> Iterator[None]:
         """Whatever the client raises, in words for a person."""
@@ -233,24 +251,6 @@ class Valkey:
         except (RedisError, OSError, ValueError, LookupError, StoreError) as error:
             self._shas.clear()
             raise self._in_words(error) from None
-
-    @contextmanager
-    def _not_lost(self) -> Iterator[Callable[[], None]]:
-        """Raise a cancellation that the client has lost; what does is for whoever asks more than once.
-
-        It sends by Python 3.11's ``wait_for``, which loses one that comes while it sends: whoever is cancelled would go on.
-        """
-        task = asyncio.current_task()
-        before = task.cancelling() if task else 0
-
-        def check() -> None:
-            if task and task.cancelling() > before:
-                raise asyncio.CancelledError
-
-        try:
-            yield check
-        finally:
-            check()
 
     def _in_words(self, error: Exception) -> StoreError:
         match error:
