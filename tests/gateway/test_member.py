@@ -138,9 +138,16 @@ def entry(store) -> dict[bytes, bytes]:
         return client.hgetall(KEY)
 
 
+def stored(store, robot: str = ROBOT) -> str | None:
+    """What is remembered of a robot in the store."""
+    with store.client() as client:
+        found = {name.decode(): value for name, value in client.hgetall(f"rl:fleet:robot:{robot}").items()}
+    text = found and Seal(SECRET).open(found["sealed"], f"robot {robot} {found['token'].decode()} {found['owner'].decode()}")
+    return json.loads(text)[-1] if text else None
+
+
 async def written(store, gateway: Gateway) -> None:
-    await until(lambda: ROBOT not in gateway.member._held or not gateway.member._held[ROBOT].dirty)
-    await until(lambda: entry(store).get(b"owner") == gateway.member.inbox.encode())
+    await until(lambda: stored(store) == gateway.member._held[ROBOT].make())
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------
@@ -521,7 +528,7 @@ async def test_what_this_fleet_did_not_write_for_that_place_is_nothing(store, sp
         for name in (ROBOT, "reachy-2"):
             taken = await one.member.claim(name, robot.left())
             one.member.keep(name, taken.token, lambda name=name: f"of {name}")
-        await until(lambda: not any(held.dirty for held in one.member._held.values()))
+        await until(lambda: all(stored(store, name) == f"of {name}" for name in (ROBOT, "reachy-2")))
         spoil(store)
         taken = await two.claim(robot.hello())
         assert (taken.verdict, taken.inherited) == (Verdict.GRANTED, None)
