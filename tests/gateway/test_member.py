@@ -9,7 +9,7 @@ import pytest
 from stores import running_store
 
 from reachy_gateway.fleet.claims import Start, Verdict
-from reachy_gateway.fleet.member import BEAT_S, KEEP_MAX, RELEASE_S, Member
+from reachy_gateway.fleet.member import BEAT_S, GONE_S, KEEP_MAX, RELEASE_S, Member
 from reachy_gateway.fleet.place import parse
 from reachy_gateway.fleet.port import Beat, Booking, Entry, Letter, Pulse, StoreError, Versioned
 from reachy_gateway.fleet.present import Present
@@ -139,9 +139,16 @@ def entry(store) -> dict[bytes, bytes]:
         return client.hgetall(KEY)
 
 
+def stored(store, robot: str = ROBOT) -> str:
+    """The document that is remembered of a robot; nothing if none is."""
+    with store.client() as client:
+        it = client.hgetall(KEY.replace(ROBOT, robot))
+    entry = Entry(it[b"token"].decode(), it[b"owner"].decode(), it[b"sealed"]) if it else None
+    return Scribe(Seal(SECRET)).opened(robot, entry)[1]
+
+
 async def written(store, gateway: Gateway) -> None:
-    await until(lambda: ROBOT not in gateway.member._held or not gateway.member._held[ROBOT].dirty)
-    await until(lambda: entry(store).get(b"owner") == gateway.member.inbox.encode())
+    await until(lambda: stored(store) == gateway.member._held[ROBOT].make())
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------
@@ -240,6 +247,18 @@ async def test_of_two_that_use_one_key_one_is_served_until_it_has_gone(store):
         await until(lambda: entry(store)[b"owner"] == b"")
         assert (await one.claim(one_robot.newest)).verdict is Verdict.GRANTED
         assert (await two.claim(other.newest)).verdict is Verdict.CLONE
+
+
+async def test_a_robot_whose_place_another_has_taken_is_served_once_the_others_gateway_is_gone(store):
+    one_robot, other = Robot("boot-1"), Robot("boot-2", clock_s=5)
+    async with gateways(store) as [one, two]:
+        await one.claim(one_robot.newest)
+        await two.claim(other.newest)
+        await until(lambda: two.member.inbox in one.member._seen)
+        await two.die()
+        assert (await one.claim(one_robot.newest)).verdict is Verdict.CLONE, "it may be there in a moment"
+        one.member._seen[two.member.inbox] -= 2 * GONE_S
+        assert (await one.claim(one_robot.newest)).verdict is Verdict.GRANTED
 
 
 async def test_a_robot_that_was_let_go_goes_on_elsewhere_unless_it_is_to_be_forgotten(store):
@@ -472,13 +491,6 @@ async def test_a_claim_that_is_cancelled_anywhere_leaves_nothing_behind(store):
         assert (await one.claim(robot.hello())).verdict is Verdict.GRANTED
 
 
-def kept(store, robot: str) -> str:
-    """The document that is remembered of a robot."""
-    with store.client() as client:
-        it = client.hgetall(KEY.replace(ROBOT, robot))
-    return Scribe(Seal(SECRET)).opened(robot, Entry(it[b"token"].decode(), it[b"owner"].decode(), it[b"sealed"]))[1]
-
-
 # --- what nobody understands ------------------------------------------------------------------------------------------
 
 
@@ -529,7 +541,7 @@ async def test_what_this_fleet_did_not_write_for_that_place_is_nothing(store, sp
         for name in (ROBOT, "reachy-2"):
             taken = await one.member.claim(name, robot.left())
             one.member.keep(name, taken.token, lambda name=name: f"of {name}")
-        await until(lambda: [kept(store, name) for name in (ROBOT, "reachy-2")] == [f"of {ROBOT}", "of reachy-2"])
+        await until(lambda: [stored(store, name) for name in (ROBOT, "reachy-2")] == [f"of {ROBOT}", "of reachy-2"])
         spoil(store)
         taken = await two.claim(robot.hello())
         assert (taken.verdict, taken.inherited) == (Verdict.GRANTED, None)

@@ -78,9 +78,13 @@ async def test_what_this_fleet_did_not_put_there_is_nothing_and_spoils_no_other(
         raw(store, "damaged", b"no version")
         await stranger.put({"theirs": Thing(1, "t")})
         assert await one.newest() == {"l": Thing(6, "y"), "m": Thing(7, "z")}
-        assert await stranger.newest() == {"theirs": Thing(1, "t")}
-        await one.put({"k": Thing(7, "again")})
-        assert (await one.newest())["k"] == Thing(7, "again")
+        assert raw(store, "theirs") is None, "and it is taken off, as it would keep what is ours away"
+        await one.put({"k": Thing(2, "again")})
+        assert (await one.newest())["k"] == Thing(2, "again")
+        raw(store, "l", b"9999999999999999:" + sealed)
+        await one.newest()
+        await one.put({"l": Thing(7, "newer")})
+        assert (await one.newest())["l"] == Thing(7, "newer")
 
 
 async def test_a_text_that_was_changed_is_read_anew(store):

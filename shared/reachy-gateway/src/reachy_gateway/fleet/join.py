@@ -1,11 +1,14 @@
 """Makes a gateway one of a fleet, where there is a store."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import logging
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
+from reachy_gateway.boundary import Boundary
 from reachy_gateway.fleet.keyfolder import KeyFolder
 from reachy_gateway.fleet.member import Member
 from reachy_gateway.fleet.port import Accounts
@@ -17,6 +20,10 @@ from reachy_gateway.hub import Hub
 from reachy_gateway.settings import GatewaySettings
 from reachy_link.keys import ADMITTED_NAME, KeyPair
 
+log = logging.getLogger(__name__)
+
+AGAIN_S: Final = 1.0
+Work = Callable[[], Coroutine[Any, Any, None]]
 Follow = Callable[[Shelf], Coroutine[Any, Any, None]]
 
 
@@ -38,16 +45,16 @@ class Fleet:
         follows: What follows the shelves.
     """
 
-    def __init__(self, member: Member, follows: list[Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, member: Member, follows: Mapping[str, Work]) -> None:
         self._member = member
         self._follows = follows
 
     async def run(self) -> None:
         """Be one of the fleet, until cancelled."""
+        parts = {"member": self._member.run, **self._follows}
         async with asyncio.TaskGroup() as group:
-            for follow in self._follows:
-                group.create_task(follow)
-            await self._member.run()
+            for name, part in parts.items():
+                group.create_task(_kept_up(name, part), name=f"fleet: {name}")
 
     async def close(self) -> None:
         """Finish what is being written, and leave."""
@@ -69,8 +76,15 @@ def joined(hub: Hub, settings: GatewaySettings, keys: KeyPair, parts: Parts) -> 
     member.on_lost = hub.moved
     hub.fleet = member
     follows = {ADMITTED_NAME: KeyFolder(settings.keys_dir).follow, **parts.shelves}
-    shelves = {name: Shelf(name, store, seal, member) for name in follows}
-    return Fleet(member, [follow(shelves[name]) for name, follow in follows.items()])
+    return Fleet(member, {name: partial(follow, Shelf(name, store, seal, member)) for name, follow in follows.items()})
+
+
+async def _kept_up(name: str, work: Work) -> None:
+    """Whatever befalls one part, the others go on, and it begins anew."""
+    while True:
+        with Boundary(lambda error: log.error("a fault of ours in the fleet's %s; it begins anew", name, exc_info=error)):
+            await work()
+        await asyncio.sleep(AGAIN_S)
 
 
 def _present(hub: Hub, member: Member, settings: GatewaySettings) -> Present:

@@ -24,6 +24,9 @@ BEAT_S: Final = 1.0
 """So often a gateway says that it is there, if it has nothing else to say."""
 SOON_S: Final = 0.1
 """What changed is written so soon, with whatever else has changed by then."""
+GONE_S: Final = 5.0
+"""A gateway that has not said for so long that it is there is not: what it claimed counts no longer against a clone."""
+FORGOTTEN_S: Final = 7200.0
 KEEP_MAX: Final = 100
 """Robots of whom something is written at a time; the others follow."""
 LINES: Final = Rate(1 / 60, 4)
@@ -52,6 +55,8 @@ class Member(Robots):
         """The fleet's gateways that were there at the last beat, this one among them."""
         self.on_shelf: dict[str, Callable[[], None]] = {}
         """Told that something was put on a shelf."""
+        self._seen: dict[str, float] = {}
+        """When each gateway was there last; of those that were in the last hours."""
         self._lines = TokenBucket(LINES)
         self._asked_at = float("-inf")
         """When all was last said and asked."""
@@ -60,6 +65,11 @@ class Member(Robots):
         """What this gateway has of a shelf may have changed."""
         if told := self.on_shelf.get(shelf):
             told()
+
+    def is_gone(self, inbox: str) -> bool:
+        """Whether a gateway that was there has not been for some seconds."""
+        now = asyncio.get_running_loop().time()
+        return bool(self.up) and now - self._seen.get(inbox, now) > GONE_S
 
     def words(self) -> str:
         """How the fleet stands, for people."""
@@ -123,6 +133,9 @@ class Member(Robots):
             if held.claim is None:
                 self._claim_again(robot)
         self.neighbours = Neighbours(self.inbox, filter(None, map(self._scribe.present, pulse.present)))
+        now = asyncio.get_running_loop().time()
+        self._seen |= dict.fromkeys((it.inbox for it in self.neighbours), now)
+        self._seen = {inbox: at for inbox, at in self._seen.items() if now - at < FORGOTTEN_S}
         if self._accounts:
             self._accounts.spent(day, pulse.spent_nano_usd)
 

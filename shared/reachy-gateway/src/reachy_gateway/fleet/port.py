@@ -133,6 +133,9 @@ class Store(Protocol):
     async def put(self, shelf: str, things: Mapping[str, Versioned]) -> None:
         """Put things there that are newer than what stands there, and tell every gateway."""
 
+    async def drop(self, shelf: str, things: Mapping[str, Versioned]) -> None:
+        """Take things off that are still the same."""
+
     def letters(self, inbox: str) -> AsyncIterator[tuple[str, bytes]]:
         """The letters that come, until the store is lost.
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from itertools import islice
 from typing import Final, NamedTuple
 
 from reachy_gateway.fleet.member import Member
@@ -9,6 +10,8 @@ from reachy_gateway.fleet.port import Store, Versioned
 from reachy_gateway.fleet.seal import Seal
 
 PAUSE_S: Final = 0.1
+DROPS_MAX: Final = 1000
+"""At a time."""
 LOOK_S: Final = 5.0
 """A change is told at once; what was not heard of is found so soon."""
 
@@ -49,13 +52,15 @@ class Shelf:
         self._changed.clear()
 
     async def newest(self) -> dict[str, Thing]:
-        """All that is there, and is this fleet's.
+        """All that is there, and is this fleet's; what is not is taken off.
 
         Raises:
             StoreError: If the store does not tell.
         """
         found = await self._store.newest(self._name)
         self._read = {name: self._opened(name, thing) for name, thing in found.items()}
+        if strange := {name: thing for name, (thing, read) in self._read.items() if read is None}:
+            await self._store.drop(self._name, dict(islice(strange.items(), DROPS_MAX)))  # it would keep what is ours away
         return {name: thing for name, (_, thing) in self._read.items() if thing}
 
     async def put(self, things: Mapping[str, Thing]) -> None:

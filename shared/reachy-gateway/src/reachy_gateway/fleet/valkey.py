@@ -38,7 +38,7 @@ PING_S: Final = 2.0
 """A letter box in which nothing came for so long asks whether the store is there."""
 FIELDS_MAX: Final = 20_000
 """Of a day's sums, or of a shelf: robots that spent, keys on which anybody said a word."""
-SCRIPTS: Final = ("swap", "keep", "book", "present", "newer", "fields")
+SCRIPTS: Final = ("swap", "keep", "book", "present", "newer", "fields", "drop")
 QUOTED: Final = "()',\""  # how redis-py writes what the store said of one command among several
 SHELVES: Final = "shelves"
 """The channel on which every gateway hears that something was put on a shelf."""
@@ -136,6 +136,11 @@ class Valkey:
         """Put things there that are newer than what stands there, and tell every gateway."""
         words = [word for name, thing in things.items() for word in (name, thing.version, thing.sealed)]
         await self._ask(("newer", self._shelf(shelf), self._prefix + SHELVES, shelf, *words))
+
+    async def drop(self, shelf: str, things: Mapping[str, Versioned]) -> None:
+        """Take things off that are still the same."""
+        words = [word for name, thing in things.items() for word in (name, b"%d:%s" % (thing.version, thing.sealed))]
+        await self._ask(("drop", self._shelf(shelf), *words))
 
     async def letters(self, inbox: str) -> AsyncIterator[tuple[str, bytes]]:
         """The letters that come, until the store is lost."""

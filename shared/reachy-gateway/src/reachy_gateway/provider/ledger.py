@@ -47,6 +47,8 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._unwritten: deque[tuple[str, ...]] = deque(maxlen=UNWRITTEN_MAX)
+        self.written = 0
+        """Rows since the start."""
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _make(path)
@@ -139,6 +141,7 @@ class Ledger:
             while self._unwritten:
                 self._db.execute(query, self._unwritten[0])
                 self._unwritten.popleft()
+                self.written += 1
         except sqlite3.Error as error:
             raise LedgerError(f"the ledger cannot be written: {error}") from None
 

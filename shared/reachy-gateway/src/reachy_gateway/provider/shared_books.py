@@ -33,6 +33,8 @@ class SharedBooks:
         self._elsewhere = elsewhere
         self._ledger = ledger
         self._today = today
+        self._seen = -1
+        """How many rows the ledger had written when there was nothing to tell of them."""
         self._marks: dict[date, int] = {}
         """The last row that the store has, by day."""
         self._told: dict[date, dict[str, int]] = {}
@@ -49,9 +51,14 @@ class SharedBooks:
 
         A ledger that cannot be read now tells nothing.
         """
+        if news_only and self._ledger.written == self._seen:
+            return None
         with suppress(LedgerError):
-            booking = self._to_tell()
-            return booking if booking and (booking.upto > booking.after or not news_only) else None
+            written, booking = self._ledger.written, self._to_tell()
+            if booking and booking.upto > booking.after:
+                return booking
+            self._seen = written  # nothing of it is news
+            return None if news_only else booking
         return None
 
     def _to_tell(self) -> Booking | None:
