@@ -10,6 +10,7 @@
 # make bench    latency, how many robots a core carries, gateways that die; the body if tests/reachy/setup was run, and the page if
 #               chromium-headless-shell is there: a quarter of an hour
 # make storm    of these, only gateways that die: how long until every robot talks again
+# make remember of these, only a fleet with a store: who is heard again where, whatever befalls a gateway; do the books hold
 # make soak     ten minutes of random faults: nothing grows, everybody talks; ARGS="--minutes 60" for longer
 # make hostile  a million malformed messages, and what a robot that talks notices of it: ten minutes
 # make fuzz     every reader of bytes from outside, coverage-guided, SECONDS=60 each
@@ -21,7 +22,7 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard shared/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := $(wildcard shared/*/src services/*/src)
 
-.PHONY: demo talk quick test sessions chaos weather attacks check bench storm soak hostile fuzz scan lock clean
+.PHONY: demo talk quick test sessions chaos weather attacks check bench storm remember soak hostile fuzz scan lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
@@ -54,10 +55,13 @@ check: $(VENV)/ready
 	$(BIN)/mypy $(SOURCES) tools bench
 
 bench: $(VENV)/ready
-	@status=0; for part in latency density storm watch $(if $(wildcard .venv-reachy),body) $(if $(shell command -v chromium-headless-shell),page); do $(BIN)/python bench/$$part.py --out out/bench || status=1; echo; done; exit $$status
+	@status=0; for part in latency density storm watch remember $(if $(wildcard .venv-reachy),body) $(if $(shell command -v chromium-headless-shell),page); do $(BIN)/python bench/$$part.py --out out/bench || status=1; echo; done; exit $$status
 
 storm: $(VENV)/ready
 	$(BIN)/python bench/storm.py $(ARGS)
+
+remember: $(VENV)/ready
+	$(BIN)/python bench/remember.py $(ARGS)
 
 soak: $(VENV)/ready
 	$(BIN)/python bench/soak.py --out out/bench $(ARGS)

@@ -52,7 +52,7 @@ PORTS: Final = (27591, 27595)
 """The first of each gateway's ports."""
 TALKING: Final = 3
 """Robots that talk at a time."""
-SETTLE_S: Final = 2.5
+SETTLE_S: Final = 1.0
 RESUMED_S: Final = {"p50": 0.7, "max": 1.5}
 CUT_S: Final = {"p50": 1.0, "max": 1.5}
 SEEDED_S: Final = {"max": 3.5}
@@ -162,13 +162,12 @@ async def faults(fleet: Fleet, runs: int, hangs: int) -> list[Timing]:
 
     async def stopped(where: int) -> None:
         os.kill(fleet.gateways[where].pid, signal.SIGTERM)
-        await asyncio.sleep(4.0)
-        await fleet.gateways[where].kill()
+        await fleet.gateways[where].ended()
         await fleet.gateways[where].start()
 
     async def cut(where: int) -> None:
         fleet.lines[where].relay.stop()
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(1.0)
         await fleet.lines[where].lay()
 
     woken: list[float] = []

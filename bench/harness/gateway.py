@@ -126,6 +126,11 @@ class Gateway:
             await self._process.wait()
         return killed
 
+    async def ended(self) -> None:
+        """Wait until it has ended by itself."""
+        assert self._process
+        await self._process.wait()
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self

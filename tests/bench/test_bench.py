@@ -74,3 +74,12 @@ def test_watch_counts_what_consoles_cost(tmp_path):
     assert [(row["consoles"], row["deaf"]) for row in rows] == [(0, 0), (1, 0), (1, 3), (4, 0)], done.stderr
     assert all(row["loop %"] > 0 for row in rows)
     assert rows[1]["loop %"] > rows[0]["loop %"]
+
+
+def test_remember_sees_who_is_heard_again_and_where(tmp_path):
+    result, done = run(tmp_path, "remember", "--runs", 1, "--hangs", 1, "--kills", 4, "--robots", 10, "--seconds", 2)
+    assert [it["n"] for it in result["timings"]] == [3, 3, 3, 3, 3, 2], done.stderr
+    assert all(it["max"] < 10 for it in result["timings"]), done.stdout
+    assert (result["wrong"], result["books"]["off"]) == ([], 0), done.stdout
+    assert result["books"]["turns"] > 10
+    assert result["cost"]["CPU %"] > 0
