@@ -8,7 +8,7 @@
 # make attacks  what strangers and hostile robots do to a running gateway: minutes
 # make check    format, lint and types
 # make bench    latency, how many robots a core carries, gateways that die; the body if tests/reachy/setup was run, and the page if
-#               chromium-headless-shell is there: a quarter of an hour
+#               chromium-headless-shell is there: twenty minutes
 # make storm    of these, only gateways that die: how long until every robot talks again
 # make remember of these, only a fleet with a store: who is heard again where, whatever befalls a gateway; do the books hold
 # make soak     ten minutes of random faults: nothing grows, everybody talks; ARGS="--minutes 60" for longer

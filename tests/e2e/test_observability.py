@@ -13,7 +13,7 @@ import pytest
 import yaml
 from dashboard import ALERTS, DASHBOARD, OBSERVABILITY, asked_by_panels, filled
 from promql_parser import AggregateExpr, Expr, VectorSelector
-from scraping import Scrape, talked
+from scraping import Scrape, a_fleet, talked
 
 from reachy_gateway.metrics import STATES
 from reachy_gateway.stats import ENDINGS
@@ -104,7 +104,7 @@ def labels_of(scrape: Scrape) -> Iterator[tuple[str, dict[str, set[str]]]]:
 
 @pytest.mark.timeout(120)
 async def test_every_query_asks_for_what_a_gateway_tells(tmp_path, office):
-    told = (await talked(tmp_path, office))["lost"]
+    told = (await talked(tmp_path, office, a_fleet()))["lost"]
     for query in queries():
         assert list(missing(query, told)) == [], query
     shown = {selector.name for query in queries() for selector in selectors(query)}
@@ -114,6 +114,7 @@ async def test_every_query_asks_for_what_a_gateway_tells(tmp_path, office):
     documented = set(re.findall(r"`(reachylink_\w+)`", (ROOT / "docs" / "operations.md").read_text()))
     assert documented == families
     of_top = {"reachylink_robot_connected_seconds", "reachylink_gateway_info", "reachylink_tokens_today"}
+    of_top |= {"reachylink_fleet_robots", "reachylink_fleet_robots_max", "reachylink_claims_total"}
     assert unseen == of_top, "those of reachy-top alone"
 
 

@@ -1,6 +1,7 @@
 """A fleet that remembers: a robot goes on in the same session of Gemini's, whatever becomes of its gateway."""
 
 import asyncio
+import json
 import signal
 import time
 from contextlib import asynccontextmanager
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 from boxes import at, boxes, until
 from rig import Keys, faults, read_wav, running_robot
-from stores import running_store
+from stores import PASSWORD, running_store
 
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
+from reachy_service.health import fetched
 
 QUESTION = read_wav(Path(__file__).parent.parent / "sim" / "data" / "question.wav")
 ECHO, ANSWERS = Behaviour(mode="echo"), Behaviour()
@@ -148,16 +150,21 @@ async def test_whatever_befalls_the_store_nobody_notices(tmp_path, fault):
         assert "Traceback" not in said
 
 
-async def test_a_wrong_password_is_said_once_and_everybody_talks(tmp_path):
+async def test_a_wrong_password_is_said_once_everybody_talks_and_the_right_one_is_found_later(tmp_path):
     made = Keys(tmp_path, "reachy-1")
-    with running_store(tmp_path / "store") as store:
-        with store.client() as client:
-            client.config_set("requirepass", "another-one")
+    with running_store(tmp_path / "store") as store, store.client() as client:
+        client.config_set("requirepass", "another-one")
         async with serve() as sim:
             sim.behaviour = ECHO
             more = {"GATEWAY_STORE_URL": store.url}
             async with boxes(made, sim, None, 1, **more) as [box], running_robot(made.robot("reachy-1"), box.bind) as robot:
                 await robot.welcomed()
                 await answered(robot)
+                health = json.loads(await asyncio.to_thread(fetched, f"http://127.0.0.1:{box.ports[2]}/healthz", 3.0))
+                assert health["ok"], "which asks no store"
                 assert box.said().count("refuses the password") == 1
-                assert "the-password" not in box.said()
+                client.config_set("requirepass", PASSWORD)
+                await until(lambda: "the store is there again" in box.said())
+                await until(lambda: any(key.endswith("robot:reachy-1") for key in store.names()))
+                assert PASSWORD not in box.said()
+                assert len(sim.sessions) == 1

@@ -11,7 +11,7 @@ from stores import PASSWORD, RunningStore, running_store
 
 from reachy_gateway.fleet.place import parse
 from reachy_gateway.fleet.port import Beat, Booking, Entry, Letter, Pulse, StoreError, Versioned
-from reachy_gateway.fleet.valkey import Valkey
+from reachy_gateway.fleet.valkey import PING_S, Valkey
 
 BOUND_S = 0.8
 """By then a call has ended, whatever became of the store."""
@@ -426,3 +426,54 @@ async def test_a_connection_that_was_let_go_answers_nobody_else(store):
         assert [it.token for it in found] == [it.token for it in entries.values()]
         async with Redis.from_url(store.url) as client:
             assert len(await client.client_list()) <= 10
+
+
+# --- as others have met it --------------------------------------------------------------------------------------------
+
+
+async def test_a_store_that_only_reads_any_more_is_hung_up_on_as_its_name_may_mean_another(store, tmp_path):
+    """READONLY, from a connection that is well: StackExchange.Redis 2264, redis-py 460, go-redis 790."""
+    with running_store(tmp_path / "another") as another:
+        relay = Relay("127.0.0.1", [store.port], [0])
+        [port] = await relay.start()
+        async with dialled(store.url.replace(f":{store.port}", f":{port}")) as valkey:
+            await works(valkey)
+            with store.client() as client:
+                client.replicaof("127.0.0.1", "1")
+            relay._servers.pop().close()  # its name leads elsewhere, and who is connected stays so
+            relay._ports[:] = [(another.port, port)]
+            await relay.start()
+            try:
+                with pytest.raises(StoreError, match="read only"):
+                    await valkey.put("admitted", {"k": Versioned(1, b"w")})
+                await until(valkey)
+                assert another.names()
+            finally:
+                with store.client() as client:
+                    client.replicaof("NO", "ONE")
+        relay.stop()
+        await asyncio.sleep(0.01)  # what was cut is closed in the next turn of the loop
+
+
+@pytest.mark.parametrize("how", ["killed by the store", "silent"])
+async def test_letters_are_heard_again_after_their_connection_was_lost_without_a_word(store, how):
+    """aioredis 354: CLIENT KILL was not noticed. redis-py 1137: nor was a machine that is gone."""
+    relay = Relay("127.0.0.1", [store.port], [0])
+    [port] = await relay.start()
+    async with dialled(store.url.replace(f":{store.port}", f":{port}")) as valkey:
+        letters = valkey.letters("inbox")
+        assert await anext(letters) == ("", b"")
+        if how == "silent":
+            relay.open.clear()
+        else:
+            with store.client() as client:
+                client.client_kill_filter(_type="pubsub")
+        with pytest.raises(StoreError):
+            async with asyncio.timeout(2.5 * PING_S):
+                await anext(letters)
+        relay.open.set()
+        again = valkey.letters("inbox")
+        assert await anext(again) == ("", b"")
+        await again.aclose()
+    relay.stop()
+    await asyncio.sleep(0.01)  # what was cut is closed in the next turn of the loop

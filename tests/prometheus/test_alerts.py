@@ -90,6 +90,18 @@ CASES = {
         labels={"instance": "gemini-gateway:8080", "job": "reachy-gateway"},
         summary="Gemini does not answer the gateway.",
     ),
+    "a store that is away": Case(
+        alert="StoreDown",
+        series={f"reachylink_store_up{{{ONE}}}": "1 0x9", f"reachylink_store_up{{{TWO}}}": "1x9"},
+        quiet=("0s", "60s"),
+        on=("75s",),
+        labels={"instance": "gemini-gateway:8080", "job": "reachy-gateway"},
+        summary="The fleet's store does not do what a gateway asks: conversations that move begin anew, and budgets hold for each "
+        "gateway alone.",
+    ),
+    "a store that was restarted": Case(
+        alert="StoreDown", series={f"reachylink_store_up{{{ONE}}}": "1 0 1x9"}, quiet=("60s", "2m")
+    ),
     "a hiccup of Gemini's": Case(
         alert="GeminiDown", series={f"reachylink_gemini_down{{{ONE}}}": "0 1x3 0x9"}, quiet=("60s", "75s", "2m")
     ),

@@ -15,6 +15,11 @@ from gemini_gateway.personas import Gateway, Persona
 from gemini_gateway.voices import Voices
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
+from reachy_gateway.fleet.member import Member
+from reachy_gateway.fleet.place import parse
+from reachy_gateway.fleet.present import Neighbours, Present
+from reachy_gateway.fleet.seal import Seal
+from reachy_gateway.fleet.valkey import Valkey
 from reachy_gateway.hub import Hub
 from reachy_gateway.metrics import Metrics, Source
 from reachy_service.health import HealthServer
@@ -86,7 +91,16 @@ def heard_and_billed(scrape: Scrape) -> bool:
     return heard and scrape.value("reachylink_tokens_total", robot="reachy-1", kind="out_audio") > 0
 
 
-async def talked(directory: Path, office: Callable[..., Voices]) -> dict[str, Scrape]:
+def a_fleet() -> Member:
+    """That of a gateway whose store is away, and which knew another one."""
+    member = Member(
+        Valkey(parse("redis://:x@127.0.0.1:1"), "x"), Seal(b"x"), lambda: Present(inbox="", name="", robots=0, robots_max=1)
+    )
+    member.neighbours = Neighbours("", [Present(inbox="it", name="another", robots=1, robots_max=9)])
+    return member
+
+
+async def talked(directory: Path, office: Callable[..., Voices], fleet: Member | None = None) -> dict[str, Scrape]:
     """What a gateway tells of a conversation: a call, an answer, an interruption, a renewal, a loss, a stranger, a goodbye."""
     made = Keys(directory, "reachy-1", "reachy-2")
     scrapes: dict[str, Scrape] = {}
@@ -94,6 +108,7 @@ async def talked(directory: Path, office: Callable[..., Voices]) -> dict[str, Sc
         sim.behaviour = Behaviour(mode="tone", tone_ms=1000, speed=0, thinking_ms=150)
         voices = office(sim, Persona(budget_usd_per_day=5, tools=("what_time_is_it",)), Gateway(budget_usd_per_day=10))
         async with running_hub(made, voices.make) as hub, asked(hub, [partial(metrics_of, voices)]) as port:
+            hub.fleet, voices.elsewhere.heard = fleet, fleet is not None
             async with running_robot(made.robot("reachy-1"), hub.bound) as robot:
                 await robot.welcomed()
                 session = await sim.session(1)

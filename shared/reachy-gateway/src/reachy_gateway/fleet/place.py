@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 SCHEMES: Final = ("redis", "rediss", "valkey", "valkeys", "unix")
 TLS: Final = ("rediss", "valkeys")
 PORT: Final = 6379
-EXAMPLE: Final = "rediss://USER:PASSWORD@store.lab:6379"
+EXAMPLE: Final = "rediss://USER:PASSWORD@store.lab:6379 (in a password # / @ : % [ are written %23 %2F %40 %3A %25 %5B)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,14 +211,19 @@ class Valkey:
                 found = iter(await self._answers([command for commands, _ in asked for command in commands]))
             except (RedisError, OSError, ValueError, LookupError, StoreError) as error:
                 found = repeat(error)
+            refused = False
             for commands, answers in asked:
                 own = [next(found) for _ in commands]
+                errors = [it for it in own if isinstance(it, Exception)]
+                refused = refused or bool(errors)
                 if answers.done():
                     continue  # who asked waits no more
-                if errors := [it for it in own if isinstance(it, Exception)]:
+                if errors:
                     answers.set_exception(self._in_words(errors[0]))
                 else:
                     answers.set_result(own)
+            if refused:  # as one does that is no longer the one that writes: its name may mean another by now
+                await self._client.connection_pool.disconnect()
 
     async def _answers(self, commands: Sequence[_Command]) -> list[Any]:
         """What the store answers; one that started anew learns the scripts again."""
