@@ -64,6 +64,10 @@ def lateness(robot: str, each_look: dict[float, int]) -> dict[str, str]:
     return histogram("reachylink_mic_lateness_seconds", f'robot="{robot}",{ONE}', LATE_S, each_look)
 
 
+AWAY = (
+    "The fleet's store does not do what a gateway asks: conversations that move begin anew, and budgets hold for each gateway "
+    "alone."
+)
 SLOW = "One turn in twenty takes more than 2 s. reachylink_turn_part_seconds says where."
 LAGS = "The gateway's event loop is late by more than 50 ms: too many robots for its core, or the machine is busy."
 DROPS = 'reachylink_drops_total{{robot="reachy-1",cause="{cause}",' + ONE + "}}"
@@ -96,8 +100,7 @@ CASES = {
         quiet=("0s", "60s"),
         on=("75s",),
         labels={"instance": "gemini-gateway:8080", "job": "reachy-gateway"},
-        summary="The fleet's store does not do what a gateway asks: conversations that move begin anew, and budgets hold for each "
-        "gateway alone.",
+        summary=AWAY,
     ),
     "a store that was restarted": Case(
         alert="StoreDown", series={f"reachylink_store_up{{{ONE}}}": "1 0 1x9"}, quiet=("60s", "2m")
