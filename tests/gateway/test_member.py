@@ -226,6 +226,24 @@ async def test_a_new_start_of_the_robot_has_nothing_of_the_one_before_once_it_ha
         await until(lambda: one.why == ["has gone to another gateway"])
 
 
+async def test_a_new_start_at_the_same_gateway_has_nothing_of_the_one_before_either(store):
+    robot = Robot("boot-1")
+    async with gateways(store) as [one, two]:
+        words = [robot.newest()]
+        await one.claim(lambda: words[-1])
+        one.keep("of the start before")
+        await written(store, one)
+        robot.boot = "boot-2"
+        words.append(robot.newest())
+        one.keep("its last words, after the robot has said hello anew")
+        one.member.again(ROBOT)
+        await written(store, one)
+        taken = await two.claim(robot.hello())
+        assert (taken.verdict, taken.inherited) == (Verdict.GRANTED, None)
+        await until(lambda: one.why == ["has gone to another gateway"])
+        assert (await one.claim(Robot("boot-1", clock_s=2000).hello())).verdict is not Verdict.GRANTED
+
+
 @pytest.mark.parametrize("boot", ["boot-1", "boot-2"])
 async def test_what_lay_for_long_takes_nothing(store, boot):
     robot, late = Robot(clock_s=1000), Robot(boot, clock_s=900 if boot == "boot-1" else 5000)

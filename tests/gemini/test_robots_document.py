@@ -179,6 +179,14 @@ async def test_a_gateway_that_has_no_file_takes_nobodys_budget_away(tmp_path, or
         assert [it.budget for it in gateways] == [20, 20]
 
 
+async def test_a_gateway_without_a_file_says_nothing_even_if_it_knows_of_one_that_was_there(tmp_path, caplog):
+    caplog.set_level("INFO")
+    async with fleet(tmp_path, BUDGET, None) as [one, two]:
+        await everybody_looks([one, two])
+        assert (one.store.text, two.budget) == (BUDGET, 20)
+        assert "None" not in caplog.text
+
+
 async def test_of_no_files_nothing_is_put_there(tmp_path):
     async with fleet(tmp_path, None, None) as gateways:
         await everybody_looks(gateways)

@@ -263,6 +263,20 @@ def test_who_serves_the_robot_stays_known_though_it_does_not_name_itself():
     assert set(walk(route, 50.0 + ROUND_S)) == {A, B, C}
 
 
+def test_where_the_robot_was_is_forgotten_once_it_is_served_where_it_was_told_to_go():
+    for served_at_given in (True, False):
+        route = Route([A], 0.0, "reachy-1", [B, C])
+        if not served_at_given:
+            assert route.onward(0.1)
+        route.arrived()
+        assert set(walk(route, 0.2)) == ({A, C} if served_at_given else {B, C})
+    route = Route([A], 0.0, "reachy-1", [B, C])
+    route.arrived()
+    route.learn([B])
+    route.arrived()
+    assert set(walk(route, 0.3)) == {A, B}, "it counts again where a gateway names it"
+
+
 def test_no_more_is_kept_than_a_welcome_holds_and_where_the_robot_is():
     route = Route([A], 0.0, "reachy-1")
     for n in range(50):

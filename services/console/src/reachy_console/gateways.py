@@ -131,9 +131,12 @@ class Gateways:
 
     def money(self, robot: str) -> tuple[float, float | None] | None:
         """What a robot has cost today, by all gateways, and may; None if nobody knows."""
-        rows = [gateway.rows[robot] for gateway, _ in self._known if robot in gateway.rows]
+        known = [gateway for gateway, _ in self._known if robot in gateway.rows]
+        rows = [gateway.rows[robot] for gateway in known]
         budgets = [row.budget for row in rows if row.budget is not None]
-        return (sum(row.dollars for row in rows), max(budgets, default=None)) if rows else None
+        alone = [gateway.rows[robot].dollars for gateway in known if not (gateway.whole and gateway.whole.fleet)]
+        together = [gateway.rows[robot].dollars for gateway in known if gateway.whole and gateway.whole.fleet]
+        return (sum(alone) + max(together, default=0.0), max(budgets, default=None)) if rows else None
 
     def _watch_soon(self) -> None:
         """Ask at once, but not too often."""

@@ -63,6 +63,7 @@ def main() -> int:
         toolbox=box,
     )
     document = RobotsDocument(configuration, ledger, partial(voices.refresh, mended=True))
+    voices.on_reload = document.look
     banner = f"talking to {configuration.endpoint.name}, model {shared.default.model}"
     with closing(ledger), closing(voices):
         return service.main(

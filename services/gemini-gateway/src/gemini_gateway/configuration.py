@@ -45,7 +45,7 @@ class Configuration:
         self.endpoint = read_endpoint()
         self.personas = shared
         self.robots_file = robots_file
-        self.own = self.text = _text(robots_file)
+        self.own = self.text = shared.text
         """What the robots file said when it was last taken, and what counts: a fleet's may be newer."""
         self._read_endpoint = read_endpoint
         self._model = model
@@ -76,7 +76,7 @@ class Configuration:
         mistakes += problems
         if not problems:
             self.personas = read
-            self.own = self.text = _text(self.robots_file)
+            self.own = self.text = read.text
         return not problems
 
     def overrule(self, text: str, name: str) -> list[str]:

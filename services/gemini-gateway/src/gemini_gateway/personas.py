@@ -104,6 +104,8 @@ class Personas:
     """Every robot's persona, and the prices."""
 
     def __init__(self, default: Persona, robots: Mapping[str, Persona], gateway: Gateway, prices: Mapping[str, Price]) -> None:
+        self.text = ""
+        """What they were read from."""
         self.default = default
         self.robots = robots
         self.gateway = gateway
@@ -149,11 +151,13 @@ def of_text(text: str, name: str, model: str | None = None, tools: Collection[st
     """The personas that a text is about; and everything that is wrong with it, if anything."""
     base: dict[str, Any] = {"model": model} if model else {}
     try:
-        return parsed(tomllib.loads(text), name, base, tools)
+        read, problems = parsed(tomllib.loads(text), name, base, tools)
     except tomllib.TOMLDecodeError as error:
         return _nothing(), [f"{name}: no TOML: {error}"]
     except RecursionError:
         return _nothing(), [f"{name}: its tables are nested too deeply"]
+    read.text = text
+    return read, problems
 
 
 def parsed(

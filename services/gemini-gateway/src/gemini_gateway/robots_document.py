@@ -51,13 +51,20 @@ class RobotsDocument:
         self._ledger = ledger
         self._on_change = on_change
         self._now_ms = now_ms
+        self._shelf: Shelf | None = None
         self._refused = ""
         """A text of the fleet's that cannot be used here."""
         self._seen = FIRST
         """The newest version that the fleet had."""
 
+    def look(self) -> None:
+        """This gateway's file may have changed."""
+        if self._shelf:
+            self._shelf.look()
+
     async def follow(self, shelf: Shelf) -> None:
         """Keep them alike, until cancelled."""
+        self._shelf = shelf
         counts = self._noted()
         while True:
             try:
@@ -90,7 +97,7 @@ class RobotsDocument:
     def _own_word(self, counts: _Counts) -> _Counts:
         """If somebody has changed this gateway's file, that is the newest."""
         own = digest(self._configuration.own)
-        if own == counts.own:
+        if own == counts.own or self._configuration.robots_file is None:  # who has no file takes nobody's budgets away
             return counts
         return self._note(_Counts(max(self._now_ms(), 1 + max(counts.version, self._seen)), self._configuration.own, own))
 
@@ -99,7 +106,8 @@ class RobotsDocument:
             self._refuse(theirs.text, problems)
             return counts
         if theirs.text != self._configuration.own:
-            log.info("the robots file of the fleet counts, not %s, which is older", self._configuration.robots_file)
+            path = self._configuration.robots_file
+            log.info("the robots file of the fleet counts%s", f", not {path}, which is older" if path else "")
         return self._note(_Counts(theirs.version, theirs.text, counts.own))
 
     def _refuse(self, text: str, problems: list[str]) -> None:

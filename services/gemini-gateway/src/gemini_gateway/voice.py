@@ -107,6 +107,7 @@ class GeminiVoice:
             self._tell_manner()
             self.settings_changed()
             self.session.persona_changed()
+            self._view.keep(self._memory)  # perhaps without what was said
             mended = True
         if mended:
             self._carry_out(self.session.mended(self._now()))
@@ -149,10 +150,10 @@ class GeminiVoice:
                 # The gateway keeps this voice until the robot's next one. The cancelled task would keep the connection with it.
                 self._connecting = None
             self._running_tools.close()
-            last = self._memory()
-            self._view.keep(lambda: last)
-            self._view = Unseen()  # it knows this voice, too
+            view, self._view = self._view, Unseen()  # it knows this voice, too
             self._emit = lambda _: None  # the function holds this voice, which holds the last mic audio
+            last = self._memory()
+            view.keep(lambda: last)
 
     def _inherit(self) -> None:
         """Go on with the conversation that another gateway had."""
@@ -163,6 +164,7 @@ class GeminiVoice:
         memory = memory.older(inherited.age_s, model=self._persona.model, account=self._host.account)
         self._name = memory.session if memory.handle else ""
         self.session.inherit(memory, self._now(), doubted=inherited.held == "silent")
+        self._view.keep(self._memory)  # with its age
 
     def _memory(self) -> str:
         """What another gateway has to know to go on with the conversation."""

@@ -105,6 +105,8 @@ class Voices:
         self.tally = Tally[SessionCause](known=lambda robot: robot in self.voices)
         self.voices: dict[str, GeminiVoice] = {}
         self._warned: dict[str, str] = {}
+        self.on_reload: Callable[[], None] = lambda: None
+        """Told that the files were read anew."""
 
     def make(self, robot: str, view: RobotView | None = None) -> GeminiVoice:
         """A voice for a robot, and what it may ask of the robot."""
@@ -155,6 +157,7 @@ class Voices:
         if taken := [name for name, well in (("robots file", robots), ("key", key)) if well]:
             log.info("configuration read anew: %s", " and ".join(taken))
         self.refresh(mended=bool(taken))
+        self.on_reload()
 
     def refresh(self, *, mended: bool) -> None:
         """Other personas may count."""
@@ -193,8 +196,9 @@ class Voices:
 
     @property
     def spent_by_all(self) -> Money:
-        """Today's dollars, of all robots of the fleet."""
-        return self.books.total(self._today().date())
+        """Today's dollars, of all robots of the fleet; may be asked from another thread."""
+        here = sum((account.cost for account in self.accounts().values()), Money(0))
+        return here + self.elsewhere.total(self._today().date())
 
     # --- what voices ask and tell -------------------------------------------------------------------------------------
 

@@ -141,9 +141,9 @@ def _of_the_fleet(fleet: Member) -> Iterator[Metric]:
         claims.add_metric([outcome], fleet.counts[outcome])
     robots = GaugeMetricFamily("reachylink_fleet_robots", "Robots that each gateway of the fleet serves.", labels=["gateway"])
     most = GaugeMetricFamily("reachylink_fleet_robots_max", "Robots that it serves at most.", labels=["gateway"])
-    for it in fleet.neighbours:
-        robots.add_metric([it.name], it.robots)
-        most.add_metric([it.name], it.robots_max)
+    for name, it in {it.name: it for it in fleet.neighbours}.items():
+        robots.add_metric([name], it.robots)
+        most.add_metric([name], it.robots_max)
     yield from (claims, robots, most)
 
 

@@ -143,6 +143,7 @@ class Presence:
         self._complaints.clear()
         self._since = now
         others = readable(message.gateways)
+        self.route.arrived()
         self.route.learn(others)
         if self.route.place and not self.route.unknown:
             gateway, here = self.route.place

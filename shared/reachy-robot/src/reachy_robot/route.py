@@ -56,7 +56,7 @@ class Route:
         gateways: In the order in which they are tried, round and round.
         now: When the robot turns to the first.
         robot: Whose order the addresses of one name have, and the gateways that are learned of.
-        learned: What was learned before.
+        learned: What was learned before: first where the robot was at an earlier start.
     """
 
     def __init__(self, gateways: Sequence[Address], now: float, robot: str = "", learned: Sequence[Address] = ()) -> None:
@@ -83,6 +83,8 @@ class Route:
         self._sent = float("-inf")
         self._left_given = now
         """When the robot was last at a gateway that was given."""
+        self._was: Address | None = learned[0] if learned else None
+        """Where the robot was at an earlier start, until it is served."""
         self.learn(learned)
 
     @property
@@ -131,6 +133,12 @@ class Route:
         here = [self.here] if self.here and not self.here.named else []
         if gateways and self._gateways:
             self._know([*here, *gateways])
+
+    def arrived(self) -> None:
+        """The robot is served where it was told to go: that it was elsewhere at an earlier start does not matter any more."""
+        if self.given and self._was != self.here and self._was in self._learned:
+            self._know([gateway for gateway in self._learned if gateway != self._was])
+        self._was = None
 
     def go(self, gateway: Address, now: float) -> bool:
         """Go to a gateway that the one here has named, whether it was known or not.

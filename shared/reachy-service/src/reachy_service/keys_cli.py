@@ -22,7 +22,7 @@ OPERATORS_ARE = "operators are admitted and dismissed"
 DEFAULT_DIR = "~/.config/reachy-link"
 STORE_RIGHTS = (
     "~rl:* &rl:* -@all +evalsha +script|load +ping +time +publish +subscribe +unsubscribe "
-    "+hget +hset +hdel +hlen +hgetall +hincrby +pexpire"
+    "+select +del +hget +hset +hdel +hlen +hgetall +hincrby +pexpire"
 )
 """What a gateway does in the store, and nothing else: its own keys and channels, no command that empties or configures it."""
 
@@ -244,7 +244,7 @@ def _store(_: Path, args: argparse.Namespace) -> None:
         digest = hashlib.sha256(password.encode()).hexdigest()
         keys.write(users, f"user default off\nuser reachy on #{digest} {STORE_RIGHTS}\n")
         scheme, _, host = args.host.rpartition("://")
-        keys.write(url, f"{scheme or 'redis'}://reachy:{password}@{host}\n")
+        keys.write(url, f"{scheme or 'redis'}://reachy:{password}@{host}\n", mode=0o600)
     print(f"the store's users are in {users}, and its URL for the gateways is in {url}")
 
 

@@ -28,7 +28,9 @@ FIRST: int = 1
 """The version of what a gateway has of before it was one of a fleet: any word of the fleet is newer."""
 
 
-def noticed(words: Words, files: Mapping[str, str], now_ms: int, *, first: bool, unread: Iterable[str] = ()) -> dict[str, Word]:
+def noticed(
+    words: Words, files: Mapping[str, str], now_ms: int, *, first: bool, unread: Iterable[str] = (), above: int = 0
+) -> dict[str, Word]:
     """What people said by changing the key files since these words.
 
     Args:
@@ -36,9 +38,10 @@ def noticed(words: Words, files: Mapping[str, str], now_ms: int, *, first: bool,
         files: Who stands in the files: robots by key.
         now_ms: The time, since 1970.
         first: Whether nobody has looked at these files before: what they say is older than anything.
+        above: The newest version that the fleet is known to have.
         unread: Robots whose file cannot be read: what it says is not known.
     """
-    version = FIRST if first else max([now_ms, *(word.version + 1 for word in words.values())])
+    version = FIRST if first else max([now_ms, above + 1, *(word.version + 1 for word in words.values())])
     news = {
         key: Word(version, admitted=True, robot=robot)
         for key, robot in files.items()

@@ -1,6 +1,6 @@
 """The robots of a gateway in a fleet: it claims them, keeps what is to be remembered of them, and lets them go.
 
-A claim is all that anybody waits for, for less than a second, while what the robot says is kept.
+A claim is all that anybody waits for: as a rule for milliseconds, for about a second at most. What the robot says is kept.
 """
 
 import asyncio
@@ -20,6 +20,8 @@ from reachy_gateway.voice import Inherited
 log = logging.getLogger(__name__)
 
 CLAIM_TRIES: Final = 2
+CLAIM_S: Final = 0.5
+"""A store that takes longer than this to fail is not asked again."""
 RACES_MAX: Final = 5
 """So often another gateway may be quicker, before a claim is given up."""
 RELEASE_S: Final = 0.25
@@ -56,6 +58,11 @@ class _Held:
     asked_by: str = ""
     """The inbox of that gateway, if it waits."""
     claiming: "asyncio.Task[None] | None" = None
+
+    def start(self) -> Start:
+        """The robot's newest word, of the start that was claimed: another one is another conversation."""
+        newest = self.newest()
+        return newest if self.claim is None or newest.boot == self.claim.start.boot else self.claim.start
 
 
 class Robots:
@@ -115,7 +122,8 @@ class Robots:
         return Taken(Verdict.GRANTED, held.token)
 
     async def _take(self, robot: str, newest: Newest, *, anew: bool = False) -> Taken:
-        alive, failures = False, 0
+        alive, failures, loop = False, 0, asyncio.get_running_loop()
+        began = loop.time()
         for _ in range(RACES_MAX):
             try:
                 entry = await self._store.read(robot)
@@ -135,7 +143,7 @@ class Robots:
                 taken = await self._swap(robot, newest, start, known, entry, None if anew else body)
             except StoreError:
                 failures += 1
-                if failures >= CLAIM_TRIES:
+                if failures >= CLAIM_TRIES or loop.time() - began > CLAIM_S:
                     raise
                 continue
             if taken:
@@ -206,7 +214,7 @@ class Robots:
     async def _last(self, robot: str, held: _Held, body: str) -> None:
         """Write the last of what is remembered, and that the robot is nobody's."""
         assert held.claim is not None  # noqa: S101 - of a claimed one alone
-        claim = Claim("", held.token, held.newest(), held.claim.former)
+        claim = Claim("", held.token, held.start(), held.claim.former)
         try:
             await self._store.swap(robot, held.token, self._scribe.entry(robot, claim, body), None)
         except StoreError as error:
@@ -223,12 +231,13 @@ class Robots:
             taken = await self._retake(robot, held)
         except StoreError as error:
             log.debug("%s is not claimed yet: %s", robot, error)
-        else:
-            if not taken and self._held.get(robot) is held and not held.released:
-                held.released = True
-                self.counts["lost"] += 1
-                self.on_lost(robot, "its conversation is at another gateway")
-        held.claiming = None
+            return
+        finally:
+            held.claiming = None
+        if not taken and self._held.get(robot) is held and not held.released:
+            held.released = True
+            self.counts["lost"] += 1
+            self.on_lost(robot, "its conversation is at another gateway")
 
     async def _retake(self, robot: str, held: _Held) -> bool:
         """Claim a robot that is here by its newest word, with what is known of it here."""
@@ -238,6 +247,7 @@ class Robots:
             known, _ = self._scribe.opened(robot, entry)
             start = held.newest()
             if known and known.token == held.token:
+                held.claim = held.claim or known  # ours, by a swap of which no answer came
                 return True
             verdict = judge(known, start, alive=alive)
             if verdict is Verdict.DOUBTFUL and (alive := await _proven(held.newest)):

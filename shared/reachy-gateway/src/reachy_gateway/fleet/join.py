@@ -15,7 +15,6 @@ from reachy_gateway.fleet.port import Accounts
 from reachy_gateway.fleet.present import Present
 from reachy_gateway.fleet.seal import Seal
 from reachy_gateway.fleet.shelf import Shelf
-from reachy_gateway.fleet.valkey import Valkey
 from reachy_gateway.hub import Hub
 from reachy_gateway.settings import GatewaySettings
 from reachy_link.keys import ADMITTED_NAME, KeyPair
@@ -70,6 +69,8 @@ def joined(hub: Hub, settings: GatewaySettings, keys: KeyPair, parts: Parts) -> 
     place = settings.store()
     if place is None:
         return None
+    from reachy_gateway.fleet.valkey import Valkey  # noqa: PLC0415 - a gateway that is alone needs no redis-py
+
     store = Valkey(place, blake2b(keys.public, digest_size=4).hexdigest())
     seal = Seal(keys.secret)
     member = Member(store, seal, lambda: _present(hub, member, settings), parts.accounts)

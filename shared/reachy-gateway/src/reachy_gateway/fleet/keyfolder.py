@@ -83,7 +83,8 @@ class KeyFolder:
             known_before, behind = kept or _Kept({}, frozenset())
             have, unread = self._files()
             files = {key: robot for robot in sorted(have, reverse=True) for key in have[robot]}
-            news = noticed(known_before, files, self._now_ms(), first=kept is None, unread=unread)
+            above = max((word.version for word in known.values()), default=0)
+            news = noticed(known_before, files, self._now_ms(), first=kept is None, unread=unread, above=above)
             words = merged(known_before, {key: word for key, word in news.items() if key not in behind})
             words = merged(words, known)
             late = {key for key in words if _robots(key, known_before, words) & unread}  # their files cannot be written now

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
+from reachy_gateway.boundary import Boundary
 from reachy_gateway.fleet.claiming import RELEASE_S, Robots
 from reachy_gateway.fleet.claims import Claim
 from reachy_gateway.fleet.port import Accounts, Beat, Entry, Pulse, Store, StoreError
@@ -57,6 +58,8 @@ class Member(Robots):
         """Told that something was put on a shelf."""
         self._seen: dict[str, float] = {}
         """When each gateway was there last; of those that were in the last hours."""
+        self._since = float("inf")
+        """When it was first known who is there."""
         self._lines = TokenBucket(LINES)
         self._asked_at = float("-inf")
         """When all was last said and asked."""
@@ -69,7 +72,7 @@ class Member(Robots):
     def is_gone(self, inbox: str) -> bool:
         """Whether a gateway that was there has not been for some seconds."""
         now = asyncio.get_running_loop().time()
-        return bool(self.up) and now - self._seen.get(inbox, now) > GONE_S
+        return bool(self.up) and now - self._seen.get(inbox, self._since) > GONE_S
 
     def words(self) -> str:
         """How the fleet stands, for people."""
@@ -77,21 +80,22 @@ class Member(Robots):
 
     async def run(self) -> None:
         """Be one of the fleet, until cancelled."""
-        box = asyncio.create_task(self._read_letters(), name="letters")
-        try:
-            while True:
-                await self._beat()
-                await asyncio.sleep(SOON_S if self.up else BEAT_S / 2)
-                if self.up:
-                    try:
-                        async with asyncio.timeout(BEAT_S - SOON_S):
-                            await self._more.wait()
-                            await asyncio.sleep(SOON_S)
-                    except TimeoutError:
-                        pass
-                self._more.clear()
-        finally:
-            box.cancel()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read_letters(), name="letters")
+            await self._beats()
+
+    async def _beats(self) -> None:
+        while True:
+            await self._beat()
+            await asyncio.sleep(SOON_S if self.up else BEAT_S / 2)
+            if self.up:
+                try:
+                    async with asyncio.timeout(BEAT_S - SOON_S):
+                        await self._more.wait()
+                        await asyncio.sleep(SOON_S)
+                except TimeoutError:
+                    pass
+            self._more.clear()
 
     async def _beat(self, *, last: bool = False) -> None:
         now = asyncio.get_running_loop().time()
@@ -124,8 +128,11 @@ class Member(Robots):
         held = self._held[robot]
         assert held.claim is not None  # noqa: S101 - of a claimed one alone
         held.dirty = False
-        held.claim = Claim(self.inbox, held.token, held.newest(), held.claim.former)
-        return self._scribe.entry(robot, held.claim, held.make())
+        held.claim = Claim(self.inbox, held.token, held.start(), held.claim.former)
+        body = ""
+        with Boundary(lambda error: log.error("%s is not remembered: a fault of ours", robot, exc_info=error)):
+            body = held.make()
+        return self._scribe.entry(robot, held.claim, body)
 
     def _take_in(self, pulse: Pulse, day: str) -> None:
         """How all stand."""
@@ -134,6 +141,7 @@ class Member(Robots):
                 self._claim_again(robot)
         self.neighbours = Neighbours(self.inbox, filter(None, map(self._scribe.present, pulse.present)))
         now = asyncio.get_running_loop().time()
+        self._since = min(self._since, now)
         self._seen |= dict.fromkeys((it.inbox for it in self.neighbours), now)
         self._seen = {inbox: at for inbox, at in self._seen.items() if now - at < FORGOTTEN_S}
         if self._accounts:

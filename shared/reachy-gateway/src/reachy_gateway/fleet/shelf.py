@@ -38,6 +38,10 @@ class Shelf:
         self._read: dict[str, tuple[Versioned, Thing | None]] = {}
         member.on_shelf[name] = self._changed.set
 
+    def look(self) -> None:
+        """Something may have changed here."""
+        self._changed.set()
+
     async def news(self) -> None:
         """Wait until somebody says that something was put there, or for a while.
 

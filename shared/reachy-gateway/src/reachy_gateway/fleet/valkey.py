@@ -36,6 +36,8 @@ PRESENT_S: Final = 3
 """As in ``present.lua``."""
 PING_S: Final = 2.0
 """A letter box in which nothing came for so long asks whether the store is there."""
+DIGITS_MAX: Final = 16
+"""Of a version: thirteen tell the millisecond for the next centuries."""
 FIELDS_MAX: Final = 20_000
 """Of a day's sums, or of a shelf: robots that spent, keys on which anybody said a word."""
 SCRIPTS: Final = ("swap", "keep", "book", "present", "newer", "fields", "drop")
@@ -148,6 +150,8 @@ class Valkey:
         task = asyncio.current_task()
         before = task.cancelling() if task else 0
         with self._told():
+            if self._look_up:
+                await self._look_up.done()
             box = self._box.pubsub()
             try:
                 await box.subscribe(self._prefix + inbox, self._prefix + SHELVES)
@@ -207,6 +211,7 @@ class Valkey:
         """Ask until nobody waits any more."""
         while self._waiting:
             asked, self._waiting = self._waiting[:TOGETHER_MAX], self._waiting[TOGETHER_MAX:]
+            asked = [(commands, answers) for commands, answers in asked if not answers.done()]  # else nobody waits any more
             try:
                 found = iter(await self._answers([command for commands, _ in asked for command in commands]))
             except (RedisError, OSError, ValueError, LookupError, StoreError) as error:
@@ -217,7 +222,7 @@ class Valkey:
                 errors = [it for it in own if isinstance(it, Exception)]
                 refused = refused or bool(errors)
                 if answers.done():
-                    continue  # who asked waits no more
+                    continue
                 if errors:
                     answers.set_exception(self._in_words(errors[0]))
                 else:
@@ -290,7 +295,7 @@ def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
 
 def _versioned(text: bytes) -> Versioned | None:
     version, colon, sealed = text.partition(b":")
-    return Versioned(int(version), sealed) if colon and version.isdigit() else None
+    return Versioned(int(version), sealed) if colon and version.isdigit() and len(version) <= DIGITS_MAX else None
 
 
 class _LookUp:
@@ -312,12 +317,15 @@ class _LookUp:
             TimeoutError: If that takes too long.
         """
         loop = asyncio.get_running_loop()
-        if self._under_way is None:
-            self._under_way = future = loop.create_future()
-            threading.Thread(target=self._work, args=(loop, future), name="look-up of the store", daemon=True).start()
+        if self._under_way is None or self._under_way.done():
+            future: asyncio.Future[str] = loop.create_future()
+            try:
+                threading.Thread(target=self._work, args=(loop, future), name="look-up of the store", daemon=True).start()
+            except RuntimeError as error:  # the system has no room for another thread
+                raise StoreError(f"the store's name is not looked up: {error}") from None
+            self._under_way = future
         async with asyncio.timeout(TIMEOUT_S):
             trouble = await asyncio.shield(self._under_way)
-        self._under_way = None
         if trouble:
             raise StoreError(trouble)
 

@@ -14,6 +14,7 @@ class Elsewhere:
 
     def __init__(self) -> None:
         self._days: dict[date, dict[str, int]] = {}
+        self._totals: dict[date, Money] = {}
         self.heard = False
         """Whether there is anybody who tells."""
 
@@ -29,8 +30,9 @@ class Elsewhere:
         known = self._days.setdefault(day, {})
         for robot, nano in spent.items():
             known[robot] = max(known.get(robot, 0), nano - own.get(robot, 0))
+        self._totals[day] = Money(sum(known.values())) / NANO
         for old in sorted(self._days)[:-DAYS_KEPT]:
-            del self._days[old]
+            del self._days[old], self._totals[old]
 
     def of(self, day: date, robot: str) -> Money:
         """What a robot spent at others."""
@@ -41,5 +43,5 @@ class Elsewhere:
         return tuple(self._days.get(day, ()))
 
     def total(self, day: date) -> Money:
-        """What all robots spent at others."""
-        return Money(sum(self._days.get(day, {}).values())) / NANO
+        """What all robots spent at others; may be asked from another thread."""
+        return self._totals.get(day, Money(0))
