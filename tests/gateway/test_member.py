@@ -315,6 +315,22 @@ async def moved_unheard(store, one: Gateway, two: Gateway, robot: Robot) -> None
     assert (await two.claim(robot.hello())).verdict is Verdict.GRANTED
 
 
+async def test_a_fault_in_what_is_to_be_remembered_of_a_robot_is_that_robots_alone(store, caplog):
+    def fault() -> str:
+        raise ValueError("a fault")
+
+    async with gateways(store, 1) as [one]:
+        await one.claim(Robot().newest)
+        await one.claim(Robot().newest, "reachy-2")
+        token = one.token
+        one.member.keep(ROBOT, one.member._held[ROBOT].token, fault)
+        one.member.keep("reachy-2", token, lambda: "goes on")
+        await until(lambda: stored(store, "reachy-2") == "goes on")
+        one.member.let_go(ROBOT, one.member._held[ROBOT].token)
+        await until(lambda: entry(store)[b"owner"] == b"")
+        assert caplog.text.count("reachy-1 is not remembered: a fault of ours") == 2
+
+
 async def test_who_writes_by_an_old_token_is_refused_and_told(store):
     robot = Robot()
     async with gateways(store) as [one, two]:

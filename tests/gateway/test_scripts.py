@@ -158,8 +158,8 @@ def test_book_of_a_store_that_forgot_the_day_is_told_again_from_the_beginning(cl
 # --- present ----------------------------------------------------------------------------------------------------------
 
 
-def present(client, inbox: str, said: bytes, counts: int = 3) -> list[bytes]:
-    return sorted(run(client, "present", "gateways", inbox, said, counts))
+def present(client, inbox: str, said: bytes, here: int = 1) -> list[bytes]:
+    return sorted(run(client, "present", "gateways", inbox, said, here))
 
 
 def ago(client, inbox: str, seconds: int) -> None:
@@ -191,6 +191,30 @@ def test_present_forgets_at_once_who_leaves(client):
     assert present(client, "one", b"", 0) == [b"2"]
     assert present(client, "one", b"", 0) == [b"2"], "twice does no harm"
     assert present(client, "two", b"", 0) == []
+    assert client.keys() == []
+
+
+@pytest.mark.parametrize("seconds", [-4, -100])
+def test_present_does_not_believe_in_what_will_be_said(client, seconds):
+    present(client, "one", b"1")
+    ago(client, "one", seconds)
+    assert present(client, "two", b"2") == [b"2"]
+
+
+def test_present_forgets_more_than_any_fleet_has(client):
+    present(client, "one", b"1")
+    client.hset("gateways", mapping={f"n{n}": "1:x" for n in range(1000)})
+    assert present(client, "two", b"2") == [b"2"]
+    assert client.hkeys("gateways") == [b"two"]
+
+
+# --- fields -----------------------------------------------------------------------------------------------------------
+
+
+def test_fields_tells_all_unless_there_are_more_than_any_fleet_has(client):
+    client.hset("day", mapping={"a": b"1", "b": ALL_BYTES})
+    assert run(client, "fields", "day", 2) == [b"a", b"1", b"b", ALL_BYTES]
+    assert run(client, "fields", "day", 1) == []
     assert client.keys() == []
 
 

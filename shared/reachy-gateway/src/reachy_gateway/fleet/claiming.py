@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from reachy_gateway.boundary import Boundary
 from reachy_gateway.fleet import claims
 from reachy_gateway.fleet.claims import Claim, Newest, Start, Verdict, granted, judge, lets_go, lives
 from reachy_gateway.fleet.port import Entry, Store, StoreError
@@ -63,6 +64,12 @@ class _Held:
         """The robot's newest word, of the start that was claimed: another one is another conversation."""
         newest = self.newest()
         return newest if self.claim is None or newest.boot == self.claim.start.boot else self.claim.start
+
+    def body(self, robot: str) -> str:
+        """What is to be remembered of it now; nothing if that is at fault, which is this robot's alone."""
+        with Boundary(lambda error: log.error("%s is not remembered: a fault of ours", robot, exc_info=error)):
+            return self.make()
+        return ""
 
 
 class Robots:
@@ -205,7 +212,7 @@ class Robots:
         del self._held[robot]
         if held.claiming:
             held.claiming.cancel()
-        body = "" if forget else held.make()
+        body = "" if forget else held.body(robot)
         if held.asked_by:
             self._later(self._post(held.asked_by, {"released": robot, "token": held.token, "body": body}))
         elif held.claim and not held.released:
@@ -258,7 +265,7 @@ class Robots:
             former = known.owner if known and known.owner not in ("", self.inbox) else ""
             ask = {"release": robot, "token": known.token if known else "", "boot": start.boot, "t_us": start.t_us, "to": ""}
             letter = self._scribe.letter(former, ask) if former else None
-            new = self._scribe.entry(robot, claim, held.make())
+            new = self._scribe.entry(robot, claim, held.body(robot))
             if await self._store.swap(robot, entry.token if entry else "", new, letter) is not None:
                 held.claim = claim
                 return True

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Final
 
-from reachy_gateway.boundary import Boundary
 from reachy_gateway.fleet.claiming import RELEASE_S, Robots
 from reachy_gateway.fleet.claims import Claim
 from reachy_gateway.fleet.port import Accounts, Beat, Entry, Pulse, Store, StoreError
@@ -129,10 +128,7 @@ class Member(Robots):
         assert held.claim is not None  # noqa: S101 - of a claimed one alone
         held.dirty = False
         held.claim = Claim(self.inbox, held.token, held.start(), held.claim.former)
-        body = ""
-        with Boundary(lambda error: log.error("%s is not remembered: a fault of ours", robot, exc_info=error)):
-            body = held.make()
-        return self._scribe.entry(robot, held.claim, body)
+        return self._scribe.entry(robot, held.claim, held.body(robot))
 
     def _take_in(self, pulse: Pulse, day: str) -> None:
         """How all stand."""

@@ -32,8 +32,6 @@ TOGETHER_MAX: Final = 200
 ROBOT_TTL_MS: Final = 7_200_000
 """As long as Google keeps a session to be resumed."""
 DAY_TTL_MS: Final = 3 * 86_400_000
-PRESENT_S: Final = 3
-"""As in ``present.lua``."""
 PING_S: Final = 2.0
 """A letter box in which nothing came for so long asks whether the store is there."""
 DIGITS_MAX: Final = 16
@@ -109,7 +107,7 @@ class Valkey:
             rows = [word for pair in book.nano_usd.items() for word in pair]
             commands.append(("book", self._day(book.day), book.ledger, book.after, book.upto, DAY_TTL_MS, *rows))
         if beat.presence:
-            commands.append(("present", self._prefix + "gateways", beat.inbox, beat.presence, PRESENT_S))
+            commands.append(("present", self._prefix + "gateways", beat.inbox, beat.presence, 1))
         if beat.day:
             commands.append(("fields", self._day(beat.day), FIELDS_MAX))
         answers = iter(await self._ask(*commands) if commands else ())

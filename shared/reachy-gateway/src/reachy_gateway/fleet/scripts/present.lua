@@ -1,5 +1,5 @@
 -- Say that a gateway is here, and learn who else was in the last seconds; who was not is forgotten.
--- KEYS: all gateways. ARGV: inbox, sealed, how long it counts in s ('0': it leaves). Returns what each says.
+-- KEYS: all gateways. ARGV: inbox, sealed, whether it is here (1, or 0: it leaves). Returns what each says.
 local now = tonumber(redis.call('TIME')[1])
 if redis.call('HLEN', KEYS[1]) > 1000 then redis.call('DEL', KEYS[1]) end -- more than any fleet has
 if ARGV[3] == '0' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], now .. ':' .. ARGV[2]) end
