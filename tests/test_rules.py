@@ -90,6 +90,7 @@ PURE = {
         "feed",
         "fleet.admissions",
         "fleet.claims",
+        "fleet.level",
         "fleet.place",
         "fleet.port",
         "fleet.present",

@@ -4,7 +4,7 @@ import asyncio
 import http.client
 import io
 import zipfile
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 
 import pytest
 from operating import Permissive, operator_of, running_admin
@@ -12,6 +12,7 @@ from pages import running_console
 from rig import Keys, running_hub, running_robot
 
 from mock_gateway.voice import MockVoice
+from reachy_console import gateways
 from reachy_gateway.admin import port as admin_port
 from reachy_gateway.admin import recordings
 from reachy_link.address import Address
@@ -62,6 +63,46 @@ async def do(page, n: int, gateway: str = "", **command) -> list[dict]:
     await page.tell({"kind": "command", "gateway": gateway, "do": {"v": 1, "id": n, **command}})
     await page.until(lambda: any(it["it"]["id"] == n for it in page.kinds("done")))
     return [it for it in page.kinds("done") if it["it"]["id"] == n]
+
+
+async def test_behind_a_name_of_several_addresses_is_a_gateway_at_each_as_they_come_and_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(gateways, "LOOK_UP_S", 0.1)
+    made = Keys(tmp_path, "lab-1", "browser-1")
+    keys, found = operator_of(made), ["127.0.0.1"]
+    async with (
+        running_hub(made, lambda *_: MockVoice()) as hub,
+        running_hub(made, lambda *_: MockVoice()) as other,
+        running_admin(hub, made) as one,
+        AsyncExitStack() as second,
+        running_console(
+            made,
+            [Address("127.0.0.1", hub.bound.up_port, hub.bound.down_port)],
+            ("browser-1",),
+            operator=keys,
+            look_up=lambda _: found,
+            admin=f"localhost:{one.port.port}",
+        ) as console,
+        console.page(console.let_in()) as page,
+    ):
+
+        def here() -> set[str]:
+            told = page.kinds("gateways")
+            return {it["name"].split(":")[0] for it in told[-1]["gateways"] if it["standing"] == "here"} if told else set()
+
+        await second.enter_async_context(running_admin(other, made, port=one.port.port, host="127.0.0.2"))
+        await page.tell({"kind": "look", "fleet": True})
+        await page.until(lambda: here() == {"localhost"})
+        found.append("127.0.0.2")
+        await page.until(lambda: here() == {"127.0.0.1", "127.0.0.2"})
+        found.append("::1")  # the same gateways by another family
+        found.remove("127.0.0.2")
+        await page.until(lambda: len(page.kinds("gateways")) > 6 and here() == {"127.0.0.1", "127.0.0.2"})  # while it talks
+        await second.aclose()
+        await page.until(lambda: len(page.kinds("gateways")[-1]["gateways"]) == 1)
+        found.clear()  # a name server that hiccups
+        told = len(page.kinds("gateways"))
+        await page.until(lambda: len(page.kinds("gateways")) > told + 1)
+        assert here() == {"127.0.0.1"}
 
 
 async def test_a_page_that_looks_is_told_of_all_gateways_and_commands_one_or_all(scene):

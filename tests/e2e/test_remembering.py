@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import time
+import urllib.error
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -47,6 +48,16 @@ async def heard_elsewhere(sim, was, timeout_s=10.0):
     """Wait until another connection than that hears the person."""
     await sim.until(lambda it: it.sessions[-1] is not was and it.sessions[-1].heard_bytes > 0, timeout_s)
     return sim.sessions[-1]
+
+
+def probed(box, path):
+    """What a gateway's probe says: the status, and the report."""
+    try:
+        return 200, json.loads(fetched(f"http://127.0.0.1:{box.ports[2]}/{path}", 3.0))
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())
+    except OSError:
+        return 0, {}
 
 
 def open_ones(sim):
@@ -167,3 +178,26 @@ async def test_a_wrong_password_is_said_once_everybody_talks_and_the_right_one_i
                 await until(lambda: any(key.endswith("robot:reachy-1") for key in store.names()))
                 assert PASSWORD not in box.said()
                 assert len(sim.sessions) == 1
+
+
+async def test_a_gateway_that_knows_nobody_is_ready_once_the_store_has_told_and_stays_so_without_it(tmp_path):
+    made = Keys(tmp_path, "reachy-1")
+    with running_store(tmp_path / "store") as store:
+        async with serve() as sim, boxes(made, sim, store) as [one, two]:
+            await until((one.keys_dir / "admitted" / "versions.json").exists)
+            two.kill()
+            for path in (two.keys_dir / "admitted").iterdir():
+                path.unlink()
+            store.kill()
+            two.start()
+            await until(lambda: probed(two, "livez")[0] == 200)
+            status, told = probed(two, "readyz")
+            assert (status, told["unready"][:27]) == (503, "who is admitted is not know")
+            assert probed(one, "readyz")[0] == 200, "which has its list"
+            store.start()
+            await until(lambda: probed(two, "readyz")[0] == 200)
+            assert two.admitted == one.admitted
+            store.hang()
+            await until(lambda: "it goes on without" in two.said().rpartition("is there")[2])
+            assert [probed(box, path)[0] for box in (one, two) for path in ("livez", "readyz")] == [200] * 4
+            two.signal(signal.SIGTERM)

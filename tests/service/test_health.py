@@ -19,8 +19,8 @@ NEEDS_IPV6 = pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason=
 
 
 @contextmanager
-def serving(host="127.0.0.1", names=()):
-    server = HealthServer(host, 0, lambda: {"ok": True}, names=names)
+def serving(host="127.0.0.1", names=(), **told):
+    server = HealthServer(host, 0, lambda: {"ok": True} | told, names=names)
     try:
         yield server.port
     finally:
@@ -42,8 +42,8 @@ def answering(answer):
         yield server.getsockname()[1]
 
 
-def status_for(port, host):
-    question = urllib.request.Request(f"http://127.0.0.1:{port}/healthz", headers={"Host": host})
+def status_for(port, host, path="/healthz"):
+    question = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Host": host})
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(question, timeout=5) as answer:
             return answer.status
@@ -69,6 +69,23 @@ def test_who_asks_by_an_address_or_a_name_of_this_network_is_answered(host):
 def test_a_browser_that_was_told_that_another_name_is_this_machine_is_refused(host):
     with serving(names={"box.lab"}) as port:
         assert status_for(port, host) == 403
+
+
+@pytest.mark.parametrize(
+    ("told", "healthz", "livez", "readyz"),
+    [
+        ({}, 200, 200, 200),
+        ({"unready": ""}, 200, 200, 200),
+        ({"unready": "this gateway is being stopped"}, 200, 200, 503),
+        ({"ok": False}, 503, 503, 503),
+        ({"ok": False, "unready": "no keys"}, 503, 503, 503),
+    ],
+)
+def test_a_service_that_lives_may_yet_not_be_ready(told, healthz, livez, readyz):
+    with serving(**told) as port:
+        for path, status in (("/healthz", healthz), ("/livez", livez), ("/readyz", readyz)):
+            assert status_for(port, "10.1.2.3:8080", path) == status
+        assert status_for(port, "10.1.2.3:8080", "/startupz") == 404
 
 
 @pytest.mark.parametrize(

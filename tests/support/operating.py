@@ -44,10 +44,15 @@ def operator_of(made: Keys, name: str = "console", role: admin.Role = "operator"
 
 @asynccontextmanager
 async def running_admin(
-    hub: Hub, made: Keys, office: Office | None = None, recordings: Path | None = None, port: int = 0
+    hub: Hub,
+    made: Keys,
+    office: Office | None = None,
+    recordings: Path | None = None,
+    port: int = 0,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[Admin]:
     """The admin port of a gateway that runs."""
-    made_of = {"directory": made.gateway_dir, "host": "127.0.0.1", "port": port, "recordings": recordings}
+    made_of = {"directory": made.gateway_dir, "host": host, "port": port, "recordings": recordings}
     served = Admin(hub, made.pair, hub._ring, office or NoOffice(), **made_of)  # type: ignore[arg-type]
     task = asyncio.create_task(served.run())
     try:

@@ -25,6 +25,7 @@ from reachy_console.settings import ConsoleSettings
 from reachy_link.address import Address
 from reachy_link.keys import KeyPair
 from reachy_link.pcm import Samples, from_pcm16, to_pcm16
+from reachy_robot.resolver import LookUp, system_look_up
 
 CHUNK_S = 0.02
 SECRET = "s" * 20
@@ -168,6 +169,7 @@ async def running_console(
     at: int = 0,
     logins: Logins | None = None,
     operator: KeyPair | None = None,
+    look_up: LookUp = system_look_up,
     **settings: Any,
 ) -> AsyncIterator[Served]:
     """A console on a port of its own, with these robots; or one that takes the place of another."""
@@ -178,7 +180,7 @@ async def running_console(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", at))
         port = listener.getsockname()[1]
-        gateways = Gateways(operator, made.pair.public, given.admin_addresses(), lambda: bool(seats.taken))
+        gateways = Gateways(operator, made.pair.public, given.admin_addresses(), lambda: bool(seats.taken), look_up)
         console = Console(seats, logins, gateways, port=port, secret=SECRET, names=given.names.split(","))
         server = uvicorn.Server(server_config(given, console))
         task = asyncio.create_task(server.serve([listener]))

@@ -11,8 +11,10 @@ from reachy_console.admin_link import AdminLink
 from reachy_console.browser import Page
 from reachy_console.fleet import Gateway
 from reachy_link import admin
-from reachy_link.address import Address
+from reachy_link.address import Address, is_ipv6
 from reachy_link.keys import KeyPair
+from reachy_robot.resolver import LookUp, Resolver, system_look_up
+from reachy_robot.trouble import Trouble
 
 TELL_S: Final = 1.0
 PIECE_S: Final = 0.025
@@ -21,6 +23,8 @@ LOOK_S: Final = 0.2
 """Gateways are asked no more often, however fast pages look at one robot after another."""
 HANG_UP_S: Final = 15.0
 """So long after the last page the console hangs up: one that was reloaded finds everything as it was."""
+LOOK_UP_S: Final = 5.0
+"""So often a name is looked up while somebody looks: behind it a gateway may have come or gone."""
 
 
 class Look(NamedTuple):
@@ -36,23 +40,32 @@ class Gateways:
     Args:
         keys: The console's own, as an operator.
         gateway_public: The one key of all gateways.
-        addresses: Their admin ports.
+        addresses: Their admin ports. A name of several addresses is a gateway at each, at most 16.
         talking: The robots of pages that somebody talks to: what they cost is shown.
+        look_up: Looks names up.
     """
 
     def __init__(
-        self, keys: KeyPair | None, gateway_public: bytes, addresses: Sequence[Address], talking: Callable[[], bool]
+        self,
+        keys: KeyPair | None,
+        gateway_public: bytes,
+        addresses: Sequence[Address],
+        talking: Callable[[], bool],
+        look_up: LookUp = system_look_up,
     ) -> None:
         self._talking = talking
+        self._keys = keys
+        self._gateway_public = gateway_public
+        self._given = tuple(addresses) if keys else ()
+        self._found: dict[str, list[str]] = {}
+        """The addresses of names that have several."""
+        self._resolver = Resolver(self._looked_up, look_up)
+        self._looked_up_at = float("-inf")
         self._looks: dict[Page, Look] = {}
         self._last_look = self._asked_at = float("-inf")
         self._soon: asyncio.TimerHandle | None = None
         self._known: list[tuple[Gateway, AdminLink]] = []
-        for address in addresses if keys else ():
-            gateway = Gateway(f"{address.host}:{address.up_port}")
-            link = AdminLink(keys, gateway_public, address, partial(self._told, gateway)) if keys else None
-            assert link  # noqa: S101 - mypy does not see that keys are there
-            self._known.append((gateway, link))
+        self._settle()
 
     async def run(self) -> None:
         """Watch while somebody looks, until cancelled."""
@@ -66,11 +79,45 @@ class Gateways:
                         link.close()
                 elif now - self._asked_at >= admin.WATCH_S - TELL_S / 2:
                     self._watch()
+                if now - self._last_look <= HANG_UP_S and now - self._looked_up_at >= LOOK_UP_S:
+                    self._looked_up_at = now
+                    for name in {address.host for address in self._given if address.named}:
+                        self._resolver.ask(name)
                 self._tell_standing(list(self._looks))
                 await asyncio.sleep(TELL_S)
         finally:
+            self._resolver.close()
             for _, link in self._known:
                 link.close()
+
+    def _looked_up(self, name: str, ips: Sequence[str], _: Trouble) -> None:
+        """A name has these addresses: of one family, as a gateway may listen on both. One that is alone libzmq finds itself."""
+        ips = [ip for ip in ips if not is_ipv6(ip)] or ips
+        if len(ips) > 1 or (ips and self._found.get(name)):
+            self._found[name] = sorted(ips)
+            self._settle()
+            self._watch_soon()
+
+    def _settle(self) -> None:
+        """A gateway for each address, with what was known of it. One that has none any more stays until it is gone."""
+        known = {gateway.name: (gateway, link) for gateway, link in self._known}
+        settled: dict[str, tuple[Gateway, AdminLink]] = {}
+        for given in self._given:
+            for host in self._found.get(given.host) or [given.host]:
+                name = f"{host}:{given.up_port}"
+                settled[name] = known.pop(name) if name in known else self._made(name, given.at(host))
+        now, names = time.monotonic(), {f"{given.host}:{given.up_port}" for given in self._given}
+        for name, (gateway, link) in known.items():
+            if name in names or gateway.standing(now) == "gone":
+                link.close()
+            else:
+                settled[name] = gateway, link
+        self._known = list(settled.values())
+
+    def _made(self, name: str, address: Address) -> tuple[Gateway, AdminLink]:
+        gateway = Gateway(name)
+        assert self._keys  # noqa: S101 - without them there is no address
+        return gateway, AdminLink(self._keys, self._gateway_public, address, partial(self._told, gateway))
 
     def look(self, page: Page, look: Look) -> None:
         """A page shows this from now on."""

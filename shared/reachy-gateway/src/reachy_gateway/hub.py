@@ -8,14 +8,14 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from reachy_gateway.feed import Away, Connected, ConversationEnded, Dropped, Ending, Feed, KeysChanged
+from reachy_gateway.feed import Away, Connected, ConversationEnded, Dropped, Ending, Feed, KeysChanged, Noticed
 from reachy_gateway.fleet.claims import Verdict
 from reachy_gateway.host import MakeVoice
 from reachy_gateway.journal import logged
 from reachy_gateway.link.end import Bind, GatewayEnd
 from reachy_gateway.link.limits import Arrival, Limits
 from reachy_gateway.link.peer import AWAY_S, CLONE_REMEDY, GONE_S, Handling, Peer, Peers
-from reachy_gateway.robot import STOPPING, Robot
+from reachy_gateway.robot import FULLER, STOPPING, Robot
 from reachy_gateway.stats import Stats
 from reachy_gateway.talk.conversation import WORDS_MAX
 from reachy_gateway.voice import HANG_UP_S
@@ -326,3 +326,9 @@ class Hub:
             elif robot.away != (silent_s > AWAY_S):
                 robot.away = not robot.away
                 self.feed.tell(Away(name, silent_s if robot.away else None))
+        if self.fleet and self._stop_by is None:
+            idle_s = {name: robot.idle_s for name, robot in self.robots.items()}
+            if move := self.fleet.to_move(idle_s):
+                name, where = move
+                self.feed.tell(Noticed(name, f"asked to go to {where}: {FULLER}"))
+                self.robots[name].send_to(where, FULLER)

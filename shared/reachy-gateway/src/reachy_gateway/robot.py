@@ -33,6 +33,7 @@ from reachy_link.messages import (
 )
 
 STOPPING: Final = "this gateway is being stopped"
+FULLER: Final = "another gateway of the fleet has more room"
 HUNG_UP_LOOK_S: Final = 0.05
 """How often a conversation that is to begin looks whether the voice of the one before has hung up."""
 
@@ -177,8 +178,16 @@ class Robot:
         if self._asked_to_leave or (self._conversation and self._conversation.gate.speaking and not at_once):
             return
         self._asked_to_leave = True
-        to = self._host.fleet.neighbours.elsewhere(self.peer.robot) if self._host.fleet else None
-        self._host.publish(self.peer.make(Leave, self._host.now(), to_boot=self.peer.boot, reason=STOPPING, to=to))
+        self.send_to(self._host.fleet.neighbours.elsewhere(self.peer.robot) if self._host.fleet else None, STOPPING)
+
+    def send_to(self, where: str | None, reason: str) -> None:
+        """Ask the robot to leave, and to go there first: it does so once nobody speaks."""
+        self._host.publish(self.peer.make(Leave, self._host.now(), to_boot=self.peer.boot, reason=reason, to=where))
+
+    @property
+    def idle_s(self) -> float:
+        """For how long nobody has spoken; 0 without a conversation."""
+        return self._conversation.idle_s(self._host.now()) if self._conversation else 0.0
 
     def on_up(self, message: Up, payload: bytes) -> None:
         """Take a message that the peer let pass."""

@@ -14,11 +14,12 @@ from reachy_gateway import heap
 from reachy_gateway.admin.office import NoOffice, Office
 from reachy_gateway.admin.service import Admin
 from reachy_gateway.feed import Feed
-from reachy_gateway.fleet.join import Parts, joined
+from reachy_gateway.fleet.join import Fleet, Parts, joined
 from reachy_gateway.host import MakeVoice
 from reachy_gateway.hub import Hub
 from reachy_gateway.loop import run as run_loop
 from reachy_gateway.metrics import Metrics, Source
+from reachy_gateway.robot import STOPPING
 from reachy_gateway.settings import GatewaySettings
 from reachy_link.keys import KeyPair, Keyring, KeysError, load_pair
 from reachy_service import logs
@@ -137,7 +138,7 @@ async def _serve(
     except OSError as error:
         fail([f"GATEWAY_STORE_ROOT_CERT: {error}"])
     metrics = Metrics(hub, sources)
-    health = health_server(settings, lambda: _report(hub), {"/metrics": metrics.page})
+    health = health_server(settings, lambda: _report(hub, ring, fleet), {"/metrics": metrics.page})
     beside = [asyncio.create_task(_give_back()), *([asyncio.create_task(metrics.watch())] if health else [])]
     if admin:
         beside.append(asyncio.create_task(admin.run(), name="admin"))
@@ -201,10 +202,25 @@ def _tell_fault(companion: "asyncio.Task[None]") -> None:
         log.error("what runs beside the gateway has ended, the gateway goes on", exc_info=error)
 
 
-def _report(hub: Hub) -> dict[str, Any]:
-    """How the gateway stands, for health."""
+def _unready(hub: Hub, ring: Keyring, fleet: Fleet | None) -> str:
+    """Why no robot is to be sent here, in words; empty if they are welcome. One that is full is ready: it refuses in words."""
+    if hub.draining:
+        return STOPPING
+    if not ring.was_read:
+        return "; ".join(ring.problems)
+    return fleet.unready if fleet else ""
+
+
+def _report(hub: Hub, ring: Keyring, fleet: Fleet | None) -> dict[str, Any]:
+    """How the gateway stands, for health. Neither the store nor the voice's service is asked."""
     ok = hub.now() - hub.looked_around < 3.0  # noqa: PLR2004
     counts = {f"{cause} {peer}".strip(): n for (cause, peer), n in dict(hub.tally.counts).items()}
     connections = [{"robot": robot, "key": key, "since": round(since)} for robot, key, since in hub.connected()]
-    told = {"ok": ok, "robots": sorted(hub.robots), "connections": connections, "counts": counts}
+    told = {
+        "ok": ok,
+        "unready": _unready(hub, ring, fleet),
+        "robots": sorted(hub.robots),
+        "connections": connections,
+        "counts": counts,
+    }
     return told | {"tasks": len(asyncio.all_tasks(hub.loop)), "log_lines_lost": logs.lost()}

@@ -26,6 +26,7 @@ from typing import Final, NamedTuple
 import zmq
 from zmq.utils import z85
 
+from reachy_link.lent import lent
 from reachy_link.messages import is_robot_id
 from reachy_link.text import TextError, decoded
 
@@ -230,14 +231,15 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
 def _read(path: Path, remedy: str, *, secret: bool = False, links: bool = True) -> str:
     try:
         with open(path, "rb", opener=_opened if links else _opened_itself) as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            status = os.fstat(file.fileno())
             text = decoded(file.read())
     except FileNotFoundError:
         raise KeysError(f"{path} is missing; {remedy}") from None
     except (OSError, TextError) as error:
         now = isinstance(error, OSError) and error.errno in NOT_NOW
         raise (NotNowError if now else KeysError)(f"{path} cannot be read ({error}); {remedy}") from None
-    if secret and mode & 0o077:
+    mode = stat.S_IMODE(status.st_mode)
+    if secret and mode & 0o077 and not lent(status):
         raise KeysError(f"{path} has mode {mode:03o}, so others can read it: chmod 600 {path}")
     if mode & OTHERS_WRITE:
         raise KeysError(f"{path} has mode {mode:03o}, so others can change it: chmod go-w {path}")
@@ -332,6 +334,8 @@ class Keyring:
         self._robot_of: dict[str, str] = {}
         self._names: frozenset[str] = frozenset()
         self._seen_ns = -1
+        self.was_read = False
+        """Whether the folder could be read once; one that is not there is empty."""
         self.changes = 0
         """Counts the readings that changed who is admitted, or what is wrong with the files."""
         self.problems: list[str] = []
@@ -384,6 +388,7 @@ class Keyring:
         except OSError as error:
             self._found([f"{self._folder} cannot be read ({error}): the keys that were read before stay admitted"])
             return
+        self.was_read = True
         now_ns = self._now_ns()
         files: dict[str, _KeyFile] = {}
         for name, seen in found.items():

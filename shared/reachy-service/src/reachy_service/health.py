@@ -27,8 +27,12 @@ EVERYWHERE: Final = (ANY, "[::]", "0.0.0.0")
 
 DEFAULT_PORT: Final = 8765
 
+PROBES: Final = ("/healthz", "/livez", "/readyz")
+"""The report: 200 while the service lives, at the last only while it is to be sent robots, too; else 503."""
+
 Report = Callable[[], dict[str, Any]]
-"""Tells how the service stands; ``ok`` decides. Called from another thread: reads only."""
+"""Tells how the service stands: ``ok`` if it lives, and ``unready``, if there is any, why nobody is to be sent here. It asks
+nobody else. Called from another thread: reads only."""
 
 
 class Page(NamedTuple):
@@ -62,7 +66,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class HealthServer:
-    """Answers ``GET /healthz`` with the report as JSON: 200 while ``ok`` is true, else 503.
+    """Answers ``GET /healthz``, ``/livez`` and ``/readyz`` (:data:`PROBES`) with the report as JSON.
 
     A thread of its own, so that it can tell when the event loop hangs. A web page that has a browser ask here, by a name of its
     own that it made mean this machine, is refused: it could read everything else.
@@ -89,9 +93,10 @@ class HealthServer:
                 if not _is_ours(asked, names):
                     words = f"asked by the name {asked[:80]!r}, which is not in REACHY_HEALTH_NAMES; an IP address will do, too"
                     self.send_error(403, explain=words)
-                elif self.path == "/healthz":
+                elif self.path in PROBES:
                     told = report()
-                    self._answer(200 if told["ok"] else 503, Page("application/json", json.dumps(told).encode()))
+                    well = told["ok"] and not (self.path == "/readyz" and told.get("unready"))
+                    self._answer(200 if well else 503, Page("application/json", json.dumps(told).encode()))
                 elif pages and self.path in pages:
                     self._answer(200, pages[self.path]())
                 else:

@@ -41,12 +41,21 @@ class Fleet:
 
     Args:
         member: What claims robots.
+        folder: The admitted keys.
         follows: What follows the shelves.
     """
 
-    def __init__(self, member: Member, follows: Mapping[str, Work]) -> None:
+    def __init__(self, member: Member, folder: KeyFolder, follows: Mapping[str, Work]) -> None:
         self._member = member
+        self._folder = folder
         self._follows = follows
+
+    @property
+    def unready(self) -> str:
+        """Why no robot is to be sent here yet, in words; empty if there is no reason. Asks nobody."""
+        if self._folder.has_list:
+            return ""
+        return "who is admitted is not known yet: no key is in the folder, and the store has not told any"
 
     async def run(self) -> None:
         """Be one of the fleet, until cancelled."""
@@ -76,8 +85,9 @@ def joined(hub: Hub, settings: GatewaySettings, keys: KeyPair, parts: Parts) -> 
     member = Member(store, seal, lambda: _present(hub, member, settings), parts.accounts)
     member.on_lost = hub.moved
     hub.fleet = member
-    follows = {ADMITTED_NAME: KeyFolder(settings.keys_dir).follow, **parts.shelves}
-    return Fleet(member, {name: partial(follow, Shelf(name, store, seal, member)) for name, follow in follows.items()})
+    folder = KeyFolder(settings.keys_dir)
+    follows = {ADMITTED_NAME: folder.follow, **parts.shelves}
+    return Fleet(member, folder, {name: partial(follow, Shelf(name, store, seal, member)) for name, follow in follows.items()})
 
 
 async def _kept_up(name: str, work: Work) -> None:

@@ -44,16 +44,20 @@ class KeyFolder:
         self._folder = directory / ADMITTED_NAME
         self._now_ms = now_ms
         self._trouble = ""
+        self.has_list = False
+        """Whether it is known who is admitted: by the folder, or by the fleet."""
 
     async def follow(self, shelf: Shelf) -> None:
         """Keep them alike, until cancelled."""
         while True:
+            told = True
             try:
                 known = _read(await shelf.newest())
             except StoreError:
-                known = {}  # what people change meanwhile is noted, to be told later
+                known, told = {}, False  # what people change meanwhile is noted, to be told later
             try:
                 words = await asyncio.to_thread(self.sync, known)
+                self.has_list = self.has_list or told or bool(words)
                 self._tell("")
             except (OSError, KeysError) as error:
                 self._tell(str(error))

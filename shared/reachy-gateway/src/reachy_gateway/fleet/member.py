@@ -6,12 +6,13 @@ stand.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Final
 
 from reachy_gateway.fleet.claiming import RELEASE_S, Robots
 from reachy_gateway.fleet.claims import Claim
+from reachy_gateway.fleet.level import Leveller
 from reachy_gateway.fleet.port import Accounts, Beat, Entry, Pulse, Store, StoreError
 from reachy_gateway.fleet.present import Neighbours, Present
 from reachy_gateway.fleet.scribe import Scribe
@@ -59,6 +60,7 @@ class Member(Robots):
         """When each gateway was there last; of those that were in the last hours."""
         self._since = float("inf")
         """When it was first known who is there."""
+        self._leveller = Leveller()
         self._lines = TokenBucket(LINES)
         self._asked_at = float("-inf")
         """When all was last said and asked."""
@@ -72,6 +74,11 @@ class Member(Robots):
         """Whether a gateway that was there has not been for some seconds."""
         now = asyncio.get_running_loop().time()
         return bool(self.up) and now - self._seen.get(inbox, self._since) > GONE_S
+
+    def to_move(self, idle_s: Mapping[str, float]) -> tuple[str, str] | None:
+        """A robot that should go to a gateway that was added, and where that is; of these, by how long nobody has spoken."""
+        now = asyncio.get_running_loop().time()
+        return self._leveller.move(now, self.neighbours, idle_s) if self.up else None
 
     def words(self) -> str:
         """How the fleet stands, for people."""

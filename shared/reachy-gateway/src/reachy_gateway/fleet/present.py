@@ -49,6 +49,11 @@ class Neighbours:
     def __iter__(self) -> Iterator[Present]:
         return iter(self._all)
 
+    @property
+    def own(self) -> Present | None:
+        """This gateway, as the others see it."""
+        return next((it for it in self._all if it.inbox == self._inbox), None)
+
     def others(self) -> tuple[str, ...]:
         """Where the other gateways listen that serve robots, as far as they say so."""
         return tuple(it.where for it in self._others())

@@ -106,6 +106,11 @@ class Conversation:
         """Why, as the robot was told."""
         return self._told[1] if self._told else ""
 
+    def idle_s(self, now: float) -> float:
+        """For how long nobody has spoken, and nothing is awaited; 0 while somebody does, or while it is recorded."""
+        quiet = self.phase == "listening" and not self.gate.speaking and not self.recorded
+        return now - self.told_at if quiet and self.told_at is not None else 0.0
+
     # --- inputs -------------------------------------------------------------------------------------------------------
 
     def heard(self, now: float) -> list[Out]:
