@@ -37,6 +37,7 @@ async def gateway(made, store, name):
             yield hub
         finally:
             task.cancel()
+            await asyncio.wait([task])
             await fleet.close()
 
 

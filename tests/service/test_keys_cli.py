@@ -378,44 +378,6 @@ def test_a_robots_directory_does_not_become_a_consoles(run, tmp_path):
     assert "holds the keys of the robot reachy-1: give the console a directory of its own" in complaint
 
 
-def test_a_gateways_key_that_is_mounted_is_used_where_who_is_admitted_is_kept(run, tmp_path):
-    mounted, public = tmp_path / "secret", new_public()
-    run("gateway", directory=mounted)
-    run("operator", "anna", public, directory=mounted)
-    for n in range(2):  # anew at each start
-        status, told, _ = run("link", str(mounted))
-        assert (status, str(mounted) in told) == (0, True)
-        assert run("admit", f"reachy-{n}", new_public())[0] == 0
-    gateway = tmp_path / "gateway"
-    assert load_pair(gateway, "") == load_pair(mounted, "")
-    assert sorted(Keyring(gateway).robots) == ["reachy-0", "reachy-1"]
-    assert f"operator\tanna\t{public}" in run("list")[1]
-    assert not (mounted / "admitted").exists()
-    assert not any((gateway / name).is_file() and not (gateway / name).is_symlink() for name in ("self.key", "self.pub"))
-
-
-def test_what_an_orchestrator_did_to_the_modes_of_a_volume_is_taken_back(run, tmp_path):
-    mounted, gateway = tmp_path / "secret", tmp_path / "gateway"
-    run("gateway", directory=mounted)
-    run("link", str(mounted))
-    run("admit", "reachy-1", new_public())
-    for path in (gateway, gateway / "admitted"):
-        path.chmod(0o2775)
-    (gateway / "admitted" / "reachy-1.pub").chmod(0o664)
-    assert run("link", str(mounted))[0] == 0
-    assert load_pair(gateway, "")
-    assert list(Keyring(gateway).robots) == ["reachy-1"]
-
-
-def test_a_key_of_its_own_is_not_replaced_by_a_mounted_one_nor_by_none(run, tmp_path):
-    mounted = tmp_path / "secret"
-    run("gateway", directory=mounted)
-    run("gateway")
-    assert "is here already" in run("link", str(mounted))[2]
-    assert "holds no self.key" in run("link", str(tmp_path / "empty"), directory=tmp_path / "new")[2]
-    assert load_pair(tmp_path / "gateway", "") != load_pair(mounted, "")
-
-
 def test_robots_of_an_older_folder_are_adopted_and_the_command_that_follows_is_done(run, tmp_path):
     old, robot = tmp_path / "before" / "admitted", tmp_path / "robot"
     command = ("adopt", str(old), "demo", str(robot), "reachy-demo")

@@ -150,10 +150,10 @@ def server_config(settings: ConsoleSettings, console: Console) -> uvicorn.Config
 
 
 def _identities(settings: ConsoleSettings) -> list[RobotIdentity]:
-    """The keys of the robots for pages: of each folder in the keys directory one."""
+    """The keys of the robots for pages: of each folder in the keys directory one. Kubernetes' own begin with a dot."""
     problems, found = [], []
     try:
-        folders = sorted(path for path in settings.keys_dir.iterdir() if path.is_dir())
+        folders = sorted(path for path in settings.keys_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError as error:
         fail([f"REACHY_KEYS_DIR: {error}"])
     for folder in folders:

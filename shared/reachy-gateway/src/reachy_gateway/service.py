@@ -21,6 +21,7 @@ from reachy_gateway.loop import run as run_loop
 from reachy_gateway.metrics import Metrics, Source
 from reachy_gateway.robot import STOPPING
 from reachy_gateway.settings import GatewaySettings
+from reachy_link import mounted
 from reachy_link.keys import KeyPair, Keyring, KeysError, load_pair
 from reachy_service import logs
 from reachy_service.config import fail, health_server, tell_suspects
@@ -38,6 +39,11 @@ def keys_of(settings: GatewaySettings) -> tuple[KeyPair, Keyring]:
         ValueError: If they cannot be used; the words name the variable.
     """
     directory = settings.keys_dir
+    if settings.keys_from:
+        try:
+            mounted.use(settings.keys_from, directory)
+        except (KeysError, OSError) as error:
+            raise ValueError(f"GATEWAY_KEYS_FROM: {error}") from None
     try:
         return load_pair(directory, f"reachy-keys --dir {directory} gateway"), Keyring(directory)
     except KeysError as error:

@@ -19,6 +19,9 @@ class GatewaySettings(Settings):
 
     model_config = SettingsConfigDict(env_prefix="GATEWAY_")
 
+    keys_from: Path | None = None
+    """A folder with the gateway's key, as an orchestrator mounts a secret. It is used in the keys directory, which keeps who is
+    admitted."""
     host: str = ANY
     """The address to listen on; ``*`` is all of both families, ``0.0.0.0`` all of IPv4."""
     up_port: int = Field(default=5555, ge=0, le=65535)

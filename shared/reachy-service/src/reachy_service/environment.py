@@ -28,6 +28,7 @@ VARIABLES: Final = frozenset(
         "GATEWAY_HOST",
         "GATEWAY_LEDGER",
         "GATEWAY_MAX_ROBOTS",
+        "GATEWAY_KEYS_FROM",
         "GATEWAY_NAME",
         "GATEWAY_RECORDINGS_DIR",
         "GATEWAY_ROBOTS_FILE",

@@ -84,8 +84,6 @@ def _parser() -> argparse.ArgumentParser:
         "make the password of a fleet's store: a file of users for the store, and one with the URL for the gateways; they stay"
     )
     command("store", _store, words, "store_dir", "host")
-    words = "on a gateway whose key is mounted as a secret: use it in this directory, which keeps who is admitted"
-    command("link", _link, words, "folder")
     words = "on a gateway: move the robots of an older folder of admitted keys into this one; then do the command that follows"
     command("adopt", _adopt, words, "old_dir").add_argument("then", nargs=argparse.REMAINDER)
     return parser
@@ -248,26 +246,6 @@ def _store(_: Path, args: argparse.Namespace) -> None:
         scheme, _, host = args.host.rpartition("://")
         keys.write(url, f"{scheme or 'redis'}://reachy:{password}@{host}\n", mode=0o600)
     print(f"the store's users are in {users}, and its URL for the gateways is in {url}")
-
-
-def _link(directory: Path, args: argparse.Namespace) -> None:
-    """Made anew at each start: an orchestrator may have mounted another secret, and changed the modes of a volume."""
-    folder = Path(args.folder).expanduser().absolute()
-    if not (folder / keys.SECRET_NAME).exists():
-        raise keys.KeysError(f"{folder} holds no {keys.SECRET_NAME}: mount the gateway's secret there")
-    keys.make_directory(directory)
-    for name in (keys.SECRET_NAME, keys.PUBLIC_NAME, keys.OPERATORS_NAME, keys.VIEWERS_NAME):
-        link = directory / name
-        if link.exists() and not link.is_symlink():
-            raise keys.KeysError(f"{link} is here already, and the secret's would take its place: move one of them away")
-        link.unlink(missing_ok=True)
-        if (folder / name).exists():
-            link.symlink_to(folder / name)
-    admitted = directory / keys.ADMITTED_NAME
-    for path in (directory, admitted, *admitted.glob("*")):
-        if path.exists() and (mode := path.stat().st_mode) & keys.OTHERS_WRITE:
-            path.chmod(mode & ~keys.OTHERS_WRITE & 0o7777)
-    print(f"the gateway's key is that of {folder}; who is admitted is kept in {admitted}")
 
 
 def _adopt(directory: Path, args: argparse.Namespace) -> None:

@@ -1,0 +1,79 @@
+"""A gateway's keys directory around a mounted secret."""
+
+import pytest
+import zmq
+
+from reachy_link.keys import Keyring, KeysError, load_pair, make_pair
+from reachy_link.mounted import use
+from reachy_link.operators import Operators
+
+
+def public() -> str:
+    return zmq.curve_keypair()[0].decode()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """What is mounted: as in a pod, behind links that change when the secret does."""
+    found = tmp_path / "mounted" / "..data"
+    make_pair(found)
+    (found / "self.pub").unlink()
+    Operators(found).admit("operator", "anna", public())
+    Keyring(found).admit("browser-1", public())
+    for name in ("self.key", "operators", "admitted"):
+        (tmp_path / "mounted" / name).symlink_to(f"..data/{name}")
+    return tmp_path / "mounted"
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return tmp_path / "volume" / "keys"
+
+
+def test_its_key_and_operators_are_used_and_who_is_admitted_is_kept_beside_them(folder, directory):
+    for n in range(3):
+        use(folder, directory)
+        Keyring(directory).admit(f"reachy-{n}", public())
+    assert load_pair(directory, "") == load_pair(folder, "")
+    assert [name for _, name, _ in Operators(directory).entries()] == ["anna"]
+    assert sorted(Keyring(directory).robots) == ["browser-1", "reachy-0", "reachy-1", "reachy-2"]
+    assert not any((directory / "self.key").is_file() and not (directory / "self.key").is_symlink() for _ in "1")
+    assert sorted(Keyring(folder).robots) == ["browser-1"]
+
+
+def test_a_robot_of_the_secret_that_was_revoked_stays_so(folder, directory):
+    use(folder, directory)
+    Keyring(directory).revoke("browser-1")
+    use(folder, directory)
+    assert not Keyring(directory).robots
+
+
+def test_another_secret_counts_from_the_next_start_on(folder, directory, tmp_path):
+    use(folder, directory)
+    make_pair(tmp_path / "other")
+    use(tmp_path / "other", directory)
+    assert load_pair(directory, "") == load_pair(tmp_path / "other", "")
+    assert not list(Operators(directory).entries())
+    assert sorted(Keyring(directory).robots) == ["browser-1"]
+
+
+def test_what_an_orchestrator_did_to_the_modes_of_a_volume_is_taken_back(folder, directory):
+    use(folder, directory)
+    for path in (directory, directory / "admitted"):
+        path.chmod(0o2775)
+    (directory / "admitted" / "browser-1.pub").chmod(0o664)
+    with pytest.raises(KeysError, match="others can change"):
+        load_pair(directory, "")
+    use(folder, directory)
+    assert load_pair(directory, "")
+    assert list(Keyring(directory).robots) == ["browser-1"]
+
+
+def test_a_key_of_the_directorys_own_is_not_replaced_nor_is_none_taken(folder, directory, tmp_path):
+    own = make_pair(directory)
+    with pytest.raises(KeysError, match=r"self\.key is here already"):
+        use(folder, directory)
+    assert load_pair(directory, "") == own
+    with pytest.raises(KeysError, match=r"holds no self\.key"):
+        use(tmp_path / "empty", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
