@@ -147,11 +147,15 @@ class Manifests:
             parts = (self._workload_itself, self._security, self._volumes, self._references)
             found += [f"{title(workload.it)}: {words}" for part in parts for words in part(workload)]
             for container in workload.containers:
-                checks = (self._container(workload, container), self._resources(container), self._probes(workload, container))
-                checks += (self._environment(workload, container), self._mounts(workload, container))
-                found += [
-                    f"{title(workload.it)}: container {container.get('name')}: {words}" for each in checks for words in each
-                ]
+                checks = (
+                    self._container(workload, container),
+                    self._resources(container),
+                    self._probes(workload, container),
+                    self._environment(workload, container),
+                    self._mounts(workload, container),
+                )
+                name = f"{title(workload.it)}: container {container.get('name')}"
+                found += [f"{name}: {words}" for check in checks for words in check]
         return found
 
     def _picked(self, selector: Labels) -> list[Workload]:
@@ -161,9 +165,8 @@ class Manifests:
 
     def _names(self) -> Iterator[str]:
         spaces = {each["metadata"]["name"] for each in self.of("Namespace")}
-        for each, n in Counter((title(each), each["metadata"].get("namespace", "")) for each in self.objects).items():
-            if n > 1:
-                yield f"{each[0]}: is there {n} times"
+        called = Counter((title(each), each["metadata"].get("namespace", "")) for each in self.objects)
+        yield from (f"{name}: is there {n} times" for (name, _), n in called.items() if n > 1)
         for each in self.objects:
             if not NAME.fullmatch(each["metadata"]["name"]):
                 yield f"{title(each)}: its name is none that DNS has"
@@ -333,7 +336,7 @@ class Manifests:
             for name, text in given.get(kind, {}).items():
                 if amount(text) is None:
                     yield f"{kind} {name}: {text} is no quantity"
-                elif name == "memory" and amount(text) < 2**20:  # type: ignore[operator] - just seen not to be None
+                elif name == "memory" and (amount(text) or 0) < FACTORS["Mi"]:
                     yield f"{kind} {name}: {text} is less than 1 MiB"
         for name, text in given.get("limits", {}).items():
             asked, most = amount(given.get("requests", {}).get(name, 0)), amount(text)
@@ -385,7 +388,7 @@ class Manifests:
             at = Path(mount["mountPath"])
             if path != at and at not in path.parents:
                 continue
-            volume = next((it for it in workload.pod.get("volumes", []) if it["name"] == mount["name"]), {})
+            volume: Object = next((it for it in workload.pod.get("volumes", []) if it["name"] == mount["name"]), {})
             if not (secret := volume.get("secret")) or path == at:
                 return True
             items = secret.get("items", [{"path": key} for key in self.secrets.get(secret["secretName"], ())])
@@ -420,7 +423,7 @@ def secrets(folder: Path) -> list[Object]:
         subprocess.CalledProcessError: If it fails.
     """
     (folder / "gemini-api-key").write_text("a-key-for-a-test", encoding="utf-8")
-    command = [ROOT / "deploy" / "make-secrets", "--kubernetes"]
+    command = [str(ROOT / "deploy" / "make-secrets"), "--kubernetes"]
     done = subprocess.run(
         command, env={"SECRETS": str(folder), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
     )
