@@ -11,6 +11,8 @@
 #               chromium-headless-shell is there: twenty minutes
 # make storm    of these, only gateways that die: how long until every robot talks again
 # make remember of these, only a fleet with a store: who is heard again where, whatever befalls a gateway; do the books hold
+# make swarm    a fleet on a real Docker Swarm of two nodes: a task killed, a wire cut, a node drained, an update; needs root, dockerd
+#               and the images (docker compose build); ten minutes
 # make soak     ten minutes of random faults: nothing grows, everybody talks; ARGS="--minutes 60" for longer
 # make hostile  a million malformed messages, and what a robot that talks notices of it: ten minutes
 # make fuzz     every reader of bytes from outside, coverage-guided, SECONDS=60 each
@@ -22,7 +24,7 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard shared/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := $(wildcard shared/*/src services/*/src)
 
-.PHONY: demo talk quick test sessions chaos weather attacks check bench storm remember soak hostile fuzz scan lock clean
+.PHONY: demo talk quick test sessions chaos weather attacks check bench storm remember swarm soak hostile fuzz scan lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
@@ -62,6 +64,11 @@ storm: $(VENV)/ready
 
 remember: $(VENV)/ready
 	$(BIN)/python bench/remember.py $(ARGS)
+
+swarm: $(VENV)/ready
+	docker compose build --quiet gemini-gateway console
+	tools/valkey-image
+	$(BIN)/python bench/swarm.py $(ARGS)
 
 soak: $(VENV)/ready
 	$(BIN)/python bench/soak.py --out out/bench $(ARGS)
