@@ -13,10 +13,13 @@
 # make remember of these, only a fleet with a store: who is heard again where, whatever befalls a gateway; do the books hold
 # make swarm    a fleet on a real Docker Swarm of two nodes: a task killed, a wire cut, a node drained, an update; needs root, dockerd
 #               and the images (docker compose build); ten minutes
+# make capacity how many robots this machine carries: two minutes
+# make scale    ten thousand robots, simulated, after the simulation has foretold a storm that is measured: three minutes
 # make soak     ten minutes of random faults: nothing grows, everybody talks; ARGS="--minutes 60" for longer
 # make hostile  a million malformed messages, and what a robot that talks notices of it: ten minutes
 # make fuzz     every reader of bytes from outside, coverage-guided, SECONDS=60 each
 # make scan     the locked packages and the images: what was withdrawn, what is out of date, what a file may do
+# make manifests  those for Kubernetes, by the schemas of five versions and a check of our own; ARGS="FILE ..." for your own
 # make lock     compile the hash-locked requirements anew
 PYTHON ?= python3
 VENV := .venv
@@ -24,7 +27,7 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard shared/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := $(wildcard shared/*/src services/*/src)
 
-.PHONY: demo talk quick test sessions chaos weather attacks check bench storm remember swarm soak hostile fuzz scan lock clean
+.PHONY: demo talk quick test sessions chaos weather attacks check bench storm remember swarm capacity scale manifests soak hostile fuzz scan lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
@@ -69,6 +72,15 @@ swarm: $(VENV)/ready
 	docker compose build --quiet gemini-gateway console
 	tools/valkey-image
 	$(BIN)/python bench/swarm.py $(ARGS)
+
+capacity: $(VENV)/ready
+	$(BIN)/python bench/capacity.py $(ARGS)
+
+scale: $(VENV)/ready
+	$(BIN)/python bench/scale.py $(ARGS)
+
+manifests: $(VENV)/ready
+	$(BIN)/python tools/manifests.py $(ARGS)
 
 soak: $(VENV)/ready
 	$(BIN)/python bench/soak.py --out out/bench $(ARGS)

@@ -83,3 +83,20 @@ def test_remember_sees_who_is_heard_again_and_where(tmp_path):
     assert (result["wrong"], result["books"]["off"]) == ([], 0), done.stdout
     assert result["books"]["turns"] > 10
     assert result["cost"]["CPU %"] > 0
+
+
+def test_scale_foretells_a_storm_and_shows_crowds(tmp_path):
+    result, done = run(tmp_path, "scale", "--runs", 1, "--big", 1000)
+    assert len(result["fates"]) == 8, done.stderr
+    assert all(0 < it["p50_s"] <= it["p99_s"] <= it["max_s"] < 60 for it in result["fates"])
+    assert all(it["most"] <= it["robots_max"] for it in result["fates"])
+    assert result["measured"]["talk_s"] > 0
+    assert result["simulated"]["talk_s"] > 0
+    assert (tmp_path / "scale.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_capacity_says_what_it_has_seen(tmp_path):
+    result, done = run(tmp_path, "capacity", "--seconds", 13)
+    assert result["robots"] in (0, 20), done.stderr
+    assert "20 robots: p99 up" in done.stdout
+    assert ("GATEWAY_MAX_ROBOTS=20" in done.stdout) == (result["robots"] == 20)
