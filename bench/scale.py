@@ -72,7 +72,7 @@ async def storms(work: Path, gemini: Gemini, count: int, runs: int, *, talk: boo
     gateway = Gateway(work, gemini.url if talk else NOBODY, gemini.root, ONE)
     found = []
     async with light_robots(work, range(count), ONE) as light:
-        for _ in range(runs):
+        for _ in range(runs + 1 if runs > 1 else 1):  # at the first, robots dial for the first time: that is no storm yet
             for robot in light:
                 robot.forget()
             watch = Talk(gemini, light)
@@ -84,7 +84,7 @@ async def storms(work: Path, gemini: Gemini, count: int, runs: int, *, talk: boo
             found.append(Storm(welcomed - healthy, talked - healthy, cpu_s(gateway.pid) - before_s))
             await gateway.kill()
             await asyncio.sleep(0.5)  # until every robot dials it in vain
-    return Storm(*(statistics.median(getattr(it, name) for it in found) for name in ("welcomed_s", "talk_s", "cpu_s")))
+    return Storm(*(statistics.median(getattr(it, name) for it in found[-runs:]) for name in ("welcomed_s", "talk_s", "cpu_s")))
 
 
 async def costs_of(work: Path, gemini: Gemini, runs: int) -> Costs:

@@ -105,6 +105,28 @@ CASES = {
     "a store that was restarted": Case(
         alert="StoreDown", series={f"reachylink_store_up{{{ONE}}}": "1 0 1x9"}, quiet=("60s", "2m")
     ),
+    "a fleet that is too full to lose a gateway": Case(
+        alert="FleetNearlyFull",
+        series={
+            f"reachylink_robots_connected{{{ONE}}}": "48x59",
+            f"reachylink_robots_connected{{{TWO}}}": "33x59",
+            f"reachylink_robots_max{{{ONE}}}": "50x59",
+            f"reachylink_robots_max{{{TWO}}}": "50x59",
+        },
+        quiet=("60s", "9m"),
+        on=("10m15s",),
+        summary="The gateways are more than 80 % full together: when one of them dies, its robots may find no room.",
+    ),
+    "one full gateway beside one with room": Case(
+        alert="FleetNearlyFull",
+        series={
+            f"reachylink_robots_connected{{{ONE}}}": "50x59",
+            f"reachylink_robots_connected{{{TWO}}}": "30x59",
+            f"reachylink_robots_max{{{ONE}}}": "50x59",
+            f"reachylink_robots_max{{{TWO}}}": "50x59",
+        },
+        quiet=("10m15s", "14m"),
+    ),
     "a hiccup of Gemini's": Case(
         alert="GeminiDown", series={f"reachylink_gemini_down{{{ONE}}}": "0 1x3 0x9"}, quiet=("60s", "75s", "2m")
     ),
