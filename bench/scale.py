@@ -33,6 +33,7 @@ ROOM, MORE_ROOM = 50, 62
 """Robots that a gateway takes: 80 % full before a fifth of them is lost, and 80 % full afterwards."""
 FIFTH: Final = 5
 LIMIT_S: Final = 120.0
+DRAWS: Final = 9
 QUIET_S: Final = 60.0
 """Gateways are level when none has sent a robot for so long."""
 NOBODY: Final = "https://127.0.0.1:9"
@@ -92,7 +93,9 @@ async def costs_of(work: Path, gemini: Gemini, runs: int) -> Costs:
     few, more = await storms(work, gemini, FEW, runs), await storms(work, gemini, MORE, runs)
     dials = [await storms(work, gemini, count, runs, talk=False) for count in (FEW, MORE)]
     dial_s = max(0.001, (dials[1].cpu_s - dials[0].cpu_s) / (MORE - FEW))
-    return Costs(dial_s, max(0.001, (more.cpu_s - few.cpu_s) / (MORE - FEW) - dial_s))
+    each_s = (more.cpu_s - few.cpu_s) / (MORE - FEW)
+    worked = Costs(dial_s, max(0.001, each_s - dial_s), start_s=max(0.0, few.cpu_s - FEW * each_s))
+    return worked._replace(gemini_s=max(0.0, more.talk_s - storm_in(worked, MORE, DRAWS).talk_s))
 
 
 def storm_in(costs: Costs, count: int, seeds: int) -> Storm:
@@ -196,6 +199,9 @@ def plot(waits: Mapping[str, Sequence[float]], crowds: Mapping[str, Crowd], path
         counts = [len(gateway.robots) for gateway in crowd.gateways]
         even.hist(counts, bins=range(max(counts) + 2), alpha=0.6, label=what, density=True)
     late.set(xlabel="s until they talk", ylabel="% of those whom it befalls", xscale="log", title="How long robots wait")
+    seconds = (0.1, 0.2, 0.5, 1, 2, 5, 10)
+    late.set_xticks(seconds, [f"{s:g}" for s in seconds], minor=False)
+    late.minorticks_off()
     even.set(xlabel="robots at a gateway", ylabel="share of the gateways", title="Balance, after all were switched on at once")
     for axes in (late, even):
         axes.legend(fontsize="small")
@@ -224,12 +230,11 @@ def main() -> int:
     os.sched_setaffinity(0, {LOAD_CORE})
     about = machine()
     costs, real = run_load(measured(given.runs))
-    told = storm_in(costs, STORM, 9)
+    told = storm_in(costs, STORM, DRAWS)
     off = told.talk_s / real.talk_s - 1
-    dial_ms, session_ms = costs.dial_s * 1000, costs.session_s * 1000
-    print(
-        f"A robot that comes takes {dial_ms:.1f} ms of a gateway's core to dial, and {session_ms:.1f} for its conversation.\n"
-    )
+    dial_ms, session_ms, start_ms, wait_ms = (1000 * s for s in (costs.dial_s, costs.session_s, costs.start_s, costs.gemini_s))
+    print(f"A robot that comes takes {dial_ms:.1f} ms of a gateway's core to dial, and {session_ms:.1f} for its conversation;")
+    print(f"a gateway that was just started takes {start_ms:.0f} ms besides, and {wait_ms:.0f} ms pass without any work.\n")
     print(f"A storm of {STORM}: all are welcomed after {real.welcomed_s:.2f} s, simulated {told.welcomed_s:.2f};")
     print(f"all talk after {real.talk_s:.2f} s, simulated {told.talk_s:.2f}: {off:+.0%}.\n")
     began = time.monotonic()

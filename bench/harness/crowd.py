@@ -45,6 +45,8 @@ class Costs(NamedTuple):
     """One way of the link."""
     gemini_s: float = 0.0
     """The dial of Gemini, as far as it is no work."""
+    start_s: float = 0.0
+    """What a gateway that was just started does once, when its first robots come."""
 
 
 @dataclass(eq=False)
@@ -301,6 +303,7 @@ class Crowd:
             gateway.alive, gateway.silent, gateway.at = True, False, self.now
             gateway.starts += 1
             gateway.refused.clear()
+            self._add(gateway, 1, self._costs.start_s, lambda: None)
 
     def add_gateways(self, n: int) -> None:
         """More gateways, of which robots learn when they are sent there."""

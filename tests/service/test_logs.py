@@ -1,5 +1,7 @@
 import asyncio
+import gc
 import logging
+import socket
 import sys
 import threading
 
@@ -167,3 +169,18 @@ async def test_faults_of_the_event_loop_are_told_once_a_second_however_many_ther
     finally:
         loop.set_exception_handler(None)
     assert said(capsys).count("ZeroDivisionError") == 1
+
+
+async def test_a_look_up_that_fails_when_nobody_waits_for_it_any_more_is_no_fault(restored, capsys):
+    set_up("gemini_gateway", "INFO", [])
+    loop = asyncio.get_running_loop()
+    calm(loop)
+    future = loop.create_future()
+    future.set_exception(socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"))
+    del future
+    gc.collect()
+    loop.call_exception_handler({"message": "a fault", "exception": OSError("that is one")})
+    logs.flush()
+    said = capsys.readouterr().err
+    assert "that is one" in said
+    assert "name resolution" not in said

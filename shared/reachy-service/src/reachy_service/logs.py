@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import socket
 import sys
 import threading
 import time
@@ -134,6 +135,8 @@ def calm(loop: asyncio.AbstractEventLoop) -> None:
 
     def told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         nonlocal said_at, unsaid
+        if isinstance(context.get("exception"), socket.gaierror) and isinstance(context.get("future"), asyncio.Future):
+            return  # a look-up failed after whoever waited for it had given up, and had told why
         if time.monotonic() - said_at < FAULT_PAUSE_S:
             unsaid += 1
             return
