@@ -20,7 +20,8 @@ NODES: Final = (1, 2)
 LAB_IP: Final = "10.99.0.3"
 SIM_PORT: Final = 8765
 START_S: Final = 60.0
-IMAGES: Final = ("reachy-link/gemini-gateway:latest", "reachy-link/console:latest", "valkey/valkey:8")
+OURS: Final = ("reachy-link/gemini-gateway", "reachy-link/console")
+IMAGES: Final = (*(f"localhost/{image}:latest" for image in OURS), "valkey/valkey:8")
 STACK: Final = "reachy"
 
 
@@ -80,6 +81,8 @@ class TwoNodes:
         self.manager("swarm", "init", "--advertise-addr", ip(1), "--listen-addr", ip(1))
         token = self.manager("swarm", "join-token", "--quiet", "worker")
         self.docker(2, "swarm", "join", "--token", token, "--advertise-addr", ip(2), f"{ip(1)}:2377")
+        for image in OURS:
+            run("docker", "tag", image, f"localhost/{image}")
         archive = self.work / "images.tar"
         run("docker", "save", "--output", archive, *IMAGES)
         for node in NODES:

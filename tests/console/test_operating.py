@@ -105,6 +105,19 @@ async def test_behind_a_name_of_several_addresses_is_a_gateway_at_each_as_they_c
         assert here() == {"127.0.0.1"}
 
 
+async def test_a_gateway_that_two_names_lead_to_is_one(tmp_path):
+    made = Keys(tmp_path, "lab-1", "browser-1")
+    keys = operator_of(made)
+    addresses = [Address("10.0.0.1", 5559, 1), Address("gateways.lab", 5559, 1)]
+    known = gateways.Gateways(keys, made.pair.public, addresses, lambda: False, lambda _: [])
+    known._found["gateways.lab"] = ["10.0.0.1", "10.0.0.2"]
+    known._settle()
+    links = {gateway.name: link for gateway, link in known._known}
+    assert sorted(links) == ["10.0.0.1:5559", "10.0.0.2:5559"]
+    known._settle()
+    assert {gateway.name: link for gateway, link in known._known} == links
+
+
 async def test_a_page_that_looks_is_told_of_all_gateways_and_commands_one_or_all(scene):
     _, _, robot, console, ports = scene
     async with console.page(console.let_in()) as page:

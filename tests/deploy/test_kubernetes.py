@@ -1,11 +1,13 @@
 """The manifests for Kubernetes: by the schemas of five versions, and by a check of our own that finds each planted mistake."""
 
 import copy
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
-from manifests import OUR_PORTS, ROOT, VERSIONS, Manifests, read, schema_problems, secrets
+from manifests import OUR_PORTS, ROOT, VERSIONS, Manifests, matches, read, schema_problems, secrets
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 GATEWAY, STORE, CONSOLE = "StatefulSet gateway", "StatefulSet store", "Deployment console"
@@ -115,7 +117,7 @@ MISTAKES = [
     ("HorizontalPodAutoscaler gateway", "spec.maxReplicas", 12, "pod 10 has no Service of its own"),
     ("HorizontalPodAutoscaler gateway", "spec.metrics.0.resource.name", "gpu", "it goes by gpu, which a container"),
     (GATEWAY, "spec.replicas", 2, "would be set back at each apply"),
-    (GATEWAY, f"{ONE}.image", "reachy-link/gemini-gateway", "names no version"),
+    (GATEWAY, f"{ONE}.image", "localhost/reachy-link/gemini-gateway", "names no version"),
     (STORE, f"{ONE}.image", "valkey/valkey:latest", "names no version"),
     (STORE, "metadata.namespace", "default", "its namespace default is not made here"),
     ("Service store", "metadata.name", "gateways", "Service gateways: is there 2 times"),
@@ -167,8 +169,38 @@ def test_kustomize_is_told_of_every_file_and_of_our_images():
     told = yaml.safe_load((FOLDER / "Kustomization").read_text())
     assert sorted(told["resources"]) == sorted(path.name for path in FOLDER.glob("*.yaml"))
     images = {each["image"].partition(":") for path in FOLDER.glob("*.yaml") for each in containers(path)}
-    ours = {(name, tag) for name, _, tag in images if name.startswith("reachy-link/")}
+    ours = {(name, tag) for name, _, tag in images if "reachy-link/" in name}
+    assert all(name.startswith("localhost/") for name, _ in ours), "a name that some registry may give to anybody"
     assert {(each["name"], each["newTag"]) for each in told["images"]} == ours
+
+
+def test_prometheus_calls_the_gateways_what_the_alerts_go_by():
+    [monitor] = read([FOLDER / "monitoring" / "pod-monitor.yaml"])
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "reachy-gateway"}]
+    assert 'up{job="reachy-gateway"}' in (ROOT / "observability" / "alerts.yml").read_text()
+    [gateway] = [each for each in read([FOLDER / "gateway.yaml"]) if each["kind"] == "StatefulSet"]
+    assert matches(monitor["spec"]["selector"]["matchLabels"], gateway["spec"]["template"]["metadata"]["labels"])
+    assert endpoint["port"] in [port["name"] for port in gateway["spec"]["template"]["spec"]["containers"][0]["ports"]]
+
+
+def test_secrets_are_not_printed_without_the_key_of_the_api_nor_with_one_that_is_missing(tmp_path):
+    def printed(*, key: bool):
+        if key:
+            (tmp_path / "gemini-api-key").write_text("a-key")
+        command = [ROOT / "deploy" / "make-secrets", "--kubernetes"]
+        env = {"SECRETS": str(tmp_path), "PATH": os.environ["PATH"]}
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+    done = printed(key=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "write the key of the Gemini API into" in done.stderr
+    assert printed(key=True).returncode == 0
+    (tmp_path / "console" / "browser-1" / "robot-id").write_text("")
+    (tmp_path / "store" / "url").unlink()
+    (tmp_path / "store" / "users.acl").chmod(0)
+    assert (tmp_path / "gemini-api-key").stat().st_size
+    assert not any(line.endswith(": ") for line in printed(key=True).stdout.splitlines())
 
 
 def containers(path: Path):

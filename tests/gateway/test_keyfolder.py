@@ -396,3 +396,36 @@ def test_what_is_kept_is_for_its_own_eyes(place):
     assert (place.folder / VERSIONS_NAME).stat().st_mode & 0o777 == 0o600
     with pytest.raises((OSError, KeysError)):
         KeyFolder(place.folder / VERSIONS_NAME).sync({})
+
+
+@pytest.mark.parametrize(("seeded", "known"), [(False, True), (True, False)])
+async def test_keys_that_came_with_the_gateways_own_are_not_all_that_a_fleet_admits(place, seeded, known):
+    class Away:
+        """The shelf of a store that is away."""
+
+        async def newest(self):
+            raise StoreError("away")
+
+        async def put(self, _):
+            raise StoreError("away")
+
+        async def news(self):
+            looked.set()
+            await asyncio.Event().wait()
+
+    place.write("browser-1", K)
+    looked, keys = asyncio.Event(), KeyFolder(place.directory, seeded=seeded)
+    task = asyncio.create_task(keys.follow(Away()))
+    await asyncio.wait_for(looked.wait(), 5)
+    assert keys.has_list is known
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    place.write("reachy-1", L)  # a person admits one
+    looked.clear()
+    task = asyncio.create_task(keys.follow(Away()))
+    await asyncio.wait_for(looked.wait(), 5)
+    assert keys.has_list
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

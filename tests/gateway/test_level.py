@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reachy_gateway.fleet.level import AGAIN_S, IDLE_S, LOOKS, SETTLED_S, Leveller
+from reachy_gateway.fleet.level import AGAIN_MAX_S, AGAIN_S, IDLE_S, LOOKS, PENDING_MAX, SETTLED_S, Leveller
 from reachy_gateway.fleet.present import Neighbours, Present
 from reachy_link.address import parse, spread
 
@@ -107,13 +107,28 @@ def test_two_robots_that_are_at_one_gateway_each_stay():
     assert not fleet.moves
 
 
-def test_a_robot_that_does_not_go_is_asked_again_after_a_while():
-    leveller, here = Leveller(), {"reachy-1": IDLE_S}
-    place = spread("reachy-1", parse("g1,g2"))[0].host
-    own = "g2" if place == "g1" else "g1"
-    both = [Present(inbox=name, name=name, where=name, robots=9 * (name == own), robots_max=9) for name in ("g1", "g2")]
-    asked = [now for now in range(int(SETTLED_S + 2 * AGAIN_S) + 2) if leveller.move(now, Neighbours(own, both), here)]
-    assert asked == [SETTLED_S, SETTLED_S + AGAIN_S, SETTLED_S + 2 * AGAIN_S]
+def test_where_robots_do_not_arrive_ever_fewer_are_sent():
+    """They may be unable to reach it where it says it is: each was mute for a moment."""
+    leveller, names = Leveller(), [f"reachy-{n}" for n in range(40)]
+    both = [Present(inbox=name, name=name, where=name, robots=40 * (name == "g1"), robots_max=50) for name in ("g1", "g2")]
+    asked = [now for now in range(4 * 3600) if leveller.move(now, Neighbours("g1", both), dict.fromkeys(names, IDLE_S))]
+    assert len([now for now in asked if now < SETTLED_S + AGAIN_S]) == PENDING_MAX
+    assert len(asked) <= PENDING_MAX + 10
+    assert asked[-1] - asked[-2] >= AGAIN_MAX_S
+
+
+def test_where_a_robot_arrives_others_are_sent_again():
+    fleet, leveller = Fleet(40, "g1"), Leveller()
+    both = [Present(inbox=name, name=name, where=name, robots=40 * (name == "g1"), robots_max=50) for name in ("g1", "g2")]
+    here, arrives, sent = dict(fleet.idle_s), False, []
+    for now in range(1200):
+        if move := leveller.move(now, Neighbours("g1", both), here):
+            sent.append(now)
+            if arrives:
+                del here[move[0]]
+        arrives = now > 300
+    assert len([now for now in sent if now <= 300]) <= PENDING_MAX + 2
+    assert len([now for now in sent if now > 300]) > 5
 
 
 def test_nobody_is_sent_to_a_gateway_that_is_full_or_does_not_say_where_it_is():
@@ -147,7 +162,7 @@ def test_only_some_robots_are_looked_up_at_a_time_and_each_has_its_turn():
     names = {f"reachy-{n:02}": IDLE_S for n in range(11)}
     seen: list[str] = []
     for _ in range(6):
-        some = leveller._some(0.0, names)
+        some = leveller._some(names)
         assert len(some) == LOOKS
         seen += some
     assert set(seen) == set(names)

@@ -58,5 +58,12 @@ def test_what_others_may_read_or_change_or_is_not_roots_is_not(file):
 
 
 @needs_root
+def test_a_file_of_which_a_list_names_further_people_is_not():
+    with being(US, US, POD):
+        assert lent(a_file(0o440), ["user.note"])
+        assert not lent(a_file(0o440), ["system.posix_acl_access"])
+
+
+@needs_root
 def test_root_itself_is_lent_nothing():
     assert not lent(a_file(0o440, gid=os.getegid()))

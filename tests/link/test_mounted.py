@@ -77,3 +77,32 @@ def test_a_key_of_the_directorys_own_is_not_replaced_nor_is_none_taken(folder, d
     with pytest.raises(KeysError, match=r"holds no self\.key"):
         use(tmp_path / "empty", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_what_everybody_could_write_is_refused_as_before(folder, directory):
+    use(folder, directory)
+    (directory / "admitted").chmod(0o2777)
+    use(folder, directory)
+    with pytest.raises(KeysError, match="others can change the keys in it"):
+        load_pair(directory, "")
+
+
+def test_an_entry_that_cannot_be_looked_at_keeps_nothing_else_away(folder, directory, tmp_path):
+    use(folder, directory)
+    outside = tmp_path / "outside"
+    outside.write_text("")
+    outside.chmod(0o664)
+    (directory / "admitted" / "gone.pub").symlink_to(tmp_path / "nothing")
+    (directory / "admitted" / "elsewhere.pub").symlink_to(outside)
+    use(folder, directory)
+    assert list(Keyring(directory).robots) == ["browser-1"]
+    assert outside.stat().st_mode & 0o777 == 0o664
+
+
+def test_a_first_start_that_was_cut_short_begins_anew(folder, directory):
+    directory.mkdir(parents=True)
+    (directory / ".admitted").mkdir()
+    (directory / ".admitted" / "half.pub").write_text("")
+    use(folder, directory)
+    assert list(Keyring(directory).robots) == ["browser-1"]
+    assert not (directory / ".admitted").exists()

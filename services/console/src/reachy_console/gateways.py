@@ -105,7 +105,8 @@ class Gateways:
         for given in self._given:
             for host in self._found.get(given.host) or [given.host]:
                 name = f"{host}:{given.up_port}"
-                settled[name] = known.pop(name) if name in known else self._made(name, given.at(host))
+                if name not in settled:  # by two names, one gateway
+                    settled[name] = known.pop(name) if name in known else self._made(name, given.at(host))
         now, names = time.monotonic(), {f"{given.host}:{given.up_port}" for given in self._given}
         for name, (gateway, link) in known.items():
             if name in names or gateway.standing(now) == "gone":

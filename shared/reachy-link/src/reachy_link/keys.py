@@ -232,6 +232,7 @@ def _read(path: Path, remedy: str, *, secret: bool = False, links: bool = True) 
     try:
         with open(path, "rb", opener=_opened if links else _opened_itself) as file:
             status = os.fstat(file.fileno())
+            attributes = _attributes(file.fileno()) if secret else []
             text = decoded(file.read())
     except FileNotFoundError:
         raise KeysError(f"{path} is missing; {remedy}") from None
@@ -239,11 +240,19 @@ def _read(path: Path, remedy: str, *, secret: bool = False, links: bool = True) 
         now = isinstance(error, OSError) and error.errno in NOT_NOW
         raise (NotNowError if now else KeysError)(f"{path} cannot be read ({error}); {remedy}") from None
     mode = stat.S_IMODE(status.st_mode)
-    if secret and mode & 0o077 and not lent(status):
+    if secret and mode & 0o077 and not lent(status, attributes):
         raise KeysError(f"{path} has mode {mode:03o}, so others can read it: chmod 600 {path}")
     if mode & OTHERS_WRITE:
         raise KeysError(f"{path} has mode {mode:03o}, so others can change it: chmod go-w {path}")
     return text
+
+
+def _attributes(descriptor: int) -> list[str]:
+    """A file's extended attributes; none where the system has no such thing."""
+    try:
+        return os.listxattr(descriptor)
+    except (OSError, AttributeError):
+        return []
 
 
 def _opened(path: str, flags: int) -> int:

@@ -4,10 +4,15 @@ import grp
 import os
 import pwd
 import stat
+from collections.abc import Collection
 from contextlib import suppress
+from typing import Final
+
+ACL: Final = "system.posix_acl_access"
+"""The attribute of a file that names further people who may read it."""
 
 
-def lent(status: os.stat_result) -> bool:
+def lent(status: os.stat_result, attributes: Collection[str] = ()) -> bool:
     """Whether a secret may be read by its group, as that is ours, nobody else is in it, and root alone can change the file.
 
     Kubernetes mounts the files of a Secret so for a pod with an ``fsGroup``, whatever mode was asked for
@@ -15,10 +20,18 @@ def lent(status: os.stat_result) -> bool:
 
     Args:
         status: The file's.
+        attributes: The names of its extended attributes.
     """
     mode = stat.S_IMODE(status.st_mode)
     ours = status.st_gid in (os.getegid(), *os.getgroups())
-    return not mode & 0o037 and status.st_uid == 0 and os.geteuid() != 0 and ours and not _others_in(status.st_gid)
+    return (
+        ACL not in attributes
+        and not mode & 0o037
+        and status.st_uid == 0
+        and os.geteuid() != 0
+        and ours
+        and not _others_in(status.st_gid)
+    )
 
 
 def _others_in(group: int) -> set[str]:

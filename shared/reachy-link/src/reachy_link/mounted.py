@@ -1,5 +1,8 @@
 """A gateway's keys directory where its key is mounted as a secret: an orchestrator's folder, which nobody may write."""
 
+import shutil
+import stat
+from contextlib import suppress
 from pathlib import Path
 
 from reachy_link import keys
@@ -33,9 +36,27 @@ def use(folder: Path, directory: Path) -> None:
             link.symlink_to(folder / name)
     admitted = directory / keys.ADMITTED_NAME
     if not admitted.exists():
-        admitted.mkdir(mode=0o755)
-        for path in sorted((folder / keys.ADMITTED_NAME).glob("*.pub")):
-            keys.write(admitted / path.name, path.read_text(encoding="utf-8"))
+        _copy(folder / keys.ADMITTED_NAME, admitted)
     for path in (directory, admitted, *admitted.iterdir()):
-        if (mode := path.stat().st_mode) & keys.OTHERS_WRITE:
-            path.chmod(mode & ~keys.OTHERS_WRITE & 0o7777)
+        _take_back(path)
+
+
+def _copy(seeds: Path, admitted: Path) -> None:
+    """All of them or none: a gateway that is killed meanwhile begins anew."""
+    half = admitted.with_name(f".{admitted.name}")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(mode=0o755)
+    for path in sorted(seeds.glob("*.pub")):
+        keys.write(half / path.name, path.read_text(encoding="utf-8"))
+    half.rename(admitted)
+
+
+def _take_back(path: Path) -> None:
+    """Have no group write it, as a kubelet may have let one.
+
+    That everybody may write it no kubelet does: that stays, and is refused. What cannot be changed is left to who reads it.
+    """
+    with suppress(OSError):
+        mode = path.lstat().st_mode
+        if mode & stat.S_IWGRP and not stat.S_ISLNK(mode):
+            path.chmod(stat.S_IMODE(mode) & ~stat.S_IWGRP)

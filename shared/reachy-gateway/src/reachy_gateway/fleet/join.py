@@ -55,7 +55,7 @@ class Fleet:
         """Why no robot is to be sent here yet, in words; empty if there is no reason. Asks nobody."""
         if self._folder.has_list:
             return ""
-        return "who is admitted is not known yet: no key is in the folder, and the store has not told any"
+        return "who is admitted is not known yet: neither the folder nor the store has told"
 
     async def run(self) -> None:
         """Be one of the fleet, until cancelled."""
@@ -85,7 +85,7 @@ def joined(hub: Hub, settings: GatewaySettings, keys: KeyPair, parts: Parts) -> 
     member = Member(store, seal, lambda: _present(hub, member, settings), parts.accounts)
     member.on_lost = hub.moved
     hub.fleet = member
-    folder = KeyFolder(settings.keys_dir)
+    folder = KeyFolder(settings.keys_dir, seeded=settings.keys_from is not None)
     follows = {ADMITTED_NAME: folder.follow, **parts.shelves}
     return Fleet(member, folder, {name: partial(follow, Shelf(name, store, seal, member)) for name, follow in follows.items()})
 

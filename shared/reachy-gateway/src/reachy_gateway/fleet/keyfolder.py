@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from reachy_gateway.fleet.admissions import Word, Words, admitted, merged, newer, noticed
+from reachy_gateway.fleet.admissions import FIRST, Word, Words, admitted, merged, newer, noticed
 from reachy_gateway.fleet.port import StoreError
 from reachy_gateway.fleet.shelf import Shelf, Thing
 from reachy_link.keys import ADMITTED_NAME, Keyring, KeysError, checked_public, checked_robot_id, keys_in, write
@@ -37,10 +37,14 @@ class KeyFolder:
     Args:
         directory: The gateway's keys directory.
         now_ms: The time, since 1970.
+        seeded: Its first keys came with the gateway's own, so they are not all that the fleet admits.
     """
 
-    def __init__(self, directory: Path, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+    def __init__(
+        self, directory: Path, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000, *, seeded: bool = False
+    ) -> None:
         self._directory = directory
+        self._known_from = FIRST + 1 if seeded else FIRST
         self._folder = directory / ADMITTED_NAME
         self._now_ms = now_ms
         self._trouble = ""
@@ -57,7 +61,7 @@ class KeyFolder:
                 known, told = {}, False  # what people change meanwhile is noted, to be told later
             try:
                 words = await asyncio.to_thread(self.sync, known)
-                self.has_list = self.has_list or told or bool(words)
+                self.has_list = self.has_list or told or any(word.version >= self._known_from for word in words.values())
                 self._tell("")
             except (OSError, KeysError) as error:
                 self._tell(str(error))
