@@ -86,7 +86,7 @@ def test_remember_sees_who_is_heard_again_and_where(tmp_path):
 
 
 def test_scale_foretells_a_storm_and_shows_crowds(tmp_path):
-    result, done = run(tmp_path, "scale", "--runs", 1, "--big", 1000)
+    result, done = run(tmp_path, "scale", "--runs", 1, "--big", 500)
     assert len(result["fates"]) == 8, done.stderr
     assert all(0 < it["p50_s"] <= it["p99_s"] <= it["max_s"] < 60 for it in result["fates"])
     assert all(it["most"] <= it["robots_max"] for it in result["fates"])

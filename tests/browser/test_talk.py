@@ -270,6 +270,20 @@ class TestTrouble:
             await third.click("#talk")
             await expect(third.locator("#state-words")).to_have_text(TALKING, timeout=15_000)
 
+    async def test_what_comes_late_of_a_conversation_that_has_ended_does_not_bring_it_back(self, everything):
+        _, _, console = everything
+        async with browser(*DEVICES) as chromium:
+            page = await chromium.new_page()
+            await page.goto(link(console))
+            late = await page.evaluate(
+                """async () => {
+                    const { stand } = await import("/static/talk.js");
+                    stand("listening", "", true);
+                    return document.getElementById("state-words").textContent;
+                }"""
+            )
+            assert late == "not talking"
+
     async def test_what_others_say_is_text(self, everything):
         _, _, console = everything
         async with browser(*DEVICES) as chromium:

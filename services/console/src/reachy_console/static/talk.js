@@ -133,7 +133,8 @@ export const HEAR = {
 
 export function stand(state, reason, personSpeaks = false) {
   at("state").dataset.state = state;
-  at("state-words").textContent = state === "listening" && personSpeaks ? "hears you" : talking || begins ? WORDS[state] : "not talking";
+  const words = state === "listening" && personSpeaks ? "hears you" : WORDS[state];
+  at("state-words").textContent = talking || begins ? words : "not talking";  // what was on its way as it ended comes late
   at("reason").textContent = reason;
 }
 
