@@ -237,7 +237,7 @@ class Stranger(_Down):
 
 
 class Leave(_Down):
-    """The gateway is being stopped: finish the turn in progress, and go. ``to_boot`` is set. No payload."""
+    """The gateway is being stopped, or too full: finish the turn in progress, and go. ``to_boot`` is set. No payload."""
 
     kind: Literal["leave"] = "leave"
     reason: Words
