@@ -12,14 +12,15 @@ from google.genai.live import AsyncSession
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
-from websockets.frames import Close
+from websockets.frames import Close, Frame, Opcode
+from websockets.streams import StreamReader
 
 from gemini_gateway.endpoint import Endpoint
 from gemini_gateway.events import LiveError
 from gemini_gateway.personas import Persona
 from gemini_gateway.sdk.client import Live
 from gemini_gateway.sdk.connection import Connection
-from gemini_gateway.sdk.shortcut import audio_of, mic_message, reply_hz
+from gemini_gateway.sdk.shortcut import Masks, audio_of, mic_message, reply_hz, text_frame
 from gemini_live_sim.server import serve
 from gemini_live_sim.settings import SimSettings
 from reachy_gateway.voice import Audio, TurnComplete
@@ -164,6 +165,23 @@ async def test_a_real_connection_hears_and_answers_either_way(shortcut):
             [session] = sim.sessions
             assert bytes(session.heard).startswith(said)
             assert heard == session.answers[0].pcm
+
+
+@pytest.mark.parametrize("size", [126, 127, 1783, 65535])
+def test_a_frame_by_hand_is_what_the_library_reads(size):
+    payload, mask = bytes(n % 251 for n in range(size)), b"\x01\xfe\x80\x7f"
+    reader = StreamReader()
+    reader.feed_data(text_frame(payload, mask))
+    with pytest.raises(StopIteration) as over:
+        next(Frame.parse(reader.read_exact, mask=True))
+    assert over.value.value == Frame(Opcode.TEXT, payload)
+
+
+def test_no_key_masks_two_frames():
+    masks = Masks()
+    keys = [masks.next() for _ in range(1000)]
+    assert {len(key) for key in keys} == {4}
+    assert len(set(keys)) > 990, "of four random bytes two are the same once in a million"
 
 
 PIECES = [bytes([n % 256, n // 256]) * 1600 for n in range(2000)]

@@ -50,6 +50,7 @@ class Gemini:
     """A connection, and who dials it."""
 
     interrupted = False
+    waits = True
 
     def __init__(self, *events):
         self._events = events

@@ -81,8 +81,7 @@ class GeminiVoice:
     def hear(self, pcm: bytes, *, speaking: bool) -> None:
         """Take PCM16 mono at 16 kHz."""
         self._carry_out(self.session.hear(pcm, self._now(), speaking=speaking))
-        if self._idle is None or not self._sent_at_once(self._idle):
-            self._more.set()
+        self._send_what_is_due()
 
     def activity(self, event: Literal["start", "end"]) -> None:
         """Manual VAD: the person's turn starts or ends here."""
@@ -136,7 +135,7 @@ class GeminiVoice:
                     self._dial(now)
                 if self._connecting and self._connecting.done():
                     self._connecting.result()  # a fault of ours ends this robot's conversation, and is logged there
-                self._more.set()
+                self._send_what_is_due()
                 # Not in step with the others: of robots that ask together one would be let dial, at every tick again.
                 live = self.session.phase is SessionPhase.LIVE
                 await asyncio.sleep(LIVE_TICK_S if live else TICK_S * random.uniform(0.2, 1.0))  # noqa: S311
@@ -296,6 +295,10 @@ class GeminiVoice:
         """An interruption has come, and waits behind speech that it has cut: what sounds stops now."""
         self._carry_out([Emit(SpeechNoticed())])
 
+    def _send_what_is_due(self) -> None:
+        if self._idle is None or not self._sent_at_once(self._idle):
+            self._more.set()
+
     def _sent_at_once(self, connection: Connection) -> bool:
         """Send audio without a turn of the event loop, most of what sending costs; false if there is more to send."""
         while (item := self.session.take()) is not None:
@@ -340,9 +343,8 @@ class GeminiVoice:
             if connection.interrupted and isinstance(event, Audio):
                 out = [item for item in out if item != Emit(event)]  # it is cut already, and must not be heard for a moment
             self._carry_out(out)
-            # A burst for one robot is handled a message at a time, so that the others come in between. What an interruption
-            # has cut goes faster: the next answer comes behind it.
+            # A burst is handled a message at a time, so that others come in between; what an interruption has cut, faster.
             if connection.interrupted and self._now() >= until:
                 until = self._host.burst_slot.begin(self._now())
-            if not connection.interrupted or self._now() >= until:
+            if connection.waits and (not connection.interrupted or self._now() >= until):
                 await asyncio.sleep(0)

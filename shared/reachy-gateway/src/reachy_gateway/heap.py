@@ -5,12 +5,16 @@ import gc
 import sys
 from typing import Final
 
+M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
 M_ARENA_MAX: Final = -8
-"""Both from malloc.h; mallopt(3) describes them."""
+"""From malloc.h; mallopt(3) describes them."""
 GIVE_BACK_S: Final = 60.0
-LARGE_BYTES: Final = 128 * 1024
-"""From this size on a block has pages of its own. glibc's first value; chunks of audio are a tenth of it and less."""
+LARGE_BYTES: Final = 512 * 1024
+"""From this size on a block has pages of its own. uvloop takes half of that for each look at a TLS connection, twice for each
+message of Gemini's: pages that are mapped and given back each time cost 2 % of what a robot does."""
+SPARE_BYTES: Final = 1024 * 1024
+"""So much of the heap's end is kept when it is free; else each such block would be given back, too."""
 
 
 def keep_flat() -> bool:
@@ -21,7 +25,13 @@ def keep_flat() -> bool:
     soak``). An arena for each thread, of which a gateway has four and only one works, keeps its own share of that.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    return mallopt is not None and bool(mallopt(M_MMAP_THRESHOLD, LARGE_BYTES) and mallopt(M_ARENA_MAX, 1))
+    return mallopt is not None and all(
+        (
+            mallopt(M_MMAP_THRESHOLD, LARGE_BYTES),
+            mallopt(M_TRIM_THRESHOLD, SPARE_BYTES),
+            mallopt(M_ARENA_MAX, 1),
+        )
+    )
 
 
 def give_back() -> bool:

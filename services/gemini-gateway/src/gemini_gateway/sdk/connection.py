@@ -43,6 +43,11 @@ class Connection:
         """Whether an interruption has come, and waits behind what came before it."""
         return isinstance(self._socket, Socket) and self._socket.interruptions > 0
 
+    @property
+    def waits(self) -> bool:
+        """Whether another message has come already, as far as is known."""
+        return not isinstance(self._socket, Socket) or self._socket.unread > 0
+
     def watch(self, on_interruption: Callable[[], None] | None) -> None:
         """Tell of an interruption when it comes, before :meth:`receive` gets to it; None tells no more."""
         if isinstance(self._socket, Socket):

@@ -6,19 +6,23 @@ the SDK keeps its socket elsewhere, or ``GATEWAY_SHORTCUT`` is off.
 """
 
 import binascii
+import os
+import struct
 from functools import lru_cache
 from typing import Annotated, Any, Final, NotRequired, Protocol
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.server import broadcast
+from websockets.frames import apply_mask  # type: ignore[attr-defined] # in C where that was built, else in Python
 from websockets.protocol import State
 
 from reachy_gateway.voice import HEARS_HZ, Audio
 
 URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 HEAD: Final = b'{"realtime_input": {"audio": {"data": "'
+FRAME: Final = struct.Struct("!BBH4s")
+FRAMED: Final = range(126, 65536)
 TAIL: Final = b'", "mime_type": "audio/pcm;rate=%d"}}}' % HEARS_HZ
 DEFAULT_REPLY_HZ: Final = 24000
 RATE_DIGITS_MAX: Final = 15
@@ -41,6 +45,26 @@ REPLY_HZ: Final = range(8000, 48001)
 def mic_message(pcm: bytes) -> bytes:
     """The message that google-genai makes of PCM16 mono at 16 kHz, to the letter."""
     return HEAD + binascii.b2a_base64(pcm, newline=False).translate(URL_SAFE) + TAIL
+
+
+class Masks:
+    """Keys that mask frames, from the system's source of randomness, which is asked for 256 at a time."""
+
+    def __init__(self) -> None:
+        self._keys = b""
+        self._at = 0
+
+    def next(self) -> bytes:
+        """Four bytes that were not used before."""
+        if self._at == len(self._keys):
+            self._keys, self._at = os.urandom(1024), 0
+        self._at += 4
+        return self._keys[self._at - 4 : self._at]
+
+
+def text_frame(payload: bytes, mask: bytes) -> bytes:
+    """A client's frame that holds a text message of 126 to 65535 bytes (RFC 6455, section 5.2)."""
+    return FRAME.pack(0x81, 0x80 | 126, len(payload), mask) + apply_mask(payload, mask)
 
 
 def reply_hz(mime_type: str) -> int | None:
@@ -132,6 +156,7 @@ class Shortcut:
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
         self._kept: str | bytes | None = None
+        self._masks = Masks()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
@@ -149,13 +174,13 @@ class Shortcut:
         if (
             not isinstance(socket, ClientConnection)
             or socket.state is not State.OPEN
+            or socket.send_in_progress
+            or socket.protocol.extensions
             or socket.transport.get_write_buffer_size()
+            or len(message := mic_message(pcm)) not in FRAMED
         ):
             return False
-        try:
-            broadcast([socket], mic_message(pcm), text=True, raise_exceptions=True)
-        except ExceptionGroup:
-            return False
+        socket.transport.write(text_frame(message, self._masks.next()))
         return True
 
     async def audio(self) -> list[Audio]:

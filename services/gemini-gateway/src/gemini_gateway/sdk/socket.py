@@ -16,6 +16,7 @@ from gemini_gateway.sdk.errors import STRANGE
 REDIRECTS: Final = range(300, 400)
 INTERRUPTED: Final = b'"interrupted"'
 MESSAGE_BEGINS: Final = (Opcode.TEXT, Opcode.BINARY)
+MESSAGE: Final = (*MESSAGE_BEGINS, Opcode.CONT)
 
 TAKEN: Final[ContextVar[Callable[[], None]]] = ContextVar("taken")
 """What the task that dials is to be told when the server takes its socket; the SDK tells nobody."""
@@ -24,6 +25,8 @@ TAKEN: Final[ContextVar[Callable[[], None]]] = ContextVar("taken")
 class Socket(ClientConnection):
     """The connection that the SDK makes, which we have it make of this class."""
 
+    unread = 0
+    """Messages that have come, and were not read."""
     interruptions = 0
     """Messages that have come, and were not read, which say that a reply was interrupted."""
     on_interruption: Callable[[], None] | None = None
@@ -45,10 +48,12 @@ class Socket(ClientConnection):
 
     def process_event(self, event: Request | Response | Frame) -> None:
         """Look at each message as it is parsed, before its turn comes."""
-        if isinstance(event, Frame) and event.opcode in MESSAGE_BEGINS and event.fin and interrupts(event.data):
-            self.interruptions += 1
-            if self.on_interruption:
-                self.on_interruption()
+        if isinstance(event, Frame) and event.fin and event.opcode in MESSAGE:
+            self.unread += 1
+            if event.opcode in MESSAGE_BEGINS and interrupts(event.data):
+                self.interruptions += 1
+                if self.on_interruption:
+                    self.on_interruption()
         super().process_event(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -60,6 +65,7 @@ class Socket(ClientConnection):
     async def recv(self, decode: bool | None = None) -> Any:  # noqa: FBT001 - as the class above has it
         """The next message."""
         message = await super().recv(decode)
+        self.unread -= 1
         if self.interruptions and interrupts(message if isinstance(message, bytes) else message.encode()):
             self.interruptions -= 1
         return message

@@ -73,6 +73,8 @@ class Acts:
 
     def due(self, now: float) -> tuple[list[Tell], list[Answered]]:
         """What to tell again, and which acts nobody answers."""
+        if not self._pending:
+            return [], []
         tells: list[Tell] = []
         unheard: list[Answered] = []
         for (kind, key), pending in list(self._pending.items()):
@@ -87,4 +89,4 @@ class Acts:
 
     def next_due(self) -> float | None:
         """When :meth:`due` has something to say."""
-        return min((it.told_at + RETELL_S for it in self._pending.values()), default=None)
+        return min(it.told_at + RETELL_S for it in self._pending.values()) if self._pending else None

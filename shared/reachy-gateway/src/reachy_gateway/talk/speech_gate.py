@@ -166,9 +166,8 @@ class SpeechGate:
         Of two things that happen within one long chunk the later one is told.
         """
         floats = samples.astype(np.float32, copy=False)
-        if len(floats) == FRAME and not len(self._rest):
-            return self._step(mark, self._loud_ms(floats))
-        floats = np.concatenate((self._rest, floats))
+        if len(self._rest):
+            floats = np.concatenate((self._rest, floats))
         whole = len(floats) - len(floats) % FRAME
         told: SpeechStarted | SpeechEnded | None = None
         for start in range(0, whole, FRAME):
