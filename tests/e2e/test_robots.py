@@ -9,6 +9,7 @@ from rig import Keys, a_line_to, faults, read_wav, running_hub, running_robot
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 from mock_gateway.voice import MockVoice
+from reachy_gateway.provider.load import Load
 from reachy_gateway.voice import Audio, TurnComplete
 
 DATA = Path(__file__).parent / "data"
@@ -120,6 +121,22 @@ async def test_one_robot_too_many_is_refused_in_words_and_served_when_there_is_r
             await second.desk.until(lambda: second.core.welcomed)
             second.desk.say(NUMBERS[0])
             await second.answered(1)
+
+
+async def test_where_no_time_is_left_a_newcomer_is_refused_in_words_and_the_others_are_served_as_before(tmp_path):
+    made, load = Keys(tmp_path, *NAMES[:2]), Load()
+    async with (
+        running_hub(made, lambda *_: MockVoice(), load=load) as hub,
+        running_robot(made.robot("reachy-1"), hub.bound) as first,
+    ):
+        await first.welcomed()
+        load.full = True  # until the gateway looks again, and finds that there is room
+        async with running_robot(made.robot("reachy-2"), hub.bound) as second:
+            await second.desk.until(lambda: second.core.refused)
+            assert "the 1 robots of this gateway leave it no time for another" in second.core.refused
+            first.desk.say(NUMBERS[0])
+            await first.answered(1)
+            await second.desk.until(lambda: second.core.welcomed)
 
 
 async def test_a_robot_that_starts_again_is_served_anew(tmp_path):

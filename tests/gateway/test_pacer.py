@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reachy_gateway.talk.pacer import AHEAD_MS, QUEUE_MAX_MS, Chunk, Ended, Pacer
 from reachy_gateway.talk.resampler import Pcm16, rounded
-from reachy_link.pcm import CHUNK_MS, Format
+from reachy_link.pcm import LONG_CHUNK_MS, Format
 
 STEREO = Format(rate_hz=16000, channels=2)
 MONO_24K = Format(rate_hz=24000, channels=1)
@@ -56,20 +56,29 @@ def test_the_start_of_a_burst_leaves_at_once_and_the_rest_at_the_speakers_pace()
     pacer = Pacer(STEREO, LEAD_MS)
     pacer.push(1, noise(2000), 24000)
     at_once = ms_of(pacer.due(now=100.0))
-    assert LEAD_MS + AHEAD_MS <= at_once <= LEAD_MS + AHEAD_MS + CHUNK_MS
+    assert LEAD_MS + AHEAD_MS <= at_once <= LEAD_MS + AHEAD_MS + LONG_CHUNK_MS
     assert pacer.due(now=100.0) == []
-    assert ms_of(pacer.due(now=100.1)) == 100
-    assert pacer.sent_until == pytest.approx(100.1 + at_once / 1000)
+    later = ms_of(pacer.due(now=100.1))
+    assert 100 <= later <= 100 + LONG_CHUNK_MS
+    assert pacer.sent_until == pytest.approx(100.0 + (at_once + later) / 1000)
 
 
-def test_chunks_are_20_ms_long_and_only_the_last_is_shorter():
+def test_chunks_are_40_ms_long_where_so_much_is_there_and_only_the_last_is_shorter():
     pacer = Pacer(STEREO, LEAD_MS)
     pacer.push(1, noise(107), 24000)
     pacer.end(1)
     *chunks, end = run_out(pacer)
-    assert [chunk.samples for chunk in chunks] == [320] * 5 + [112]
-    assert [len(chunk.pcm) for chunk in chunks] == [1280] * 5 + [448]
+    assert [chunk.samples for chunk in chunks] == [640] * 2 + [432]
+    assert [len(chunk.pcm) for chunk in chunks] == [2560] * 2 + [1728]
     assert end == Ended(1)
+
+
+def test_a_chunk_of_20_ms_does_not_wait_for_one_that_may_follow():
+    pacer = Pacer(MONO_24K, LEAD_MS)
+    pacer.push(1, noise(30), 24000)
+    assert [chunk.samples for chunk in pacer.due(now=0.0)] == [480]
+    pacer.push(1, noise(50), 24000)
+    assert [chunk.samples for chunk in pacer.due(now=0.01)] == [960, 480]
 
 
 def test_a_pause_of_the_voice_is_not_made_up_for():
@@ -78,7 +87,7 @@ def test_a_pause_of_the_voice_is_not_made_up_for():
     pacer.push(1, noise(300), 24000)
     run_out(pacer, now=0.0)
     pacer.push(1, noise(2000), 24000)
-    assert ms_of(pacer.due(now=50.0)) <= LEAD_MS + AHEAD_MS + CHUNK_MS
+    assert ms_of(pacer.due(now=50.0)) <= LEAD_MS + AHEAD_MS + LONG_CHUNK_MS
 
 
 def test_the_end_of_a_turn_leaves_when_its_audio_has():
@@ -107,10 +116,10 @@ def test_a_second_turn_queues_behind_the_first():
     pacer.push(2, second, 24000)
     pacer.end(2)
     out = run_out(pacer)
-    assert [item.turn for item in out] == [1] * 6 + [2] * 6
-    assert out[5] == Ended(1)
-    assert heard(out[:5]).tobytes() == first
-    assert heard(out[6:]).tobytes() == second
+    end = out.index(Ended(1))
+    assert [item.turn for item in out] == [1] * (end + 1) + [2] * (end + 1)
+    assert heard(out[:end]).tobytes() == first
+    assert heard(out[end:]).tobytes() == second
 
 
 def test_a_turn_that_has_not_ended_holds_up_the_one_behind_it():
@@ -272,7 +281,7 @@ def test_whatever_comes_the_link_never_runs_further_ahead_than_allowed_and_next_
             if isinstance(item, Chunk):
                 assert max(played_until, now) - now < AHEAD_S + EPSILON_S, "the speaker had enough"
                 played_until = max(played_until, now) + item.samples / speaker.rate_hz
-        assert played_until - now <= AHEAD_S + CHUNK_MS / 1000 + EPSILON_S
+        assert played_until - now <= AHEAD_S + LONG_CHUNK_MS / 1000 + EPSILON_S
         following = pacer.next_due()
         assert following is None or following >= now - EPSILON_S, "all that was due has left"
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reachy_link.pcm import Format, from_pcm16, to_pcm16
+from reachy_link.pcm import LONG_CHUNK_MS, Format, from_pcm16, to_pcm16
 
 
 def samples(*values: float) -> np.ndarray:
@@ -53,7 +53,8 @@ def test_read_only_samples_of_an_sdk_are_left_alone():
 
 def test_a_format_tells_sizes_and_lengths():
     stereo = Format(rate_hz=16000, channels=2)
-    assert stereo.chunk_samples == 320
+    assert stereo.chunk_samples() == 320
     assert stereo.pcm_bytes(320) == 1280
     assert stereo.ms(320) == 20.0
-    assert Format(rate_hz=44100, channels=1).chunk_samples == 882
+    assert Format(rate_hz=44100, channels=1).chunk_samples() == 882
+    assert stereo.chunk_samples(LONG_CHUNK_MS) == 640

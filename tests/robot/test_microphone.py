@@ -32,6 +32,19 @@ def test_whatever_an_sdk_hands_over_leaves_as_20_ms_chunks_without_a_sample_lost
     assert b"".join(chunks) == to_pcm16(samples[: len(samples) // 320 * 320])
 
 
+@pytest.mark.parametrize(("mic_ms", "samples"), [(None, 320), (0, 320), (39, 320), (40, 640), (60, 640), (10_000, 640)])
+def test_the_gateway_may_wish_for_longer_chunks_and_each_message_says_so(mic_ms, samples):
+    rig = connected()
+    sound = noise(320 * 9)
+    rig.tell(BeatDown, ack=rig.last_seq(), mic_ms=mic_ms)
+    rig.hear(sound[: 320 * 5])
+    assert {message.samples for message in rig.sent(Mic)} == {samples}
+    rig.tell(BeatDown, ack=rig.last_seq())
+    rig.hear(sound[320 * 5 :])
+    assert rig.sent(Mic)[-1].samples == 320, "it has changed its mind, or it is another gateway"
+    assert b"".join(rig.mic_pcm()) == to_pcm16(sound), "without a sample lost"
+
+
 def test_without_acks_the_robot_stops_after_200_ms_probes_and_says_so_once():
     rig = connected()
     rig.run(1.5, mic=True, acks=False)

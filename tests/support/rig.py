@@ -15,6 +15,7 @@ from relay import Relay
 from reachy_gateway.host import MakeVoice
 from reachy_gateway.hub import Hub
 from reachy_gateway.link.end import Bind
+from reachy_gateway.provider.load import Load
 from reachy_link import keys
 from reachy_link.address import Address
 from reachy_link.pcm import Format, Samples, from_pcm16
@@ -60,11 +61,18 @@ class Keys:
 
 @asynccontextmanager
 async def running_hub(
-    made: Keys, make_voice: MakeVoice, up_port: int = 0, down_port: int = 0, max_robots: int = 20, host: str = "127.0.0.1"
+    made: Keys,
+    make_voice: MakeVoice,
+    up_port: int = 0,
+    down_port: int = 0,
+    max_robots: int = 20,
+    host: str = "127.0.0.1",
+    load: Load | None = None,
 ) -> AsyncIterator[Hub]:
     """A gateway on ports of its own."""
     bind = Bind(host, up_port, down_port)
-    hub = Hub(made.pair, keys.Keyring(made.gateway_dir), bind, make_voice, max_robots=max_robots, software="test")
+    ring = keys.Keyring(made.gateway_dir)
+    hub = Hub(made.pair, ring, bind, make_voice, max_robots=max_robots, software="test", load=load)
     task = asyncio.create_task(hub.run())
     try:
         yield hub

@@ -17,6 +17,7 @@ from reachy_gateway import service
 from reachy_gateway.fleet.join import Parts
 from reachy_gateway.journal import logged
 from reachy_gateway.provider.ledger import Ledger, LedgerError
+from reachy_gateway.provider.load import Load
 from reachy_gateway.tools import toolbox
 from reachy_service import logs
 from reachy_service.config import fail, load, read
@@ -52,13 +53,14 @@ def main() -> int:
     if problems:
         fail(problems)
     feed = logged()
+    gateway_load = Load(settings.uplink_ms)
     voices = Voices(
         configuration,
         ledger,
         feed=feed,
         transcripts=settings.transcripts_dir,
         keep_days=settings.transcripts_keep_days,
-        uplink_ms=settings.uplink_ms,
+        load=gateway_load,
         shortcut=settings.shortcut,
         toolbox=box,
     )
@@ -77,6 +79,7 @@ def main() -> int:
             beside=voices.watch,
             on_hangup=partial(voices.reload, asked=True),
             office=GeminiOffice(voices, configuration, box.names, settings.model),
+            load=gateway_load,
             parts=Parts(voices.accounts_of_the_fleet(), {SHELF: document.follow}),
         )
 

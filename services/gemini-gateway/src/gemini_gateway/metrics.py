@@ -16,7 +16,9 @@ def metrics_of(voices: Voices, robots: Collection[str]) -> Iterator[Metric]:
     talking = {robot: made[robot] for robot in robots if robot in made}
     yield GaugeMetricFamily("reachylink_gemini_down", "1 while Gemini is known not to answer.", voices.down)
     yield GaugeMetricFamily("reachylink_loop_busy_ratio", "The share of its time that the event loop works.", voices.load.busy)
-    message_s = voices.message_ms / 1000
+    full = "1 while newcomers are turned away, as the robots leave no time."
+    yield GaugeMetricFamily("reachylink_full", full, voices.load.full)
+    message_s = voices.load.message_ms / 1000
     yield GaugeMetricFamily("reachylink_mic_message_seconds", "How much mic audio goes to Gemini in a message.", message_s)
     yield from _of_sessions(talking)
     events = CounterMetricFamily("reachylink_gemini_events", "What befell sessions, by cause.", labels=["robot", "cause"])

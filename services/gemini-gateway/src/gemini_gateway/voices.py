@@ -57,7 +57,7 @@ class Voices:
         today: The local date and time; budgets turn at its midnight.
         toolbox: What models may call; if it is left out, the gateway's own tools.
         settings_of: What a persona, and its tools, imply for its session.
-        uplink_ms: How much mic audio goes to Gemini in a message; None leaves it to how busy the event loop is.
+        load: How busy the gateway is, which looks itself; if it is left out, it is at ease.
         shortcut: Whether audio goes past the SDK's layers.
     """
 
@@ -72,7 +72,7 @@ class Voices:
         today: Callable[[], datetime] = lambda: datetime.now(UTC).astimezone(),
         toolbox: Toolbox | None = None,
         settings_of: Callable[[Persona, Sequence[Tool[Any]]], SessionSettings] = session_settings,
-        uplink_ms: int | None = None,
+        load: Load | None = None,
         shortcut: bool = True,
     ) -> None:
         self._configuration = configuration
@@ -87,8 +87,7 @@ class Voices:
             self._feed.read(Spoken, self._keep)
         self._feed.read(KeysChanged, self._keys_changed)
         self._settings_of = settings_of
-        self._uplink_ms = uplink_ms
-        self.load = Load()
+        self.load = load or Load()
         self.burst_slot = BurstSlot()
         self.toolbox = toolbox or Toolbox()
         self._admitted: frozenset[str] | None = None
@@ -113,24 +112,16 @@ class Voices:
         voice = self.voices[robot] = GeminiVoice(robot, self._live, self, self._settings, view)
         return voice
 
-    @property
-    def message_ms(self) -> int:
-        """How much mic audio goes to Gemini in a message."""
-        return self._uplink_ms or self.load.message_ms
-
     def _settings(self, persona: Persona, tools: Sequence[Tool[Any]]) -> SessionSettings:
-        return replace(self._settings_of(persona, tools), batch_ms=self.message_ms)
+        return replace(self._settings_of(persona, tools), batch_ms=self.load.message_ms)
 
     async def watch(self) -> None:
-        """Follow the robots file, the key's file and how busy the event loop is, until cancelled."""
+        """Follow the robots file, the key's file and how busy the gateway is, until cancelled."""
+        message_ms = self.load.message_ms
         for look in count(1):
             await asyncio.sleep(WATCH_S)
-            if self.load.look(time.monotonic(), time.thread_time()) and self._uplink_ms is None:
-                log.info(
-                    "the event loop works for %.0f %% of its time: mic audio goes to Gemini in messages of %d ms",
-                    self.load.busy * 100,
-                    self.message_ms,
-                )
+            if message_ms != self.load.message_ms:
+                message_ms = self.load.message_ms
                 for voice in self.voices.values():
                     voice.settings_changed()
             if self._configuration.has_changed():

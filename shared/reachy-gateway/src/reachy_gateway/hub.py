@@ -4,8 +4,10 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Collection
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from reachy_gateway.feed import Away, Connected, ConversationEnded, Dropped, Ending, Feed, KeysChanged, Noticed
@@ -15,6 +17,8 @@ from reachy_gateway.journal import logged
 from reachy_gateway.link.end import Bind, GatewayEnd
 from reachy_gateway.link.limits import Arrival, Limits
 from reachy_gateway.link.peer import AWAY_S, CLONE_REMEDY, GONE_S, Handling, Peer, Peers
+from reachy_gateway.pace import Pace
+from reachy_gateway.provider.load import Load
 from reachy_gateway.robot import FULLER, STOPPING, Robot
 from reachy_gateway.stats import Stats
 from reachy_gateway.talk.conversation import WORDS_MAX
@@ -51,6 +55,7 @@ class Hub:
         messages_per_s: How many messages a robot may send; what is more is dropped.
         bytes_per_s: The same for their size.
         feed: Told of what happens; if it is left out, one of its own that the log reads.
+        load: How busy it is; if it is left out, one of its own.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Hub:
         messages_per_s: int = 200,
         bytes_per_s: int = 500_000,
         feed: Feed | None = None,
+        load: Load | None = None,
     ) -> None:
         self.feed = feed or logged()
         self.stats = Stats(self.feed)
@@ -79,8 +85,8 @@ class Hub:
         self.lost: set[str] = set()
         """Admitted robots that were served, fell silent and have not come back."""
         self.max_robots = max_robots
-        self._per_s = messages_per_s, bytes_per_s
-        self._limits: dict[str, Limits] = {}
+        self._limits = defaultdict[str, Limits](partial(Limits, messages_per_s, bytes_per_s))
+        """Bounded by the keys that are admitted."""
         self._ring = ring
         self._admitted: frozenset[str] | None = None
         """Who was admitted at the last look."""
@@ -94,6 +100,7 @@ class Hub:
         self._stop_by: float | None = None
         self._stopping = asyncio.Event()
         self.loop = asyncio.get_running_loop()
+        self._pace = Pace(load or Load())
         self._end = GatewayEnd(keys, ring, bind, self)
         self.bound = self._end.bound
 
@@ -123,6 +130,7 @@ class Hub:
                 self._dismiss(robot, "stopped", "the gateway stops")
             if self._leaving:
                 await asyncio.wait(list(self._leaving), timeout=HANG_UP_S + 0.5)
+            self._pace.close()
             self._end.close()
 
     def _say_problems(self) -> None:
@@ -197,10 +205,11 @@ class Hub:
         self._admitted = admitted
 
     def on_arrival(self, robot: str, size: int) -> Arrival:
-        """Decide on a message of an admitted robot by its size alone; bounded by the keys that are admitted."""
-        arrival = self._limits_of(robot).weigh(size, self.now(), self._end.stalled_s)
+        """Decide on a message of an admitted robot by its size alone."""
+        limits = self._limits[robot]
+        arrival = limits.weigh(size, self.now(), self._end.stalled_s)
         if arrival is not Arrival.TAKE:
-            self.on_bad("flood", robot, "sends beyond {} messages or {} bytes a second".format(*self._per_s))
+            self.on_bad("flood", robot, f"sends beyond {limits.words}")
         return arrival
 
     def on_up(self, message: Up, payload: bytes) -> None:
@@ -248,12 +257,6 @@ class Hub:
         if cause == "version" and robot:
             self._refuse(self._peer(robot), words, None)
 
-    def _limits_of(self, robot: str) -> Limits:
-        limits = self._limits.get(robot)
-        if limits is None:
-            limits = self._limits[robot] = Limits(*self._per_s)
-        return limits
-
     def _peer(self, robot: str) -> Peer:
         """What is known of a robot; bounded by the keys that are admitted."""
         return self._peers.get(robot) or self._peers.add(robot)
@@ -266,7 +269,10 @@ class Hub:
         if robot is None and len(self.robots) >= self.max_robots:
             self._refuse(peer, f"this gateway serves {self.max_robots} robots already (GATEWAY_MAX_ROBOTS)", peer.boot)
             return
-        if (robot is None or restarted) and not self._limits_of(peer.robot).may_start(self.now()):
+        if robot is None and not self._pace.load.lets_in():
+            self._refuse(peer, f"the {len(self.robots)} robots of this gateway leave it no time for another", peer.boot)
+            return
+        if (robot is None or restarted) and not self._limits[peer.robot].may_start(self.now()):
             self._dismiss(peer.robot, "restarted", "starts anew again and again")
             self._refuse(peer, "it starts anew again and again; once it stops that, it is served within seconds", peer.boot)
             return
@@ -278,6 +284,7 @@ class Hub:
             self.fleet.again(peer.robot)
         if robot is None:
             robot = self.robots[peer.robot] = Robot(peer, self)
+            robot.chunks_of(self._pace.load.chunk_ms)
             self.feed.tell(Connected(peer.robot, peer.hello.software if peer.hello else ""))
             robot.start()
         robot.welcome()
@@ -318,6 +325,12 @@ class Hub:
         """Once a second: robots that are no longer admitted, or fell silent."""
         now = self.looked_around = self.now()
         self._follow_keys()
+        if self._pace.look(now, len(self.robots)):
+            load = self._pace.load
+            words = "%d robots, which take %.0f %% of the event loop's time: messages of %d ms from now on"
+            log.info(words, len(self.robots), load.busy * 100, load.message_ms)
+            for robot in self.robots.values():
+                robot.chunks_of(load.chunk_ms)
         for name, robot in list(self.robots.items()):
             silent_s = robot.peer.silent_s(now, self._end.stalled_s)
             if silent_s > GONE_S:

@@ -31,6 +31,7 @@ from reachy_link.messages import (
     Up,
     Welcome,
 )
+from reachy_link.pcm import CHUNK_MS
 
 STOPPING: Final = "this gateway is being stopped"
 FULLER: Final = "another gateway of the fleet has more room"
@@ -131,6 +132,10 @@ class Robot:
         connected_s = self._host.now() - self.since
         rtt_ms = sample and sample.rtt_us / 1000
         return Vitals(connected_s, rtt_ms, None if last_s is None else last_s * 1000, self.limbs.person_deg)
+
+    def chunks_of(self, ms: int) -> None:
+        """Have audio come and go in messages of so much from now on."""
+        self.peer.mic_ms = ms if ms > CHUNK_MS else None
 
     def start(self) -> None:
         """Begin a conversation, once the robot's former voice has hung up or has had its time to: one connection a robot."""

@@ -19,6 +19,7 @@ from reachy_gateway.host import MakeVoice
 from reachy_gateway.hub import Hub
 from reachy_gateway.loop import run as run_loop
 from reachy_gateway.metrics import Metrics, Source
+from reachy_gateway.provider.load import Load
 from reachy_gateway.robot import STOPPING
 from reachy_gateway.settings import GatewaySettings
 from reachy_link import mounted
@@ -63,6 +64,7 @@ def main(
     on_hangup: Callable[[], None] | None = None,
     office: Office | None = None,
     parts: Parts | None = None,
+    load: Load | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; exit status 0, or the end of the program with 2 for bad configuration.
 
@@ -78,6 +80,7 @@ def main(
         on_hangup: Called at SIGHUP.
         office: What the admin port asks of the voices' service; if it is left out, there is nothing to ask.
         parts: What of the voices' service a fleet shares, where there is a store.
+        load: How busy the gateway is; if it is left out, one of its own.
     """
     try:
         keys, ring = keys_of(settings)
@@ -100,7 +103,7 @@ def main(
             companion.add_done_callback(_tell_fault)
         try:
             return await _serve(
-                software, settings, make_voice, keys, ring, sources, feed, office or NoOffice(), parts or Parts()
+                software, settings, make_voice, keys, ring, sources, feed, office or NoOffice(), parts or Parts(), load
             )
         finally:
             if companion:
@@ -122,6 +125,7 @@ async def _serve(
     feed: Feed | None,
     office: Office,
     parts: Parts,
+    load: Load | None,
 ) -> int:
     try:
         hub = Hub(
@@ -134,6 +138,7 @@ async def _serve(
             messages_per_s=settings.robot_messages_per_s,
             bytes_per_s=settings.robot_bytes_per_s,
             feed=feed,
+            load=load,
         )
     except zmq.ZMQError as error:
         where = f"{settings.host}, ports {settings.up_port} and {settings.down_port}"

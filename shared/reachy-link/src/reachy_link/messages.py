@@ -210,6 +210,8 @@ class _Down(_Message):
     """Speaker chunks of lower turns are to be dropped, whenever they arrive."""
     to_boot: Boot | None = None
     """If set, the message is for that start of the robot only."""
+    mic_ms: Amount | None = None
+    """How much audio the gateway would like in each ``mic``; unset: the usual 20 ms."""
 
 
 class Welcome(_Down):

@@ -8,7 +8,9 @@ Samples = npt.NDArray[np.float32]
 """float32 samples of shape ``(n, channels)``, nominally within -1..1."""
 
 CHUNK_MS = 20
-"""How much audio one message on the link carries, in either direction."""
+"""How much audio one message on the link usually carries, in either direction."""
+LONG_CHUNK_MS = 40
+"""How much it carries where the gateway has many robots, or hardly any time left."""
 JITTER_TARGET_MS = 60
 """How much of a turn a robot waits for before it plays, against jitter on the link; a gateway runs ahead by more than that."""
 
@@ -24,10 +26,9 @@ class Format(BaseModel):
     rate_hz: int = Field(ge=8000, le=48000)
     channels: int = Field(ge=1, le=2)
 
-    @property
-    def chunk_samples(self) -> int:
-        """Samples per channel in a chunk of the usual length."""
-        return self.rate_hz * CHUNK_MS // 1000
+    def chunk_samples(self, ms: int = CHUNK_MS) -> int:
+        """Samples per channel in a chunk of so many ms."""
+        return self.rate_hz * ms // 1000
 
     def pcm_bytes(self, samples: int) -> int:
         """The size of so many samples per channel."""

@@ -178,6 +178,7 @@ class RobotCore:
             return out
         if message.ack is not None:
             self._microphone.window.acked(message.ack)
+        self._microphone.wanted(message.mic_ms)
         floor = message.turn if isinstance(message, Flush) else message.floor
         out += self._playback.flush(floor, now, queued_ms)
         self._acts.flush(floor, now)

@@ -7,7 +7,7 @@ import numpy as np
 
 from reachy_link.causes import RobotCause
 from reachy_link.messages import Activity, Mic
-from reachy_link.pcm import Samples, to_pcm16
+from reachy_link.pcm import CHUNK_MS, LONG_CHUNK_MS, Samples, to_pcm16
 from reachy_link.tally import Tally
 from reachy_robot.complaints import Complaints
 from reachy_robot.decisions import Log, Out, Profile
@@ -21,10 +21,11 @@ RETELL_S: Final = 4.0
 
 
 class Microphone:
-    """The way up of speech. Holds less than 20 ms beside what one read gave."""
+    """The way up of speech. Holds less than a chunk beside what one read gave."""
 
     def __init__(self, profile: Profile, sender: Sender, tally: Tally[RobotCause], complaints: Complaints) -> None:
         self.window = AckWindow()
+        self._chunk_ms = CHUNK_MS
         self._profile = profile
         self._sender = sender
         self._tally = tally
@@ -36,10 +37,14 @@ class Microphone:
         """Manual VAD: what the person did last, if anything."""
         self._activity_at = float("-inf")
 
+    def wanted(self, mic_ms: int | None) -> None:
+        """How much audio the gateway would like in a message: it has the usual 20 ms or, if it likes more, 40."""
+        self._chunk_ms = LONG_CHUNK_MS if mic_ms and mic_ms >= LONG_CHUNK_MS else CHUNK_MS
+
     def regroup(self, samples: Samples) -> list[Samples]:
-        """The chunks of 20 ms that are whole by now."""
+        """The chunks that are whole by now."""
         self._pending = np.concatenate([self._pending, samples]) if len(self._pending) else samples
-        n = self._profile.mic.chunk_samples
+        n = self._profile.mic.chunk_samples(self._chunk_ms)
         whole = len(self._pending) - len(self._pending) % n
         chunks = [self._pending[start : start + n] for start in range(0, whole, n)]
         self._pending = self._pending[whole:]

@@ -92,7 +92,8 @@ class Playout:
             self.overflow_chunks += 1
             queue.report.dropped_ms += self._format.ms(len(samples))
             return False
-        queue.chunks.append(samples)
+        n = self._format.chunk_samples()  # the device is handed little at a time, as it is slow to give anything back
+        queue.chunks.extend(samples[start : start + n] for start in range(0, len(samples), n))
         queue.samples += len(samples)
         return True
 

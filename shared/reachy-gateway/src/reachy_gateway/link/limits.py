@@ -31,6 +31,7 @@ class Limits:
     """
 
     def __init__(self, messages_per_s: int, bytes_per_s: int) -> None:
+        self.words = f"{messages_per_s} messages or {bytes_per_s} bytes a second"
         self._messages = TokenBucket(Rate(messages_per_s, messages_per_s * BURST_S))
         self._bytes = TokenBucket(Rate(bytes_per_s, bytes_per_s * BURST_S))
         self._bearable = TokenBucket(BEARABLE)

@@ -63,6 +63,8 @@ class Peer:
         self._former: tuple[str, float] | None = None
         self._last_heard = float("-inf")
         self.floor = 0
+        self.mic_ms: int | None = None
+        """How much audio the robot is to put into a message; None for the usual."""
         self.next_turn = 1
         self.next_act = 1
         self.hello: Hello | None = None
@@ -131,6 +133,7 @@ class Peer:
             t_us=int(now * 1e6),
             ack=self.ack,
             floor=self.floor,
+            mic_ms=self.mic_ms,
             **fields,
         )
         self._seq += 1

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from reachy_gateway.talk.resampler import Mono, Resampler, rounded, spread
-from reachy_link.pcm import JITTER_TARGET_MS, Format
+from reachy_link.pcm import JITTER_TARGET_MS, LONG_CHUNK_MS, Format
 
 QUEUE_MAX_MS: Final = 120_000
 """Of one robot's replies; beyond it the newest audio is dropped and counted, and its turn ends there."""
@@ -62,7 +62,8 @@ class Pacer:
 
     def __init__(self, speaker: Format, lead_ms: float) -> None:
         self._format = speaker
-        self._chunk_bytes = speaker.pcm_bytes(speaker.chunk_samples)
+        self._chunk_bytes = speaker.pcm_bytes(speaker.chunk_samples())
+        self._most_bytes = speaker.pcm_bytes(speaker.chunk_samples(LONG_CHUNK_MS))
         self._ahead_s = (lead_ms + AHEAD_MS) / 1000
         self._turns: deque[_Turn] = deque()
         self._over = -1
@@ -146,16 +147,17 @@ class Pacer:
         return self._turns[-1]
 
     def _take(self, turn: _Turn) -> bytes:
-        """The next chunk; shorter at the turn's end, and empty if the rest has not come yet."""
-        while len(turn.ready) < self._chunk_bytes and turn.pieces:
+        """The next 20 ms, or 40 if they are there; less at the turn's end, and nothing if the rest has not come yet."""
+        while len(turn.ready) < self._most_bytes and turn.pieces:
             self._feed(turn)
-        if len(turn.ready) < self._chunk_bytes and turn.ended and turn.rate:
+        if len(turn.ready) < self._most_bytes and turn.ended and turn.rate:
             self._hold(turn, turn.rate.flush())
             turn.rate = None
-        if len(turn.ready) < self._chunk_bytes and not turn.ended:
-            return b""
-        pcm = bytes(turn.ready[: self._chunk_bytes])
-        del turn.ready[: self._chunk_bytes]
+        size = min(len(turn.ready), self._most_bytes)
+        if not turn.ended:
+            size -= size % self._chunk_bytes
+        pcm = bytes(turn.ready[:size])
+        del turn.ready[:size]
         return pcm
 
     def _feed(self, turn: _Turn) -> None:
