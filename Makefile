@@ -9,6 +9,8 @@
 # make check    format, lint and types
 # make bench    latency, how many robots a core carries, gateways that die; the body if tests/reachy/setup was run, and the page if
 #               chromium-headless-shell is there: twenty minutes
+# make bench-peers  the gateway beside livekit-agents, pipecat and loops without a framework, on the same work in one run: half an
+#               hour; ARGS="--robots 30 40 --runs 1" for less
 # make storm    of these, only gateways that die: how long until every robot talks again
 # make remember of these, only a fleet with a store: who is heard again where, whatever befalls a gateway; do the books hold
 # make swarm    a fleet on a real Docker Swarm of two nodes: a task killed, a wire cut, a node drained, an update; needs root, dockerd
@@ -27,7 +29,7 @@ BIN := $(VENV)/bin
 PACKAGES := $(wildcard shared/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := $(wildcard shared/*/src services/*/src)
 
-.PHONY: demo talk quick test sessions chaos weather attacks check bench storm remember swarm capacity scale manifests soak hostile fuzz scan lock clean
+.PHONY: demo talk quick test sessions chaos weather attacks check bench bench-peers storm remember swarm capacity scale manifests soak hostile fuzz scan lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
@@ -61,6 +63,14 @@ check: $(VENV)/ready
 
 bench: $(VENV)/ready
 	@status=0; for part in latency density storm watch remember $(if $(wildcard .venv-reachy),body) $(if $(shell command -v chromium-headless-shell),page); do $(BIN)/python bench/$$part.py --out out/bench || status=1; echo; done; exit $$status
+
+bench-peers: $(VENV)/ready .venv-peers/livekit-agents/ready .venv-peers/pipecat/ready
+	$(BIN)/python bench/peers.py --out out/bench $(ARGS)
+
+.venv-peers/%/ready: requirements/peer-%.txt $(VENV)/ready
+	@$(PYTHON) -m venv $(@D)
+	VIRTUAL_ENV=$(@D) $(BIN)/uv pip sync --quiet --require-hashes requirements/peer-$*.txt
+	@touch $@
 
 storm: $(VENV)/ready
 	$(BIN)/python bench/storm.py $(ARGS)

@@ -29,9 +29,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--dial", type=int, metavar="PORT", help="the gateway's first port")
     parser.add_argument("--tools", action="store_true", help="call a tool of each robot every 10 s")
     parser.add_argument("--bodies", action="store_true", help="robots with a body, of which something is asked every 10 s")
+    parser.add_argument("--bursts", action="store_true", help="turns that are sent at once, and cut a second or two later")
     args = parser.parse_args(argv)
     calls = CALLS if args.tools else OF_BODIES if args.bodies else ()
-    bench = Bench(args.directory, args.robots, calls, bodies=args.bodies)
+    bench = Bench(args.directory, args.robots, calls, bodies=args.bodies, marks=not args.dial, bursts=args.bursts)
     uvloop.run(bench.run(args.seconds, args.dial))
 
 

@@ -10,6 +10,9 @@ SAMPLES: Final = 320
 DIGITS: Final = 9
 """Six bits a sample; the last one is the robot."""
 MASK: Final = 63
+AGE_MAX_US: Final = 60_000_000
+_MAGIC: Final = bytes(range(0x81, 0x89))
+_MARK: Final = struct.Struct("<8sHHQ")
 _NOISE: Final = np.random.default_rng(1).integers(-40, 40, SAMPLES - DIGITS).astype("<i2")
 _MONO: Final = struct.Struct(f"<{DIGITS}h")
 _STEREO: Final = struct.Struct(f"<{2 * DIGITS}h")
@@ -24,10 +27,36 @@ def stamped(robot: int, now_us: int, channels: int = 1) -> bytes:
     return _STEREO.pack(*(digit for digit in [*digits, robot] for _ in (0, 1))) + _REST[2]
 
 
-def read(pcm: bytes) -> list[tuple[int, int]]:
-    """Robot and time stamp (in us) of each mono chunk in a message."""
-    found = []
-    for at in range(0, len(pcm) - 2 * SAMPLES + 1, 2 * SAMPLES):
-        a, b, c, d, e, f, g, h, robot = _MONO.unpack_from(pcm, at)
-        found.append((robot, a | b << 6 | c << 12 | d << 18 | e << 24 | f << 30 | g << 36 | h << 42))
-    return found
+class Reader:
+    """Reads the stamps of one stream of mono chunks, however it is cut into messages."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        """Where in the next message the next stamp is expected."""
+
+    def read(self, pcm: bytes, now_us: int) -> list[tuple[int, int]]:
+        """Robot and time stamp (in us) of each chunk that begins in a message."""
+        found, at = [], self._next
+        while at + _MONO.size <= len(pcm):
+            *digits, robot = _MONO.unpack_from(pcm, at)
+            sent_us = sum(digit << 6 * n for n, digit in enumerate(digits))
+            if min(digits) >= 0 and max(digits) <= MASK and robot >= 0 and 0 <= now_us - sent_us < AGE_MAX_US:
+                found.append((robot, sent_us))
+                at += 2 * SAMPLES
+            else:
+                at += 2  # something else was sent before it
+        self._next = max(0, at - len(pcm))
+        return found
+
+
+def marked(pcm: bytes, robot: int, turn: int, now_ns: int) -> bytes:
+    """A message of speech that knows whose it is, of which turn, and when it was sent."""
+    return _MARK.pack(_MAGIC, robot, turn, now_ns) + pcm[_MARK.size :]
+
+
+def mark_of(pcm: bytes) -> tuple[int, int, int] | None:
+    """Robot, turn and time stamp (in ns) of audio that begins with a mark."""
+    if len(pcm) < _MARK.size or not pcm.startswith(_MAGIC):
+        return None
+    _, robot, turn, sent_ns = _MARK.unpack_from(pcm)
+    return robot, turn, sent_ns

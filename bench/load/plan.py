@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+import random
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +18,8 @@ from load.server import DOWN_SAMPLES, SPEECH_S, Desk, Server
 from reachy_link.keys import RobotIdentity, load_robot
 from reachy_link.sockets import SyncSocket
 from stamps import SAMPLES as UP_SAMPLES
-from stamps import read
 
 MESSAGE_S: Final = 0.04
-CYCLE_S: Final = 8.0
 TICK_S: Final = 0.001
 JITTER_S: Final = 0.06
 WARM_UP_S: Final = 4.0
@@ -38,6 +37,11 @@ class Measured:
     content_ms: list[float] = field(default_factory=list)
     """From the message that holds a chunk's first sample: what the resampler holds back is in it."""
     cut_ms: list[float] = field(default_factory=list)
+    """From an interruption to the flush."""
+    old_ms: list[float] = field(default_factory=list)
+    """From an interruption to the last old chunk; 0 if there was none."""
+    cuts: list[tuple[int, int, int]] = field(default_factory=list)
+    """Robot, turn and when, in ns."""
     call_ms: list[float] = field(default_factory=list)
     """From a call of a tool to its answer."""
     calls: int = 0
@@ -66,6 +70,8 @@ class Listener(Robot):
         self._turns = -1
         self._position = 0
         self._began_ns = 0
+        self.heard_ns = 0
+        """When speech came last."""
 
     def took(self, header: bytes, samples: int) -> None:
         """Measure."""
@@ -75,20 +81,21 @@ class Listener(Robot):
             self._bench.cut(self.server, self._position // UP_SAMPLES)
 
     def _heard(self, header: bytes, samples: int) -> None:
-        now_ns = time.monotonic_ns()
+        now_ns = self.heard_ns = time.monotonic_ns()
         found = re.search(rb'"turn":(\d+)', header)
         assert found
         turn = int(found[1])
         if turn != self._turn:
             self._turn, self._position, self._began_ns = turn, 0, now_ns
             self._turns += 1
-        late = now_ns - self._began_ns > (self._position / 16000 + JITTER_S) * 1e9
-        first = self._position * 3 // 2 // DOWN_SAMPLES
-        completes = self._bench.completes[self._position // UP_SAMPLES]
+        for position in range(self._position, self._position + samples, UP_SAMPLES):
+            late = now_ns - self._began_ns > (position / 16000 + JITTER_S) * 1e9
+            first = position * 3 // 2 // DOWN_SAMPLES
+            completes = self._bench.completes[min(position // UP_SAMPLES, len(self._bench.completes) - 1)]
+            if self.server and self._turns < len(self.server.turns) and completes < len(self.server.turns[self._turns]):
+                sent = self.server.turns[self._turns]
+                self._bench.played(sent[min(first, completes)], sent[completes], now_ns, late=late)
         self._position += samples
-        if self.server and self._turns < len(self.server.turns) and completes < len(self.server.turns[self._turns]):
-            sent = self.server.turns[self._turns]
-            self._bench.played(sent[min(first, completes)], sent[completes], now_ns, late=late)
 
 
 class Bench(Desk):
@@ -97,10 +104,22 @@ class Bench(Desk):
     Args:
         calls: What is called of each robot in turn, if anything.
         bodies: Whether the robots have one.
+        marks: Whether speech knows when it was sent.
+        bursts: Whether turns are sent at once, and cut a second or two later.
     """
 
-    def __init__(self, directory: Path, robots: int, calls: Sequence[Called] = (), *, bodies: bool = False) -> None:
-        super().__init__(directory / "tls")
+    def __init__(
+        self,
+        directory: Path,
+        robots: int,
+        calls: Sequence[Called] = (),
+        *,
+        bodies: bool = False,
+        marks: bool = False,
+        bursts: bool = False,
+    ) -> None:
+        super().__init__(directory / "tls", marks=marks)
+        self._bursts = bursts
         self.measured = Measured()
         self.measuring = False
         self._from_ns = self._to_ns = 0
@@ -118,9 +137,11 @@ class Bench(Desk):
 
     def heard(self, server: Server, pcm: bytes, now_ns: int) -> None:
         """Mic audio on Gemini's socket."""
-        chunks = read(pcm)
-        if server.robot is None and self.robots:
-            server.robot = self.robots[chunks[0][0]]
+        chunks = server.ear.read(pcm, now_ns // 1000)
+        if chunks:
+            server.number = chunks[0][0]
+        if chunks and server.robot is None and self.robots:
+            server.robot = self.robots[server.number]
             server.robot.server = server
         took_ms = [now_ns / 1e6 - sent_us / 1e3 for _, sent_us in chunks if self._counts(sent_us * 1000)]
         self.measured.messages_up += bool(took_ms)
@@ -140,7 +161,14 @@ class Bench(Desk):
         if self._counts(server.cut_ns):
             self.measured.down_sent -= max(0, 2 * len(server.turns[-1]) - heard)
         self.measured.cut_ms.append((time.monotonic_ns() - server.cut_ns) / 1e6)
+        self.measured.old_ms.append(max(0, server.robot.heard_ns - server.cut_ns) / 1e6)
         server.cut_ns = 0
+
+    def interrupt(self, server: Server) -> None:
+        """Cut what a server says."""
+        server.interrupt()
+        if self._counts(server.cut_ns):
+            self.measured.cuts.append((server.number, len(server.turns) - 1, server.cut_ns))
 
     def _counts(self, sent_ns: int) -> bool:
         return 0 < self._from_ns <= sent_ns and (self.measuring or sent_ns < self._to_ns)
@@ -175,9 +203,10 @@ class Bench(Desk):
             robot.due = began + CHUNK_S * n / self._n
         warm = began + WARM_UP_S
         await asyncio.sleep(1.0)
-        servers = sorted(self.servers, key=lambda server: server.robot.number if server.robot else 0)
+        servers = sorted(self.servers, key=lambda server: server.number)
         began = loop.time()
-        plans = [Plan(server, began + CYCLE_S * n / len(servers), n) for n, server in enumerate(servers)]
+        plan = BurstPlan if self._bursts else Plan
+        plans = [plan(server, began + plan.CYCLE_S * n / len(servers), n) for n, server in enumerate(servers)]
         calls = [began + CALL_EVERY_S * n / len(servers) for n in range(len(servers))] if self._calls else []
         ticker = asyncio.create_task(self._tick(plans, servers, calls))
         await asyncio.sleep(warm - loop.time())
@@ -188,14 +217,12 @@ class Bench(Desk):
         self.measuring, self._to_ns = False, time.monotonic_ns()
         busy = (time.process_time() - cpu) / (loop.time() - since)
         await asyncio.sleep(GRACE_S)
-        measured = self.measured
-        print(
-            json.dumps({"busy": busy, **{name: getattr(measured, name) for name in measured.__dataclass_fields__}}), flush=True
-        )
+        about = {"busy": busy, "window_ns": [self._from_ns, self._to_ns]}
+        print(json.dumps(about | asdict(self.measured)), flush=True)
         await asyncio.sleep(60)  # whoever asked hangs up first
         ticker.cancel()
 
-    async def _tick(self, plans: list["Plan"], servers: list[Server], calls: list[float]) -> None:
+    async def _tick(self, plans: Sequence["Plan | BurstPlan"], servers: list[Server], calls: list[float]) -> None:
         """Whatever is due, again and again."""
         loop = asyncio.get_running_loop()
         while True:
@@ -221,6 +248,8 @@ class Bench(Desk):
 class Plan:
     """When a server says what: speech for 4 s, silence for 4 s; every second turn is cut in its middle."""
 
+    CYCLE_S = 8.0
+
     def __init__(self, server: Server, due: float, number: int) -> None:
         self._server = server
         self._number = number
@@ -233,11 +262,11 @@ class Plan:
         """Do what is due."""
         cut = (self._turn + self._number) % 2 == 1
         if cut and self._n == self._steps // 2:
-            self._server.interrupt()
-            self._next(CYCLE_S - SPEECH_S / 2)
+            bench.interrupt(self._server)
+            self._next(self.CYCLE_S - SPEECH_S / 2)
         elif self._n == self._steps:
             self._server.end()
-            self._next(CYCLE_S - SPEECH_S)
+            self._next(self.CYCLE_S - SPEECH_S)
         else:
             self._server.say(self._turn, self._n)
             if bench.measuring:
@@ -249,3 +278,28 @@ class Plan:
         self._turn += 1
         self._n = 0
         self.due += pause_s
+
+
+class BurstPlan:
+    """When a server says what: 8 s of speech at once, and an interruption a second or two later."""
+
+    CYCLE_S = 3.0
+    MESSAGES: Final = 200
+
+    def __init__(self, server: Server, due: float, number: int) -> None:
+        self._server = server
+        self._turn = 0
+        self._speaks = False
+        self._draw = random.Random(number)  # noqa: S311 - a bench
+        self.due = due
+
+    def step(self, bench: Bench) -> None:
+        """Do what is due."""
+        if self._speaks:
+            bench.interrupt(self._server)
+            self._turn += 1
+            self.due += 1.0
+        else:
+            self._server.burst(self._turn, self.MESSAGES)
+            self.due += 1.0 + self._draw.random()
+        self._speaks = not self._speaks

@@ -38,6 +38,9 @@ class Robot:
         self.welcomed = False
         self.chunk = 0
         self.due = 0.0
+        self._waiting = b""
+        """Chunks that wait for more, where the gateway likes long messages."""
+        self._long = False
 
     def took(self, header: bytes, samples: int) -> None:
         """Told of a message, and how many samples it holds."""
@@ -58,9 +61,16 @@ class Robot:
         """Send the next chunk of the microphone."""
         self.chunk += 1
         now_us = time.monotonic_ns() // 1000
-        self._send(self._header % (self._next(), now_us, b'"mic","samples":320'), stamped(self.number, now_us, channels=2))
+        self._hear(stamped(self.number, now_us, channels=2), now_us)
         if self.chunk % 50 == 0:
             self._send(self._header % (self._next(), now_us, b'"beat"'), b"")
+
+    def _hear(self, pcm: bytes, now_us: int) -> None:
+        """Send 20 ms of stereo, or let them wait for 20 more."""
+        self._waiting += pcm
+        if not self._long or len(self._waiting) > len(pcm):
+            self._send(self._header % (self._next(), now_us, b'"mic","samples":%d' % (len(self._waiting) // 4)), self._waiting)
+            self._waiting = b""
 
     def _next(self) -> int:
         self._seq += 1
@@ -80,6 +90,7 @@ class Robot:
             self.welcomed = True
         elif b'"kind":"act"' in parts[1]:
             self._act(json.loads(parts[1])["id"])
+        self._long = b'"mic_ms":40' in parts[1]
         self.took(parts[1], len(parts[2]) // 4)
         return True
 

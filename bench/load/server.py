@@ -19,6 +19,7 @@ from gemini_live_sim import answers
 from gemini_live_sim.tls import make_context
 from reachy_gateway.talk.resampler import Pcm16, Resampler
 from stamps import SAMPLES as UP_SAMPLES
+from stamps import Reader, marked
 
 SPEECH_S: Final = 4.0
 DOWN_SAMPLES: Final = 960
@@ -34,8 +35,10 @@ class Server(asyncio.Protocol):
         self._desk = desk
         self._in = bytearray()
         self._open = False
-        self.number = -1
+        self.number = 0
+        """The robot's."""
         self.robot: Any = None
+        self.ear = Reader()
         self.out: asyncio.Transport
         self.turns: list[list[int]] = []
         """When each message of each turn was sent, in ns."""
@@ -77,7 +80,12 @@ class Server(asyncio.Protocol):
         if n == 0:
             self.turns.append([])
         self.turns[turn].append(time.monotonic_ns())
-        self.out.write(self._desk.speech[n])
+        self.out.write(self._desk.message(self.number, turn, n))
+
+    def burst(self, turn: int, messages: int) -> None:
+        """Send so many messages of a turn's speech at once."""
+        self.turns.append([time.monotonic_ns()])
+        self.out.writelines(self._desk.message(self.number, turn, n % len(self._desk.speech)) for n in range(messages))
 
     def end(self) -> None:
         """End a turn."""
@@ -154,6 +162,12 @@ def message(content: dict[str, Any]) -> bytes:
     return frame(json.dumps({"serverContent": content}, separators=(",", ":")).encode())
 
 
+def spoken(pcm: bytes) -> bytes:
+    """A message of speech."""
+    blob = {"mimeType": "audio/pcm;rate=24000", "data": base64.b64encode(pcm).decode()}
+    return message({"modelTurn": {"parts": [{"inlineData": blob}]}})
+
+
 def completing(speech: Pcm16) -> list[int]:
     """For each of a robot's chunks of a turn, the message that makes the resampler give its last sample; or the turn's end."""
     rate, ready = Resampler(24000, 16000), 0
@@ -169,21 +183,18 @@ class Desk:
 
     Args:
         tls: Where its root certificate is written.
+        marks: Whether speech knows when it was sent, which no conversion keeps.
     """
 
-    def __init__(self, tls: Path) -> None:
+    def __init__(self, tls: Path, *, marks: bool = False) -> None:
         self.servers: set[Server] = set()
+        self._marks = marks
         self._tls = tls
         with wave.open(str(min((Path(answers.__file__).parent / "answers").glob("*.wav")))) as file:
             pcm = file.readframes(file.getnframes())
         speech = np.resize(np.frombuffer(pcm, "<i2"), int(SPEECH_S * 24000))
-        self.speech = [
-            message({"modelTurn": {"parts": [{"inlineData": {"mimeType": "audio/pcm;rate=24000", "data": data}}]}})
-            for data in (
-                base64.b64encode(speech[at : at + DOWN_SAMPLES].tobytes()).decode()
-                for at in range(0, len(speech), DOWN_SAMPLES)
-            )
-        ]
+        self._pcm = [speech[at : at + DOWN_SAMPLES].tobytes() for at in range(0, len(speech), DOWN_SAMPLES)]
+        self.speech = [spoken(pcm) for pcm in self._pcm]
         self.completes = completing(speech)
         self.turn_end = message({"generationComplete": True}) + message({"turnComplete": True})
         self.interrupted = message({"interrupted": True}) + message({"turnComplete": True})
@@ -198,6 +209,10 @@ class Desk:
 
         self._listener = await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0, ssl=make_context(self._tls))
         return int(self._listener.sockets[0].getsockname()[1])
+
+    def message(self, robot: int, turn: int, n: int) -> bytes:
+        """A message of a turn's speech; marked if that is to be."""
+        return spoken(marked(self._pcm[n], robot, turn, time.monotonic_ns())) if self._marks else self.speech[n]
 
     def opened(self, server: Server) -> None:
         """Told of a session that was set up."""

@@ -54,6 +54,21 @@ def test_density_hears_every_robot_beside_its_floors(tmp_path):
     assert (tmp_path / "density.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_peers_does_the_same_work_and_says_what_is_behind_what(tmp_path):
+    result, done = run(
+        tmp_path, "peers", "--what", "gateway", "sdk", "--robots", 3, "--burst-robots", 2, "--runs", 1, "--seconds", 2
+    )
+    assert [(row["what"], row["robots"]) for row in result["steady"]] == [("gateway", 3), ("sdk", 3)], done.stderr
+    for row in result["steady"]:
+        assert row["lost %"][0] < 0.5, done.stdout + done.stderr
+        assert row["up p50 ms"][0] > 0
+        assert row["down p50 ms"][0] > 0
+        assert row["CPU %"][0] > 0
+    for row in result["bursts"]:
+        assert row["cut p99 ms"][0] > 0, "nobody was interrupted"
+    assert (tmp_path / "peers.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_storm_sees_every_robot_come_back(tmp_path):
     timings, done = run(tmp_path, "storm", "--robots", 13, "--runs", 2, "--kills", 2)
     assert [it["n"] for it in timings] == [2, 3, 2, 2, 2, 2], done.stderr

@@ -1,0 +1,15 @@
+"""Microphones, and nobody who hears them: what they cost in each of the other programs. ``nothing.py URL ROOT ROBOTS MODE``."""
+
+import asyncio
+import sys
+
+from common import Ears, Push, run
+
+
+async def connect(robot: int, ears: Ears) -> Push:
+    """Nowhere."""
+    del robot, ears
+    return lambda _: None
+
+
+asyncio.run(run(connect, int(sys.argv[3])))
