@@ -37,7 +37,7 @@ class Storyteller:
 
 async def tell(directory) -> list[float]:
     """When each chunk of the reply came to a robot that sends no microphone, and beats."""
-    made, welcomes, came = Keys(directory, "reachy-1"), [], []
+    made, welcomes, came, lengths = Keys(directory, "reachy-1"), [], [], []
 
     def on_parts(parts):
         message, _ = unpack_down(parts)
@@ -45,6 +45,7 @@ async def tell(directory) -> list[float]:
             welcomes.append(message)
         elif isinstance(message, Speaker):
             came.append(time.monotonic())
+            lengths.append(message.samples)
 
     async with running_hub(made, lambda *_: Storyteller()) as hub:
         end = RobotEnd(made.robot("reachy-1"), Address("127.0.0.1", *hub.bound[1:]), on_parts, lambda _: None)
@@ -52,7 +53,7 @@ async def tell(directory) -> list[float]:
         hello = {"mic": STEREO_16K, "speaker": STEREO_16K, "lead_ms": 40}
         seq = 0
         async with asyncio.timeout(15):
-            while len(came) < REPLY_MS / 20:
+            while sum(lengths) < REPLY_MS * STEREO_16K.rate_hz / 1000:
                 t_us = int(time.monotonic() * 1e6)
                 up = BeatUp(**fields, seq=seq, t_us=t_us) if welcomes else Hello(**fields, **hello, seq=seq, t_us=t_us)
                 end.send(pack_up(up))
