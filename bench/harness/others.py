@@ -32,12 +32,12 @@ class Others:
         return max(0.0, self._time_s() - self._since_s)
 
     def _time_s(self) -> float:
-        """Processor time of these cores that is not ours: everything but idle, the hypervisor's included."""
+        """Processor time of these cores that is not ours, the hypervisor's included; the network's own work is nobody's."""
         busy = 0
         for line in Path("/proc/stat").read_text().splitlines():
             name, *ticks = line.split()
             if name in self._cores:
-                user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, ticks[:8])
-                busy += user + nice + system + irq + softirq + steal
+                user, nice, system, _idle, _iowait, irq, _softirq, steal = map(int, ticks[:8])
+                busy += user + nice + system + irq + steal
         ours = os.times()
         return busy / TICKS - sum(map(cpu_s, self._pids)) - sum(ours[:4])
