@@ -123,6 +123,21 @@ async def test_one_robot_too_many_is_refused_in_words_and_served_when_there_is_r
             await second.answered(1)
 
 
+async def test_a_robot_talks_in_long_messages_where_the_gateway_likes_them(tmp_path):
+    made = Keys(tmp_path, "reachy-1")
+    async with (
+        running_hub(made, lambda *_: MockVoice(), load=Load(40)) as hub,
+        running_robot(made.robot("reachy-1"), hub.bound) as robot,
+    ):
+        await robot.welcomed()
+        robot.desk.say(NUMBERS[0])
+        await robot.answered(1)
+        assert len(hub.robots["reachy-1"].heard_pcm) == 40 * 16 * 2
+        assert robot.core.summary[0].complete
+        assert robot.core.summary[0].underruns == 0
+        assert hub.tally.counts == {}
+
+
 async def test_where_no_time_is_left_a_newcomer_is_refused_in_words_and_the_others_are_served_as_before(tmp_path):
     made, load = Keys(tmp_path, *NAMES[:2]), Load()
     async with (
