@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from websockets.frames import Close, Frame, Opcode
+from websockets.protocol import State
 from websockets.streams import StreamReader
 
 from gemini_gateway.endpoint import Endpoint
@@ -207,6 +208,17 @@ async def test_what_is_offered_is_sent_or_left_to_the_sender_and_keeps_its_order
             assert line.offer_audio(PIECES[0]) is shortcut
             await line._session.close()
             assert not line.offer_audio(PIECES[0]), "nobody would hear it, nor learn that nobody does"
+
+
+async def test_what_is_offered_to_a_connection_that_has_just_failed_is_left_to_the_sender():
+    """It still counts as open, until the event loop has told the library."""
+    async with serve(SimSettings(mode="tone", vad_threshold_dbfs=0)) as sim:
+        endpoint = Endpoint("the simulator", SecretStr("test-key"), sim.url, sim.root_path)
+        async with Live(endpoint, shortcut=True).connect(Persona()) as line:
+            assert line.offer_audio(PIECES[0])
+            line._socket.transport.abort()
+            assert line._socket.state is State.OPEN
+            assert not line.offer_audio(PIECES[0])
 
 
 @pytest.mark.parametrize("filler", ["a" * 40_000, "=" * 40_000, "rate=" * 8_000])

@@ -43,7 +43,7 @@ class GeminiSettings(GatewaySettings):
     """Transcripts of earlier days are deleted; 0 keeps them for ever."""
     uplink_ms: int | None = Field(default=None, ge=20, le=100)
     """How much mic audio goes to Gemini in a message: more is cheaper, and comes later by as much. By default 20, and 40 while
-    the event loop has hardly any time left."""
+    there are many robots, or the event loop has hardly any time left."""
     shortcut: bool = True
     """Whether audio goes past google-genai's layers, which halves what a robot costs; all else goes through them."""
 

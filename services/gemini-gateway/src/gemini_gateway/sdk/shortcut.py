@@ -174,6 +174,7 @@ class Shortcut:
         if (
             not isinstance(socket, ClientConnection)
             or socket.state is not State.OPEN
+            or socket.transport.is_closing()  # the library learns of it in the next turn of the event loop
             or socket.send_in_progress
             or socket.protocol.extensions
             or socket.transport.get_write_buffer_size()
