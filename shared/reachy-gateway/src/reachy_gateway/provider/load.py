@@ -11,8 +11,8 @@ CALM_LOOKS: Final = 10
 MANY, FEW = 25, 20
 """Robots: from the first number on messages are long, until there are no more than the second."""
 FULL, ROOM = 0.08, 0.2
-"""Shares of its time that the event loop has to spare: with less than the first there is no room for a newcomer, with the second
-there is again."""
+"""Shares of its time that the event loop has to spare: with less than the first there is no room for a newcomer, with the
+second there is again."""
 FULL_LOOKS: Final = 5
 """So often in a row there must have been no room: fifty robots that come at once take all the time for 1.5 s."""
 GENTLE_LOOKS: Final = 60
