@@ -1,35 +1,41 @@
-# make demo     a whole conversation on this machine, without Docker, robot, key or cloud
-# make talk     the page where you talk to a robot on the screen, without Docker, robot, key or cloud; ends with Ctrl-C
-# make quick    the tests of the parts, without whole conversations: a minute
-# make test     everything that this machine can test; its last lines say what did not run and how to make it run
-# make sessions of these, only the session manager through every failure, in real time: three minutes
-# make chaos    every fault at random on six robots that talk in noise: half an hour; CHAOS_S=60 is the part that make test has
-# make weather  the world around a gateway fails at random for a quarter of an hour: names, disks, files, clock, core; needs root
-# make attacks  what strangers and hostile robots do to a running gateway: minutes
-# make check    format, lint and types
-# make bench    latency, how many robots a core carries, gateways that die; the body if tests/reachy/setup was run, and the page if
-#               chromium-headless-shell is there: twenty minutes
-# make bench-peers  the gateway beside livekit-agents, pipecat and loops without a framework, on the same work in one run: half an
-#               hour; ARGS="--robots 30 40 --runs 1" for less
-# make storm    of these, only gateways that die: how long until every robot talks again
-# make remember of these, only a fleet with a store: who is heard again where, whatever befalls a gateway; do the books hold
-# make swarm    a fleet on a real Docker Swarm of two nodes: a task killed, a wire cut, a node drained, an update; needs root, dockerd
-#               and the images (docker compose build); ten minutes
-# make capacity how many robots this machine carries: two minutes
-# make scale    ten thousand robots, simulated, after the simulation has foretold a storm that is measured: three minutes
-# make soak     ten minutes of random faults: nothing grows, everybody talks; ARGS="--minutes 60" for longer
-# make hostile  a million malformed messages, and what a robot that talks notices of it: ten minutes
-# make fuzz     every reader of bytes from outside, coverage-guided, SECONDS=60 each
-# make scan     the locked packages and the images: what was withdrawn, what is out of date, what a file may do
-# make manifests  those for Kubernetes, by the schemas of five versions and a check of our own; ARGS="FILE ..." for your own
-# make lock     compile the hash-locked requirements anew
+# make demo       a whole conversation on this machine, without Docker, robot, key or cloud
+# make talk       the page where you talk to a robot on the screen, without Docker, robot, key or cloud; Ctrl-C ends
+# make quick      the tests of the parts, without whole conversations: one to four minutes
+# make coverage   these tests, and how much of each module they run, in percent: seven minutes
+# make test       everything that this machine can test; its last lines say what did not run and how to make it run
+# make sessions   a part of make test: only the session manager, through every failure, in real time: three minutes
+# make chaos      every fault at random on six robots that talk in noise: half an hour; make test has CHAOS_S=60
+# make weather    the world around a gateway fails at random for a quarter of an hour: names, disks, files, clock,
+#                 core; needs root
+# make attacks    attacks by strangers and hostile robots on a running gateway: minutes
+# make check      format, lint and types
+# make bench      latency, how many robots a core carries, gateways that die; also the body if tests/reachy/setup was
+#                 run, and the page if chromium-headless-shell is there: twenty minutes
+# make bench-peers  the gateway beside livekit-agents, pipecat and loops without a framework, on the same work in one
+#                 run: half an hour; ARGS="--robots 30 40 --runs 1" for less
+# make storm      a part of make bench: only gateways that die: how long until every robot talks again
+# make remember   a part of make bench: only a fleet with a store. Gateways fail in many ways: who is heard again
+#                 where, and do the books hold
+# make swarm      a fleet on a real Docker Swarm of two nodes: a task killed, a wire cut, a node drained, an update;
+#                 needs root, dockerd and the images (docker compose build); ten minutes
+# make capacity   how many robots this machine carries: two minutes
+# make scale      ten thousand robots, simulated, after the simulation has predicted a storm that is measured: three
+#                 minutes
+# make soak       ten minutes of random faults: nothing grows, everybody talks; ARGS="--minutes 60" for longer
+# make hostile    a million malformed messages, and their effect on a robot that talks: ten minutes
+# make fuzz       every reader of bytes from outside, coverage-guided, SECONDS=60 each
+# make scan       the locked packages and the images: withdrawn, outdated, file modes
+# make manifests  the Kubernetes manifests, checked by the schemas of five versions and a check of our own;
+#                 ARGS="FILE ..." for your own
+# make kit        docs/protocol, written again from the models of the messages
+# make lock       compile the hash-locked requirements again
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := $(wildcard shared/*/pyproject.toml services/*/pyproject.toml)
 SOURCES := $(wildcard shared/*/src services/*/src)
 
-.PHONY: demo talk quick test sessions chaos weather attacks check bench bench-peers storm remember swarm capacity scale manifests soak hostile fuzz scan lock clean
+.PHONY: demo talk quick coverage test sessions chaos weather attacks check bench bench-peers storm remember swarm capacity scale manifests soak hostile fuzz scan kit lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/ready
@@ -38,8 +44,12 @@ demo: $(VENV)/ready
 talk: $(VENV)/ready
 	$(BIN)/python tools/talk.py
 
+QUICK := tests/robot tests/gateway tests/link tests/service tests/gemini tests/sim tests/console/test_guard.py tests/console/test_login.py tests/protocol/test_kit.py tests/test_rules.py tests/test_env_example.py tests/test_documents.py
 quick: $(VENV)/ready
-	$(BIN)/pytest --numprocesses auto tests/robot tests/gateway tests/link tests/service tests/gemini tests/sim tests/test_rules.py tests/test_env_example.py
+	$(BIN)/pytest --numprocesses auto $(QUICK)
+
+coverage: $(VENV)/ready
+	$(BIN)/pytest --numprocesses auto --quiet --timeout 180 --cov --cov-report=term $(QUICK)
 
 test: $(VENV)/ready
 	tests/run
@@ -48,13 +58,16 @@ sessions: $(VENV)/ready
 	$(BIN)/pytest tests/sessions --numprocesses 6 --dist worksteal
 
 chaos: $(VENV)/ready
-	CHAOS_S=$${CHAOS_S:-1800} $(BIN)/pytest tests/sessions/test_chaos.py -k long_run --override-ini timeout=0 -p no:logging # which keeps every line in memory
+	CHAOS_S=$${CHAOS_S:-1800} $(BIN)/pytest tests/sessions/test_chaos.py -k long_run --override-ini timeout=0 --override-ini faulthandler_timeout=0 -p no:logging # which keeps every line in memory
 
 weather: $(VENV)/ready
-	WEATHER_S=$${WEATHER_S:-900} $(BIN)/pytest tests/weather --override-ini timeout=0
+	WEATHER_S=$${WEATHER_S:-900} $(BIN)/pytest tests/weather --override-ini timeout=0 --override-ini faulthandler_timeout=0
 
 attacks: $(VENV)/ready
 	$(BIN)/pytest tests/attacks
+
+$(VENV)/robot-in-cpp: docs/protocol/robot.cpp $(VENV)/ready
+	g++ -std=c++17 -O0 -Wall -Wextra -Wno-missing-field-initializers -Werror $< -lzmq -o $@
 
 check: $(VENV)/ready
 	$(BIN)/ruff format --check
@@ -104,6 +117,9 @@ fuzz: $(VENV)/ready
 
 scan: $(VENV)/ready
 	$(BIN)/python tools/scan.py
+
+kit: $(VENV)/ready
+	$(BIN)/python tools/protocol_kit.py
 
 lock: $(VENV)/ready
 	PATH=$(BIN):$$PATH requirements/compile $(ARGS)

@@ -1,4 +1,4 @@
-"""The floor of ``body.py``: the SDK alone. ``baseline_body.py DAEMON_PORT COUNT``: prints when each target was sent."""
+"""The floor of ``body.py``: the SDK alone. ``baseline_body.py DAEMON_PORT COUNT`` prints when each target was sent."""
 
 import sys
 import time

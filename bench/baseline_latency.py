@@ -1,7 +1,7 @@
-"""A bare google-genai loop: what any gateway on the real SDK has to pay. Called by latency.py.
+"""A bare google-genai loop: the latency that no gateway on the real SDK can beat. Called by latency.py.
 
-``baseline_latency.py URL ROOT CHUNKS``: sends numbered chunks of 20 ms in real time; prints, as JSON, when it did, and when
-turns and interruptions were received, in s.
+``baseline_latency.py URL ROOT CHUNKS`` sends numbered chunks of 20 ms in real time. It prints, as JSON, when each chunk was
+sent and when turns and interruptions were received, in s.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from google.genai import errors, types
 
 
 async def main(url: str, root: str, chunks: int) -> None:
-    """Send all chunks, and print."""
+    """Send all chunks, and print the times."""
     trust = ssl.create_default_context()
     trust.load_verify_locations(root)
     options = types.HttpOptions(base_url=url, api_version="v1beta", async_client_args={"ssl": trust, "compression": None})
@@ -38,7 +38,7 @@ async def main(url: str, root: str, chunks: int) -> None:
 
 
 async def receive(session: "genai.live.AsyncSession", told: dict[str, list[float]]) -> None:
-    """Note the first audio of each turn, and interruptions."""
+    """Note when the first audio of each turn, and each interruption, arrives."""
     first = True
     with contextlib.suppress(errors.APIError):
         while True:

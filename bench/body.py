@@ -1,4 +1,4 @@
-"""The budgets of the body, with the real robot-io, SDK and daemon, in one run on loopback; ``bench/README.md`` has the method.
+"""The body's latency budgets, with the real robot-io, SDK and daemon, in one run on loopback; bench/README.md has the method.
 
 ``python bench/body.py``, five minutes. It needs ``.venv-reachy`` (``tests/reachy/setup``) and Debian's audio packages.
 """
@@ -30,11 +30,11 @@ from reachy_robot.motion.pose import Pose, head_of, pose_of
 
 ROOT: Final = Path(__file__).parent.parent
 REACHY_BIN: Final = ROOT / ".venv-reachy" / "bin"
-PORT: Final = 27560
+PORT: Final = 27540
 FLOOR_P99_MS: Final = 10.0
-"""A run in which a bare SDK took longer than this from its call to the daemon was on a busy machine, and is void."""
+"""A run is void if a bare SDK took longer than this from its call to the daemon: the machine was busy."""
 MOVED: Final = 0.25
-"""In degrees: what is no rounding."""
+"""In degrees: more than rounding."""
 QUESTION: Final = ROOT / "tests" / "e2e" / "data" / "number-1.wav"
 SPEECH_MS: Final = 4000
 
@@ -44,15 +44,15 @@ from virtual_reachy import VirtualReachy, virtual_reachy  # noqa: E402
 
 @dataclass
 class Stamps:
-    """When things were on Gemini's socket, in s."""
+    """When events were on Gemini's socket, in s."""
 
     called: list[float] = field(default_factory=list)
     cut: list[float] = field(default_factory=list)
     mic: list[tuple[float, int]] = field(default_factory=list)
-    """With how many bytes."""
+    """The time, and how many bytes."""
 
     def note(self, _session: SimSession, name: str, at_ns: int, detail: Any) -> None:
-        """The simulator's event hook."""
+        """Note an event of the simulator."""
         at_s = at_ns / 1e9
         if name == "audio_in":
             self.mic.append((at_s, len(detail)))
@@ -63,14 +63,14 @@ class Stamps:
 
 
 class Targets:
-    """What the daemon was told, and when."""
+    """The targets that the daemon received, and when."""
 
     def __init__(self, rig: VirtualReachy) -> None:
         self._file = rig.work / "targets"
 
     @property
     def told(self) -> list[tuple[float, Pose]]:
-        """All of it; the trunk and the antennas come beside the head, and are left out."""
+        """All head targets. Trunk and antennas are left out."""
         rows = np.frombuffer(self._file.read_bytes(), "<f8") if self._file.exists() else np.empty(0)
         return [
             (float(row[0]), pose_of(row[1:].reshape(4, 4).tolist(), 0.0, 0.0, 0.0))
@@ -78,11 +78,11 @@ class Targets:
         ]
 
     def since(self, at: float) -> list[tuple[float, Pose]]:
-        """From that moment on."""
+        """The targets from that moment on."""
         return [it for it in self.told if it[0] >= at]
 
     async def rest(self) -> Pose:
-        """Wait until the head rests; where."""
+        """Wait until the head rests. Returns where."""
 
         def rests() -> bool:
             last = [pose for _, pose in self.told[-12:]]
@@ -93,18 +93,18 @@ class Targets:
 
 
 def apart(one: Pose, other: Pose) -> float:
-    """How far two heads are apart, in degrees or mm, whichever is more."""
+    """How far two head poses are apart, in degrees or mm, whichever is more."""
     return max(abs(a - b) for a, b in zip(one[:6], other[:6], strict=True))
 
 
 def turned_deg(one: Pose, other: Pose) -> float:
-    """The angle between two heads."""
+    """The angle between two head poses."""
     between = np.array(head_of(other))[:3, :3] @ np.array(head_of(one))[:3, :3].T
     return math.degrees(math.acos(min(1.0, max(-1.0, float(np.trace(between) - 1) / 2))))
 
 
 def floor(rig: VirtualReachy, count: int) -> Timing:
-    """A bare SDK that turns the head a little: from its call to the daemon."""
+    """How long a bare SDK that turns the head a little takes from its call to the daemon."""
     command = [REACHY_BIN / "python", Path(__file__).with_name("baseline_body.py"), rig.daemon_port, count]
     told = subprocess.run([*map(str, command)], capture_output=True, text=True, check=True, env={**rig.environment})
     sent = [float(line) for line in told.stdout.split()]
@@ -115,7 +115,7 @@ def floor(rig: VirtualReachy, count: int) -> Timing:
 
 @asynccontextmanager
 async def robot_io(work: Path, rig: VirtualReachy, gateway: Gateway, body: str) -> AsyncIterator[int]:
-    """The real one, by its process's number."""
+    """Run the real robot-io. Yields its process number."""
     own = {
         "REACHY_KEYS_DIR": work / "robot-0",
         "ROBOT_DEVICE": "reachy",
@@ -136,11 +136,11 @@ async def robot_io(work: Path, rig: VirtualReachy, gateway: Gateway, body: str) 
 
 
 async def calls(rig: VirtualReachy, session: SimSession, targets: Targets, stamps: Stamps, count: int) -> list[float]:
-    """From a call of a tool on Gemini's socket to the first target at the daemon that turns the head, in ms."""
+    """From a tool call on Gemini's socket to the first target at the daemon that turns the head, in ms."""
     took = []
     for n in range(count):
-        await asyncio.to_thread(rig.say(QUESTION).wait)  # a model may call a few times for one question, and no more
-        await asyncio.sleep(0.5 + random.uniform(0, 0.02))  # noqa: S311 - at any moment between two poses
+        await asyncio.to_thread(rig.say(QUESTION).wait)  # the gateway allows only a few calls for each question
+        await asyncio.sleep(0.5 + random.uniform(0, 0.02))  # noqa: S311 - a random moment between two poses
         resting = await targets.rest()
         asked = len(stamps.called)
         session.tool_call("look_at", direction=("left", "right")[n % 2])
@@ -152,9 +152,9 @@ async def calls(rig: VirtualReachy, session: SimSession, targets: Targets, stamp
 
 
 async def cuts(session: SimSession, targets: Targets, stamps: Stamps, count: int) -> list[float]:
-    """From an interruption on Gemini's socket to the last target at the daemon that still has movement of speech, in ms."""
+    """From an interruption on Gemini's socket to the last target at the daemon that still moves with speech, in ms."""
     took = []
-    await asyncio.sleep(LOOK_S + 2.0)  # until the last look is over
+    await asyncio.sleep(LOOK_S + 2.0)  # until the last look has ended
     for _ in range(count):
         resting = await targets.rest()
         session.say(SPEECH_MS)
@@ -170,7 +170,7 @@ async def cuts(session: SimSession, targets: Targets, stamps: Stamps, count: int
 
 
 async def costs(sim: GeminiLiveSim, stamps: Stamps, pid: int, seconds: float) -> tuple[float, float]:
-    """What robot-io takes of a core while half of the time it speaks, in %; and how late mic chunks are at p99, in ms."""
+    """robot-io's share of a core while it speaks half of the time, in %; and how late mic chunks are at p99, in ms."""
     session = sim.open_sessions[-1]
     stamps.mic.clear()
     before, began = cpu_s(pid), time.monotonic()
@@ -186,7 +186,7 @@ async def costs(sim: GeminiLiveSim, stamps: Stamps, pid: int, seconds: float) ->
 
 
 def stream(told: list[tuple[float, Pose]]) -> dict[str, float]:
-    """What the poses were at most, from the moment on that the head was up."""
+    """The largest step between two poses, and the number of poses outside the box, once the head is up."""
     up = next(n for n, (_, pose) in enumerate(told) if is_in_box(pose))
     poses = [pose for _, pose in told[up:]]
     steps = [turned_deg(a, b) for a, b in pairwise(poses)]
@@ -194,7 +194,7 @@ def stream(told: list[tuple[float, Pose]]) -> dict[str, float]:
 
 
 async def measure(n_calls: int, n_cuts: int, seconds: float, runs: int) -> dict[str, Any]:
-    """All of it."""
+    """Measure everything."""
     stamps = Stamps()
     with (
         tempfile.TemporaryDirectory(prefix="body-") as directory,
@@ -224,7 +224,7 @@ async def measure(n_calls: int, n_cuts: int, seconds: float, runs: int) -> dict[
                         async with robot_io(work, rig, gateway, body) as pid:
                             known = len(sim.sessions)
                             await until(lambda at=known: len(sim.sessions) > at and sim.open_sessions, 60)  # type: ignore[misc]
-                            await asyncio.sleep(3.0)  # to be up, with everything loaded
+                            await asyncio.sleep(3.0)  # until the robot is up and everything is loaded
                             measured.append(await costs(sim, stamps, pid, seconds))
     timings += [
         Timing("tool call on Gemini's socket -> set_target at the daemon", called, {"p50": 60, "p99": 120}),

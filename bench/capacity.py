@@ -1,8 +1,8 @@
-"""How many robots this machine carries: two minutes.
+"""How many robots this machine carries, in two minutes.
 
-``python bench/capacity.py [--seconds 110]``. The real gateway on one core, between light robots and a server in Gemini's place
-on another, as ``bench/density.py`` has it; with more and more robots until speech comes late, and then with fewer. What it says
-holds for this machine as it is now, with whatever else runs on it.
+``python bench/capacity.py [--seconds 110]``. The real gateway runs on one core, light robots and a server in Gemini's place on
+another, as in ``bench/density.py``. The number of robots grows until speech comes late; then the limit is narrowed down. The
+result holds for this machine as it is now, with whatever else runs on it.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from density import CUT_P99_MS, P99_MS, Run, run
+from density import CUT_P99_MS, P99_MS, LoadEndedError, Run, run
 from harness.gateway import make_keys
 from harness.results import keep, machine
 
@@ -26,31 +26,31 @@ MOST: Final = 320
 STEP: Final = 5
 RUN_S: Final = 5.0
 WHOLE_RUN_S: Final = 11.0
-"""With its beginning and end."""
+"""A run including its start and end."""
 FILL: Final = 0.8
-"""So full gateways are filled, that the others can take the robots of one that dies: docs/fleet.md."""
+"""How far gateways are filled, so that the others can take the robots of one that dies: docs/fleet.md."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the runs have shown."""
+    """What the runs have shown so far."""
 
     holds: Run | None = None
-    """The most robots that were heard and spoken to in time."""
+    """The run with the most robots whose speech was in time."""
     fails: Run | None = None
-    """The fewest that were not."""
+    """The run with the fewest robots whose speech was not."""
 
     @property
     def void(self) -> bool:
-        """Whether it was the load generator that could not go on."""
+        """Whether the limit was the load generator's."""
         return self.fails is not None and self.fails.verdict == "void"
 
     def with_run(self, tried: Run) -> "Found":
-        """What is known after another run."""
+        """The knowledge after another run."""
         return Found(tried, self.fails) if tried.verdict == "yes" else Found(self.holds, tried)
 
     def next_count(self) -> int | None:
-        """How many robots are to be tried; None if it is known well enough."""
+        """How many robots to try next; None if the limit is known well enough."""
         low = self.holds.robots if self.holds else 0
         if self.fails is None:
             return max(FIRST, 2 * low) if low < MOST else None
@@ -58,7 +58,7 @@ class Found:
         return middle if low < middle < self.fails.robots else None
 
     def advice(self, cores: int) -> str:
-        """What an operator does with it."""
+        """What the result means for an operator."""
         if self.holds is None:
             return f"One core of this machine does not carry {self.fails.robots if self.fails else FIRST} robots."
         most, fill, gateways = self.holds.robots, int(self.holds.robots * FILL), max(1, cores - 1)
@@ -77,11 +77,15 @@ class Found:
 
 
 async def search(work: Path, seconds: float) -> Found:
-    """Run after run, for so long."""
+    """Do one run after the other, for this long."""
     found, until_s = Found(), time.monotonic() + seconds
     while (count := found.next_count()) and time.monotonic() + WHOLE_RUN_S < until_s:
-        with redirect_stderr(io.StringIO()):  # what each robot lost
-            tried = await run(work, "gateway", count, RUN_S, {})
+        try:
+            with redirect_stderr(io.StringIO()):  # hides the counts that each lossy run prints
+                tried = await run(work, "gateway", count, RUN_S, {})
+        except LoadEndedError as error:
+            print(f"{count} robots: {error}", flush=True)
+            break
         in_time = f"p99 up {tried.ms('up_ms', 99):.0f} ms, down {tried.ms('down_ms', 99):.0f} ms, {tried.cpu:.0%} of the core"
         print(f"{count} robots: {in_time}: {tried.verdict}", flush=True)
         found = found.with_run(tried)
@@ -89,7 +93,7 @@ async def search(work: Path, seconds: float) -> Found:
 
 
 def main() -> int:
-    """Print what was tried, and what follows; exit status 1 if not even a few robots are carried."""
+    """Print the runs and the advice. Exit status 1 if the machine carries not even a few robots."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=110.0)
     parser.add_argument("--out", type=Path, help="a folder for capacity.json")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from harness.gateway import GATEWAY_CORE, LOAD_CORE, Gateway, cpu_s, make_keys, memory_bytes, pinned
+from harness.gateway import GATEWAY_CORE, LOAD_CORE, Gateway, cpu_s, make_keys, memory_bytes, pinned, reserved
 from harness.others import LATE_MAX_MS, OTHERS_MAX, Others
 from harness.peers import PEERS, peer
 from harness.results import BUSY_MAX, keep, machine, percentile
@@ -28,16 +28,16 @@ ROBOTS: Final = (1, 10, 20, 40, 60, 100)
 FLOOR_ROBOTS: Final = (20, 40, 100)
 P99_MS, CUT_P99_MS = 50.0, 40.0
 KEPT: Final = 0.995
-"""What counts as nothing lost: down, messages are counted as sent and chunks as heard, which differs a little at both ends."""
+"""What counts as no loss. Down, messages are counted when sent and chunks when heard, so the counts differ at both ends."""
 SECONDS: Final = 6.0
 HOLDS: Final = ((0.33, 100), (0.6, 60), (0.8, 40))
-"""How many robots a gateway has to hold where the bare SDK takes so much of a core for forty."""
+"""The share of a core that the bare SDK takes for forty robots, and how many robots a gateway then must hold."""
 TOOLS: Final = "with-tools"
-"""The gateway, with ten tools for each robot, and one call every 10 s."""
+"""The gateway with ten tools for each robot, and one call every 10 s."""
 BODIES: Final = "with-bodies"
-"""The gateway, with robots that have a body, of which something is asked every 10 s."""
+"""The gateway with robots that have a body, each asked to move every 10 s."""
 OURS: Final = ("gateway", TOOLS, BODIES)
-PORT: Final = 27555
+PORT: Final = reserved(27555)
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Run:
     what: str
     robots: int
     told: dict[str, Any]
-    """What the load generator measured."""
+    """The load generator's measurements."""
     cpu: float
-    """Of one core."""
+    """The share of one core."""
     memory_mb: float
     others: float
     """What other programs took, as a share of one core."""
@@ -60,7 +60,7 @@ class Run:
 
     @property
     def void(self) -> str:
-        """Why the run says nothing, if it does not."""
+        """Why the run is void; empty if it is not."""
         if self.told["busy"] > BUSY_MAX:
             return f"the load generator used {self.told['busy']:.0%} of its core"
         if self.others > OTHERS_MAX:
@@ -71,7 +71,7 @@ class Run:
 
     @property
     def kept(self) -> float:
-        """How much of the microphone's chunks arrived, or of the speech, whichever is less; of a floor only the former."""
+        """The share that arrived of microphone chunks or of speech, whichever is less. A floor has microphone chunks only."""
         up = float(self.told["up_heard"] / max(1, self.told["up_sent"]))
         if self.told["calls"] > len(self.told["call_ms"]) + 1:  # one may be on its way at the end
             return 0.0
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def verdict(self) -> str:
-        """Whether everything was in time, and nothing was lost; a run in which the machine was busy says nothing."""
+        """Whether everything was in time and nothing was lost. A run on a busy machine is void."""
         if self.void:
             return "void"
         limits = {"up_ms": P99_MS, "down_ms": P99_MS, "cut_ms": CUT_P99_MS}
@@ -100,15 +100,24 @@ async def load(work: Path, robots: int, seconds: float, *more: str) -> AsyncIter
         await process.wait()
 
 
+class LoadEndedError(RuntimeError):
+    """The load generator ended before it had measured: on a machine that is too slow not all robots are admitted."""
+
+
 async def told(process: asyncio.subprocess.Process) -> dict[str, Any]:
-    """The next line of JSON."""
+    """The next line of JSON from the load generator.
+
+    Raises:
+        LoadEndedError: If there is none.
+    """
     assert process.stdout
-    line = await process.stdout.readline()
+    if not (line := await process.stdout.readline()):
+        raise LoadEndedError("the load generator ended; its reason is above")
     return dict(json.loads(line))
 
 
 async def run(work: Path, what: str, robots: int, seconds: float, settings: dict[str, str], *, bursts: bool = False) -> Run:
-    """The gateway with these settings, or a peer, under so many robots."""
+    """Run the gateway with these settings, or a peer, under so many robots."""
     dials = ["--dial", str(PORT)] if what in OURS else []
     more = ["--bodies"] if what == BODIES else ["--tools"] if what == TOOLS else []
     if what == TOOLS:
@@ -121,7 +130,7 @@ async def run(work: Path, what: str, robots: int, seconds: float, settings: dict
         gateway = Gateway(work, url, root, PORT, **settings)
         beside = None if dials else await stack.enter_async_context(peer(what, url, root, robots, bursts=bursts))
         pid = beside.pid if beside else (await stack.enter_async_context(gateway)).pid
-        await told(generator)  # it measures from now on
+        await told(generator)  # the load generator measures from now on
         others, before_s, loop = Others({LOAD_CORE, GATEWAY_CORE}, (pid, generator.pid)), cpu_s(pid), asyncio.get_running_loop()
         since = loop.time()
         await asyncio.sleep(seconds - 0.5)
@@ -139,12 +148,12 @@ async def run(work: Path, what: str, robots: int, seconds: float, settings: dict
 
 @dataclass(frozen=True)
 class Row:
-    """Some runs of the same."""
+    """Several runs of the same kind."""
 
     runs: list[Run]
 
     def over(self, value: Callable[[Run], float]) -> list[float]:
-        """A number of each run, in order of size."""
+        """A number of each run, sorted."""
         return sorted(value(run) for run in self.runs)
 
     def middle(self, value: Callable[[Run], float]) -> float:
@@ -153,12 +162,12 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """The worst of its runs'."""
+        """The worst verdict of the runs."""
         verdicts = {run.verdict for run in self.runs}
         return next(word for word in ("void", "no", "yes") if word in verdicts)
 
     def markdown(self) -> str:
-        """Medians, with the smallest and the largest."""
+        """A table row of medians, with the smallest and the largest."""
 
         def cell(value: Callable[[Run], float]) -> str:
             values = self.over(value)
@@ -172,7 +181,7 @@ class Row:
         return "| " + " | ".join(cells) + " |"
 
     def told(self) -> dict[str, Any]:
-        """For a file."""
+        """The row for a JSON file."""
         first = self.runs[0]
         numbers = {name: [None if math.isnan(it) else it for it in self.over(value)] for name, value in NUMBERS.items()}
         return {"what": first.what, "robots": first.robots, "held": self.verdict, **numbers}
@@ -200,7 +209,7 @@ HEADER: Final = "| what | robots | " + " | ".join(NUMBERS) + " | held |\n" + "|-
 
 
 def plot(rows: list[Row], path: Path) -> None:
-    """How cost and latency grow with robots, as a PNG."""
+    """Draw how cost and latency grow with the number of robots, as a PNG."""
     import matplotlib as mpl  # noqa: PLC0415 - only here
 
     mpl.use("Agg")
@@ -224,7 +233,7 @@ def plot(rows: list[Row], path: Path) -> None:
 
 
 async def main(argv: list[str]) -> int:
-    """Print the table."""
+    """Print the table. Returns the exit status."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--robots", type=int, nargs="+", default=ROBOTS)
     parser.add_argument("--what", nargs="+", default=["sdk", "raw", "gateway"], choices=[*OURS, *PEERS])
@@ -255,7 +264,7 @@ async def main(argv: list[str]) -> int:
 
 
 def verdict(rows: Sequence[Row]) -> int:
-    """Say what is void, and which bound was missed; the exit status."""
+    """Print which runs are void and which bounds were missed. Returns the exit status."""
     void = [run for row in rows for run in row.runs if run.void]
     for run in void:
         print(f"VOID: {run.what} with {run.robots} robots: {run.void}.")

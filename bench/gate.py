@@ -1,9 +1,11 @@
-"""How the speech gate fares in rooms that are not quiet, as a table in Markdown: real speech in noise, and noise alone.
+"""How the speech gate does in rooms that are not quiet, as a Markdown table: real speech in noise, and noise alone.
 
-``python bench/gate.py [--minutes 10] [--out DIRECTORY]``: half a minute on one core. Rooms are at -60, -50, -40 and -30 dBFS.
-Speech is 10 or 20 dB above them by its mean power, and begins 0.5, 1 or 2 s after a conversation's first chunk. Its beginning
-is the first 20 ms of the clean recording that are less than 15 dB below its loudest 20 ms. Its end is the last 20 ms that are
-less than 35 dB below them. Its faint beginning is the first: where speech is 10 dB above a noise, that is below the noise.
+``python bench/gate.py [--minutes 10] [--out DIRECTORY]`` takes half a minute on one core. Rooms are at -60, -50, -40 and
+-30 dBFS. Speech has a mean power 10 or 20 dB above the room's, and begins 0.5, 1 or 2 s after a conversation's first chunk.
+
+All stretches are 20 ms of the clean recording. Speech begins at the first stretch that is less than 15 dB below the loudest,
+and ends with the last one that is less than 35 dB below the loudest. The *faint beginning* is the first stretch that is less
+than 35 dB below the loudest: where speech is 10 dB above a noise, its faint beginning is below the noise.
 """
 
 import argparse
@@ -42,7 +44,7 @@ STEP_DB: Final = 20
 
 
 def coloured(samples: int, exponent: float, rng: np.random.Generator) -> Sound:
-    """Noise whose power falls with that exponent of the frequency, from 20 Hz on."""
+    """Noise whose power falls with this exponent of the frequency, from 20 Hz on."""
     hz = np.maximum(np.fft.rfftfreq(samples, 1 / HZ), 20)
     spectrum = (rng.normal(size=len(hz)) + 1j * rng.normal(size=len(hz))) * hz ** (-exponent / 2)
     spectrum[0] = 0
@@ -50,7 +52,7 @@ def coloured(samples: int, exponent: float, rng: np.random.Generator) -> Sound:
 
 
 def hum(samples: int, hz: float, rng: np.random.Generator) -> Sound:
-    """The mains, with harmonics."""
+    """Mains hum, with harmonics."""
     harmonics = ((1, 1.0), (2, 0.4), (3, 0.3), (5, 0.15), (7, 0.05))
     at = np.arange(samples) / HZ
     return unit(np.sum([part * np.sin(2 * np.pi * hz * n * at + rng.uniform(0, 6)) for n, part in harmonics], axis=0))
@@ -63,14 +65,14 @@ def fan(samples: int, rng: np.random.Generator) -> Sound:
 
 
 def offset(samples: int, rng: np.random.Generator) -> Sound:
-    """A constant one of either sign that drifts by a tenth, and jumps to the other sign every 20 s."""
+    """A constant offset of either sign that drifts by a tenth and changes its sign every 20 s."""
     at = np.arange(samples) / HZ
     sound: Sound = (1 + 0.1 * np.sin(at)) * np.where(at % 40 < 20, 1, -1) * rng.choice([1, -1])
     return sound
 
 
 def unit(sound: Sound) -> Sound:
-    """The same with a mean power of 1."""
+    """The same sound with a mean power of 1."""
     whole: Sound = sound / np.sqrt(np.mean(sound**2))
     return whole
 
@@ -95,7 +97,7 @@ def scaled(sound: Sound, dbfs: float) -> Sound:
 
 
 def recording(path: Path) -> Sound:
-    """A recording in mono from its beginning to its end, with a mean power of 1."""
+    """A recording in mono, trimmed to its speech, with a mean power of 1."""
     with wave.open(str(path)) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float64)
         if file.getnchannels() == 2:
@@ -106,14 +108,14 @@ def recording(path: Path) -> Sound:
 
 
 def within(samples: Sound, db: float) -> tuple[int, int]:
-    """From the first to the last 20 ms that are less than so much below the loudest."""
+    """The range from the first to the last 20 ms that are less than this much below the loudest."""
     powers = np.convolve(samples**2, np.ones(CHUNK_SAMPLES), "valid")
     near = np.flatnonzero(powers > powers.max() * 10 ** (-db / 10))
     return int(near[0]), int(near[-1]) + CHUNK_SAMPLES
 
 
 def listen(sound: Sound) -> Iterator[tuple[bool, float]]:
-    """Whether the gate opens or closes, and when in ms."""
+    """Yield whether the gate opens or closes, and when, in ms."""
     gate, pcm = SpeechGate(), rounded(sound.astype(np.float32))
     for start in range(0, len(pcm) - CHUNK_SAMPLES + 1, CHUNK_SAMPLES):
         if told := gate.hear(pcm[start : start + CHUNK_SAMPLES], start):
@@ -128,21 +130,21 @@ class Room:
         self._rng = np.random.default_rng(seed)
         self._sound = ROOMS[name](round(minutes * 60 * HZ), self._rng)
         self._faint = coloured(len(self._sound), 0, self._rng)
-        """A microphone has a noise of its own, at -80 dBFS."""
+        """The microphone's own noise, at -80 dBFS."""
         self.minutes = minutes
 
     def at(self, dbfs: float, samples: int) -> Sound:
-        """So much of the room, from anywhere in it."""
+        """This many samples of the room, from a random place."""
         start = self._rng.integers(0, len(self._sound) - samples + 1)
         end = start + samples
         return scaled(self._sound[start:end], dbfs) + scaled(self._faint[start:end], -80)
 
     def false_openings(self) -> float:
-        """In a minute of the room alone, at its worst level."""
+        """Openings in a minute of the room alone, at its worst level."""
         return max(sum(opens for opens, _ in listen(self.at(db, len(self._sound)))) for db in LEVELS_DBFS) / self.minutes
 
     def step_ms(self) -> float:
-        """How long after the room has become louder by a step the gate is closed again, at worst."""
+        """How long the gate stays open, at worst, after the room has become louder by a step."""
         took = [0.0]
         for db in LEVELS_DBFS:
             for quiet_s in (1, 5, 10.3):
@@ -152,7 +154,7 @@ class Room:
         return max(took)
 
     def speech(self, voices: list[Sound], above_db: float) -> list[tuple[float, float, float, int]]:
-        """Of each sentence: ms from its beginning, and from its faint one, to the opening; to the last closing; openings."""
+        """For each sentence: ms from its beginning and its faint beginning to the opening; to the last closing; openings."""
         found = []
         for voice, db, start_s in product(voices, LEVELS_DBFS, STARTS_S):
             before = int((start_s + self._rng.uniform(0, 0.02)) * HZ)
@@ -169,12 +171,12 @@ class Room:
 
 
 def share(values: list[float], limit: float) -> str:
-    """How many are within a limit, and where 95 % are."""
+    """The share of values within a limit, and their 95 % quantile."""
     return f"{np.mean(np.array(values) <= limit):.0%} ({np.quantile(values, 0.95, method='inverted_cdf'):.0f})"
 
 
 def cost_us() -> float:
-    """Of a chunk of 20 ms, at best."""
+    """The cost of a chunk of 20 ms, at best."""
     rng = np.random.default_rng(1)
     chunks = [scaled(coloured(CHUNK_SAMPLES, 1, rng), -40).astype(np.float32) for _ in range(50)]
     gate = SpeechGate()

@@ -1,9 +1,9 @@
-"""What a robot that talks notices while another, admitted and hostile, sends a million malformed messages.
+"""What a robot that talks notices while another one, admitted but hostile, sends a million malformed messages.
 
-``python bench/hostile.py [MESSAGES [PER_S]]``, by default 1,000,000 at 2,000 a second: 500 s. The gateway is the real process
-before the simulator. The victim's microphone chunks hold their own numbers and are stamped at the robot and at Gemini's socket;
-all the while it is answered. Exit status 1 if a chunk was lost either way, if its p99 is above 100 ms or the gateway's memory
-grew by more than 5 MB.
+``python bench/hostile.py [MESSAGES [PER_S]]``, by default 1,000,000 at 2,000 a second: 500 s. The gateway is the real process,
+in front of the simulator. The victim's microphone chunks hold their own numbers and are stamped at the robot and at Gemini's
+socket. The victim hears answers all the time. Exit status 1 if a chunk was lost either way, if the p99 of the victim's chunks
+is above 100 ms, or if the gateway's memory grew by more than 5 MB.
 """
 
 import asyncio
@@ -28,18 +28,18 @@ P99_MS, GROWN_MB = 100.0, 5.0
 
 
 class Ear:
-    """What arrived on Gemini's socket: chunk numbers with their time, whatever the connection."""
+    """What arrived on Gemini's socket: chunk numbers with their time, over all connections."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[int, float]] = []
 
     def note(self, _session: SimSession, name: str, at_ns: int, detail: Any) -> None:
-        """The simulator's event hook."""
+        """Note an event of the simulator."""
         if name == "audio_in":
             self.heard += [(number, at_ns / 1e9) for number in chunk_numbers(detail)]
 
     def took_ms(self, said_s: list[float]) -> tuple[list[float], int]:
-        """How long each chunk took from the first that arrived on, and how many did not arrive."""
+        """How long each chunk took, from the first that arrived, and how many did not arrive."""
         took, at = [], self.heard[0][0] - 1
         for number, heard_s in self.heard:
             lost = (number - 1 - at) % NUMBERS
@@ -51,7 +51,7 @@ class Ear:
 
 
 async def main(messages: int, per_s: int) -> int:
-    """Measure, print, judge."""
+    """Measure, print and judge. Returns the exit status."""
     ear, probe = Ear(), Numbered()
     with tempfile.TemporaryDirectory(prefix="hostile-") as directory:
         work = Path(directory)
@@ -87,7 +87,7 @@ async def main(messages: int, per_s: int) -> int:
 
 
 async def attacked(gateway: Gateway, attacker_dir: Path, messages: int, per_s: int) -> tuple[int, float]:
-    """Let the hostile robot loose; how much it sent, and the most memory that the gateway had, in MB."""
+    """Run the hostile robot. Returns how many messages it sent, and the most memory that the gateway had, in MB."""
     words = ["malformed", attacker_dir, *gateway.address[1:], messages / per_s, per_s]
     command = [sys.executable, ATTACKER, *words]
     attacker = await asyncio.create_subprocess_exec(*map(str, command), stdout=asyncio.subprocess.PIPE)

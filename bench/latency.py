@@ -1,6 +1,6 @@
-"""The first three rows of the latency budget, beside a bare google-genai loop as the floor, in one run on loopback.
+"""The first three rows of the latency budget, with a bare google-genai loop as the floor, in one run on loopback.
 
-The gateway is a process of its own, with all its threads pinned to one core; robots and simulator share another process on
+The gateway is a process of its own, with all its threads pinned to one core. Robots and simulator share another process on
 another core, so that one monotonic clock stamps both ends. ``python bench/latency.py``; bench/README.md has the method.
 """
 
@@ -27,19 +27,19 @@ from reachy_link.pcm import Samples
 
 PORT = 27550
 WARM_UP = 100
-"""Chunks that are not measured."""
+"""The first chunks, which are not measured."""
 BURST_MS = 8000
 OTHERS = 9
 BURST_TURNS = 5
-"""So many times the turns are cut among the others' bursts: only those that coincide with one are slow."""
+"""Factor for the interruptions among bursts: only those that coincide with a burst are slow, so more are needed."""
 CUT_MS = {"p99": 20.0}
 CUT_AMONG_BURSTS_MS = {"p99": 12.0}
 FLOOR_P99_MS = 10.0
-"""A run whose floor, the bare SDK, was slower than this at p99 says more of the machine than of us, and is void."""
+"""A run is void if its floor, the bare SDK, was slower than this at p99: it would measure the machine, not the gateway."""
 
 
 class Probe(Numbered):
-    """A device that stamps what it is handed, too."""
+    """A device that also stamps what it receives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Probe(Numbered):
         self.hushed_s: list[float] = []
 
     def play(self, samples: Samples) -> None:
-        """Note when samples leave playout."""
+        """Note when samples leave the playout."""
         self.played_s.append(time.monotonic())
         super().play(samples)
 
@@ -59,16 +59,16 @@ class Probe(Numbered):
 
 @dataclass
 class Stamps:
-    """When things were on Gemini's socket, in s, by session number."""
+    """When events were on Gemini's socket, in s, by session number."""
 
     heard: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     """Chunk number and time."""
     sent: dict[int, list[float]] = field(default_factory=dict)
-    """First audio of each turn."""
+    """When the first audio of each turn was sent."""
     cut: dict[int, list[float]] = field(default_factory=dict)
 
     def note(self, session: SimSession, name: str, at_ns: int, detail: Any) -> None:
-        """The simulator's event hook."""
+        """Note an event of the simulator."""
         at_s = at_ns / 1e9
         if name == "audio_in":
             self.heard.setdefault(session.number, []).extend((number, at_s) for number in chunk_numbers(detail))
@@ -79,13 +79,13 @@ class Stamps:
 
 
 class Latency:
-    """A run.
+    """One run.
 
     Args:
         work: Holds the keys of 1 + ``OTHERS`` robots.
-        chunks: How many of the microphone are measured.
-        turns: How many of each kind are measured.
-        tools: Whether each robot has ten tools, of which one is called every 10 s.
+        chunks: How many microphone chunks are measured.
+        turns: How many turns of each kind are measured.
+        tools: Whether each robot has ten tools, one of which is called every 10 s.
     """
 
     def __init__(self, sim: GeminiLiveSim, stamps: Stamps, work: Path, chunks: int, turns: int, *, tools: bool = False) -> None:
@@ -104,7 +104,7 @@ class Latency:
                 session.tool_call(name)
 
     async def run(self) -> tuple[list[Timing], list[Timing]]:
-        """The floor's timings, and the gateway's, in ms."""
+        """Measure the floor's timings and the gateway's, in ms."""
         floor = await self._floor()
         probe = Probe()
         settings = equipped(self._work) if self._tools else {}
@@ -131,7 +131,7 @@ class Latency:
         ]
 
     async def _session_of(self, probe: Probe) -> SimSession:
-        """The open session that hears this robot's numbers: the others say the same for ever."""
+        """The open session that hears this robot's counting numbers. The other robots repeat one number."""
 
         def found() -> list[SimSession]:
             last = {it.number: self._stamps.heard.get(it.number, [(0, 0.0)])[-1][0] for it in self._sim.open_sessions}
@@ -148,7 +148,7 @@ class Latency:
         return [(at - probe.said_s[number - 1]) * 1000 for number, at in heard[first : first + self._chunks]]
 
     async def _first_audio(self, session: SimSession, probe: Probe) -> list[float]:
-        """How long the first sound of a turn took."""
+        """How long the first sound of each turn took."""
         took, sent = [], self._stamps.sent.setdefault(session.number, [])
         for _ in range(self._turns):
             turns, before = len(sent), len(probe.played_s)
@@ -161,7 +161,7 @@ class Latency:
         return took
 
     async def _cut(self, session: SimSession, probe: Probe, turns: int) -> list[float]:
-        """How long old speech went on after an interruption."""
+        """How long old speech continued after each interruption."""
         took = []
         for _ in range(turns):
             before, hushed = len(probe.played_s), len(probe.hushed_s)
@@ -175,7 +175,7 @@ class Latency:
         return took
 
     async def _floor(self) -> list[Timing]:
-        """The same three ways, with nothing but google-genai: a loop that sends, and one that receives."""
+        """The same three ways with google-genai alone: one loop that sends, and one that receives."""
         sim, stamps = self._sim, self._stamps
         seconds = self._turns * 0.45 + 2.0
         count = max(self._chunks + 2 * WARM_UP, int(seconds * 50))
@@ -184,7 +184,7 @@ class Latency:
         assert process.stdout
         await until(lambda: sim.open_sessions)
         session = sim.open_sessions[0]
-        await session.until(lambda it: it.heard_bytes > 0)  # what it said before the client is there, nobody would hear
+        await session.until(lambda it: it.heard_bytes > 0)  # the client would miss speech from before it is connected
         for _ in range(self._turns):
             session.say(200)
             await asyncio.sleep(0.25)
@@ -203,7 +203,7 @@ class Latency:
 
 
 def after(sent: list[float], received: list[float]) -> list[float]:
-    """From each stamp to the first one on the other side before the next, in ms."""
+    """From each stamp to the first one on the other side before the next stamp, in ms."""
     took = []
     for then, following in pairwise([*sent, float("inf")]):
         if (at := next((at for at in received if then <= at < following), None)) is not None:
@@ -212,28 +212,28 @@ def after(sent: list[float], received: list[float]) -> list[float]:
 
 
 def more(stamps: list[float], than: int) -> Callable[[], bool]:
-    """Whether there are more stamps than so many."""
+    """A condition: there are more stamps than this."""
     return lambda: len(stamps) > than
 
 
 async def soon(condition: Callable[[], object]) -> None:
-    """Wait for a condition, a look every ms."""
+    """Wait for a condition; look every ms."""
     await until(condition, 10.0, 0.001)
 
 
 async def bursts(sessions: list[SimSession]) -> None:
-    """Keep robots busy with long answers that are sent at once."""
+    """Keep robots busy with long answers that are sent all at once."""
     while True:
         for session in sessions:
             session.say(BURST_MS)
             session.interrupt()
             session.say(BURST_MS)
-            await asyncio.sleep(0)  # what is measured shares this event loop
+            await asyncio.sleep(0)  # the measured session shares this event loop
         await asyncio.sleep(2.0)
 
 
 async def measure(chunks: int, turns: int, *, tools: bool) -> tuple[list[Timing], list[Timing], float, float]:
-    """The floor's timings, the gateway's, and which share of a core robots and simulator used, and others took."""
+    """The floor's timings, the gateway's, and the shares of a core that the load generator and other programs used."""
     stamps = Stamps()
     with tempfile.TemporaryDirectory(prefix="latency-") as directory:
         work = Path(directory)

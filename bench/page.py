@@ -1,4 +1,4 @@
-"""The page's budgets, in headless Chromium at the real console and gateway; ``bench/README.md`` has the method.
+"""The page's budgets, in headless Chromium with the real console and gateway; ``bench/README.md`` has the method.
 
 ``python bench/page.py``, a minute. It needs Debian's ``chromium-headless-shell``.
 """
@@ -71,14 +71,14 @@ window.AudioWorkletNode = class extends Node {
 
 
 class Stamps:
-    """When things were on Gemini's socket, in ms since 1970, as a page tells the time."""
+    """When events were on Gemini's socket, in ms since 1970: the page's clock."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[int, float]] = []
         self.cut: list[float] = []
 
     def note(self, _session: SimSession, name: str, at_ns: int, detail: Any) -> None:
-        """The simulator's event hook."""
+        """Note an event of the simulator."""
         at_ms = time.time() * 1000 - (time.monotonic_ns() - at_ns) / 1e6
         if name == "audio_in":
             self.heard += [(number, at_ms) for number in chunk_numbers(detail)]
@@ -88,7 +88,7 @@ class Stamps:
 
 @asynccontextmanager
 async def console(work: Path, gateway: Gateway) -> AsyncIterator[str]:
-    """The real process; a link to its page."""
+    """Run the real console. Yields the link to its page."""
     robots = work / "pages"
     robots.mkdir()
     (work / "robot-0").rename(robots / "robot-0")
@@ -115,7 +115,7 @@ async def console(work: Path, gateway: Gateway) -> AsyncIterator[str]:
 
 
 async def listens(port: int) -> bool:
-    """Whether somebody does."""
+    """Whether a program listens on this port."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
@@ -143,7 +143,7 @@ async def cuts(page: Page, session: SimSession, stamps: Stamps, count: int) -> l
 
 
 async def measure(chunks: int, n_cuts: int) -> list[Timing]:
-    """All of it."""
+    """Measure everything."""
     stamps = Stamps()
     with tempfile.TemporaryDirectory(prefix="page-") as directory:
         work = Path(directory)

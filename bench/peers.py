@@ -1,7 +1,7 @@
-"""The gateway beside other ways to Gemini Live, on the same work in one run: ``make bench-peers``; bench/README.md says how.
+"""The gateway compared with other ways to Gemini Live, on the same work in one run: ``make bench-peers``; see bench/README.md.
 
-Runs take turns, so that a machine whose speed drifts does so for all of them. The exit status is 1 if a bound was missed,
-or a run was void.
+Runs of all kinds alternate, so that a machine whose speed drifts affects all kinds alike. The exit status is 1 if a bound was
+missed or a run was void.
 """
 
 import argparse
@@ -25,7 +25,7 @@ ROBOTS: Final = (10, 20, 30, 40)
 BURST_ROBOTS: Final = 10
 COMPARED: Final = (30, 40)
 SLOW: Final = ("pipecat",)
-"""Holds ten robots, and takes minutes to connect more than twenty."""
+"""These hold ten robots, but take minutes to connect more than twenty."""
 SLOW_ROBOTS: Final = 20
 COST_AT_MOST: Final = 1.0
 """What a robot costs the gateway, as a multiple of what it costs the rival."""
@@ -44,7 +44,7 @@ def ms(row: Row, way: str, percent: float) -> float:
 
 
 def table(rows: Sequence[Row], microphones: Mapping[int, float]) -> str:
-    """Markdown of what was steady."""
+    """The runs without bursts, as a Markdown table."""
     names = ["what", "robots", "up p50 / p99 ms", "down p50 / p99 ms", "% of the core", "of that, microphones", "a robot"]
     names += ["of livekit's", "MB", "lost %", "holds"]
     lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
@@ -62,7 +62,7 @@ def table(rows: Sequence[Row], microphones: Mapping[int, float]) -> str:
 
 
 async def microphones_alone(robots: int, seconds: float) -> float:
-    """What the microphones cost that each peer has in itself, as a share of the core; the gateway's robots are outside."""
+    """The cost of the microphones that run inside each peer, as a share of the core. The gateway's robots run outside it."""
     async with peer("nothing", "nowhere", Path(), robots) as alone:
         await asyncio.sleep(2.0)
         before_s = cpu_s(alone.pid)
@@ -71,7 +71,7 @@ async def microphones_alone(robots: int, seconds: float) -> float:
 
 
 def burst_table(rows: Sequence[Row]) -> str:
-    """Markdown of interruptions."""
+    """The interruptions, as a Markdown table."""
     lines = ["| what | robots | interruptions | silenced p50 / p99 ms | last old audio p99 ms |", "|---" * 5 + "|"]
     for row in rows:
         first = row.runs[0]
@@ -106,7 +106,7 @@ def missed(rows: Sequence[Row], bursts: Sequence[Row]) -> list[str]:
 
 
 def plot(rows: Sequence[Row], bursts: Sequence[Row], path: Path) -> None:
-    """What a robot costs, how late its microphone is, and how long it goes on when it is interrupted, as a PNG."""
+    """Draw the cost of a robot, how late its microphone is, and how late it falls silent when interrupted, as a PNG."""
     import matplotlib as mpl  # noqa: PLC0415 - only here
 
     mpl.use("Agg")
@@ -131,7 +131,7 @@ def plot(rows: Sequence[Row], bursts: Sequence[Row], path: Path) -> None:
 
 
 async def main(argv: list[str]) -> int:
-    """Print the tables."""
+    """Print the tables. Returns the exit status."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--what", nargs="+", default=WHAT, choices=[GATEWAY, *PEERS])
     parser.add_argument("--robots", type=int, nargs="*", default=ROBOTS)

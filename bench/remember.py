@@ -1,8 +1,8 @@
-"""A fleet that remembers: how long until a person is heard again, and where; what the store's part costs; do the books hold.
+"""A fleet that remembers: how long until a robot is heard again and where, what the store costs, and whether the books agree.
 
-``python bench/remember.py [--runs 20] [--hangs 8] [--kills 60] [--robots 100] [--seconds 20]``. Two real gateways on the last
-core before the simulator, with a real Valkey; the robots are the real robot-io, on the first core. A robot is heard again when
-another connection of Gemini's hears its microphone.
+``python bench/remember.py [--runs 20] [--hangs 8] [--kills 60] [--robots 100] [--seconds 20]``. Two real gateways run on the
+last core in front of the simulator, with a real Valkey. The robots are the real robot-io, on the first core. A robot is heard
+again when a new connection to Gemini receives its microphone.
 """
 
 import argparse
@@ -51,20 +51,20 @@ from stores import RunningStore, running_store
 PORTS: Final = (27591, 27595)
 """The first of each gateway's ports."""
 TALKING: Final = 3
-"""Robots that talk at a time."""
+"""How many robots talk at a time."""
 SETTLE_S: Final = 1.0
 RESUMED_S: Final = {"p50": 0.7, "max": 1.5}
 CUT_S: Final = {"p50": 1.0, "max": 1.5}
 SEEDED_S: Final = {"max": 3.5}
 WOKEN_S: Final = {"max": 1.0}
 AT_MOST: Final = 1.0
-"""Percent of a core, for the store's part of 100 robots."""
+"""Percent of a core, for the store's share of the work for 100 robots."""
 SAID: Final = tuple((who, "x" * 200) for _ in range(10) for who in ("person", "robot"))
-"""As much as a new session is ever told: so much is written of each robot."""
+"""The most that a new session is ever told. This much is written for each robot."""
 
 
 class Line:
-    """What robots reach a gateway by; it can be cut, and laid anew at the same ports."""
+    """A line from the robots to a gateway. It can be cut, and opened again at the same ports."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._to = gateway.address
@@ -72,7 +72,7 @@ class Line:
         self.relay = Relay(self._to.host, self._to[1:], self.own)
 
     async def lay(self) -> Address:
-        """Lay it."""
+        """Open the line."""
         self.relay = Relay(self._to.host, self._to[1:], self.own)
         up, down = await self.relay.start()
         self.own = up, down
@@ -80,7 +80,7 @@ class Line:
 
 
 class Fleet:
-    """Two gateways, their lines, and robots that talk by them."""
+    """Two gateways, their lines, and robots that talk over them."""
 
     def __init__(self, work: Path, sim: GeminiLiveSim, store: RunningStore) -> None:
         self.sim = sim
@@ -93,16 +93,16 @@ class Fleet:
         self.problems: list[str] = []
 
     def at(self, runner: Runner) -> int:
-        """Which gateway serves a robot."""
+        """The number of the gateway that serves a robot."""
         here = runner.core.route.here
         return next(n for n, line in enumerate(self.lines) if here and line.own == here[1:])
 
     def newest(self, robot: int) -> SimSession:
-        """The robot's newest connection that was let in."""
+        """The robot's newest connection that the simulator accepted."""
         return [it for it in self.sim.sessions if it.setup and it.setup.instruction == f"{robot}" and it.session_id][-1]
 
     async def settled(self) -> None:
-        """All robots are at one gateway, both gateways stand, and each robot has one connection, which hears it."""
+        """Wait until all robots are at one gateway, both gateways run, and each robot has one connection, which hears it."""
         async with asyncio.timeout(30):
             while not (
                 all(runner.core.welcomed for runner in self.runners)
@@ -114,11 +114,11 @@ class Fleet:
         await asyncio.sleep(SETTLE_S)
 
     async def again(self, fault: Callable[[int], Any], *, resumed: bool) -> list[float]:
-        """How long until each robot is heard again after a fault of the gateway where they all are."""
+        """How long until each robot is heard again after a fault of the gateway that serves all of them."""
         await self.settled()
         before = [self.newest(n) for n in range(TALKING)]
         for session in before:
-            session.say(300)  # a turn: so there is something to be remembered
+            session.say(300)  # one turn, so that there is something to remember
         await asyncio.sleep(1.0)
         where, began = self.at(self.runners[0]), time.monotonic()
         done = fault(where)
@@ -138,7 +138,7 @@ class Fleet:
 
 @asynccontextmanager
 async def running(work: Path, store: RunningStore) -> AsyncIterator[Fleet]:
-    """Both gateways, and robots at the first."""
+    """Run both gateways, and robots at the first."""
     async with AsyncExitStack() as stack:
         sim = await stack.enter_async_context(serve())
         sim.behaviour = Behaviour(speed=0)
@@ -154,7 +154,7 @@ async def running(work: Path, store: RunningStore) -> AsyncIterator[Fleet]:
 
 
 async def faults(fleet: Fleet, runs: int, hangs: int) -> list[Timing]:
-    """Every fault of a gateway, again and again, of whichever has the robots."""
+    """Every fault of a gateway, many times. It hits the gateway that has the robots."""
 
     async def killed(where: int) -> None:
         await fleet.gateways[where].kill()
@@ -216,8 +216,8 @@ async def faults(fleet: Fleet, runs: int, hangs: int) -> list[Timing]:
 
 
 async def books(work: Path, store: RunningStore, kills: int) -> dict[str, Any]:
-    """Gateways and store are killed at random while robots have a turn every tenth of a second; do the sums agree?"""
-    draw = random.Random(7)  # noqa: S311 - to be repeated
+    """Kill gateways and store at random while each robot has a turn every 0.1 s. Do the sums agree afterwards?"""
+    draw = random.Random(7)  # noqa: S311 - must be repeatable
     async with running(work, store) as fleet:
         talking = asyncio.create_task(_chatter(fleet.sim))
         done = {"gateway": 0, "store": 0, "store emptied": 0}
@@ -236,7 +236,7 @@ async def books(work: Path, store: RunningStore, kills: int) -> dict[str, Any]:
             else:
                 await asyncio.to_thread(store.empty)
         talking.cancel()
-        await asyncio.sleep(5.0)  # counts that come late, a claim, and beats in which everything is told
+        await asyncio.sleep(5.0)  # time for late counts, a claim, and beats that report everything
         day = datetime.now(UTC).astimezone().date().isoformat()
         turns, owed = 0, 0
         for path in work.glob("ledger-*.sqlite"):
@@ -258,7 +258,7 @@ async def _chatter(sim: GeminiLiveSim) -> None:
 
 
 async def cost(work: Path, store: RunningStore, count: int, seconds: float) -> dict[str, float]:
-    """What the store's part of a gateway takes of the processor, in a process that does nothing else."""
+    """The processor share of the store's part of a gateway, measured in a process that does nothing else."""
     ledger, elsewhere = Ledger(work / "cost.sqlite"), Elsewhere()
     today = datetime.now(UTC).date()
     shared = SharedBooks(ledger, elsewhere, lambda: today)
@@ -278,7 +278,7 @@ async def cost(work: Path, store: RunningStore, count: int, seconds: float) -> d
     await asyncio.sleep(1.0)
 
     async def busy(keep: Callable[[str, str, Callable[[], str]], None]) -> float:
-        """Every robot has something new to be remembered each 2 s, and a turn each 6 s; percent of a core."""
+        """Give every robot something new to remember every 2 s, and a turn every 6 s. Returns percent of a core."""
         cpu, began_at, ticks = time.process_time(), time.monotonic(), 0
         while time.monotonic() - began_at < seconds:
             for n, name in enumerate(names):
@@ -300,7 +300,7 @@ async def cost(work: Path, store: RunningStore, count: int, seconds: float) -> d
 
 
 async def measure(given: argparse.Namespace) -> tuple[list[Timing], dict[str, Any], dict[str, float], list[str]]:
-    """Everything, one after the other."""
+    """Measure everything, one after the other."""
     with tempfile.TemporaryDirectory(prefix="remember-") as directory:
         work = Path(directory)
         make_keys(work, TALKING)
@@ -316,7 +316,7 @@ async def measure(given: argparse.Namespace) -> tuple[list[Timing], dict[str, An
 
 
 def main() -> int:
-    """Print the tables; exit status 1 if anything was not as it should be."""
+    """Print the tables; exit status 1 if something did not hold."""
     parser = argparse.ArgumentParser()
     for name, default in (("runs", 20), ("hangs", 8), ("kills", 60), ("robots", 100)):
         parser.add_argument(f"--{name}", type=int, default=default)

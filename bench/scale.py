@@ -1,9 +1,9 @@
 """A thousand and ten thousand robots: balance, storms, and the loss of a fifth of the gateways, simulated.
 
-``python bench/scale.py [--runs 5] [--big 10000] [--out bench/results]``. First it measures what a robot that comes takes of a
-real gateway's core, by storms of 10 and 30 robots; then it predicts a storm of 50, and measures that, too. If the prediction is
-off by more than a quarter, nothing else that it says is to be believed, and its exit status is 1. ``harness/crowd.py`` says
-what is real in the simulation, and what is simulated.
+``python bench/scale.py [--runs 5] [--big 10000] [--out bench/results]``. First storms of 10 and 30 robots measure how much of a
+real gateway's core one new robot takes. Then the bench predicts a storm of 50 and measures it. If the prediction is off by more
+than a quarter, no result is to be believed, and the exit status is 1. ``harness/crowd.py`` says what in the simulation is real
+and what is simulated.
 """
 
 import argparse
@@ -28,21 +28,21 @@ from storm import ONE, Gemini, Talk, light_robots
 OFF_AT_MOST: Final = 0.25
 FEW, MORE, STORM = 10, 30, 50
 FILL: Final = 0.8
-"""How full docs/fleet.md has gateways filled."""
+"""How full docs/fleet.md advises to fill gateways."""
 ROOM, MORE_ROOM = 50, 62
-"""Robots that a gateway takes: 80 % full before a fifth of them is lost, and 80 % full afterwards."""
+"""Robots that a gateway takes: 80 % full before a fifth of the gateways is lost, and 80 % full afterwards."""
 FIFTH: Final = 5
 LIMIT_S: Final = 120.0
 DRAWS: Final = 9
 QUIET_S: Final = 60.0
-"""Gateways are level when none has sent a robot for so long."""
+"""The gateways count as level when none has sent a robot away for this long."""
 NOBODY: Final = "https://127.0.0.1:9"
-"""Where nobody stands in Gemini's place: what is left of a storm is the robots' dials."""
+"""An address without a server in Gemini's place: what remains of a storm is the robots' dials."""
 
 
 @dataclass(frozen=True)
 class Storm:
-    """A gateway that was killed is there again: for how long robots wait, and what that takes of its core."""
+    """A gateway was killed and has started again: how long robots wait, and how much of its core that takes."""
 
     welcomed_s: float
     talk_s: float
@@ -51,29 +51,29 @@ class Storm:
 
 @dataclass(frozen=True)
 class Fate:
-    """What becomes of a crowd."""
+    """What happens to a crowd in one scenario."""
 
     what: str
     robots: int
     gateways: int
     robots_max: int
     hit: int
-    """Robots that it befalls."""
+    """Robots that are affected."""
     p50_s: float
     p99_s: float
     max_s: float
     refusals: int
     least: int
     most: int
-    """Robots at a gateway, afterwards."""
+    """The fewest and the most robots at a gateway, afterwards."""
 
 
 async def storms(work: Path, gemini: Gemini, count: int, runs: int, *, talk: bool = True) -> Storm:
-    """The median of some storms of so many robots, on real gateways; without Gemini until all are welcomed."""
+    """The median of some storms of so many robots, on real gateways. Without ``talk`` a storm ends when all are welcomed."""
     gateway = Gateway(work, gemini.url if talk else NOBODY, gemini.root, ONE)
     found = []
     async with light_robots(work, range(count), ONE) as light:
-        for _ in range(runs + 1 if runs > 1 else 1):  # at the first, robots dial for the first time: that is no storm yet
+        for _ in range(runs + 1 if runs > 1 else 1):  # the first run is no storm: the robots dial for the first time
             for robot in light:
                 robot.forget()
             watch = Talk(gemini, light)
@@ -84,12 +84,12 @@ async def storms(work: Path, gemini: Gemini, count: int, runs: int, *, talk: boo
             talked = (await watch.again())[1] if talk else welcomed
             found.append(Storm(welcomed - healthy, talked - healthy, cpu_s(gateway.pid) - before_s))
             await gateway.kill()
-            await asyncio.sleep(0.5)  # until every robot dials it in vain
+            await asyncio.sleep(0.5)  # until every robot has dialled in vain
     return Storm(*(statistics.median(getattr(it, name) for it in found[-runs:]) for name in ("welcomed_s", "talk_s", "cpu_s")))
 
 
 async def costs_of(work: Path, gemini: Gemini, runs: int) -> Costs:
-    """What one robot more takes."""
+    """The cost of one robot more."""
     few, more = await storms(work, gemini, FEW, runs), await storms(work, gemini, MORE, runs)
     dials = [await storms(work, gemini, count, runs, talk=False) for count in (FEW, MORE)]
     dial_s = max(0.001, (dials[1].cpu_s - dials[0].cpu_s) / (MORE - FEW))
@@ -99,7 +99,7 @@ async def costs_of(work: Path, gemini: Gemini, runs: int) -> Costs:
 
 
 def storm_in(costs: Costs, count: int, seeds: int) -> Storm:
-    """The same, simulated: the median of some draws."""
+    """The same storm, simulated: the median of some draws."""
     found = []
     for seed in range(seeds):
         crowd = Crowd(count, 1, count, costs, seed=seed)
@@ -116,12 +116,12 @@ def storm_in(costs: Costs, count: int, seeds: int) -> Storm:
 
 
 def waits_of(hit: Sequence[Robot], began: float) -> list[float]:
-    """How long those who were hit waited until they talked again."""
+    """How long each affected robot waited until it talked again."""
     return sorted(robot.talks_at - began if robot.talks_at is not None else math.inf for robot in hit)
 
 
 def fate(crowd: Crowd, what: str, waits: Sequence[float], refused_before: int = 0) -> Fate:
-    """What became of those who waited so long."""
+    """A scenario's result, from the robots' waits."""
     alive = [len(gateway.robots) for gateway in crowd.gateways if gateway.alive]
     numbers = statistics.median(waits), percentile(waits, 99), max(waits)
     few = (len(crowd.robots), len(crowd.gateways), crowd.gateways[0].robots_max, len(waits))
@@ -129,7 +129,7 @@ def fate(crowd: Crowd, what: str, waits: Sequence[float], refused_before: int = 
 
 
 def booted(robots: int, gateways: int, robots_max: int, costs: Costs) -> tuple[Crowd, Fate]:
-    """A whole lab that is switched on at once."""
+    """Switch on a whole lab at once."""
     crowd = Crowd(robots, gateways, robots_max, costs)
     crowd.run(LIMIT_S, crowd.all_talk)
     told = fate(crowd, "all are switched on at once", waits_of(crowd.robots, 0.0))
@@ -138,7 +138,7 @@ def booted(robots: int, gateways: int, robots_max: int, costs: Costs) -> tuple[C
 
 
 def hit(robots: int, gateways: int, robots_max: int, costs: Costs, *, silently: bool) -> tuple[Fate, list[float]]:
-    """A fifth of the gateways at once, and how long each of their robots waited."""
+    """Lose a fifth of the gateways at once. Returns the result, and how long each of their robots waited."""
     crowd, _ = booted(robots, gateways, robots_max, costs)
     began, before = crowd.now, crowd.refusals
     struck = crowd.kill(crowd.gateways[::FIFTH], silently=silently)
@@ -149,7 +149,7 @@ def hit(robots: int, gateways: int, robots_max: int, costs: Costs, *, silently: 
 
 
 def grown(robots: int, gateways: int, robots_max: int, costs: Costs) -> str:
-    """A tenth more gateways, to which robots are sent."""
+    """Add a tenth more gateways, to which robots are sent. Returns the result in words."""
     crowd, _ = booted(robots, gateways, robots_max, costs)
     fullest = max(len(gateway.robots) for gateway in crowd.gateways)
     added = max(1, gateways // 10)
@@ -168,9 +168,9 @@ def grown(robots: int, gateways: int, robots_max: int, costs: Costs) -> str:
 
 
 def table(fates: Sequence[Fate]) -> str:
-    """Markdown."""
+    """The results as a Markdown table."""
     lines = [
-        "| what | robots | gateways, room | it befalls | talk again after, p50 / p99 / max | refusals | robots at a gateway |",
+        "| event | robots | gateways, room | affected | talk again, p50 / p99 / max | refusals | per gateway |",
         "|---" * 7 + "|",
     ]
     for it in fates:
@@ -186,7 +186,7 @@ def table(fates: Sequence[Fate]) -> str:
 
 
 def plot(waits: Mapping[str, Sequence[float]], crowds: Mapping[str, Crowd], path: Path) -> None:
-    """How long robots wait, and how they are spread, as a PNG."""
+    """Draw how long robots wait and how they are spread, as a PNG."""
     import matplotlib as mpl  # noqa: PLC0415 - only here
 
     mpl.use("Agg")
@@ -198,7 +198,7 @@ def plot(waits: Mapping[str, Sequence[float]], crowds: Mapping[str, Crowd], path
     for what, crowd in crowds.items():
         counts = [len(gateway.robots) for gateway in crowd.gateways]
         even.hist(counts, bins=range(max(counts) + 2), alpha=0.6, label=what, density=True)
-    late.set(xlabel="s until they talk", ylabel="% of those whom it befalls", xscale="log", title="How long robots wait")
+    late.set(xlabel="s until they talk", ylabel="% of the affected robots", xscale="log", title="How long robots wait")
     seconds = (0.1, 0.2, 0.5, 1, 2, 5, 10)
     late.set_xticks(seconds, [f"{s:g}" for s in seconds], minor=False)
     late.minorticks_off()
@@ -210,7 +210,7 @@ def plot(waits: Mapping[str, Sequence[float]], crowds: Mapping[str, Crowd], path
 
 
 async def measured(runs: int) -> tuple[Costs, Storm]:
-    """What a robot costs, and a storm, on real gateways."""
+    """Measure a robot's cost and a storm on real gateways."""
     with tempfile.TemporaryDirectory(prefix="scale-") as directory:
         work = Path(directory)
         make_keys(work, STORM)
@@ -233,8 +233,8 @@ def main() -> int:
     told = storm_in(costs, STORM, DRAWS)
     off = told.talk_s / real.talk_s - 1
     dial_ms, session_ms, start_ms, wait_ms = (1000 * s for s in (costs.dial_s, costs.session_s, costs.start_s, costs.gemini_s))
-    print(f"A robot that comes takes {dial_ms:.1f} ms of a gateway's core to dial, and {session_ms:.1f} for its conversation;")
-    print(f"a gateway that was just started takes {start_ms:.0f} ms besides, and {wait_ms:.0f} ms pass without any work.\n")
+    print(f"A new robot takes {dial_ms:.1f} ms of a gateway's core to dial, and {session_ms:.1f} for its conversation;")
+    print(f"a freshly started gateway takes {start_ms:.0f} ms more, and {wait_ms:.0f} ms are spent waiting.\n")
     print(f"A storm of {STORM}: all are welcomed after {real.welcomed_s:.2f} s, simulated {told.welcomed_s:.2f};")
     print(f"all talk after {real.talk_s:.2f} s, simulated {told.talk_s:.2f}: {off:+.0%}.\n")
     began = time.monotonic()

@@ -1,12 +1,12 @@
-"""A gateway for a long time, with everything going wrong around it: does it stay as it is, and does everybody talk?
+"""A gateway under faults for a long time: does it grow, and can every robot talk at the end?
 
-``python bench/soak.py [--minutes 10] [--robots 6] [--seed 1]``; ``make soak``. The gateway is the real process on the
-last core; robots, persons, simulator and gremlin share this process on the first. All robots but the last are struck at
-random: their sessions are closed, aborted, stalled, told to go away; their links are cut and frozen; they restart, send what
-is no message, and are revoked and admitted again. Now and then the simulator is gone for everybody. The last robot is the
-bystander: nothing of its own is struck, and it must not notice what happens to the others.
+``python bench/soak.py [--minutes 10] [--robots 6] [--seed 1]``; ``make soak``. The gateway is the real process on the last
+core. Robots, persons, simulator and gremlin share this process on the first core. The gremlin strikes all robots but the last,
+at random. It closes, aborts and stalls their sessions, or tells them to go away. It cuts and freezes their links, restarts
+them, sends malformed messages, and revokes and admits them again. Now and then the simulator is gone for every robot. The last
+robot is the bystander: it is never struck, and must not notice what happens to the others.
 
-The gateway's process is sampled every 10 s. Exit status 1 if it grew beyond the bounds, or somebody does not talk at the end.
+The gateway's process is sampled every 10 s. Exit status 1 if it grew beyond the bounds, or a robot does not talk at the end.
 """
 
 import argparse
@@ -46,19 +46,19 @@ from relay import Relay
 
 SAMPLE_S: Final = 10.0
 TASKS_EVERY: Final = 5
-"""Tenths of a second."""
+"""Pause between two looks at the tasks, in tenths of a second."""
 WARM_UP: Final = 0.2
-"""The share of the run that may still grow: pools, caches and the allocator fill up."""
+"""The first share of the run, in which growth is allowed: pools, caches and the allocator fill up."""
 RSS_MIB, DESCRIPTORS, THREADS, TASKS = 6.0, 4.0, 0.0, 3.0
-"""What the median of the last third may be above that of the first third after the warm-up. A fault that lasts holds a few."""
+"""How much the median of the last third may exceed that of the first third after the warm-up. A lasting fault holds a few."""
 LATE_S: Final = 0.04
-"""So long the process of robots and simulator may be held up by itself: two thirds of what a speaker's jitter buffer covers."""
+"""The process of robots and simulator may hold itself up this long: two thirds of what a speaker's jitter buffer covers."""
 PORT: Final = 27570
 RELAY_PORT: Final = 27580
 
 
 class Person(Light):
-    """A device at which somebody asks again and again, whether or not there was an answer."""
+    """A device with a person who asks again and again, answered or not."""
 
     def __init__(self, draw: random.Random) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Person(Light):
         self._noise = np.random.default_rng(draw.getrandbits(32)).normal(0, 0.1, (32000, 2)).astype(np.float32)
 
     async def record(self) -> AsyncIterator[Samples]:
-        """0.8 s of noise that passes for speech every 3 to 6 s, and next to nothing in between."""
+        """Yield 0.8 s of noise that passes for speech every 3 to 6 s, and next to nothing in between."""
         speech_left, due = 0, time.monotonic()
         ask_at = due + self._draw.uniform(0.5, 2.0)
         while True:
@@ -80,39 +80,39 @@ class Person(Light):
 
 
 class Robot:
-    """A robot that can be started again, behind a network of its own."""
+    """A robot that can be started again, with its own relay to the gateway."""
 
     def __init__(self, work: Path, name: str, relay: Relay, addresses: tuple[Address, Address], draw: random.Random) -> None:
         self.identity = keys.load_robot(work / name)
         self.name = name
         self.relay = relay
         self.address, self.gateway = addresses
-        """Of the relay, and of the gateway behind it."""
+        """The relay's address, and that of the gateway behind it."""
         self.lost = 0
-        """How often it was found without a welcome."""
+        """How often the robot was found without a welcome."""
         self._work = work
         self._draw = draw
         self._task: asyncio.Task[None] | None = None
         self.start()
 
     def start(self) -> None:
-        """Run."""
+        """Start the robot."""
         self.person = Person(self._draw)
         self.runner = make_runner(self._work, self.name, lambda: self.person, self.address)
         self._task = asyncio.create_task(self.runner.run())
 
     async def stop(self) -> None:
-        """End."""
+        """Stop the robot."""
         assert self._task
         self._task.cancel()
         await asyncio.wait([self._task])
 
     def sessions(self, sim: GeminiLiveSim) -> list[SimSession]:
-        """Its connections at the simulator, which knows robots by their instructions."""
+        """The robot's connections at the simulator, which tells robots apart by their instructions."""
         return [it for it in sim.sessions if it.setup and it.setup.instruction == f"You are {self.name}."]
 
     async def answered(self) -> float:
-        """How long until the speaker has something to say."""
+        """Wait until the speaker plays something. Returns how long that took."""
         began = time.monotonic()
         self.person.forget()
         await until(lambda: self.person.played_at)
@@ -120,7 +120,7 @@ class Robot:
 
 
 class Lateness:
-    """When this process was held up, by itself or the machine: a speaker that runs dry then may not be the gateway's doing."""
+    """When this process was held up, by itself or by the machine. An underrun then may not be the gateway's fault."""
 
     LOOK_S = 0.01
 
@@ -128,7 +128,7 @@ class Lateness:
         self.spans: list[tuple[float, float]] = []
 
     async def watch(self) -> None:
-        """Until cancelled."""
+        """Watch until cancelled."""
         while True:
             began = time.monotonic()
             await asyncio.sleep(self.LOOK_S)
@@ -136,16 +136,16 @@ class Lateness:
                 self.spans.append((began, ended))
 
     def explains(self, turn: TurnSummary) -> bool:
-        """Whether that was while a turn came or played."""
+        """Whether this process was held up while a turn arrived or played."""
         if turn.started_us is None:
             return False
         begins = (turn.arrived_us or turn.started_us) / 1e6
-        ends = turn.started_us / 1e6 + turn.played_ms / 1000 + 0.5  # the gaps, and what the device still holds
+        ends = turn.started_us / 1e6 + turn.played_ms / 1000 + 0.5  # 0.5 s for the gaps and for what the device still holds
         return any(began < ends and begins < ended for began, ended in self.spans)
 
 
 class Gremlin:
-    """Breaks something, now and then; what, is repeatable."""
+    """Breaks something now and then. A seed makes its choices repeatable."""
 
     def __init__(self, sim: GeminiLiveSim, robots: list[Robot], ring: keys.Keyring, draw: random.Random) -> None:
         self.done: Counter[str] = Counter()
@@ -158,7 +158,7 @@ class Gremlin:
             self._guest = keys.make_pair(Path(directory) / "guest").public.decode()
 
     async def run(self) -> None:
-        """Until cancelled; what was begun is brought to its end by :meth:`mend`."""
+        """Break things until cancelled. :meth:`mend` then undoes what is still broken."""
         while True:
             await asyncio.sleep(self._draw.uniform(0.3, 1.2))
             robot = self._draw.choice(self._robots)
@@ -169,7 +169,7 @@ class Gremlin:
             await strike(robot)
 
     async def mend(self) -> None:
-        """Whatever was broken is whole again, but for what the gateway has to mend."""
+        """Repair everything that was broken, except what the gateway must repair itself."""
         for robot in self._robots:
             robot.relay.open.set()
             self._ring.admit(robot.name, robot.identity.keys.public.decode())
@@ -198,7 +198,7 @@ class Gremlin:
         self.done["robot restarted"] += 1
 
     async def _talk_rubbish(self, robot: Robot) -> None:
-        """A connection with the robot's key that sends what is no message."""
+        """Connect with the robot's key and send malformed messages."""
         end = RobotEnd(robot.identity, robot.gateway, lambda _: None, lambda _: None)
         await asyncio.sleep(0.1)
         topic = f"{robot.name}/up".encode()
@@ -215,7 +215,7 @@ class Gremlin:
         self.done["rubbish"] += 1
 
     async def _reload(self, _robot: Robot) -> None:
-        """Somebody else is admitted and revoked."""
+        """Admit another robot and revoke it."""
         self._ring.admit("guest", self._guest)
         self._ring.revoke("guest")
         self.done["keys reloaded"] += 1
@@ -228,7 +228,7 @@ class Gremlin:
         self.done["revoked for a while"] += 1
 
     async def _outage(self, _robot: Robot) -> None:
-        """Nobody can reach the simulator."""
+        """Make the simulator unreachable for a while."""
         swallow = self._draw.random() < 0.5
         await (self._sim.swallow() if swallow else self._sim.go_dark())
         self.outages += 1
@@ -241,30 +241,30 @@ class Gremlin:
 
 @dataclass(frozen=True)
 class Sample:
-    """The gateway's process at a moment."""
+    """The gateway's process at one moment."""
 
     at_s: float
     rss_mib: float
     descriptors: float
     threads: float
     tasks: float
-    """The most since the last sample: a connection that is away takes six with it, which is no sign of anything."""
+    """The most since the last sample. A lost connection takes six tasks with it, so a low number means nothing."""
 
 
 def sample(gateway: Gateway, at_s: float, tasks: int) -> Sample:
-    """What the system says, beside the tasks."""
+    """The operating system's numbers, with the tasks."""
     process = Path(f"/proc/{gateway.pid}")
     descriptors, threads = (sum(1 for _ in (process / of).iterdir()) for of in ("fd", "task"))
     return Sample(at_s, memory_bytes(gateway.pid) / 2**20, descriptors, threads, tasks)
 
 
 def tasks_of(gateway: Gateway) -> int:
-    """Of its event loop, by its health."""
+    """How many tasks the gateway's event loop has, from its health page."""
     return int(json.loads(ask(gateway.health_port)[1])["tasks"])
 
 
 def growth(samples: list[Sample], name: str) -> float:
-    """From the first third after the warm-up to the last."""
+    """From the median of the first third after the warm-up to the median of the last third."""
     values = [getattr(it, name) for it in samples[int(len(samples) * WARM_UP) :]]
     third = max(1, len(values) // 3)
     return float(statistics.median(values[-third:]) - statistics.median(values[:third]))
@@ -272,7 +272,7 @@ def growth(samples: list[Sample], name: str) -> float:
 
 @asynccontextmanager
 async def robots(work: Path, count: int, gateway: Address, draw: random.Random) -> AsyncIterator[list[Robot]]:
-    """Each behind a relay."""
+    """Run the robots, each behind a relay."""
     relays = [Relay(gateway.host, gateway[1:], (port, port + 1)) for port in range(RELAY_PORT, RELAY_PORT + 2 * count, 2)]
     made = []
     for n, relay in enumerate(relays):
@@ -288,7 +288,7 @@ async def robots(work: Path, count: int, gateway: Address, draw: random.Random) 
 
 
 class Soak:
-    """A run and its verdict."""
+    """One run and its verdict."""
 
     def __init__(self, minutes: float, count: int, seed: int) -> None:
         self.samples: list[Sample] = []
@@ -302,7 +302,7 @@ class Soak:
         self.busy = 0.0
 
     async def run(self, work: Path) -> None:
-        """Soak, and judge."""
+        """Run, and judge."""
         make_keys(work, self._count)
         instructions = (f'[robots.robot-{n}]\ninstruction = "You are robot-{n}."' for n in range(self._count))
         file = work / "robots.toml"
@@ -364,10 +364,12 @@ class Soak:
             self.wrong.append(f"the bystander had {sessions} sessions, with {outages} outages")
         if dry := sum(turn.underruns for turn in core.summary):
             own = sum(turn.underruns for turn in core.summary if lateness.explains(turn))
-            self.wrong.append(f"the bystander's speaker ran dry {dry} times, {own} of them as this process was held up itself")
+            self.wrong.append(
+                f"the bystander's speaker ran dry {dry} times, {own} of them while this process itself was held up"
+            )
 
     def markdown(self) -> str:
-        """The result."""
+        """The result as Markdown."""
         first, last = self.samples[int(len(self.samples) * WARM_UP)], self.samples[-1]
         lines = ["| gateway's process | after the warm-up | at the end | least | most | grew, by medians of thirds | at most |"]
         lines.append("|---|---|---|---|---|---|---|")
@@ -386,7 +388,7 @@ class Soak:
 
 
 async def soak(minutes: float, count: int, seed: int) -> Soak:
-    """A run."""
+    """Do one run."""
     run = Soak(minutes, count, seed)
     with tempfile.TemporaryDirectory(prefix="soak-") as directory:
         await run.run(Path(directory))
@@ -403,7 +405,7 @@ def main() -> int:
     given = parser.parse_args()
     os.sched_setaffinity(0, {LOAD_CORE})
     about = machine()
-    heap.keep_out()  # or a collection of all that was imported holds robots up by 70 ms
+    heap.keep_out()  # else a garbage collection of all imports holds robots up by 70 ms
     run = asyncio.run(soak(given.minutes, given.robots, given.seed))
     print(f"`python bench/soak.py --minutes {given.minutes:g} --robots {given.robots} --seed {given.seed}`\n\n{run.markdown()}")
     samples = [asdict(it) for it in run.samples]

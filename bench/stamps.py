@@ -1,4 +1,4 @@
-"""A time stamp and a robot's number in the samples of a chunk: quieter than speech, and kept by every lossless way of PCM16."""
+"""A time stamp and a robot's number in a chunk's samples: quieter than speech, and kept by every lossless path of PCM16."""
 
 import struct
 from typing import Final
@@ -8,7 +8,7 @@ import numpy as np
 SAMPLES: Final = 320
 """20 ms at 16 kHz."""
 DIGITS: Final = 9
-"""Six bits a sample; the last one is the robot."""
+"""Six bits in each sample; the last sample is the robot."""
 MASK: Final = 63
 AGE_MAX_US: Final = 60_000_000
 _MAGIC: Final = bytes(range(0x81, 0x89))
@@ -20,7 +20,7 @@ _REST: Final = {1: _NOISE.tobytes(), 2: np.repeat(_NOISE, 2).tobytes()}
 
 
 def stamped(robot: int, now_us: int, channels: int = 1) -> bytes:
-    """A chunk of PCM16 that knows when it was sent, and by whom; stereo has the same on both sides."""
+    """A chunk of PCM16 that holds when it was sent and by which robot. In stereo both sides hold the same."""
     digits = [now_us >> shift & MASK for shift in (0, 6, 12, 18, 24, 30, 36, 42)]
     if channels == 1:
         return _MONO.pack(*digits, robot) + _REST[1]
@@ -28,11 +28,11 @@ def stamped(robot: int, now_us: int, channels: int = 1) -> bytes:
 
 
 class Reader:
-    """Reads the stamps of one stream of mono chunks, however it is cut into messages."""
+    """Reads the stamps of one stream of mono chunks, wherever messages cut the stream."""
 
     def __init__(self) -> None:
         self._next = 0
-        """Where in the next message the next stamp is expected."""
+        """Where the next stamp is expected in the next message."""
 
     def read(self, pcm: bytes, now_us: int) -> list[tuple[int, int]]:
         """Robot and time stamp (in us) of each chunk that begins in a message."""
@@ -44,13 +44,13 @@ class Reader:
                 found.append((robot, sent_us))
                 at += 2 * SAMPLES
             else:
-                at += 2  # something else was sent before it
+                at += 2  # other samples precede the stamp
         self._next = max(0, at - len(pcm))
         return found
 
 
 def marked(pcm: bytes, robot: int, turn: int, now_ns: int) -> bytes:
-    """A message of speech that knows whose it is, of which turn, and when it was sent."""
+    """A message of speech that holds its robot, its turn, and when it was sent."""
     return _MARK.pack(_MAGIC, robot, turn, now_ns) + pcm[_MARK.size :]
 
 

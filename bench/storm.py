@@ -1,9 +1,9 @@
 """Gateways that die: how long until every robot talks again, on loopback, with CURVE and TLS.
 
-``python bench/storm.py [--robots 50] [--runs 5] [--kills 12]``. Robots and what stands in Gemini's place share this process,
-on the first core; a gateway is the real process, on the last. Ten of the robots are the real robot-io, the others the light
-ones of ``load``: fifty robot-ios have more than one core, where they are. A robot talks again when a new session hears it and
-it was handed what is said to it at the start of each session.
+``python bench/storm.py [--robots 50] [--runs 5] [--kills 12]``. Robots and the server in Gemini's place share this process on
+the first core; a gateway is the real process, on the last. Ten of the robots are the real robot-io, the others the light ones
+of ``load``, because fifty robot-ios need more than one core. The server speaks at the start of each session. A robot talks
+again when a new session hears its microphone and the robot's device has received that speech.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import zmq
 
 from gemini_live_sim.health import ROOT
 from harness.devices import Light, robots, until
-from harness.gateway import GATEWAY_CORE, LOAD_CORE, Gateway, make_keys, pinned, run_load
+from harness.gateway import GATEWAY_CORE, LOAD_CORE, Gateway, make_keys, pinned, reserved, run_load
 from harness.results import BUSY_MAX, Timing, keep, machine, table
 from load.plan import TICK_S
 from load.robot import CHUNK_S, Robot
@@ -32,11 +32,12 @@ from load.server import Desk, Server, frame, message
 from reachy_link.keys import load_robot
 from reachy_robot.presence import HELLO_S
 
-ONE, TWO = 27561, 27565
+ONE = reserved(27561)
+TWO = ONE + 4
 """The first of each gateway's ports."""
 TALK_S, START_S, FAIL_OVER_S = 2.0, 3.0, 3.0
 REAL: Final = 10
-"""So many are the real robot-io."""
+"""How many robots are the real robot-io."""
 SAYS: Final = 5
 """Messages of speech at the start of a session."""
 RESUMABLE: Final = frame(b'{"sessionResumptionUpdate":{"newHandle":"CAESBm9wYXF1ZQ","resumable":true}}')
@@ -48,7 +49,7 @@ COMPLETE: Final = frame(
 
 
 class Gemini(Desk):
-    """Says something at the start of each session, with all that Gemini sends beside it, and notes when it hears its robot."""
+    """Speaks at the start of each session, as completely as Gemini does, and notes when a session first hears its robot."""
 
     def __init__(self, work: Path) -> None:
         super().__init__(work / "tls")
@@ -58,42 +59,42 @@ class Gemini(Desk):
         self._numbers = itertools.count(1)
 
     async def listen(self) -> int:
-        """Listen; on which port of the loopback."""
+        """Listen on the loopback. Returns the port."""
         port = await super().listen()
         self.url = f"https://127.0.0.1:{port}"
         return port
 
     def opened(self, server: Server) -> None:
-        """Say it."""
+        """Speak at the start of a session."""
         server.number = next(self._numbers)
         server.out.write(b"".join([RESUMABLE, *self.speech[:SAYS], GENERATED, COMPLETE, RESUMABLE]))
 
     def heard(self, server: Server, pcm: bytes, now_ns: int) -> None:
-        """Note when."""
+        """Note when a session first hears its robot."""
         del pcm
         self.first.setdefault(server.number, now_ns / 1e9)
 
 
 class LightRobot(Robot):
-    """A robot of :mod:`load` that notes when it is welcomed, and when it is handed something to play."""
+    """A robot of :mod:`load` that notes when it is welcomed and when it receives something to play."""
 
     ready_at = played_at = 0.0
     said_hello = float("-inf")
 
     def forget(self) -> None:
-        """Look only at what comes from now on: a gateway that died."""
+        """Forget what was noted so far: a gateway has died."""
         self.welcomed = False
         self.ready_at = self.played_at = 0.0
 
     def took(self, header: bytes, samples: int) -> None:
-        """Note it."""
+        """Note the welcome, and the first speech."""
         if self.welcomed and not self.ready_at:
             self.ready_at = time.monotonic()
         if samples and b'"kind":"speaker"' in header:
             self.played_at = self.played_at or time.monotonic()
 
     def tick(self, now: float) -> None:
-        """As robot-io does: hello until it is welcomed, and then the microphone."""
+        """Act as robot-io does: send hellos until welcomed, then the microphone."""
         if self.welcomed:
             while self.due <= now:
                 self.say()
@@ -107,7 +108,7 @@ class LightRobot(Robot):
 
 @asynccontextmanager
 async def light_robots(work: Path, numbers: range, port: int) -> AsyncIterator[list[LightRobot]]:
-    """Robots of these numbers, which talk."""
+    """Run light robots of these numbers. They talk."""
     context = zmq.Context[zmq.Socket[bytes]](io_threads=1)
     context.max_sockets = 4 * len(numbers) + 50
     made = [LightRobot(n, load_robot(work / f"robot-{n}"), context, port) for n in numbers]
@@ -131,7 +132,7 @@ async def light_robots(work: Path, numbers: range, port: int) -> AsyncIterator[l
 
 
 class Talk:
-    """Whether robots talk again since a moment, and since when."""
+    """Whether, and since when, robots talk again after this object's creation."""
 
     def __init__(self, gemini: Gemini, devices: Sequence[Light | LightRobot]) -> None:
         self._gemini = gemini
@@ -144,7 +145,7 @@ class Talk:
         return [at for number, at in self._gemini.first.items() if number > self._after]
 
     async def again(self) -> tuple[float, float]:
-        """Wait for all; when the last was welcomed, and when the last talked both ways."""
+        """Wait for all robots. Returns when the last was welcomed, and when the last talked both ways."""
         await until(lambda: all(device.ready_at and device.played_at for device in self._devices))
         await until(lambda: len(self._heard()) >= len(self._devices))
         welcomed = max(device.ready_at for device in self._devices)
@@ -152,7 +153,7 @@ class Talk:
 
 
 async def storm(gemini: Gemini, work: Path, count: int, runs: int) -> tuple[list[Timing], float]:
-    """A gateway of many robots is killed and started again; also the share of their core that the others used meanwhile."""
+    """Kill a gateway of many robots and start it again. Also returns the load generator's share of its core meanwhile."""
     gateway = Gateway(work, gemini.url, gemini.root, ONE)
     real = [Light() for _ in range(min(REAL, count))]
     starts, welcomes, talks, busy = [], [], [], []
@@ -185,7 +186,7 @@ async def storm(gemini: Gemini, work: Path, count: int, runs: int) -> tuple[list
 
 
 async def fail_over(gemini: Gemini, work: Path, kills: int) -> list[Timing]:
-    """Of two gateways the one that serves the robot is killed, again and again."""
+    """Kill, again and again, the one of two gateways that serves the robot."""
     welcomes, talks = [], []
     async with AsyncExitStack() as stack:
         made = [await stack.enter_async_context(Gateway(work, gemini.url, gemini.root, port)) for port in (ONE, TWO)]
@@ -210,19 +211,19 @@ async def fail_over(gemini: Gemini, work: Path, kills: int) -> list[Timing]:
 
 
 def imports_s() -> list[float]:
-    """How long the gateway's imports take, of its start; three times, on its core."""
-    command = pinned(GATEWAY_CORE, [sys.executable, "-X", "importtime", "-c", "import gemini_gateway.__main__"])
+    """How long the imports of the gateway's start take: three times, on its core."""
+    command = pinned(GATEWAY_CORE, [sys.executable, "-X", "importtime", "-c", "import gemini_gateway.program"])
     took = []
     for _ in range(3):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        line = re.search(r"\|\s+(\d+) \|\s+gemini_gateway.__main__$", done.stderr, re.MULTILINE)
+        line = re.search(r"\|\s+(\d+) \|\s+gemini_gateway.program$", done.stderr, re.MULTILINE)
         assert line
         took.append(int(line[1]) / 1e6)
     return took
 
 
 async def measure(count: int, runs: int, kills: int) -> tuple[list[Timing], float]:
-    """All timings, and the share of their core that robots and simulator used in the busiest storm."""
+    """All timings, and the load generator's share of its core in the busiest storm."""
     with tempfile.TemporaryDirectory(prefix="storm-") as directory:
         work = Path(directory)
         make_keys(work, count)
@@ -245,7 +246,7 @@ def main() -> int:
     timings, busy = run_load(measure(given.robots, given.runs, given.kills))
     print(table(timings, "s", 2))
     print(
-        f"\nRobots and what stands in Gemini's place used up to {busy:.0%} of their core while the gateway's robots came back."
+        f"\nRobots and the server in Gemini's place used up to {busy:.0%} of their core while the gateway's robots came back."
     )
     keep(given.out, "storm", about, [timing.told() for timing in timings])
     if busy > BUSY_MAX:

@@ -1,9 +1,9 @@
-"""A fleet on a real Docker Swarm of two nodes: what robots notice of tasks and nodes that fail, and of an update.
+"""A fleet on a real Docker Swarm of two nodes: what robots notice of failing tasks and nodes, and of an update.
 
 ``python bench/swarm.py [--runs 5]``, as root, with Docker's engine (dockerd) and the images (``docker compose build``,
-``tools/valkey-image``). The stack is ``deploy/swarm.yml``; Google's place has the simulator. Robots are the real robot-io,
-outside of the Swarm, with the nodes in their lists. A robot is heard again when another connection of the simulator's hears
-its microphone.
+``tools/valkey-image``). The stack is ``deploy/swarm.yml``, with the simulator in Google's place. Robots are the real robot-io,
+outside the Swarm, with the nodes in their lists. A robot is heard again when another connection to the simulator receives its
+microphone.
 """
 
 import argparse
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from reachy_robot.runner import Runner
 
 TALKING: Final = 6
-"""Robots that talk at a time."""
+"""How many robots talk at a time."""
 LOOK_S: Final = 0.002
 SETTLE_S: Final = 1.5
 DEPLOYED_S: Final = {"max": 60.0}
@@ -43,7 +43,7 @@ CUT_S: Final = {"max": 3.5}
 MOVED_S: Final = {"p50": 0.7, "max": 1.5}
 STORE_S: Final = {"max": 0.5}
 LEVEL_S: Final = {"max": 120.0}
-"""From a gateway that is there again until the robots are level: 30 s until the fleet has settled, and one a second."""
+"""From a gateway's return until the load is level: 30 s until the fleet has settled, then one robot a second."""
 
 
 class Lab:
@@ -55,10 +55,10 @@ class Lab:
         self.runners: list[Runner] = []
         self.problems: list[str] = []
         self.gaps: list[float] = []
-        """Of each robot: for how long nobody has heard it at most, since this was begun anew."""
+        """For each robot, the longest time without audio at the simulator since the list was cleared."""
 
     def newest(self, robot: int) -> SimSession:
-        """The robot's newest connection that was let in."""
+        """The robot's newest connection that the simulator accepted."""
         return [it for it in self.sim.sessions if it.setup and it.setup.instruction == f"{robot}" and it.session_id][-1]
 
     def at(self, robot: int) -> int:
@@ -73,12 +73,12 @@ class Lab:
         return all(map(self.at, range(TALKING))) and len(open_ones) == TALKING and all(it.heard_bytes for it in open_ones)
 
     async def settled(self, limit_s: float = 60.0) -> None:
-        """All robots are heard, and stay so."""
+        """Wait until all robots are heard, and stay so."""
         await until(self.all_heard, limit_s)
         await asyncio.sleep(SETTLE_S)
 
     async def listen(self) -> None:
-        """Note for how long nobody hears each robot, until cancelled."""
+        """Note how long each robot is not heard, until cancelled."""
         heard, since = [0] * TALKING, [time.monotonic()] * TALKING
         while True:
             now = time.monotonic()
@@ -91,17 +91,17 @@ class Lab:
             await asyncio.sleep(LOOK_S)
 
     async def gather(self, node: int) -> None:
-        """Have all robots at a node: for a moment the other has no gateway."""
+        """Move all robots to a node: for a moment the other node has no gateway."""
         other = 3 - node
         self.nodes.may_have_a_gateway(other, yes=False)
         await until(lambda: all(self.at(robot) == node for robot in range(TALKING)), 60.0)
         self.nodes.may_have_a_gateway(other, yes=True)
         await until(lambda: self.nodes.container(other, "gateway"), 60.0, 0.5)
         await self.settled()
-        await asyncio.sleep(3.0)  # until the gateway there is ready, and both know of each other
+        await asyncio.sleep(3.0)  # until the gateway there is ready and both know each other
 
     async def again(self, fault: Callable[[], object], *, resumed: bool | None) -> list[float]:
-        """How long until each robot that a fault befalls is heard again: those at the second node."""
+        """How long until each robot affected by a fault is heard again: those at the second node."""
         await self.settled()
         before = [self.newest(robot) for robot in range(TALKING)]
         hit = [robot for robot in range(TALKING) if self.at(robot) == 2]
@@ -125,7 +125,7 @@ class Lab:
 
     @asynccontextmanager
     async def gaps_of(self, into: list[float]) -> AsyncIterator[None]:
-        """For how long nobody heard each robot at most, meanwhile."""
+        """Collect, for each robot, the longest time without audio at the simulator meanwhile."""
         self.gaps = [0.0] * TALKING
         yield
         into += self.gaps
@@ -133,7 +133,7 @@ class Lab:
 
 
 async def faults(lab: Lab, runs: int) -> list[Timing]:
-    """Everything that befalls a fleet, one after the other."""
+    """Cause every fault of a fleet, one after the other."""
     nodes = lab.nodes
     killed: list[float] = []
     cut: list[float] = []
@@ -147,7 +147,7 @@ async def faults(lab: Lab, runs: int) -> list[Timing]:
         await until(lambda: nodes.container(2, "gateway"), 60.0, 0.5)
     for _ in range(runs):
         await lab.gather(2)
-        async with lab.gaps_of(drained):  # when the Swarm tells the gateway, up to 3 s later, is not the robots' business
+        async with lab.gaps_of(drained):  # the Swarm's delay before it tells the gateway, up to 3 s, does not count
             await lab.again(lambda: nodes.availability(2, "drain"), resumed=True)
             await lab.settled()
         nodes.availability(2, "active")
@@ -187,14 +187,14 @@ async def faults(lab: Lab, runs: int) -> list[Timing]:
 
 
 def _share() -> int:
-    """How many robots an empty second gateway gets: those whose place it is, until the first is about as full."""
+    """How many robots an empty second gateway gets: those that prefer it, until the first is about as full."""
     places = [Address(swarm.name(node)) for node in swarm.NODES]
     own = sum(spread(f"robot-{n}", places)[0].host == swarm.name(2) for n in range(TALKING))
     return min(own, TALKING - int(ABOVE * TALKING / 2))
 
 
 async def measure(work: Path, runs: int) -> tuple[list[Timing], list[str]]:
-    """The whole life of a fleet."""
+    """Measure a fleet from deployment to the last fault."""
     make_keys(work / "secrets", TALKING)
     robots_file = work / "robots.toml"
     robots_file.write_text("".join(f'[robots.robot-{n}]\ninstruction = "{n}"\n' for n in range(TALKING)), encoding="utf-8")
@@ -235,7 +235,7 @@ async def measure(work: Path, runs: int) -> tuple[list[Timing], list[str]]:
 
 
 async def admitted(nodes: swarm.TwoNodes, robot: str, public: str) -> None:
-    """Admit a robot at the first gateway, once that has started; the other is told by the store."""
+    """Admit a robot at the first gateway, once it has started. The store tells the other."""
     until_s = time.monotonic() + 15.0
     while True:
         try:
@@ -249,7 +249,7 @@ async def admitted(nodes: swarm.TwoNodes, robot: str, public: str) -> None:
 
 
 def main() -> int:
-    """Print the table; exit status 1 if anything was not as it should be."""
+    """Print the table; exit status 1 if something did not hold."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--out", type=Path, help="a folder for swarm.json")

@@ -1,8 +1,8 @@
-"""What a watched fleet costs a gateway, beside what its robots do; ``bench/README.md`` has the method.
+"""What a watched fleet costs a gateway, compared with its robots' own work; ``bench/README.md`` has the method.
 
-``python bench/watch.py``, a minute and a half: 60 robots that are there and have their turns, without audio; consoles in a
-process of their own, over CURVE. Counted is the processor's time of the admin port's own code, in the event loop and in its
-thread of libzmq.
+``python bench/watch.py`` takes a minute and a half. 60 robots are connected and have turns, without audio. The consoles are in
+a process of their own, over CURVE. The bench counts the processor time of the admin port's own code, in the event loop and in
+its libzmq thread.
 """
 
 import argparse
@@ -40,23 +40,23 @@ from reachy_link.sockets import set_dialer
 PORT: Final = 27580
 MONO: Final = Format(rate_hz=16000, channels=1)
 TURN_S: Final = 6.0
-"""So often each robot has a turn, of ten pieces of transcript."""
+"""Pause between two turns of a robot; a turn has ten pieces of transcript."""
 AT_MOST: Final = 1.0
 """Percent of a core, for one console that shows the fleet and one robot."""
 GROWTH_MB: Final = 4.0
 
 
 class Permissive(NoOffice):
-    """What is said is shown, as it costs most."""
+    """Shows transcripts, because that costs most."""
 
     def permits(self, robot: str) -> Permits:
-        """All."""
+        """Permit everything."""
         del robot
         return Permits(transcripts=True)
 
 
 class Clocked:
-    """The processor's time of some methods."""
+    """Measures the processor time of some methods."""
 
     def __init__(self, kind: type, *names: str) -> None:
         self.seconds = 0.0
@@ -75,7 +75,7 @@ class Clocked:
 
 
 class Fleet:
-    """Robots that are there: their hellos and a chunk of silence a second, and their turns, without sockets."""
+    """Connected robots, without sockets: their hellos, their chunks of silence, and their turns."""
 
     def __init__(self, hub: Hub, names: list[str]) -> None:
         self._hub = hub
@@ -87,7 +87,7 @@ class Fleet:
         self._hub.on_up(kind(**header, **fields), payload)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         for name in self._names:
             self._up(Hello, name, mic=MONO, speaker=MONO, lead_ms=40)
         for tick in count():
@@ -107,7 +107,7 @@ class Fleet:
 
 
 def console(keys: tuple[bytes, bytes], gateway: bytes, consoles: int, deaf: int, ready: Any) -> None:
-    """Consoles that watch, and some that never read, in a process of their own."""
+    """Run consoles that watch, and some that never read, in a process of their own."""
     asyncio.run(_console(KeyPair(*keys), gateway, consoles, deaf, ready))
 
 
@@ -119,7 +119,7 @@ async def _console(keys: KeyPair, gateway: bytes, consoles: int, deaf: int, read
     ]
     for link in links:
         link.dial()
-    import zmq  # noqa: PLC0415 - of this process
+    import zmq  # noqa: PLC0415 - only this process needs it
 
     context = zmq.Context()
     sockets = [context.socket(zmq.DEALER) for _ in range(deaf)]
@@ -140,23 +140,23 @@ async def _console(keys: KeyPair, gateway: bytes, consoles: int, deaf: int, read
 
 
 def threads() -> set[int]:
-    """Those of this process."""
+    """The thread numbers of this process."""
     return {int(path.name) for path in Path("/proc/self/task").iterdir()}
 
 
 def cpu_s(thread: int) -> float:
-    """The processor's time of a thread of this process."""
+    """The processor time of a thread of this process."""
     fields = Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mb() -> float:
-    """What this process holds."""
+    """This process's resident memory."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
 
 
 async def measured(work: Path, robots: int, consoles: int, deaf: int, seconds: float) -> dict[str, float]:
-    """One run: percent of a core, and what memory grew by."""
+    """Do one run. Returns percent of a core, and by how much memory grew."""
     directory = work / f"{consoles}-{deaf}"
     gateway = make_pair(directory)
     ring = Keyring(directory)
@@ -197,7 +197,7 @@ CLOCK = Clocked(AdminPort, "_tick", "_ready", "_follow", "happened")
 
 
 def main() -> int:
-    """Exit status 1 if a budget was missed."""
+    """Print the table; exit status 1 if a budget was missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--robots", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=20.0)

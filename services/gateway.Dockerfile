@@ -15,7 +15,7 @@ RUN uv pip install --no-cache --require-hashes -r requirements.txt
 COPY shared shared
 COPY services/${SERVICE} services/${SERVICE}
 RUN uv pip install --no-cache --no-sources --no-build-isolation --no-deps shared/reachy-link shared/reachy-service shared/reachy-gateway services/${SERVICE} && rm -f /venv/.lock
-# A clone's modes are its owner's: nobody else may be able to read them.
+# Files of a clone have their owner's modes, which may keep everybody else from reading. So set the modes here.
 COPY services/healthy /venv/bin/healthy
 RUN if [ -e services/${SERVICE}/demo.toml ]; then cp services/${SERVICE}/demo.toml /venv/demo.toml; fi \
  && chmod -R u=rwX,go=rX /venv && chmod 755 /venv/bin/healthy && /venv/bin/healthy true

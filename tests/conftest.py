@@ -13,7 +13,7 @@ from reachy_gateway.provider.ledger import Ledger
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """What was measured, whether it passed or not."""
+    """Show every measurement, whether its test passed or failed."""
     reports = [report for status in ("passed", "failed") for report in terminalreporter.stats.get(status, [])]
     lines = [words for report in reports for name, words in getattr(report, "user_properties", []) if name == "measured"]
     if lines:
@@ -24,7 +24,7 @@ def pytest_terminal_summary(terminalreporter) -> None:
 
 @pytest.fixture
 def measured(request) -> Callable[[str], None]:
-    """Tells a number, which is shown at the end."""
+    """Reports a number, which is shown at the end of the run."""
     return lambda words: request.node.user_properties.append(("measured", f"{request.node.name}: {words}"))
 
 
@@ -46,5 +46,5 @@ def office(tmp_path):
 
 @pytest.fixture
 def gemini(office):
-    """Makes the maker of Gemini voices that talk to a simulator."""
+    """Makes a factory of Gemini voices that talk to a simulator."""
     return lambda sim, **changes: office(sim, **changes).make

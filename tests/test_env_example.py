@@ -1,4 +1,4 @@
-"""``.env.example`` and the settings say the same."""
+"""``.env.example`` and the settings agree."""
 
 import re
 from pathlib import Path
@@ -18,12 +18,13 @@ from robot_io.settings import RobotSettings
 
 ROOT = Path(__file__).parent.parent
 MODELS = (GeminiSettings, GatewaySettings, RobotSettings, ConsoleSettings)
-OF_COMPOSE = {"TZ", "COMPOSE_FILE", "SIM_SCENARIO"}
-"""What Docker Compose reads from the file itself, or hands on to another service."""
+IMAGES = {"BASE_IMAGE", "VALKEY_IMAGE", "PROMETHEUS_IMAGE", "GRAFANA_IMAGE"}
+OF_COMPOSE = {"TZ", "COMPOSE_FILE", "SIM_SCENARIO"} | IMAGES
+"""Variables that Docker Compose itself reads from the file, or passes to another service."""
 
 
 def variables(model) -> dict[str, object]:
-    """The environment variables of a settings model, with their defaults."""
+    """A settings model's environment variables, with their defaults."""
     prefix = model.model_config["env_prefix"]
     return {field.validation_alias or f"{prefix}{name}".upper(): field.default for name, field in model.model_fields.items()}
 
@@ -45,7 +46,7 @@ def test_what_compose_sets_itself_is_said_to_count_only_without_docker():
     assert without
     said = set(re.findall(r"^#([A-Z_]+)=", without[0], re.MULTILINE))
     set_there = compose["services"]["gemini-gateway"]["environment"]
-    assert said == {name for name, value in set_there.items() if f"${{{name}:-" not in value}, "but for defaults"
+    assert said == {name for name, value in set_there.items() if f"${{{name}:-" not in value}, "defaults excepted"
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -68,6 +69,28 @@ def test_the_example_as_it_is_changes_nothing(monkeypatch):
     assert GeminiSettings() == before
 
 
+def test_every_image_from_elsewhere_can_be_pinned_and_the_example_shows_the_default():
+    files = [*ROOT.glob("docker-compose*.yml"), *ROOT.glob("deploy/*.yml")]
+    texts = "\n".join(path.read_text() for path in files)
+    named = dict(re.findall(r"\$\{(\w+_IMAGE):-([^}]+)\}", texts))
+    assert named == {name: example()[name] for name in IMAGES}
+    own = r"(?:localhost/|\$\{REGISTRY:-localhost/\})?reachy-link/[\w-]+(?::\$\{VERSION:-latest\})?"
+    foreign = [image for image in re.findall(r"^ +image: (\S+)", texts, re.MULTILINE) if not re.fullmatch(own, image)]
+    assert all(re.fullmatch(r"\$\{\w+_IMAGE:-.*\}", image) for image in foreign), foreign
+    builds = [
+        service["build"]
+        for service in yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values()
+        if "build" in service
+    ]
+    assert builds
+    assert {build["args"]["BASE"] for build in builds} == {f"${{BASE_IMAGE:-{example()['BASE_IMAGE']}}}"}
+
+
+def test_a_dockerfile_without_compose_builds_on_the_same_image():
+    for path in ROOT.glob("services/**/*Dockerfile"):
+        assert re.search(r"^ARG BASE=(.+)$", path.read_text(), re.MULTILINE)[1] == example()["BASE_IMAGE"], path
+
+
 def test_the_example_of_a_robots_file_is_a_good_one_and_shows_the_defaults():
     personas, problems = read(ROOT / "config" / "robots.example.toml", "a-model", Toolbox().names)
     assert problems == []
@@ -85,7 +108,7 @@ def test_all_that_can_be_set_is_in_the_example_of_a_robots_file_and_is_good(tmp_
     )
     personas, problems = read(file, tools=Toolbox().names)
     assert problems == []
-    nowhere = {"proactive_audio", "affective_dialog"}  # which no model takes on this version of the API
+    nowhere = {"proactive_audio", "affective_dialog"}  # no model accepts these on this version of the API
     assert personas.default.model_fields_set | nowhere == Persona.model_fields.keys()
     assert personas.default.vad.model_fields_set == Vad.model_fields.keys()
     assert personas.of("reachy-1").voice == "Puck"
@@ -94,7 +117,7 @@ def test_all_that_can_be_set_is_in_the_example_of_a_robots_file_and_is_good(tmp_
 
 
 def test_compose_waits_for_longer_than_a_gateway_takes_to_stop():
-    """A second to hang up on Gemini comes after the drain, and the end of the process."""
+    """After the drain come a second for hanging up on Gemini, and the end of the process."""
     compose = (ROOT / "docker-compose.yml").read_text()
     service = compose[compose.index("  gemini-gateway:\n") :]
     grace_s = re.search(r"stop_grace_period: (\d+)s", service)
@@ -115,9 +138,9 @@ def paths(model) -> list[str]:
 
 
 def test_a_home_is_found_in_every_path_of_every_program(monkeypatch, tmp_path):
-    """No shell has seen what stands in ``.env`` or a unit file."""
+    """No shell expands the values in ``.env`` or a unit file."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "x").write_text("rediss://user:password@store.lab:6379", encoding="utf-8")  # passes for a key, too
+    (tmp_path / "x").write_text("rediss://user:password@store.lab:6379", encoding="utf-8")  # it also passes for a key
     found = 0
     for model in (*MODELS, SimSettings):
         for name in paths(model):
@@ -129,7 +152,7 @@ def test_a_home_is_found_in_every_path_of_every_program(monkeypatch, tmp_path):
 
 
 def test_the_image_of_a_robot_wants_no_port_that_a_gateway_publishes():
-    """A robot that is plugged into the gateway's own box is a container on the host's network there."""
+    """A robot on the gateway's own machine is a container on the host's network there."""
     published = set()
     for file in ROOT.glob("docker-compose*.yml"):
         published |= set(re.findall(r"(\d+):\d+\"", file.read_text(encoding="utf-8")))
@@ -137,7 +160,7 @@ def test_the_image_of_a_robot_wants_no_port_that_a_gateway_publishes():
     image = (ROOT / "services" / "robot-io" / "Dockerfile").read_text(encoding="utf-8")
     port = re.search(r"REACHY_HEALTH_PORT=(\d+)", image)
     assert port
-    assert port[1] not in published | {"8000"}, "nor the daemon's"
+    assert port[1] not in published | {"8000"}, "the daemon's port must not be used either"
 
 
 def test_the_personas_of_the_demo_are_good():

@@ -1,4 +1,4 @@
-"""The architecture's rules: who imports whom, and what a module that decides may know."""
+"""The architecture's rules: which package imports which, and what a deciding module may use."""
 
 import ast
 import os
@@ -171,11 +171,12 @@ HARMLESS |= {
     "pydantic",
     "soxr",
 }
-"""What a module that decides may import, beside ours: but for ``IO`` none of these reads a clock, file, socket or chance."""
+"""What a deciding module may import besides our own modules: except for ``IO`` none of these reads a clock, file, socket or
+randomness."""
 IO = {"open", "print", "input", "eval", "exec", "compile", "__import__", "breakpoint"}
 IO |= {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "np.random", "np.load", "np.save", "np.savez"}
 IO |= {"np.fromfile", "np.memmap", "np.loadtxt", "np.savetxt", "np.genfromtxt"}
-"""Names that are used without an import of their own and do read or write, or know the time."""
+"""Names that need no import of their own, and that read, write or know the time."""
 BROAD = {("reachy.sound", "Exception"): 1, ("logs", "Exception"): 1, ("feed", "Exception"): 1}
 BROAD |= {
     ("runner", "Exception"): 1,
@@ -184,14 +185,13 @@ BROAD |= {
     ("tools.toolbox", "BaseException"): 3,
     ("seats", "Exception"): 1,
 }
-"""Excepts that take whatever is raised: a thread's end, a value that no log line can hold, a reader of the feed, a robot's
-body, a page's robot, the SDK where the daemon has gone, a tool that somebody wrote: its schema, its file, its validators, its
-call.
+"""Except clauses that catch everything: around a thread's end, a value that cannot be logged, a reader of the feed, a robot's
+body, a page's robot, the SDK after the daemon's end, and a user's tool (its schema, file, validators and call).
 ``boundary.Boundary`` is a class."""
 
 
 def dotted(package: str, path: Path) -> str:
-    """A module's name within its package: ``session.outbox``; a folder's own is the folder's, and the package's is empty."""
+    """A module's name within its package: ``session.outbox``. ``__init__`` has its folder's name; the package's is empty."""
     parts = path.relative_to(PACKAGES[package]).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -204,13 +204,13 @@ MODULES = {f"{package}.{name}".rstrip(".") for package, trees in TREES.items() f
 
 
 def modules(package: str) -> Iterator[tuple[str, set[str]]]:
-    """Each module of a package by its dotted name, with everything it imports, wherever in the file."""
+    """Each module of a package by its dotted name, with everything that it imports anywhere in the file."""
     for name, tree in TREES[package].items():
         yield name, set(imported(tree))
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Full names. Of ours ``from a import b`` imports ``a.b``, where that is a module."""
+    """The full imported names. ``from a import b`` from our packages yields ``a.b``, which may be a module."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -235,7 +235,7 @@ def roots(names: set[str]) -> set[str]:
 
 
 def does(tree: ast.AST) -> Iterator[str]:
-    """What of ``IO`` a module names."""
+    """The names of ``IO`` that a module uses."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in IO:
             yield node.id
@@ -263,7 +263,7 @@ def test_an_sdk_is_known_to_its_module_alone(library, package):
 
 @pytest.mark.parametrize("package", sorted(PURE))
 def test_a_module_that_decides_knows_no_socket_no_task_and_no_clock(package):
-    """Nor does anything of ours that it imports."""
+    """Nor does any of our modules that it imports."""
     pure = {f"{name}.{module}" for name, modules_of in PURE.items() for module in modules_of}
     found = {module: names for module, names in modules(package) if module in PURE[package]}
     assert found.keys() == PURE[package], "every module named here exists"
@@ -277,7 +277,7 @@ def test_a_module_that_decides_knows_no_socket_no_task_and_no_clock(package):
 
 @pytest.mark.parametrize("package", sorted(PURE))
 def test_no_part_of_a_package_imports_in_a_circle(package):
-    """Modules need one another in one direction."""
+    """Imports between modules go in one direction."""
     needs = {
         module: {name.removeprefix(f"{package}.") for name in names if roots({name}) == {package}}
         for module, names in modules(package)
@@ -313,17 +313,21 @@ def test_the_rules_see_what_they_are_for():
         assert not within(name, HARMLESS)
 
 
-def row(package: str) -> list[str]:
-    """The package's row of the document's table of pure modules, by column."""
+def lists(package: str) -> tuple[str, str]:
+    """The document's two lists of a package's modules: those that are pure, and its rim."""
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    _, table = text.split("| Package | Pure modules | Rim |\n")
-    [found] = [line for line in table.split("\n\n")[0].splitlines() if line.startswith(f"| `{package}` |")]
-    return found.split("|")
+    _, chapter = text.split("\n## A pure core, a thin rim\n")
+    sections = chapter.split("\n## ")[0].split("\n### ")[1:]
+    [found] = [section for section in sections if section.startswith(f"`{package}`\n")]
+    title, pure, rim = re.split(r"\n\*\*(?:Pure|Rim)\*\*\n", found)
+    assert title.strip() == f"`{package}`"
+    assert found.index("\n**Pure**\n") < found.index("\n**Rim**\n")
+    return pure, rim
 
 
 @pytest.mark.parametrize("package", sorted(PURE))
 def test_the_document_lists_every_module_as_pure_or_rim_as_it_is_tested(package):
-    _, _, pure, rim, _ = row(package)
+    pure, rim = lists(package)
     folders = {name for name in TREES[package] if any(other.startswith(f"{name}.") for other in TREES[package])} | {""}
     assert set(re.findall(r"`([\w.]+)`", pure)) == PURE[package]
     assert set(re.findall(r"`([\w.]+)`", rim)) == TREES[package].keys() - PURE[package] - folders - {"__main__"}
@@ -332,6 +336,7 @@ def test_the_document_lists_every_module_as_pure_or_rim_as_it_is_tested(package)
 TESTED_IN = {
     "gemini_gateway": {
         "burst_slot": "gemini/test_fairness.py",
+        "program": "programs/test_secrets.py",
         "configuration": "gemini/test_voices.py",
         "endpoint": "gemini/test_settings.py",
         "events": "gemini/test_translate.py",
@@ -351,8 +356,6 @@ TESTED_IN = {
         "app": "console/test_page.py",
         "browser": "console/test_page.py",
         "gateways": "console/test_operating.py",
-        "guard": "console/test_door.py",
-        "login": "console/test_door.py",
         "messages": "console/test_page.py",
         "seats": "console/test_page.py",
         "settings": "programs/test_bad_settings.py",
@@ -377,7 +380,6 @@ TESTED_IN = {
         "provider.causes": "link/test_protocol_doc.py",
         "service": "programs/test_bad_settings.py",
         "talk.tell": "gateway/test_conversation.py",
-        "tools.body": "e2e/test_body.py",
         "tools.port": "gateway/test_toolbox.py",
         "tools.robot_status": "gateway/test_toolbox.py",
         "tools.what_time_is_it": "gateway/test_toolbox.py",
@@ -408,7 +410,7 @@ TESTED_IN = {
         "reachy.sound": "reachy/test_sound.py",
     },
 }
-"""Where to look for the tests of a module that has no file of its own name. The simulator is tested by what it shows."""
+"""Where a module without a test file of its own name is tested. The simulator is tested by its behaviour."""
 
 
 @pytest.mark.parametrize("package", sorted(OURS - {"gemini_live_sim"}))
@@ -430,7 +432,7 @@ ATTRIBUTES_MAX = 25
 
 
 def attributes(node: ast.ClassDef) -> set[str]:
-    """What a class sets of its instances."""
+    """The attributes that a class sets on its instances."""
     stored = (it for it in ast.walk(node) if isinstance(it, ast.Attribute) and isinstance(it.ctx, ast.Store))
     return {it.attr for it in stored if isinstance(it.value, ast.Name) and it.value.id == "self"}
 
@@ -448,7 +450,7 @@ def test_a_module_fits_a_readers_head_or_says_why_it_is_longer(package):
 
 
 def broad(tree: ast.AST) -> Iterator[str]:
-    """What a module's excepts take that take nearly everything."""
+    """A module's except clauses that catch nearly everything."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ExceptHandler):
             names = {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)} if node.type else {"everything"}
@@ -465,7 +467,7 @@ def test_a_broad_except_is_where_the_document_says():
 
 
 def public_names(tree: ast.AST) -> Iterator[str]:
-    """Methods, properties and functions that anybody may call."""
+    """Public methods, properties and functions."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
             yield node.name
@@ -476,7 +478,7 @@ CALLED_BY_OTHERS = {"handle_error", "do_GET", "log_message", "capture_signals"}
 
 
 def test_nothing_is_defined_that_only_tests_use():
-    """What is public is named somewhere else in the sources, benchmarks or tools, or has a decorator that a library reads."""
+    """Each public name is used elsewhere in the sources, benches or tools, or has a decorator that a library reads."""
     sources = [path for package in OURS - {"gemini_live_sim"} for path in PACKAGES[package].rglob("*.py")]
     users = [*sources, *PACKAGES["gemini_live_sim"].rglob("*.py"), *ROOT.glob("bench/**/*.py"), *ROOT.glob("tools/*.py")]
     words = re.findall(r"\w+", "\n".join(path.read_text() for path in users))
@@ -485,13 +487,13 @@ def test_nothing_is_defined_that_only_tests_use():
 
 
 def test_no_branch_is_for_a_system_on_which_no_gateway_starts():
-    """A gateway counts descriptors and reads sockets' counters as Linux and its like have them."""
+    """A gateway counts descriptors and reads socket counters in ways that only Linux and similar systems offer."""
     sources = [path for package in OURS for path in PACKAGES[package].rglob("*.py")]
     assert [path.name for path in [*sources, *ROOT.glob("*/*/pyproject.toml")] if "win32" in path.read_text()] == []
 
 
 def text_without_encoding(tree: ast.AST) -> Iterator[int]:
-    """The lines that read or write text in whatever encoding the machine has."""
+    """The lines that read or write text without naming an encoding."""
     awaited = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Await)}
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call) or id(node) in awaited or any(word.arg == "encoding" for word in node.keywords):
@@ -518,7 +520,7 @@ def test_the_rule_for_text_finds_what_it_is_for():
 
 @pytest.mark.parametrize("package", sorted(OURS))
 def test_text_is_read_and_written_in_an_encoding_that_is_named(package):
-    """Else a file means one thing on this machine, and another in a container whose locale is not UTF-8."""
+    """Else a file would mean different things on this machine and in a container whose locale is not UTF-8."""
     for path in sorted(PACKAGES[package].rglob("*.py")):
         lines = list(text_without_encoding(TREES[package][dotted(package, path)]))
         assert not lines, f"{path}: lines {lines}"
@@ -526,7 +528,7 @@ def test_text_is_read_and_written_in_an_encoding_that_is_named(package):
 
 @pytest.mark.parametrize("package", sorted(OURS))
 def test_every_package_says_how_many_threads_numpy_makes_before_it_is_imported(package):
-    """On a host of many cores they are more than a container may have: the process ended at the import."""
+    """On a host with many cores numpy would make more threads than a container may have, and the import would fail."""
     code = (
         "import os, sys\n"
         "class Watch:\n"
@@ -544,11 +546,11 @@ def test_every_package_says_how_many_threads_numpy_makes_before_it_is_imported(p
         return subprocess.run(command, env=env | more, capture_output=True, text=True, timeout=30, check=True).stdout.split()
 
     assert sorted(told()) == ["1", "1", "numpy"]
-    assert sorted(told(OPENBLAS_NUM_THREADS="2")) == ["2", "2", "numpy"], "what is set stays"
+    assert sorted(told(OPENBLAS_NUM_THREADS="2")) == ["2", "2", "numpy"], "a value that is set must stay"
 
 
 def test_every_clone_has_the_same_line_ends():
-    """Whatever its ``core.autocrlf``: a script that ends its lines in CRLF does not run, in an image or out of it."""
+    """Whatever a clone's ``core.autocrlf``: a script with CRLF line ends does not run, inside an image or outside."""
     listed = subprocess.run(["git", "ls-files", "--eol"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     rows = [line.partition("\t")[0].split(maxsplit=2) for line in listed.splitlines()]
     assert len(rows) > 300

@@ -1,4 +1,4 @@
-"""A whole conversation on this machine: simulator, gateway and virtual robot as three processes, ended with the last answer."""
+"""A whole conversation on this machine: simulator, gateway and virtual robot as three processes. Ends with the last answer."""
 
 import os
 import signal
@@ -18,13 +18,13 @@ START_S = 20.0
 
 
 def main() -> int:
-    """Exit status 0 if the robot heard every answer."""
+    """Run the demo. Returns exit status 0 if the robot heard every answer."""
     with tempfile.TemporaryDirectory(prefix="reachy-link-") as work:
         return converse(Path(work))
 
 
 def converse(work: Path) -> int:
-    """Start the three, wait for the robot, stop the rest."""
+    """Start the three processes, wait for the robot, and stop the others."""
     running: list[subprocess.Popen[bytes]] = []
     try:
         up, down, _ = gateway(work, ["virtual-1"], running)
@@ -52,11 +52,12 @@ def converse(work: Path) -> int:
 def gateway(
     work: Path, robots: Sequence[str], running: list[subprocess.Popen[bytes]], **settings: object
 ) -> tuple[int, int, int]:
-    """A simulator and a gateway that admits these robots, with these settings beside the usual; its ports: up, down, health."""
+    """Start a simulator, and a gateway with these settings that admits these robots. Returns its ports: up, down, health."""
     sim, up, down, health = free_ports(4)
     for robot in robots:
         subprocess.run([BIN / "reachy-keys", "--dir", work / "gateway", "demo", work / "robots" / robot, robot], check=True)
-    # A demo never talks to Google, whatever the environment or .env would have it do.
+    # A demo never talks to Google, whatever the environment or .env sets. Tools and robots files of yours it does use.
+    yours = {name: os.environ[name] for name in ("GATEWAY_TOOLS_DIR", "GATEWAY_ROBOTS_FILE") if name in os.environ}
     scenario = os.environ.get("SIM_SCENARIO", "steady")
     running.append(
         start("gemini-live-sim", SIM_HOST="127.0.0.1", SIM_PORT=sim, SIM_TLS_DIR=work / "tls", SIM_SCENARIO=scenario)
@@ -73,26 +74,26 @@ def gateway(
         "GATEWAY_LEDGER": work / "ledger.sqlite",
         "GATEWAY_ROBOTS_FILE": ROOT / "services" / "gemini-gateway" / "demo.toml",
     }
-    running.append(start("gemini-gateway", **{**usual, **settings}))
+    running.append(start("gemini-gateway", **{**usual, **yours, **settings}))
     wait_for("the gateway", lambda: listens(health), running)
     return up, down, health
 
 
 def console_keys(work: Path, robots: Sequence[str]) -> None:
-    """A console's keys: an operator's, and those of these robots for pages, all of which the gateway admits."""
+    """Make a console's keys (an operator's, and one for each of these robots' pages) and admit them at the gateway."""
     command: list[str | Path] = [BIN / "reachy-keys", "--dir", work / "gateway", "console", work / "console", "console"]
     subprocess.run([*command, *robots], check=True)
 
 
 def start(program: str, **settings: object) -> subprocess.Popen[bytes]:
-    """One of our programs, with these settings and none of the caller's."""
+    """Start one of our programs, with these settings and none of the caller's."""
     foreign = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_", "CONSOLE_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return subprocess.Popen([BIN / program], env=clean | {name: str(value) for name, value in settings.items()})
 
 
 def stop(running: list[subprocess.Popen[bytes]]) -> None:
-    """End what still runs: by asking first."""
+    """Stop what still runs: first SIGTERM, after 3 s SIGKILL."""
     for process in reversed(running):
         process.send_signal(signal.SIGTERM)
     for process in running:
@@ -103,10 +104,10 @@ def stop(running: list[subprocess.Popen[bytes]]) -> None:
 
 
 def wait_for(what: str, ready: Callable[[], bool], running: list[subprocess.Popen[bytes]]) -> None:
-    """Wait until it is ready.
+    """Wait until the condition holds.
 
     Raises:
-        SystemExit: If something ended instead, or it takes too long.
+            SystemExit: If a process ended instead, or the wait takes too long.
     """
     deadline = time.monotonic() + START_S
     while not ready():
@@ -116,13 +117,13 @@ def wait_for(what: str, ready: Callable[[], bool], running: list[subprocess.Pope
 
 
 def listens(port: int) -> bool:
-    """Whether something accepts connections there."""
+    """Whether a program accepts connections at this port."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_ports(n: int) -> list[int]:
-    """Ports of the loopback that nobody uses now."""
+    """Ports of the loopback that no program uses now."""
     probes = [socket.socket() for _ in range(n)]
     for probe in probes:
         probe.bind(("127.0.0.1", 0))

@@ -1,8 +1,8 @@
-"""Checks Kubernetes manifests: by the schemas of the last five versions, and for what no schema sees.
+"""Checks Kubernetes manifests against the schemas of the last five versions, and for mistakes that no schema sees.
 
-``python tools/manifests.py [FILE ...]``: by default those of ``deploy/kubernetes``, with what ``deploy/make-secrets`` makes.
-A schema takes a selector that matches nothing, a port that nobody listens on, ``cpu: one`` and a secret that is not there: a
-cluster would take all of these, too, and then not work.
+``python tools/manifests.py [FILE ...]``: by default the files of ``deploy/kubernetes``, with the output of
+``deploy/make-secrets``. A schema accepts a selector that matches nothing, a port that no program listens on, ``cpu: one`` and a
+missing secret. A cluster accepts them, too, and then does not work.
 """
 
 import re
@@ -48,16 +48,16 @@ OUR_PORTS: Final = {
     "REACHY_HEALTH_PORT": "health",
 }
 DRAIN_MARGIN_S: Final = 3
-"""What supervises a gateway waits for so much longer than it drains: docs/fleet.md."""
+"""A supervisor must wait this much longer than a gateway drains: docs/fleet.md."""
 START_S: Final = 30
-"""So long a container has to start on a slow node, at least."""
+"""The least time that a container must have to start, for slow nodes."""
 Labels = dict[str, str]
 Object = dict[str, Any]
 
 
 def schema_problems(objects: Iterable[Object], versions: Iterable[str] = VERSIONS) -> Iterator[str]:
-    """What the schemas of these versions refuse, misspelt fields too."""
-    import kubernetes_validate  # noqa: PLC0415 - it brings a hundred megabytes of schemas
+    """The problems that these versions' schemas find, misspelt fields included."""
+    import kubernetes_validate  # noqa: PLC0415 - it loads a hundred megabytes of schemas
 
     for each in objects:
         for version in versions:
@@ -69,38 +69,38 @@ def schema_problems(objects: Iterable[Object], versions: Iterable[str] = VERSION
 
 
 def title(each: Object) -> str:
-    """What an object is called."""
+    """An object's kind and name."""
     return f"{each.get('kind', '?')} {each.get('metadata', {}).get('name', '?')}"
 
 
 def amount(text: object) -> float | None:
-    """A quantity as a number; None if it is none."""
+    """A quantity as a number; None if the text is not a quantity."""
     match = QUANTITY.fullmatch(str(text))
     return float(match[1]) * FACTORS[match[2] or ""] if match else None
 
 
 def matches(selector: Labels, labels: Labels) -> bool:
-    """Whether a selector picks what has these labels."""
+    """Whether a selector selects pods with these labels."""
     return selector.items() <= labels.items()
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What makes pods."""
+    """An object that makes pods."""
 
     it: Object
     pods: tuple[Labels, ...]
-    """The labels of each pod that there may be."""
+    """The labels of each possible pod."""
     pod: Object = field(repr=False)
 
     @property
     def containers(self) -> list[Object]:
-        """Those of a pod."""
+        """The containers of a pod, init containers included."""
         return [*self.pod.get("initContainers", []), *self.pod.get("containers", [])]
 
     @property
     def ports(self) -> dict[str | int, int]:
-        """Port numbers, by name and by themselves."""
+        """Port numbers, by name and by number."""
         ports = [port for container in self.containers for port in container.get("ports", [])]
         return {port["containerPort"]: port["containerPort"] for port in ports} | {
             port["name"]: port["containerPort"] for port in ports if "name" in port
@@ -108,10 +108,10 @@ class Workload:
 
 
 class Manifests:
-    """Objects that belong together.
+    """Objects that are deployed together.
 
     Args:
-        objects: All of them, Secrets too.
+            objects: All of them, Secrets included.
     """
 
     def __init__(self, objects: Iterable[Object]) -> None:
@@ -124,7 +124,7 @@ class Manifests:
         return [each for each in self.objects if each.get("kind") in kinds]
 
     def replicas(self, each: Object) -> int:
-        """How many pods a workload may have at most."""
+        """The most pods that a workload may have."""
         scaled = [
             it["spec"]
             for it in self.of("HorizontalPodAutoscaler")
@@ -141,7 +141,7 @@ class Manifests:
         return Workload(each, pods, template["spec"])
 
     def problems(self) -> list[str]:
-        """Everything that is wrong, in words."""
+        """All problems, in words."""
         found = [*self._names(), *self._services(), *self._policies(), *self._scaling()]
         for workload in self.workloads:
             parts = (self._workload_itself, self._security, self._volumes, self._references)
@@ -166,12 +166,12 @@ class Manifests:
     def _names(self) -> Iterator[str]:
         spaces = {each["metadata"]["name"] for each in self.of("Namespace")}
         called = Counter((title(each), each["metadata"].get("namespace", "")) for each in self.objects)
-        yield from (f"{name}: is there {n} times" for (name, _), n in called.items() if n > 1)
+        yield from (f"{name}: is defined {n} times" for (name, _), n in called.items() if n > 1)
         for each in self.objects:
             if not NAME.fullmatch(each["metadata"]["name"]):
-                yield f"{title(each)}: its name is none that DNS has"
+                yield f"{title(each)}: its name is not a DNS label"
             if each["kind"] != "Namespace" and each["metadata"].get("namespace") not in spaces:
-                yield f"{title(each)}: its namespace {each['metadata'].get('namespace')} is not made here"
+                yield f"{title(each)}: its namespace {each['metadata'].get('namespace')} is not defined in these files"
 
     def _services(self) -> Iterator[str]:
         used: Counter[int] = Counter()
@@ -190,7 +190,7 @@ class Manifests:
                     if number not in NODE_PORTS:
                         yield f"{title(each)}: node port {number} is not from {NODE_PORTS[0]} to {NODE_PORTS[-1]}"
                 elif spec.get("type") == "NodePort":
-                    yield f"{title(each)}: port {port.get('name')} would get any node port: robots could not be told"
+                    yield f"{title(each)}: port {port.get('name')} has no nodePort: robots would not know it"
         yield from (f"node port {number} is used {n} times" for number, n in used.items() if n > 1)
 
     def _policies(self) -> Iterator[str]:
@@ -220,7 +220,7 @@ class Manifests:
                         ):
                             yield f"{title(each)}: its {way} names port {port['port']}, which the pods do not have"
                         if isinstance(port.get("port"), str) and way == "egress" and not others:
-                            yield f"{title(each)}: its egress names port {port['port']} of nobody"
+                            yield f"{title(each)}: its egress names port {port['port']}, but selects no pods"
 
     def _scaling(self) -> Iterator[str]:
         for each in self.of("HorizontalPodAutoscaler"):
@@ -231,16 +231,16 @@ class Manifests:
                 if title(it.it) == f"{spec['scaleTargetRef']['kind']} {spec['scaleTargetRef']['name']}"
             ]
             if not target:
-                yield f"{title(each)}: what it scales is not here"
+                yield f"{title(each)}: its scaleTargetRef names no workload in these files"
                 continue
             if spec["minReplicas"] > spec["maxReplicas"]:
-                yield f"{title(each)}: the least is more than the most"
+                yield f"{title(each)}: minReplicas is greater than maxReplicas"
             if "replicas" in target[0].it["spec"]:
-                yield f"{title(each)}: {title(target[0].it)} sets replicas, which would be set back at each apply"
+                yield f"{title(each)}: {title(target[0].it)} sets replicas: each apply would undo the scaling"
             for metric in spec["metrics"]:
                 name = metric.get("resource", {}).get("name")
                 if any(name not in container.get("resources", {}).get("requests", {}) for container in target[0].containers):
-                    yield f"{title(each)}: it goes by {name}, which a container does not ask for"
+                    yield f"{title(each)}: it scales by {name}, but a container does not request it"
 
     # --- a pod --------------------------------------------------------------------------------------------------------
 
@@ -263,23 +263,23 @@ class Manifests:
                     yield f"pod {lack[0]} has no Service of its own, so no robot reaches it"
         for spread in workload.pod.get("topologySpreadConstraints", []):
             if not any(matches(spread["labelSelector"]["matchLabels"], pod) for pod in workload.pods):
-                yield "it is spread by labels that its pods do not have"
+                yield "topologySpreadConstraints select labels that its pods do not have"
         if workload.pod.get("enableServiceLinks") is not False:
-            yield "enableServiceLinks is not false: a Service's address would be taken for a setting"
+            yield "enableServiceLinks is not false: Kubernetes would set variables that look like settings"
 
     def _security(self, workload: Workload) -> Iterator[str]:
         context = workload.pod.get("securityContext", {})
         if context.get("runAsNonRoot") is not True or context.get("seccompProfile", {}).get("type") != "RuntimeDefault":
             yield "it must run as non-root, with the runtime's default seccomp profile"
         if workload.pod.get("automountServiceAccountToken") is not False:
-            yield "automountServiceAccountToken is not false: it needs no key to the cluster"
+            yield "automountServiceAccountToken is not false: it needs no access to the cluster"
         for key in IDS:
             if not isinstance(context.get(key), int) or not 1 <= context[key] < 2**31:
-                yield f"{key} {context.get(key)} is no id of somebody other than root"
+                yield f"{key} {context.get(key)} is not the id of a user or group other than root"
         for container in workload.containers:
             own = container.get("securityContext", {})
             if own.get("allowPrivilegeEscalation") is not False or own.get("readOnlyRootFilesystem") is not True:
-                yield f"container {container['name']} may gain rights, or write its own files"
+                yield f"container {container['name']} may gain privileges, or write to its root file system"
             if "ALL" not in own.get("capabilities", {}).get("drop", []):
                 yield f"container {container['name']} keeps capabilities"
 
@@ -296,20 +296,20 @@ class Manifests:
                     if keys is not None and item["key"] not in keys:
                         yield f"Secret {secret['secretName']} has no {item['key']}"
                 if secret.get("defaultMode", 0o644) & 0o077:
-                    yield f"Secret {secret['secretName']} would be mounted for everybody to read: defaultMode 0400"
+                    yield f"Secret {secret['secretName']} would be readable by every user: set defaultMode 0400"
             if (size := volume.get("emptyDir", {}).get("sizeLimit")) is not None and amount(size) is None:
-                yield f"volume {volume['name']}: {size} is no quantity"
+                yield f"volume {volume['name']}: {size} is not a quantity"
 
     def _references(self, workload: Workload) -> Iterator[str]:
         for claim in workload.it["spec"].get("volumeClaimTemplates", []):
             size = claim["spec"]["resources"]["requests"]["storage"]
             if (amount(size) or 0) < FACTORS["Mi"]:
-                yield f"claim {claim['metadata']['name']}: {size} is no room"
+                yield f"claim {claim['metadata']['name']}: {size} is not a quantity of at least 1 MiB"
         grace_s = workload.pod.get("terminationGracePeriodSeconds", 30)
         for container in workload.containers:
             drain = next((env.get("value") for env in container.get("env", []) if env["name"] == "GATEWAY_DRAIN_S"), None)
             if drain is not None and grace_s < float(drain) + DRAIN_MARGIN_S:
-                yield f"it is killed after {grace_s} s, and may drain for {drain}: give it {DRAIN_MARGIN_S} s more"
+                yield f"it is killed after {grace_s} s, but may drain for {drain} s: it needs {DRAIN_MARGIN_S} s more than that"
 
     # --- a container --------------------------------------------------------------------------------------------------
 
@@ -320,11 +320,11 @@ class Manifests:
         ports = container.get("ports", [])
         for what in ("name", "containerPort"):
             yield from (
-                f"port {port} is there {n} times" for port, n in Counter(port.get(what) for port in ports).items() if n > 1
+                f"port {port} is listed {n} times" for port, n in Counter(port.get(what) for port in ports).items() if n > 1
             )
         for port in ports:
             if len(port.get("name", "")) > 15 or not 1 <= port["containerPort"] <= 65535:
-                yield f"port {port.get('name')} {port['containerPort']} is none"
+                yield f"port {port.get('name')} {port['containerPort']} is not valid"
         values = {env["name"]: env.get("value") for env in container.get("env", [])}
         for name, port_name in OUR_PORTS.items():
             if name in values and str(workload.ports.get(port_name)) != values[name]:
@@ -335,17 +335,17 @@ class Manifests:
         for kind in ("requests", "limits"):
             for name, text in given.get(kind, {}).items():
                 if amount(text) is None:
-                    yield f"{kind} {name}: {text} is no quantity"
+                    yield f"{kind} {name}: {text} is not a quantity"
                 elif name == "memory" and (amount(text) or 0) < FACTORS["Mi"]:
                     yield f"{kind} {name}: {text} is less than 1 MiB"
         for name, text in given.get("limits", {}).items():
             asked, most = amount(given.get("requests", {}).get(name, 0)), amount(text)
             if asked is not None and most is not None and asked > most:
-                yield f"it asks for more {name} than it may have"
+                yield f"it requests more {name} than its limit"
         if "memory" not in given.get("limits", {}) or not {"cpu", "memory"} <= given.get("requests", {}).keys():
-            yield "it must ask for cpu and memory, and its memory must have a limit"
+            yield "it must request cpu and memory, and must have a memory limit"
         if "cpu" in given.get("limits", {}):
-            yield "a limit on its processor would hold speech up"
+            yield "a cpu limit would delay speech"
 
     def _probes(self, workload: Workload, container: Object) -> Iterator[str]:
         if container in workload.pod.get("initContainers", []):
@@ -358,7 +358,7 @@ class Manifests:
             if how.get("port") not in workload.ports:
                 yield f"its {name} asks port {how.get('port')}, which it does not have"
             if "httpGet" in probe and how.get("path") != ("/readyz" if name == "readinessProbe" else "/livez"):
-                yield f"its {name} asks {how.get('path')}: a gateway that drains lives, and is not ready"
+                yield f"its {name} asks {how.get('path')}: a draining gateway is live but not ready"
             if name == "startupProbe" and probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3) < START_S:
                 yield f"it has less than {START_S} s to start"
 
@@ -367,23 +367,23 @@ class Manifests:
         for env in container.get("env", []):
             name, value = env["name"], str(env.get("value", ""))
             if OURS.match(name) and name not in VARIABLES:
-                yield f"{name} is a variable that nothing reads"
+                yield f"{name} is a variable that no program reads"
             if name in known:
-                yield f"{name} is there twice"
+                yield f"{name} is set twice"
             for used in re.findall(r"\$\(([^)]*)\)", value):
                 if used not in known:
                     yield f"{name} uses $({used}), which is not set before it"
             if value.startswith("/") and name != "REACHY_KEYS_DIR" and not self._is_there(workload, container, Path(value)):
-                yield f"{name}: {value} is in no volume that is mounted"
+                yield f"{name}: {value} is in no mounted volume"
             known.add(name)
             if path := env.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath"):
                 label = re.fullmatch(r"metadata\.labels\['(.*)'\]", path)
                 fields = ("metadata.name", "metadata.namespace", "status.hostIP", "status.podIP", "spec.nodeName")
                 if path not in fields and not (label and label[1] == "apps.kubernetes.io/pod-index"):
-                    yield f"{name}: {path} is no field that a pod has"
+                    yield f"{name}: {path} is not a field of a pod"
 
     def _is_there(self, workload: Workload, container: Object, path: Path) -> bool:
-        """Whether something is mounted there; of a Secret, whether it has that very file."""
+        """Whether a volume is mounted at this path. For a Secret: whether it has the file."""
         for mount in container.get("volumeMounts", []):
             at = Path(mount["mountPath"])
             if path != at and at not in path.parents:
@@ -402,25 +402,25 @@ class Manifests:
         yield from (f"{place} is mounted {n} times" for place, n in places.items() if n > 1)
         for mount in container.get("volumeMounts", []):
             if mount["name"] not in volumes:
-                yield f"it mounts {mount['name']}, which is no volume"
+                yield f"it mounts {mount['name']}, which is not a volume"
             if not mount["mountPath"].startswith("/"):
-                yield f"{mount['mountPath']} is no whole path"
+                yield f"{mount['mountPath']} is not an absolute path"
 
 
 def read(paths: Iterable[Path]) -> list[Object]:
     """All objects of some files.
 
     Raises:
-        yaml.YAMLError: If a file is none.
+            yaml.YAMLError: If a file is not YAML.
     """
     return [each for path in paths for each in yaml.safe_load_all(path.read_text(encoding="utf-8")) if each]
 
 
 def secrets(folder: Path) -> list[Object]:
-    """The Secrets that ``deploy/make-secrets`` prints, made in an empty folder.
+    """Run ``deploy/make-secrets`` in an empty folder. Returns the Secrets that it prints.
 
     Raises:
-        subprocess.CalledProcessError: If it fails.
+            subprocess.CalledProcessError: If the script fails.
     """
     (folder / "gemini-api-key").write_text("a-key-for-a-test", encoding="utf-8")
     command = [str(ROOT / "deploy" / "make-secrets"), "--kubernetes"]
@@ -431,7 +431,7 @@ def secrets(folder: Path) -> list[Object]:
 
 
 def main() -> int:
-    """Exit status 1, and a line for each problem, if there is any."""
+    """Print a line for each problem. Returns exit status 1 if there is one."""
     paths = [Path(text) for text in sys.argv[1:]] or sorted((ROOT / "deploy" / "kubernetes").glob("*.yaml"))
     with tempfile.TemporaryDirectory() as folder:
         objects = [*read(paths), *secrets(Path(folder))]

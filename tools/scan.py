@@ -1,7 +1,7 @@
-"""What is known about what is shipped: the locked packages, and the images that are built here. Exit status 1 for a finding.
+"""Checks what is shipped, the locked packages and the images that are built here, for known problems. Exit status 1 if any.
 
-``python tools/scan.py``: asks the package index that uv uses, and Debian's servers from within the images. Says at its end what
-it could not check.
+``python tools/scan.py`` asks the package index that uv uses, and Debian's servers from within the images. At the end it lists
+what it could not check.
 """
 
 import os
@@ -20,14 +20,14 @@ SHIPPED_USER = "reachy"
 
 
 class Scan:
-    """Findings, news and gaps."""
+    """What the scan found, and what it could not check."""
 
     def __init__(self) -> None:
         self.findings: list[str] = []
         self.unchecked: list[str] = []
 
     def packages(self, files: Sequence[Path]) -> None:
-        """Whether a locked version was withdrawn, and how far the newest ones are ahead."""
+        """Find locked versions that were withdrawn, and print how many are not the newest."""
         locked = [found for file in files for found in PINNED.findall(file.read_text())]
         pinned = {name.lower(): version for name, version, _ in locked}
         print(f"packages: {len(pinned)} in {len(files)} locked sets")
@@ -49,7 +49,7 @@ class Scan:
         print(f"  {len(newest) - len(behind)} are the newest, {len(behind)} are not")
 
     def advisories(self, files: Sequence[Path]) -> None:
-        """What pip-audit knows, if it is here and reaches its database."""
+        """Ask pip-audit, if it is installed and reaches its database."""
         audit = shutil.which("pip-audit", path=f"{BIN}:{os.environ.get('PATH', '')}")
         if audit is None:
             self.unchecked.append("advisories on packages: pip-audit is not installed (uvx pip-audit -r requirements/dev.txt)")
@@ -62,7 +62,7 @@ class Scan:
                 self.unchecked.append(f"advisories for {file.relative_to(ROOT)}: {last_line(done.stderr)}")
 
     def image(self, name: str) -> None:
-        """Pending updates, files that raise privileges or that anybody may write, and what a container runs as."""
+        """Find pending security updates, files that raise privileges, files that every user may write, and a wrong user."""
         tag = f"reachy-link/{name}"
         if run("docker", "image", "inspect", tag).returncode:
             self.unchecked.append(f"image {tag}: not built here (docker compose build)")
@@ -91,7 +91,7 @@ class Scan:
 
 
 def run(*command: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    """A command's end, whatever it is."""
+    """Run a command. Returns its result, also if it fails or cannot start."""
     try:
         return subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True, timeout=300, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -99,12 +99,12 @@ def run(*command: str, text: str | None = None) -> subprocess.CompletedProcess[s
 
 
 def uv(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
-    """The index's ordinary client."""
+    """Run uv, the index's ordinary client."""
     return run(str(BIN / "uv"), *arguments, "--no-header", "--no-annotate", text=text)
 
 
 def last_line(text: str) -> str:
-    """The end of a complaint."""
+    """The last line of an error output."""
     return (text.strip().splitlines() or ["no answer"])[-1]
 
 

@@ -1,5 +1,6 @@
-"""The pictures in docs/: the page's three views, in Debian's headless Chromium. ``python tools/screenshot.py``."""
+"""The pictures in docs/: the page's three views and a dance, in Debian's headless Chromium. ``python tools/screenshot.py``."""
 
+import base64
 import os
 import shutil
 import subprocess
@@ -15,9 +16,11 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 PICTURES: Final = {view: ROOT / "docs" / name for view, name in
                    (("talk", "console.png"), ("fleet", "console-fleet.png"), ("robot", "console-robot.png"))}  # fmt: skip
+DANCE: Final = ROOT / "docs" / "dance.png"
+SHOTS, BETWEEN_S = 6, 0.45
 SPEECH: Final = ROOT / "services" / "robot-io" / "utterances"
 ROBOTS: Final = ("lab-1", "lab-2", "lab-3", "lobby")
-"""The last one is not there."""
+"""The last one is not connected."""
 ROBOTS_FILE: Final = """[defaults]
 transcripts_to_console = true
 recordings = true
@@ -29,7 +32,7 @@ voice = "Puck"
 
 
 def main() -> int:
-    """Exit status 0 if they are made."""
+    """Make the pictures. Returns exit status 0."""
     with tempfile.TemporaryDirectory(prefix="reachy-link-") as directory:
         work, running = Path(directory), list[subprocess.Popen[bytes]]()
         try:
@@ -63,7 +66,7 @@ def main() -> int:
 
 
 def robot(work: Path, name: str, utterances: tuple[int, ...], up: int, down: int) -> subprocess.Popen[bytes]:
-    """A virtual robot with a body, to which somebody says these."""
+    """Start a virtual robot with a body. Its person says these utterances."""
     spoken = work / f"utterances-{name}"
     spoken.mkdir()
     for number in range(30):
@@ -79,7 +82,7 @@ def robot(work: Path, name: str, utterances: tuple[int, ...], up: int, down: int
 
 
 def said(path: Path) -> Path:
-    """The question, and a while of silence on both sides of it."""
+    """Write the question, with silence before and after it."""
     with wave.open(str(SPEECH / "05.wav")) as question, wave.open(str(path), "wb") as file:
         file.setparams(question.getparams())
         second = bytes(question.getframerate() * question.getsampwidth() * question.getnchannels())
@@ -97,14 +100,14 @@ def take(link: str, microphone: Path) -> None:
         page.goto(link)
         page.locator("#talk:not([disabled])").click()
         expect(page.locator("#state-words")).to_have_text("speaking", timeout=30_000)
-        time.sleep(1.2)  # for a pose that shows something
+        time.sleep(1.2)  # until the pose is worth a picture
         page.screenshot(path=PICTURES["talk"])
         look(page)
         chromium.close()
 
 
 def look(page: Page) -> None:
-    """The fleet, and one of its robots, once they have talked for a while."""
+    """Take pictures of the fleet and of one robot, once the robots have talked for a while."""
     page.locator("#nav-fleet").click()
     expect(page.locator("[data-robot=lab-1] .turns")).to_contain_text("3", timeout=60_000)
     page.screenshot(path=PICTURES["fleet"])
@@ -116,6 +119,21 @@ def look(page: Page) -> None:
     time.sleep(0.8)
     page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=PICTURES["robot"])
+    watch(page)
+
+
+def watch(page: Page) -> None:
+    """Ask the robot to dance, and put pictures of it side by side."""
+    page.locator("#act-dance").select_option("circles")
+    page.locator("#act-dance-go").click()
+    time.sleep(1.0)  # until the dance has begun
+    shots = []
+    for _ in range(SHOTS):
+        shots.append(base64.b64encode(page.locator("#robot-view-picture").screenshot()).decode())
+        time.sleep(BETWEEN_S)
+    images = "".join(f'<img height="200" src="data:image/png;base64,{shot}">' for shot in shots)
+    page.set_content(f'<div id="strip" style="display: inline-flex; background: white">{images}</div>')
+    page.locator("#strip").screenshot(path=DANCE)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ PORT: Final = int(os.environ.get("CONSOLE_PORT", "8090"))
 
 
 def main() -> int:
-    """Exit status 0 if it was ended by a person."""
+    """Serve until Ctrl-C. Returns exit status 0 if a person ended it."""
     with tempfile.TemporaryDirectory(prefix="reachy-link-") as work:
         return serve(Path(work))
 
 
 def serve(work: Path) -> int:
-    """Start the three, tell the link, and wait."""
+    """Start the three processes, print the link, and wait."""
     running: list[subprocess.Popen[bytes]] = []
     settings = {"CONSOLE_PORT": PORT, "CONSOLE_STATE_DIR": work / "state", "REACHY_KEYS_DIR": work / "console"}
     try:

@@ -1,1 +1,1 @@
-"""What all benches share."""
+"""What all benches share: robots, gateways, measurements and results."""

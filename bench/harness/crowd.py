@@ -1,9 +1,9 @@
-"""A simulation of many robots and gateways around the product's own pure core: how robots decide, how gateways become level.
+"""A simulation of many robots and gateways: how robots choose a gateway, and how gateways even out their load.
 
-Real are :class:`~reachy_robot.core.RobotCore`, with its route, hellos and time-outs, and
-:class:`~reachy_gateway.fleet.level.Leveller`. Simulated are the network, the gateways' cores, and what a gateway answers to a
-hello: served, or refused if it is full. A gateway's core works on dials (libzmq's thread) and on sessions (the event loop)
-side by side, each in the order of arrival; while both have work each gets half of it.
+:class:`~reachy_robot.core.RobotCore` (route, hellos, timeouts) and :class:`~reachy_gateway.fleet.level.Leveller` are the
+product's own code. The network, the gateways' processor cores and a gateway's answer to a hello (served, or refused when full)
+are simulated. A gateway's core works on dials (libzmq's thread) and on sessions (the event loop) at once, each in order of
+arrival. While both have work, each gets half of the core.
 """
 
 import heapq
@@ -27,26 +27,26 @@ from reachy_robot.trouble import UNREACHABLE, Trouble
 
 MONO: Final = Format(rate_hz=16000, channels=1)
 RECONNECT_S: Final = (0.1, 0.25)
-"""libzmq dials again so long after it failed: ``set_dialer`` of ``reachy_link.sockets``."""
+"""libzmq waits this long after a failed dial, then dials again: see ``set_dialer`` in ``reachy_link.sockets``."""
 CONNECT_S: Final = 1.0
-"""A dial that nobody answers fails after so long: the same."""
+"""A dial without an answer fails after this time: see ``set_dialer``, too."""
 REFUSALS_S: Final = 1.0
-"""A gateway says no to a robot at most so often: ``Hub``."""
+"""Minimum pause between two refusals of one robot: see ``Hub``."""
 
 
 class Costs(NamedTuple):
-    """What a robot that comes takes of a gateway's core, in seconds of it, and what passes besides."""
+    """What one new robot costs: seconds of a gateway's core, and delays."""
 
     dial_s: float
-    """Both handshakes."""
+    """Both CURVE handshakes."""
     session_s: float
-    """Its conversation: the claim, the dial of Gemini, what it is told first."""
+    """The conversation: the claim, the dial of Gemini, the first messages."""
     latency_s: float = 0.001
-    """One way of the link."""
+    """One way over the link."""
     gemini_s: float = 0.0
-    """The dial of Gemini, as far as it is no work."""
+    """The part of Gemini's dial that is waiting, not work."""
     start_s: float = 0.0
-    """What a gateway that was just started does once, when its first robots come."""
+    """Work that a freshly started gateway does once, when its first robots arrive."""
 
 
 @dataclass(eq=False)
@@ -57,28 +57,28 @@ class Robot:
     boot: str
     gateway: "Gateway | None" = None
     dialled: int = 0
-    """Counts its dials: what belongs to an older one is nothing any more."""
+    """Counts the robot's dials. Events of an earlier dial are ignored."""
     stands: bool = False
     ticking: bool = False
     served_at: float | None = None
-    """Since when it is welcomed."""
+    """When the robot was welcomed."""
     talks_at: float | None = None
     sent_on: int = 0
-    """How often it was refused."""
+    """How often the robot was refused."""
 
 
 @dataclass(eq=False)
 class Gateway:
-    """One gateway, and its core."""
+    """One gateway, and its processor core."""
 
     address: Address
     robots_max: int
     robots: dict[str, Robot] = field(default_factory=dict)
     alive: bool = True
     silent: bool = False
-    """Its machine is gone: nobody is told anything."""
+    """The machine is gone: robots get neither an answer nor an error."""
     work: tuple[deque[list[object]], deque[list[object]]] = field(default_factory=lambda: (deque(), deque()))
-    """Dials and sessions: what is left of each, and what follows."""
+    """Dials and sessions: for each the seconds of work left, and what happens then."""
     at: float = 0.0
     starts: int = 1
     due: int = 0
@@ -86,25 +86,25 @@ class Gateway:
     level: Leveller = field(default_factory=Leveller)
 
     def header(self, robot: str, to_boot: str) -> dict[str, object]:
-        """Of a message to a robot."""
+        """The header of a message to a robot."""
         return {"robot": robot, "boot": f"{self.starts:016x}", "seq": 0, "t_us": 0, "to_boot": to_boot}
 
 
 class Crowd:
-    """See the module. Time begins at 0.
+    """The simulation that the module describes. Time begins at 0.
 
     Args:
-        robots: How many.
-        gateways: How many; each is at an address of its own.
-        robots_max: Of each gateway.
-        boots_s: Robots are switched on within so long.
-        seed: Of all that is drawn.
+        robots: How many robots.
+        gateways: How many gateways; each has its own address.
+        robots_max: How many robots each gateway serves.
+        boots_s: All robots are switched on within this time.
+        seed: Seed of all random draws.
     """
 
     def __init__(self, robots: int, gateways: int, robots_max: int, costs: Costs, boots_s: float = 0.2, seed: int = 7) -> None:
         self.now = 0.0
         self._costs = costs
-        self._draw = random.Random(seed)  # noqa: S311 - to be repeated
+        self._draw = random.Random(seed)  # noqa: S311 - must be repeatable
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self.gateways = [Gateway(address_of(n), robots_max) for n in range(gateways)]
@@ -121,11 +121,11 @@ class Crowd:
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def after(self, s: float, what: Callable[[], None]) -> None:
-        """Do something so much later."""
+        """Schedule an action this much later."""
         heapq.heappush(self._events, (self.now + s, next(self._numbers), what))
 
     def run(self, until_s: float, done: Callable[[], bool] = lambda: False) -> None:
-        """Let time pass until then, or until something is so."""
+        """Let time pass until the given time, or until the condition holds."""
         while self._events and self._events[0][0] <= until_s and not done():
             self.now, _, what = heapq.heappop(self._events)
             what()
@@ -144,7 +144,7 @@ class Crowd:
         self._tick(robot)
 
     def _tick(self, robot: Robot) -> None:
-        """As its runner does it, for as long as it is not served: what a served robot does between messages changes nothing."""
+        """Tick as the runner does, until the robot is served. The ticks of a served robot change nothing here."""
         if robot.served_at is not None:
             robot.ticking = False
             return
@@ -168,7 +168,7 @@ class Crowd:
         self._knock(robot, robot.dialled)
 
     def _knock(self, robot: Robot, dialled: int) -> None:
-        """Dial as libzmq does, again and again."""
+        """Dial as libzmq does: again and again."""
         if robot.dialled != dialled or robot.gateway is None:
             return
         gateway, latency_s = robot.gateway, self._costs.latency_s
@@ -190,7 +190,7 @@ class Crowd:
             robot.stands = True
 
     def _told(self, robot: Robot, dialled: int, message: Down) -> None:
-        """A message of the gateway's has come."""
+        """Handle a message from the gateway."""
         if robot.dialled != dialled or not robot.stands:
             return
         self._carry_out(robot, robot.core.down(message, b"", self.now, 0.0))
@@ -212,7 +212,7 @@ class Crowd:
     # --- gateways -----------------------------------------------------------------------------------------------------
 
     def _arrives(self, gateway: Gateway, robot: Robot, dialled: int, message: Hello | Bye) -> None:
-        """A hello or a goodbye at a gateway."""
+        """Handle a hello or a goodbye at a gateway."""
         name = message.robot
         if not gateway.alive or robot.dialled != dialled:
             if isinstance(message, Bye) and gateway.alive:
@@ -250,7 +250,7 @@ class Crowd:
         self._plan(gateway)
 
     def _work(self, gateway: Gateway) -> None:
-        """What its core has done since the last look."""
+        """Subtract the work that the core has done since the last look."""
         passed_s, gateway.at = self.now - gateway.at, self.now
         busy = [queue for queue in gateway.work if queue]
         for queue in busy:
@@ -272,10 +272,10 @@ class Crowd:
         for then in ended:
             then()  # type: ignore[operator]
 
-    # --- what befalls them ----------------------------------------------------------------------------------------------
+    # --- faults -----------------------------------------------------------------------------------------------------------
 
     def kill(self, gateways: Sequence[Gateway], *, silently: bool) -> list[Robot]:
-        """These gateways die, or their machines are lost; the robots that were there."""
+        """Kill these gateways, or lose their machines. Returns the robots that were connected there."""
         hit = []
         for gateway in gateways:
             gateway.alive, gateway.silent = False, silently
@@ -286,7 +286,7 @@ class Crowd:
                 self._mute(robot)
                 robot.core.down(
                     make(BeatDown, **gateway.header(name, robot.boot)), b"", self.now, 0.0
-                )  # the last that it hears
+                )  # the last message that the robot receives
                 robot.stands = False
                 if silently:
                     self.after(LOST_S - 0.01, lambda it=robot: self._unserved(it))  # type: ignore[misc]
@@ -298,7 +298,7 @@ class Crowd:
         return hit
 
     def revive(self, gateways: Sequence[Gateway]) -> None:
-        """They are started again, and know nobody."""
+        """Start these gateways again. They know no robot."""
         for gateway in gateways:
             gateway.alive, gateway.silent, gateway.at = True, False, self.now
             gateway.starts += 1
@@ -306,14 +306,14 @@ class Crowd:
             self._add(gateway, 1, self._costs.start_s, lambda: None)
 
     def add_gateways(self, n: int) -> None:
-        """More gateways, of which robots learn when they are sent there."""
+        """Add gateways. A robot learns of a new one when it is sent there."""
         for _ in range(n):
             gateway = Gateway(address_of(len(self.gateways)), self.gateways[0].robots_max, at=self.now)
             self.gateways.append(gateway)
             self._by_address[gateway.address] = gateway
 
     def become_level(self, idle_s: float = 60.0) -> None:
-        """Once a second, from now on, each gateway sends on whom it would; what it knows of the others is a second old."""
+        """Let each gateway send robots away once a second from now on. Its knowledge of the others is a second old."""
         present = [
             Present(
                 inbox=str(it.address),
@@ -344,5 +344,5 @@ class Crowd:
 
 
 def address_of(n: int) -> Address:
-    """Where a gateway is."""
+    """The address of a gateway."""
     return Address(f"10.{n // 62500}.{n // 250 % 250}.{n % 250 + 1}")

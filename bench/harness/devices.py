@@ -1,4 +1,4 @@
-"""The real robot-io on devices that cost next to nothing, in the bench's own process on the first core."""
+"""The real robot-io with devices that cost next to nothing, in the bench's own process on the first core."""
 
 import asyncio
 import logging
@@ -22,12 +22,12 @@ STEREO: Final = Format(rate_hz=16000, channels=2)
 CHUNK_S: Final = 0.02
 CHUNK_SAMPLES: Final = 320
 NUMBERS: Final = 30_000
-"""Chunks are numbered modulo this, 600 s: what a sample can hold."""
-logging.getLogger("reachy_robot").setLevel(logging.ERROR)  # what robots say of gateways that die would bury the tables
+"""Chunks are numbered modulo this (600 s of audio), because a sample holds no larger number."""
+logging.getLogger("reachy_robot").setLevel(logging.ERROR)  # robots' warnings about killed gateways would hide the tables
 
 
 class Light:
-    """A device that costs next to nothing: a faint microphone, and a speaker that notes when it is given something."""
+    """A device that costs next to nothing: a faint microphone, and a speaker that notes when samples arrive."""
 
     lead_ms = 40
     mic = speaker = STEREO
@@ -37,14 +37,14 @@ class Light:
         self._until = 0.0
 
     def forget(self) -> None:
-        """Look only at what comes from now on."""
+        """Forget what was noted so far."""
         self.ready_at = self.played_at = 0.0
 
     async def open(self) -> None:
-        """Nothing to open."""
+        """Do nothing: there is nothing to open."""
 
     async def record(self) -> AsyncIterator[Samples]:
-        """The same chunk every 20 ms."""
+        """Yield the same chunk every 20 ms."""
         chunk = np.full((CHUNK_SAMPLES, 2), 1 / 32768, np.float32)
         due = time.monotonic()
         while True:
@@ -53,17 +53,17 @@ class Light:
             yield chunk
 
     def play(self, samples: Samples) -> None:
-        """Note the first samples."""
+        """Note when the first samples arrive."""
         now = time.monotonic()
         self.played_at = self.played_at or now
         self._until = max(self._until, now) + len(samples) / STEREO.rate_hz
 
     def queued_ms(self) -> float:
-        """What a sound card would have yet to play."""
+        """How much a sound card would still have to play."""
         return max(0.0, self._until - time.monotonic()) * 1000
 
     def hush(self) -> None:
-        """Silence."""
+        """Drop what is queued."""
         self._until = 0.0
 
     def notice(self, moment: Moment) -> None:
@@ -72,18 +72,18 @@ class Light:
             self.ready_at = self.ready_at or time.monotonic()
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 class Numbered(Light):
-    """A device whose mic chunks hold their number, and which remembers when they were said."""
+    """A device whose microphone chunks hold their number. It remembers when each chunk was recorded."""
 
     def __init__(self) -> None:
         super().__init__()
         self.said_s: list[float] = []
 
     async def record(self) -> AsyncIterator[Samples]:
-        """A chunk every 20 ms, on time or at once; its number is 1 + its index, modulo ``NUMBERS``."""
+        """Yield a chunk every 20 ms, or at once when late. Its number is 1 + its index, modulo ``NUMBERS``."""
         due = time.monotonic()
         while True:
             due += CHUNK_S
@@ -94,12 +94,12 @@ class Numbered(Light):
 
 
 def chunk_numbers(pcm: bytes) -> list[int]:
-    """Which chunks of a :class:`Numbered` device are in a message on Gemini's socket."""
+    """The numbers of the :class:`Numbered` device's chunks in a message on Gemini's socket."""
     return [int(number) for number in np.frombuffer(pcm, "<i2")[::CHUNK_SAMPLES]]
 
 
 def make_runner(work: Path, robot: str, make_device: Callable[[], Device], *addresses: Address) -> Runner:
-    """A robot of :func:`make_keys` that knows these gateways."""
+    """A robot with keys of :func:`make_keys` that knows these gateways."""
 
     def profile(device: Device) -> Profile:
         return Profile(robot, os.urandom(8).hex(), device.mic, device.speaker, device.lead_ms, "bench")
@@ -109,7 +109,7 @@ def make_runner(work: Path, robot: str, make_device: Callable[[], Device], *addr
 
 @asynccontextmanager
 async def robots(work: Path, devices: Sequence[Device], *addresses: Address) -> AsyncIterator[list[Runner]]:
-    """A robot for each device, robot-0 and on."""
+    """Run one robot for each device: robot-0 and so on."""
     runners = [make_runner(work, f"robot-{n}", lambda it=it: it, *addresses) for n, it in enumerate(devices)]  # type: ignore[misc]
     tasks = [asyncio.create_task(runner.run()) for runner in runners]
     try:
@@ -121,10 +121,10 @@ async def robots(work: Path, devices: Sequence[Device], *addresses: Address) -> 
 
 
 async def until(condition: Callable[[], object], limit_s: float = 30.0, look_s: float = 0.005) -> None:
-    """Wait for a condition of this process, with a look now and then.
+    """Wait until a condition holds in this process; look again every ``look_s``.
 
     Raises:
-        TimeoutError: If it does not come true.
+        TimeoutError: If the condition does not hold in time.
     """
     async with asyncio.timeout(limit_s):
         while not condition():

@@ -1,8 +1,9 @@
-"""The real gateway as a process on the last core, its keys, and what it takes of the machine."""
+"""The real gateway as a process on the last core, its keys, and how much processor time and memory it uses."""
 
 import asyncio
 import gc
 import os
+import socket
 import sys
 import time
 from collections.abc import Coroutine, Iterable
@@ -23,11 +24,34 @@ PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 T = TypeVar("T")
 
 
-def run_load(load: Coroutine[Any, Any, T]) -> T:
-    """Run a load generator for minutes, as cheaply as can be.
+_held: Final[list[socket.socket]] = []
 
-    Its collector would hold up all robots by up to 70 ms at a time, for nothing; the threads of libzmq, one for each robot,
-    take their turns rather than interrupt.
+
+def reserved(first: int) -> int:
+    """This first port, or another one if a bench on this machine has reserved it: benches may run side by side.
+
+    A UDP socket of the same number holds the reservation until this process ends.
+
+    Raises:
+        OSError: If many benches run.
+    """
+    for port in range(first, 32_000, 100):
+        holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            holder.bind(("127.0.0.1", port))
+        except OSError:
+            holder.close()
+            continue
+        _held.append(holder)
+        return port
+    raise OSError(f"every 100th port from {first} on is in use")
+
+
+def run_load(load: Coroutine[Any, Any, T]) -> T:
+    """Run a load generator for minutes, as cheaply as possible.
+
+    Python's garbage collector is off: it would stop all robots for up to 70 ms at a time and free nothing. The scheduler runs
+    libzmq's threads, one for each robot, as a batch, so that they take turns and do not interrupt each other.
     """
     gc.disable()
     if sys.platform == "linux":
@@ -36,23 +60,23 @@ def run_load(load: Coroutine[Any, Any, T]) -> T:
 
 
 def pinned(core: int, command: Iterable[object]) -> list[str]:
-    """The command with all its threads on one core, scheduled as any other, whatever we are."""
+    """The command with all its threads on one core, under the normal scheduler whatever this process uses."""
     return ["taskset", "--cpu-list", str(core), "chrt", "--other", "0", *map(str, command)]
 
 
 def cpu_s(pid: int) -> float:
-    """Processor time that a process has used, all threads."""
+    """Processor time that a process has used, in all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def memory_bytes(pid: int) -> int:
-    """A process's resident set."""
+    """A process's resident memory."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
 
 
 def make_keys(work: Path, count: int) -> None:
-    """A gateway's and so many robots', robot-0 and on."""
+    """Make a gateway's keys and those of so many robots: robot-0 and so on."""
     public = keys.make_pair(work / "gateway").public.decode()
     ring = keys.Keyring(work / "gateway")
     for n in range(count):
@@ -64,15 +88,15 @@ def make_keys(work: Path, count: int) -> None:
 
 
 class Gateway:
-    """The real process, with all its threads on the last core, its log in the working directory.
+    """The real process, with all its threads on the last core, and its log in the working directory.
 
     Args:
-        work: Where :func:`make_keys` was.
-        url: What stands in Gemini's place.
-        root: Who that one's certificate is trusted from.
-        port: The first of three on the loopback: up, down, health. Below those that the system gives to dialers, which
-            many robots might take.
-        more: Further settings, as in the environment.
+        work: The directory of :func:`make_keys`.
+        url: The server in Gemini's place.
+        root: The root certificate of that server.
+        port: The first of three ports on the loopback: up, down, health. Choose it below the system's ephemeral ports: many
+            robots might take those.
+        more: Further settings, named as in the environment.
     """
 
     def __init__(self, work: Path, url: str, root: Path, port: int, **more: object) -> None:
@@ -97,15 +121,15 @@ class Gateway:
 
     @property
     def pid(self) -> int:
-        """Of the process that runs."""
+        """The number of the running process."""
         assert self._process
         return self._process.pid
 
     async def start(self) -> tuple[float, float]:
-        """Start it; when that was, and when its health was well.
+        """Start the gateway. Returns when it was started, and when its health check succeeded.
 
         Raises:
-            RuntimeError: If it does not come to be well, with its log.
+            RuntimeError: If the gateway does not become healthy; the message has its log.
         """
         began = time.monotonic()
         with self._log.open("ab") as log:
@@ -118,7 +142,7 @@ class Gateway:
         return began, time.monotonic()
 
     async def kill(self) -> float:
-        """Kill it with -9, if it runs; when that was."""
+        """Kill the gateway with SIGKILL if it runs. Returns when."""
         assert self._process
         killed = time.monotonic()
         if self._process.returncode is None:
@@ -127,7 +151,7 @@ class Gateway:
         return killed
 
     async def ended(self) -> None:
-        """Wait until it has ended by itself."""
+        """Wait until the gateway has ended by itself."""
         assert self._process
         await self._process.wait()
 

@@ -1,4 +1,4 @@
-"""What other programs take of the cores that a bench measures on."""
+"""How much of the measured cores other programs use."""
 
 import os
 from collections.abc import Collection
@@ -8,18 +8,18 @@ from typing import Final
 from harness.gateway import TICKS, cpu_s
 
 OTHERS_MAX: Final = 0.15
-"""A run is void in which other programs, or the hypervisor, took more than this share of a core. The kernel's own work and the
-clock's ticks are up to 0.08 of it on a machine that does nothing else."""
+"""A run is void if other programs or the hypervisor took more than this share of a core. On an idle machine the kernel's own
+work and timer ticks are up to 0.08."""
 LATE_MAX_MS: Final = 20.0
-"""A run is void in which the load's own sends were later than this at p99: the robots were held up by the machine itself."""
+"""A run is void if the load generator's own sends were later than this at p99: then the machine itself delayed the robots."""
 
 
 class Others:
-    """Counts from when it is made.
+    """Counts processor time that others used, from its creation on.
 
     Args:
-        cores: Which.
-        pids: Whose processor time is ours, beside this process's and its children's that have ended; all are on these cores.
+        cores: The cores to watch.
+        pids: Processes that count as ours, beside this process and its children that have ended. All run on these cores.
     """
 
     def __init__(self, cores: Collection[int], pids: Collection[int] = ()) -> None:
@@ -28,11 +28,11 @@ class Others:
         self._since_s = self._time_s()
 
     def taken_s(self) -> float:
-        """For how long, in all, someone else had these cores."""
+        """How long, in all, other programs had these cores."""
         return max(0.0, self._time_s() - self._since_s)
 
     def _time_s(self) -> float:
-        """Processor time of these cores that is not ours, the hypervisor's included; the network's own work is nobody's."""
+        """Processor time of these cores that is not ours, with the hypervisor's. Softirq (network) time counts for nobody."""
         busy = 0
         for line in Path("/proc/stat").read_text().splitlines():
             name, *ticks = line.split()

@@ -1,4 +1,4 @@
-"""What the gateway is measured beside: loops without a framework, and frameworks, each as a process on the gateway's core."""
+"""The programs that the gateway is compared with: bare loops and frameworks, each as a process on the gateway's core."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from harness.gateway import GATEWAY_CORE, pinned
 
 PROGRAMS: Final = Path(__file__).parent.parent / "peer"
 VENVS: Final = Path(__file__).parent.parent.parent / ".venv-peers"
-"""Made by ``make bench-peers``."""
+"""Directory of environments that ``make bench-peers`` makes."""
 LOOPS: Final = ("sdk", "sdk+conversion", "raw")
 FRAMEWORKS: Final = {"livekit-agents": "livekit_agents", "pipecat": "pipecat_ai"}
 PEERS: Final = (*LOOPS, *FRAMEWORKS)
@@ -21,14 +21,14 @@ FLUSH_MAX_NS: Final = 3_000_000_000
 
 
 class Peer:
-    """One that runs."""
+    """A peer that runs."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self.pid = process.pid
 
     async def end(self, result: dict[str, Any]) -> None:
-        """End it, and add what it heard to what the load generator tells."""
+        """End the peer, and add what it heard to the load generator's result."""
         self._process.terminate()
         assert self._process.stdout
         told = json.loads(await self._process.stdout.readline())
@@ -36,11 +36,11 @@ class Peer:
 
 
 def _join(result: dict[str, Any], heard: list[tuple[int, int, int, int]], flushed: list[tuple[int, int]]) -> None:
-    """Speech that was sent within the window, and interruptions, as a gateway's robots tell them."""
+    """Add the speech that was sent within the window, and the interruptions, in the form that a gateway's robots report."""
     since, until = result["window_ns"]
     within = [(sent, at) for _, _, sent, at in heard if since <= sent < until]
     result["down_ms"] = [(at - sent) / 1e6 for sent, at in within]
-    result["down_heard"] = 2 * len(within)  # messages of 40 ms; what is sent is counted in chunks of 20
+    result["down_heard"] = 2 * len(within)  # a message is 40 ms; sent speech is counted in chunks of 20 ms
     for robot, turn, cut in result["cuts"]:
         silenced = [at for which, at in flushed if which == robot and cut <= at < cut + FLUSH_MAX_NS]
         old = [at for which, of, _, at in heard if (which, of) == (robot, turn) and at > cut]
@@ -51,7 +51,7 @@ def _join(result: dict[str, Any], heard: list[tuple[int, int, int, int]], flushe
 
 @asynccontextmanager
 async def peer(what: str, url: str, root: Path, robots: int, *, bursts: bool = False) -> AsyncIterator[Peer]:
-    """Run one for so many robots."""
+    """Run a peer for so many robots."""
     python = VENVS / what / "bin" / "python" if what in FRAMEWORKS else Path(sys.executable)
     program = FRAMEWORKS.get(what, "nothing" if what == "nothing" else "bare")
     command = [python, PROGRAMS / f"{program}.py", url, root, robots, "bursts" if bursts else "cycle", what]
@@ -70,7 +70,7 @@ async def peer(what: str, url: str, root: Path, robots: int, *, bursts: bool = F
 
 
 def version_of(what: str) -> str:
-    """Of a framework, as it is installed."""
+    """The installed version of a framework."""
     package = {"pipecat": "pipecat_ai"}.get(what, what.replace("-", "_"))
     found = sorted((VENVS / what / "lib").glob(f"python*/site-packages/{package}-*.dist-info"))
     return found[0].name.removeprefix(f"{package}-").removesuffix(".dist-info") if found else "not installed"

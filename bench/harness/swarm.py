@@ -1,7 +1,7 @@
-"""A real Docker Swarm of two nodes on one machine, with a wire to each that can be cut. Needs root, docker.io and iproute2.
+"""A real Docker Swarm of two nodes on one machine; each node's wire can be cut. Needs root, docker.io and iproute2.
 
-Each node is an engine in a network namespace, and with a host name, of its own; a third namespace is the lab, where the robots
-are: 10.99.0.1 box-1 (the manager), 10.99.0.2 box-2, 10.99.0.3 the lab. Nothing leads out of it.
+Each node is an engine with its own network namespace and host name. The robots are in a third namespace, the lab. The
+addresses are 10.99.0.1 (box-1, the manager), 10.99.0.2 (box-2) and 10.99.0.3 (the lab). No route leads out.
 """
 
 import json
@@ -26,20 +26,20 @@ STACK: Final = "reachy"
 
 
 def name(node: int) -> str:
-    """What a node is called."""
+    """A node's host name."""
     return f"box-{node}"
 
 
 def ip(node: int) -> str:
-    """Where a node is."""
+    """A node's address."""
     return f"10.99.0.{node}"
 
 
 def run(*command: object, check: bool = True, **more: Any) -> str:
-    """What a command prints.
+    """Run a command. Returns what it prints.
 
     Raises:
-        RuntimeError: If it fails, with what it complained of.
+        RuntimeError: If the command fails; the message has its error output.
     """
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **more)
     if check and done.returncode:
@@ -48,7 +48,7 @@ def run(*command: object, check: bool = True, **more: Any) -> str:
 
 
 class TwoNodes:
-    """The Swarm, from its beginning to its end.
+    """The Swarm, from start to end.
 
     Args:
         work: A folder for the engines' data.
@@ -59,18 +59,18 @@ class TwoNodes:
         self._engines: list[subprocess.Popen[bytes]] = []
 
     def docker(self, node: int, *command: object, check: bool = True) -> str:
-        """What a node's engine answers.
+        """Run a docker command on a node's engine. Returns its output.
 
         Raises:
-            RuntimeError: If it refuses.
+            RuntimeError: If the command fails.
         """
         return run("docker", "--host", f"unix://{self.work}/engine-{node}.sock", *command, check=check)
 
     def manager(self, *command: object) -> str:
-        """What the Swarm answers.
+        """Run a docker command on the Swarm's manager. Returns its output.
 
         Raises:
-            RuntimeError: If it refuses.
+            RuntimeError: If the command fails.
         """
         return self.docker(1, *command)
 
@@ -91,7 +91,7 @@ class TwoNodes:
         return self
 
     def _lay(self) -> None:
-        """Three namespaces, and a switch in the third."""
+        """Make three namespaces, and a bridge in the third."""
         self._sweep()
         for space in ("rl-1", "rl-2", "rl-lab"):
             run("ip", "netns", "add", space)
@@ -121,7 +121,7 @@ class TwoNodes:
             run("ip", "-n", "rl-lab", "link", "set", f"port{node}", "up")
 
     def _start(self, node: int) -> None:
-        """An engine. Not by ``ip netns exec``, which hides the control groups."""
+        """Start an engine. ``ip netns exec`` does not do: it hides the control groups."""
         socket, folder = self.work / f"engine-{node}.sock", self.work / f"engine-{node}"
         options = f"--data-root {folder}/data --exec-root {folder}/exec --host unix://{socket} --pidfile {folder}.pid"
         script = f"hostname {name(node)}; exec dockerd {options}"
@@ -136,7 +136,7 @@ class TwoNodes:
             time.sleep(0.2)
 
     def in_lab(self, program: Sequence[str]) -> list[str]:
-        """A Python program that runs in the lab, where the nodes have names."""
+        """The command that runs a Python program in the lab, where the nodes' names resolve."""
         hosts = self.work / "hosts"
         names = (f"{ip(node)} {name(node)}\n" for node in NODES)
         hosts.write_text(f"127.0.0.1 localhost\n{''.join(names)}", encoding="utf-8")
@@ -149,23 +149,23 @@ class TwoNodes:
         self.manager("node", "update", "--availability", what, name(node))
 
     def may_have_a_gateway(self, node: int, *, yes: bool) -> None:
-        """By the label that the stack file goes by."""
+        """Set or remove the label by which the stack file places gateways."""
         how = ("--label-rm", "reachy.gateway") if yes else ("--label-add", "reachy.gateway=no")
         self.manager("node", "update", *how, name(node))
 
     def cut(self, node: int) -> None:
-        """Nothing comes from a node, and nothing reaches it."""
+        """Cut a node's wire: no packet comes from the node or reaches it."""
         run("ip", "-n", "rl-lab", "link", "set", f"port{node}", "down")
 
     def heal(self, node: int) -> None:
-        """The wire is whole again."""
+        """Repair a node's wire."""
         run("ip", "-n", "rl-lab", "link", "set", f"port{node}", "up")
 
     def deploy(self, *more: Path) -> None:
-        """Deploy the stack, with further files; images are there already.
+        """Deploy the stack, with further files. The images are loaded already.
 
         Raises:
-            RuntimeError: If the Swarm refuses it.
+            RuntimeError: If the Swarm refuses the stack.
         """
         files = [word for path in (self.work / "swarm.yml", *more) for word in ("-c", path)]
         self.manager("stack", "deploy", "--resolve-image", "never", *files, STACK)
@@ -175,7 +175,7 @@ class TwoNodes:
         return self.docker(node, "ps", "--quiet", "--filter", f"name={STACK}_{service}.").partition("\n")[0]
 
     def logs(self, node: int, service: str) -> str:
-        """What all its containers on a node have said."""
+        """The log of all of a service's containers on a node."""
         found = self.docker(node, "ps", "--all", "--quiet", "--filter", f"name={STACK}_{service}.").split()
         return "\n".join(
             run("sh", "-c", f"docker --host unix://{self.work}/engine-{node}.sock logs {each} 2>&1") for each in found
@@ -199,7 +199,7 @@ class TwoNodes:
         self._sweep()
 
     def _sweep(self) -> None:
-        """Nothing is left, of a run before, too."""
+        """Remove mounts and namespaces, also those that an earlier run left."""
         for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
             if (where := line.split()[1]).startswith(f"{self.work}/"):
                 run("umount", "--lazy", where, check=False)
@@ -208,7 +208,7 @@ class TwoNodes:
 
 
 def _encrypts() -> bool:
-    """Whether this kernel has IPsec's ESP, by which a Swarm encrypts a network."""
+    """Whether this kernel has IPsec's ESP, with which a Swarm encrypts a network."""
     what = ["src", ip(1), "dst", ip(2), "proto", "esp", "spi", "1"]
     how = ["mode", "transport", "aead", "rfc4106(gcm(aes))", f"0x{'00' * 20}", "64"]
     done = subprocess.run(["ip", "xfrm", "state", "add", *what, *how], capture_output=True, check=False)
@@ -217,9 +217,9 @@ def _encrypts() -> bool:
 
 
 def prepare(work: Path, sim_root: Path, robots_file: Path) -> Path:
-    """The stack file of this repository with the secrets of this run, and what puts the simulator into Google's place.
+    """Write this repository's stack file with this run's secrets, and a second file that puts the simulator in Google's place.
 
-    Nothing else of it is changed, but that the metrics' network is not encrypted where the kernel cannot.
+    One more thing changes: the metrics network is not encrypted if the kernel cannot encrypt it.
 
     Returns:
         The second file, for :meth:`TwoNodes.deploy`.

@@ -1,4 +1,4 @@
-"""Ten tools for every robot: the gateway's own two, and eight in a folder; and what is asked of bodies."""
+"""Ten tools for every robot (the gateway's own two, and eight from a folder), and the calls that move a body."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 NAMES: Final = ("what_time_is_it", "robot_status", *(f"tool_{n}" for n in range(8)))
 Called: TypeAlias = tuple[str, Mapping[str, object]]
-"""A tool, and its arguments."""
+"""A tool's name, and its arguments."""
 CALLS: Final[tuple[Called, ...]] = tuple((name, {}) for name in NAMES)
 OF_BODIES: Final[tuple[Called, ...]] = (
     ("look_at", {"direction": "left"}),
@@ -15,7 +15,7 @@ OF_BODIES: Final[tuple[Called, ...]] = (
     ("stop_moving", {}),
 )
 CALL_EVERY_S: Final = 10.0
-"""Of each robot."""
+"""Pause between two calls of one robot's tools."""
 _TOOL: Final = """
 from typing import Literal
 
@@ -42,7 +42,7 @@ class It(Tool[What]):
 
 
 def equipped(work: Path) -> dict[str, str]:
-    """The settings of a gateway whose robots have the tools; their files are written into the working directory."""
+    """Write the tools' files into the working directory. Returns the settings of a gateway whose robots have the tools."""
     folder = work / "tools"
     folder.mkdir(exist_ok=True)
     for name in NAMES:

@@ -1,1 +1,1 @@
-"""What the density and storm benches load a gateway with, as cheap as can be so that it is not what is measured."""
+"""The load of the density and storm benches, as cheap as possible: they measure the gateway, not the load."""

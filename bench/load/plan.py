@@ -1,11 +1,12 @@
-"""A run of light robots against a server: who says what when, and what is measured."""
+"""A run of light robots against a server: the plan of who speaks when, and the measurements."""
 
 import asyncio
 import json
 import random
 import re
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,42 +24,44 @@ MESSAGE_S: Final = 0.04
 TICK_S: Final = 0.001
 JITTER_S: Final = 0.06
 WARM_UP_S: Final = 4.0
+CONNECT_S: Final = 60.0
+"""How long all robots, and then the gateway's connections for them, may take to come."""
 GRACE_S: Final = 1.0
-"""What was not heard so long after the end is lost."""
+"""A chunk that was not heard this long after the end counts as lost."""
 
 
 @dataclass
 class Measured:
-    """Latencies in ms, and what did not come."""
+    """Latencies in ms, and counts of what was sent and heard."""
 
     up_ms: list[float] = field(default_factory=list)
     down_ms: list[float] = field(default_factory=list)
-    """From the message that completes a chunk."""
+    """From the message that completes a chunk to the robot's socket."""
     content_ms: list[float] = field(default_factory=list)
-    """From the message that holds a chunk's first sample: what the resampler holds back is in it."""
+    """From the message with a chunk's first sample: includes the time that the resampler holds samples back."""
     cut_ms: list[float] = field(default_factory=list)
     """From an interruption to the flush."""
     old_ms: list[float] = field(default_factory=list)
-    """From an interruption to the last old chunk; 0 if there was none."""
+    """From an interruption to the last chunk of the old turn; 0 if none came."""
     cuts: list[tuple[int, int, int]] = field(default_factory=list)
-    """Robot, turn and when, in ns."""
+    """The robot, the turn, and the time in ns."""
     call_ms: list[float] = field(default_factory=list)
-    """From a call of a tool to its answer."""
+    """From a tool call to its answer."""
     calls: int = 0
     late_ms: list[float] = field(default_factory=list)
-    """How late the generator's own sends were."""
+    """How late the load generator's own sends were."""
     up_sent: int = 0
     up_heard: int = 0
     down_sent: int = 0
     down_heard: int = 0
     messages_up: int = 0
-    """On Gemini's sockets; fewer than chunks if the gateway put some together."""
+    """Messages on Gemini's sockets; fewer than chunks if the gateway joined chunks."""
     underruns: int = 0
-    """Chunks that reached a robot later than its jitter buffer of 60 ms could bear."""
+    """Chunks that reached a robot too late for its jitter buffer of 60 ms."""
 
 
 class Listener(Robot):
-    """A robot that measures what it is sent."""
+    """A robot that measures the audio that it receives."""
 
     def __init__(
         self, number: int, identity: RobotIdentity, bench: "Bench", context: "zmq.Context[SyncSocket]", port: int, *, body: bool
@@ -71,10 +74,10 @@ class Listener(Robot):
         self._position = 0
         self._began_ns = 0
         self.heard_ns = 0
-        """When speech came last."""
+        """When speech last arrived."""
 
     def took(self, header: bytes, samples: int) -> None:
-        """Measure."""
+        """Measure a received message."""
         if b'"kind":"speaker"' in header:
             self._heard(header, samples)
         elif b'"kind":"flush"' in header and self.server and self.server.cut_ns:
@@ -99,13 +102,13 @@ class Listener(Robot):
 
 
 class Bench(Desk):
-    """A run.
+    """One run.
 
     Args:
-        calls: What is called of each robot in turn, if anything.
-        bodies: Whether the robots have one.
-        marks: Whether speech knows when it was sent.
-        bursts: Whether turns are sent at once, and cut a second or two later.
+        calls: The tool calls that are made for each robot in turn, if any.
+        bodies: Whether the robots have a body.
+        marks: Whether speech holds the time at which it was sent.
+        bursts: Whether a turn is sent all at once, and interrupted a second or two later.
     """
 
     def __init__(
@@ -123,7 +126,7 @@ class Bench(Desk):
         self.measured = Measured()
         self.measuring = False
         self._from_ns = self._to_ns = 0
-        """What was sent within is measured, whenever it is heard."""
+        """Messages that were sent within this window are measured, whenever they are heard."""
         self.robots: list[Listener] = []
         self._n = robots
         self._directory = directory
@@ -131,12 +134,12 @@ class Bench(Desk):
         self._bodies = bodies
 
     def answered(self, server: Server, now_ns: int) -> None:
-        """The answer to a call."""
+        """Measure the answer to a tool call."""
         if self._counts(server.called_ns):
             self.measured.call_ms.append((now_ns - server.called_ns) / 1e6)
 
     def heard(self, server: Server, pcm: bytes, now_ns: int) -> None:
-        """Mic audio on Gemini's socket."""
+        """Measure microphone audio on Gemini's socket."""
         chunks = server.ear.read(pcm, now_ns // 1000)
         if chunks:
             server.number = chunks[0][0]
@@ -149,7 +152,7 @@ class Bench(Desk):
         self.measured.up_ms += took_ms
 
     def played(self, first_ns: int, completed_ns: int, now_ns: int, *, late: bool) -> None:
-        """A speaker chunk at a robot's socket, and when the server sent its first sample and what completed it."""
+        """Measure a speaker chunk at a robot's socket: when its first sample was sent, and the message that completed it."""
         if self._counts(completed_ns):
             self.measured.down_heard += 1
             self.measured.underruns += late
@@ -157,7 +160,7 @@ class Bench(Desk):
             self.measured.down_ms.append((now_ns - completed_ns) / 1e6)
 
     def cut(self, server: Server, heard: int) -> None:
-        """A flush at a robot's socket, which has heard so many chunks of the turn: the others are not lost."""
+        """Measure a flush at a robot's socket. The robot heard so many chunks of the turn; the others do not count as lost."""
         if self._counts(server.cut_ns):
             self.measured.down_sent -= max(0, 2 * len(server.turns[-1]) - heard)
         self.measured.cut_ms.append((time.monotonic_ns() - server.cut_ns) / 1e6)
@@ -165,7 +168,7 @@ class Bench(Desk):
         server.cut_ns = 0
 
     def interrupt(self, server: Server) -> None:
-        """Cut what a server says."""
+        """Interrupt a server's turn."""
         server.interrupt()
         if self._counts(server.cut_ns):
             self.measured.cuts.append((server.number, len(server.turns) - 1, server.cut_ns))
@@ -174,27 +177,35 @@ class Bench(Desk):
         return 0 < self._from_ns <= sent_ns and (self.measuring or sent_ns < self._to_ns)
 
     async def run(self, seconds: float, port: int | None) -> None:
-        """Connect everybody, warm up, measure."""
+        """Connect all robots, warm up, measure, and print the result."""
         print(json.dumps({"port": await self.listen()}), flush=True)
         if port:
-            await self._dial(port)
-        async with asyncio.timeout(60):
-            while len(self.servers) < self._n:
-                await asyncio.sleep(0.05)
+            self._dial(port)
+        await self._until(lambda: sum(robot.welcomed for robot in self.robots), len(self.robots), "robots admitted")
+        await self._until(lambda: len(self.servers), self._n, "connections to the server")
         await self._talk(seconds)
 
-    async def _dial(self, port: int) -> None:
+    async def _until(self, count: Callable[[], int], wanted: int, what: str) -> None:
+        """Wait for so many, or end the program."""
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                while count() < wanted:
+                    self._greet()
+                    await asyncio.sleep(0.2)
+        except TimeoutError:
+            sys.exit(f"after {CONNECT_S:.0f} s only {count()} of {wanted} {what}")
+
+    def _greet(self) -> None:
+        for robot in self.robots:
+            if not robot.welcomed:
+                robot.hello()
+
+    def _dial(self, port: int) -> None:
         context = zmq.Context[SyncSocket](io_threads=1)
         context.max_sockets = 4 * self._n + 50
         for n in range(self._n):
             identity = load_robot(self._directory / f"robot-{n}")
             self.robots.append(Listener(n, identity, self, context, port, body=self._bodies))
-        async with asyncio.timeout(60):
-            while not all(robot.welcomed for robot in self.robots):
-                for robot in self.robots:
-                    if not robot.welcomed:
-                        robot.hello()
-                await asyncio.sleep(0.2)
 
     async def _talk(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -219,11 +230,11 @@ class Bench(Desk):
         await asyncio.sleep(GRACE_S)
         about = {"busy": busy, "window_ns": [self._from_ns, self._to_ns]}
         print(json.dumps(about | asdict(self.measured)), flush=True)
-        await asyncio.sleep(60)  # whoever asked hangs up first
+        await asyncio.sleep(60)  # the bench ends this process first
         ticker.cancel()
 
     async def _tick(self, plans: Sequence["Plan | BurstPlan"], servers: list[Server], calls: list[float]) -> None:
-        """Whatever is due, again and again."""
+        """Do again and again what is due."""
         loop = asyncio.get_running_loop()
         while True:
             now = loop.time()
@@ -246,7 +257,7 @@ class Bench(Desk):
 
 
 class Plan:
-    """When a server says what: speech for 4 s, silence for 4 s; every second turn is cut in its middle."""
+    """A server's schedule: speech for 4 s, silence for 4 s. Every second turn is interrupted in its middle."""
 
     CYCLE_S = 8.0
 
@@ -259,7 +270,7 @@ class Plan:
         self.due = due
 
     def step(self, bench: Bench) -> None:
-        """Do what is due."""
+        """Do the next step."""
         cut = (self._turn + self._number) % 2 == 1
         if cut and self._n == self._steps // 2:
             bench.interrupt(self._server)
@@ -281,7 +292,7 @@ class Plan:
 
 
 class BurstPlan:
-    """When a server says what: 8 s of speech at once, and an interruption a second or two later."""
+    """A server's schedule: 8 s of speech sent at once, and an interruption a second or two later."""
 
     CYCLE_S = 3.0
     MESSAGES: Final = 200
@@ -294,7 +305,7 @@ class BurstPlan:
         self.due = due
 
     def step(self, bench: Bench) -> None:
-        """Do what is due."""
+        """Do the next step."""
         if self._speaks:
             bench.interrupt(self._server)
             self._turn += 1

@@ -1,4 +1,4 @@
-"""A robot that costs next to nothing: the real link (CURVE, every header), and samples that are moved and nothing else."""
+"""A robot that costs next to nothing: the real link (CURVE, every header), and no work on the samples."""
 
 import json
 import os
@@ -16,7 +16,7 @@ CHUNK_S: Final = 0.02
 
 
 class Robot:
-    """A robot that moves samples and does nothing else; with a body, it says of each act that it is done."""
+    """A robot that only moves samples. With a body, it answers each act at once that the act is done."""
 
     def __init__(
         self, number: int, identity: RobotIdentity, context: "zmq.Context[SyncSocket]", port: int, *, body: bool = False
@@ -39,26 +39,26 @@ class Robot:
         self.chunk = 0
         self.due = 0.0
         self._waiting = b""
-        """Chunks that wait for more, where the gateway likes long messages."""
+        """A chunk that waits for the next one, if the gateway asked for long messages."""
         self._long = False
 
     def took(self, header: bytes, samples: int) -> None:
-        """Told of a message, and how many samples it holds."""
+        """Called for each received message, with the number of its samples."""
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._drain.close()
         for socket in (self._up, self._down):
             socket.close(linger=0)
 
     def hello(self) -> None:
-        """Say hello."""
+        """Send a hello."""
         pcm = {"rate_hz": 16000, "channels": 2}
         fields = {"v": 1, "robot": self._name, "boot": self._boot, "seq": self._next(), "t_us": time.monotonic_ns() // 1000}
         self._send(json.dumps(fields | {"kind": "hello", "mic": pcm, "speaker": pcm, "lead_ms": 40} | self._body).encode(), b"")
 
     def say(self) -> None:
-        """Send the next chunk of the microphone."""
+        """Send the next microphone chunk."""
         self.chunk += 1
         now_us = time.monotonic_ns() // 1000
         self._hear(stamped(self.number, now_us, channels=2), now_us)
@@ -66,7 +66,7 @@ class Robot:
             self._send(self._header % (self._next(), now_us, b'"beat"'), b"")
 
     def _hear(self, pcm: bytes, now_us: int) -> None:
-        """Send 20 ms of stereo, or let them wait for 20 more."""
+        """Send 20 ms of stereo, or keep them until 20 more arrive."""
         self._waiting += pcm
         if not self._long or len(self._waiting) > len(pcm):
             self._send(self._header % (self._next(), now_us, b'"mic","samples":%d' % (len(self._waiting) // 4)), self._waiting)
@@ -95,6 +95,6 @@ class Robot:
         return True
 
     def _act(self, number: int) -> None:
-        """Say that it is done."""
+        """Answer that an act is done."""
         now_us = time.monotonic_ns() // 1000
         self._send(self._header % (self._next(), now_us, b'"acted","id":%d,"outcome":"done"' % number), b"")

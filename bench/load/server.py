@@ -1,4 +1,4 @@
-"""A server in Gemini's place that costs next to nothing: TLS, WebSocket and JSON by hand, and no conversation."""
+"""A server in Gemini's place that costs next to nothing: TLS, and WebSocket and JSON by hand. It holds no conversation."""
 
 import asyncio
 import base64
@@ -23,7 +23,7 @@ from stamps import Reader, marked
 
 SPEECH_S: Final = 4.0
 DOWN_SAMPLES: Final = 960
-"""In a message, at 24 kHz."""
+"""Samples in a message, at 24 kHz."""
 
 
 class Server(asyncio.Protocol):
@@ -36,7 +36,7 @@ class Server(asyncio.Protocol):
         self._in = bytearray()
         self._open = False
         self.number = 0
-        """The robot's."""
+        """The robot's number."""
         self.robot: Any = None
         self.ear = Reader()
         self.out: asyncio.Transport
@@ -49,11 +49,11 @@ class Server(asyncio.Protocol):
         self.called_ns = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection."""
-        self.out = cast("asyncio.Transport", transport)  # uvloop's is none by name
+        """Accept the connection."""
+        self.out = cast("asyncio.Transport", transport)  # uvloop's transport is no subclass of it
 
     def data_received(self, data: bytes) -> None:
-        """Take the handshake, then frames."""
+        """Read the handshake, then frames."""
         now_ns = time.monotonic_ns()
         self._in += data
         if not self._open:
@@ -71,12 +71,12 @@ class Server(asyncio.Protocol):
             pass
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Forget the connection."""
         del exc
         self._desk.servers.discard(self)
 
     def say(self, turn: int, n: int) -> None:
-        """Send a message of a turn's speech."""
+        """Send one message of a turn's speech."""
         if n == 0:
             self.turns.append([])
         self.turns[turn].append(time.monotonic_ns())
@@ -100,12 +100,12 @@ class Server(asyncio.Protocol):
         self.out.write(frame(json.dumps({"toolCall": {"functionCalls": [call]}}, separators=(",", ":")).encode()))
 
     def interrupt(self) -> None:
-        """Cut a turn."""
+        """Interrupt a turn."""
         self.cut_ns = time.monotonic_ns()
         self.out.write(self._desk.interrupted)
 
     def _frame(self, now_ns: int) -> bool:
-        """Take one frame, if it is there."""
+        """Read one frame. Returns whether a whole one was there."""
         have = self._in
         if len(have) < 6:
             return False
@@ -151,25 +151,28 @@ STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 
 def frame(payload: bytes) -> bytes:
-    """A text frame of the server's."""
+    """A text frame, as a server sends it."""
     size = len(payload)
     head = bytes([0x81, size]) if size < 126 else struct.pack(">BBH", 0x81, 126, size)
     return head + payload
 
 
 def message(content: dict[str, Any]) -> bytes:
-    """A message of the server's, framed."""
+    """A framed message, as the server sends it."""
     return frame(json.dumps({"serverContent": content}, separators=(",", ":")).encode())
 
 
 def spoken(pcm: bytes) -> bytes:
-    """A message of speech."""
+    """A framed message with speech."""
     blob = {"mimeType": "audio/pcm;rate=24000", "data": base64.b64encode(pcm).decode()}
     return message({"modelTurn": {"parts": [{"inlineData": blob}]}})
 
 
 def completing(speech: Pcm16) -> list[int]:
-    """For each of a robot's chunks of a turn, the message that makes the resampler give its last sample; or the turn's end."""
+    """For each chunk of a turn at the robot: the number of the message after which the resampler gives the chunk's last sample.
+
+    The turn's end counts as the message after the last.
+    """
     rate, ready = Resampler(24000, 16000), 0
     found: list[int] = []
     for n, at in enumerate(range(0, len(speech), DOWN_SAMPLES)):
@@ -179,11 +182,11 @@ def completing(speech: Pcm16) -> list[int]:
 
 
 class Desk:
-    """What stands in Gemini's place, and what it can say.
+    """The server in Gemini's place, and its prepared messages.
 
     Args:
-        tls: Where its root certificate is written.
-        marks: Whether speech knows when it was sent, which no conversion keeps.
+        tls: Where the root certificate is written.
+        marks: Whether speech holds the time at which it was sent. Resampling would destroy such a mark.
     """
 
     def __init__(self, tls: Path, *, marks: bool = False) -> None:
@@ -200,7 +203,7 @@ class Desk:
         self.interrupted = message({"interrupted": True}) + message({"turnComplete": True})
 
     async def listen(self) -> int:
-        """Listen; on which port of the loopback."""
+        """Listen on the loopback. Returns the port."""
 
         def accept() -> Server:
             server = Server(self)
@@ -211,14 +214,14 @@ class Desk:
         return int(self._listener.sockets[0].getsockname()[1])
 
     def message(self, robot: int, turn: int, n: int) -> bytes:
-        """A message of a turn's speech; marked if that is to be."""
+        """One message of a turn's speech, marked if marks are on."""
         return spoken(marked(self._pcm[n], robot, turn, time.monotonic_ns())) if self._marks else self.speech[n]
 
     def opened(self, server: Server) -> None:
-        """Told of a session that was set up."""
+        """Called when a session was set up."""
 
     def answered(self, server: Server, now_ns: int) -> None:
-        """Told of the answer to a call."""
+        """Called when a tool call was answered."""
 
     def heard(self, server: Server, pcm: bytes, now_ns: int) -> None:
-        """Told of mic audio on Gemini's socket."""
+        """Called for microphone audio on Gemini's socket."""

@@ -1,7 +1,7 @@
-"""Loops without a framework: ``bare.py URL ROOT ROBOTS MODE KIND``, where a kind is ``sdk``, ``sdk+conversion`` or ``raw``.
+"""Loops without a framework: ``bare.py URL ROOT ROBOTS MODE KIND``. A kind is ``sdk``, ``sdk+conversion`` or ``raw``.
 
-A bare google-genai loop for each robot; the same that converts, from stereo float32 and to 16 kHz, as a robot needs it; and one
-of plain WebSockets with JSON by hand.
+``sdk`` is a bare google-genai loop for each robot. ``sdk+conversion`` also converts audio as a robot needs it: from stereo
+float32, and to 16 kHz. ``raw`` uses plain WebSockets, with JSON by hand.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ KEEP: list[Any] = []
 
 
 def converter() -> Callable[[bytes], bytes]:
-    """Of one robot's speech, from 24 to 16 kHz: the work is done, and what came is passed on, as a stamp would not survive."""
+    """A resampler from 24 to 16 kHz for one robot. It does the work but returns its input, because a mark would not survive."""
     stream = soxr.ResampleStream(24000, 16000, 1, dtype="int16")
 
     def convert(pcm: bytes) -> bytes:
@@ -37,14 +37,14 @@ def converter() -> Callable[[bytes], bytes]:
 
 
 def mono(pcm: bytes) -> bytes:
-    """What a robot's stereo float32 becomes."""
+    """PCM16 mono from a robot's stereo float32."""
     floats = np.repeat(np.frombuffer(pcm, "<i2").astype(np.float32)[:, None] / 32768, 2, axis=1)
     pcm16: bytes = np.rint(floats.mean(axis=1) * 32768).clip(-32768, 32767).astype("<i2").tobytes()
     return pcm16
 
 
 async def sdk_events(session: Any) -> AsyncIterator[bytes | None]:
-    """Audio, and None for an interruption."""
+    """Yield audio, and None for an interruption."""
     while True:
         async for message in session.receive():
             content = message.server_content
@@ -55,7 +55,7 @@ async def sdk_events(session: Any) -> AsyncIterator[bytes | None]:
 
 
 async def raw_events(socket: Any) -> AsyncIterator[bytes | None]:
-    """The same."""
+    """Yield audio, and None for an interruption."""
     while True:
         content = json.loads(await socket.recv(decode=False)).get("serverContent", {})
         if content.get("interrupted"):
@@ -65,7 +65,7 @@ async def raw_events(socket: Any) -> AsyncIterator[bytes | None]:
 
 
 async def hear(robot: int, ears: Ears, events: AsyncIterator[bytes | None]) -> None:
-    """Play what comes: at once, or at the speaker's pace where it comes in bursts."""
+    """Play what arrives: at once, or at the speaker's pace if it arrives in bursts."""
     speaker = Speaker(ears) if MODE == "bursts" else None
     convert = converter() if KIND == "sdk+conversion" else bytes
     async for pcm in events:
@@ -80,7 +80,7 @@ async def hear(robot: int, ears: Ears, events: AsyncIterator[bytes | None]) -> N
 
 
 async def connect(robot: int, ears: Ears) -> Push:
-    """One robot."""
+    """Connect one robot."""
     if KIND == "raw":
         socket = await websockets.connect(URL.replace("https", "wss") + PATH, ssl=TRUST, compression=None, max_size=2**22)
         KEEP.append(socket)

@@ -1,6 +1,6 @@
-"""What every peer's program does: microphones that are due every 20 ms, and what came out of the peer and when.
+"""What every peer's program does: push a microphone chunk every 20 ms, and note what the peer put out and when.
 
-Runs in the peer's own environment, with numpy alone. Ends at SIGTERM, and then prints what came out as one line of JSON.
+Runs in the peer's own environment, with numpy alone. Ends at SIGTERM, and then prints its notes as one line of JSON.
 """
 
 import asyncio
@@ -23,29 +23,29 @@ Push = Callable[[bytes], Awaitable[None] | None]
 
 
 class Ears:
-    """What came out: robot, turn, when it was sent and when it came out (ns); and when which robot was silenced."""
+    """The peer's output: robot, turn, when it was sent and when it came out (ns); and when which robot was silenced."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[int, int, int, int]] = []
         self.flushed: list[tuple[int, int]] = []
 
     def hear(self, pcm: bytes) -> None:
-        """Take audio that came out."""
+        """Note audio that came out."""
         if (mark := mark_of(pcm)) is not None:
             self.heard.append((*mark, time.monotonic_ns()))
 
     def flush(self, robot: int) -> None:
-        """Take note that a robot was silenced."""
+        """Note that a robot was silenced."""
         self.flushed.append((robot, time.monotonic_ns()))
 
     def tell(self) -> None:
-        """Print everything, and end."""
+        """Print all notes, and end the process."""
         print(json.dumps({"heard": self.heard, "flushed": self.flushed}), flush=True)
         os._exit(0)
 
 
 class Speaker:
-    """Plays at the speaker's pace what came faster than that, and can be cleared: what a peer leaves to its transport."""
+    """Plays bursts at the speaker's pace, and can be cleared. In a peer this is its transport's part."""
 
     def __init__(self, ears: Ears) -> None:
         self._ears = ears
@@ -54,12 +54,12 @@ class Speaker:
         self._task = asyncio.create_task(self._play())
 
     def put(self, pcm: bytes) -> None:
-        """Play it, too."""
+        """Queue audio."""
         self._waiting.append(pcm)
         self._more.set()
 
     def clear(self) -> None:
-        """Forget what waits."""
+        """Drop the queued audio."""
         self._waiting.clear()
 
     async def _play(self) -> None:
@@ -75,7 +75,7 @@ class Speaker:
 
 
 async def microphone(robot: int, robots: int, began: float, push: Push) -> None:
-    """Push 20 ms every 20 ms, each robot at a moment of its own, stamped with when they were due."""
+    """Push 20 ms every 20 ms, stamped with the time when they were due. Each robot starts at its own moment."""
     for n in itertools.count():
         due = began + CHUNK_S * (n + robot / robots)
         await asyncio.sleep(max(0.0, due - time.monotonic()))

@@ -1,7 +1,7 @@
-"""livekit-agents as its examples set it up, without its room: ``livekit_agents.py URL ROOT ROBOTS MODE``.
+"""livekit-agents as its examples set it up, but without a room: ``livekit_agents.py URL ROOT ROBOTS MODE``.
 
-One AgentSession for each robot with the Google plugin's RealtimeModel, all on one event loop; its audio comes from and goes to
-this program, where a room's WebRTC would be. The server is trusted by SSL_CERT_FILE.
+One AgentSession for each robot with the Google plugin's RealtimeModel, all on one event loop. This program gives and takes
+the audio in place of a room's WebRTC. SSL_CERT_FILE names the server's certificate.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ KEEP: list[Any] = []
 
 
 class Microphone(io.AudioInput):
-    """Frames as they are pushed."""
+    """An audio input that returns the pushed frames."""
 
     def __init__(self) -> None:
         super().__init__(label="microphone")
@@ -33,7 +33,7 @@ class Microphone(io.AudioInput):
 
 
 class Output(io.AudioOutput):
-    """Takes frames without waiting and plays them at the speaker's pace, as a room's output does."""
+    """An output that takes frames without waiting and plays them at the speaker's pace, as a room's output does."""
 
     def __init__(self, robot: int, ears: Ears) -> None:
         super().__init__(label="speaker", capabilities=io.AudioOutputCapabilities(pause=False), sample_rate=24000)
@@ -42,7 +42,7 @@ class Output(io.AudioOutput):
         self._began = self._length_s = 0.0
         self._over: asyncio.Task[None] | None = None
 
-    async def capture_frame(self, frame: rtc.AudioFrame) -> None:  # noqa: D102 - as the class above has it
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:  # noqa: D102 - documented in the base class
         await super().capture_frame(frame)
         if not self._length_s:
             self._began = time.monotonic()
@@ -78,10 +78,10 @@ class Output(io.AudioOutput):
 
 
 async def connect(robot: int, ears: Ears) -> Push:
-    """One robot."""
+    """Connect one robot."""
     options = types.HttpOptions(base_url=URL)
     model = google.realtime.RealtimeModel(model="gemini-3.8-live", api_key="none", instructions="Talk.", http_options=options)
-    # By default it hears silence for the first 3 s in which the agent speaks.
+    # By default the session replaces the microphone by silence during the first 3 s in which the agent speaks.
     session: AgentSession[None] = AgentSession(llm=model, vad=None, aec_warmup_duration=None)
     microphone = Microphone()
     session.input.audio, session.output.audio = microphone, Output(robot, ears)

@@ -1,4 +1,4 @@
-"""Microphones, and nobody who hears them: what they cost in each of the other programs. ``nothing.py URL ROOT ROBOTS MODE``."""
+"""Microphones without a peer: what they cost in each of the other programs. ``nothing.py URL ROOT ROBOTS MODE``."""
 
 import asyncio
 import sys
@@ -7,7 +7,7 @@ from common import Ears, Push, run
 
 
 async def connect(robot: int, ears: Ears) -> Push:
-    """Nowhere."""
+    """A robot whose audio goes nowhere."""
     del robot, ears
     return lambda _: None
 

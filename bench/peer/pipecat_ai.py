@@ -1,7 +1,7 @@
-"""pipecat as its example of Gemini Live has it, without a transport's network: ``pipecat_ai.py URL ROOT ROBOTS MODE``.
+"""pipecat as in its Gemini Live example, but without a transport's network: ``pipecat_ai.py URL ROOT ROBOTS MODE``.
 
 One pipeline for each robot, all on one event loop: input, user aggregator, GeminiLiveLLMService, output, assistant aggregator.
-The server is trusted by SSL_CERT_FILE.
+SSL_CERT_FILE names the server's certificate.
 """
 
 import asyncio
@@ -29,19 +29,19 @@ URL, ROBOTS, MODE = sys.argv[1], int(sys.argv[3]), sys.argv[4]
 class Input(BaseInputTransport):
     """A microphone."""
 
-    async def start(self, frame: Any) -> None:  # noqa: D102 - as the class above has it
+    async def start(self, frame: Any) -> None:  # noqa: D102 - documented in the base class
         await super().start(frame)
         await self.set_transport_ready(frame)
 
 
 class Output(BaseOutputTransport):
-    """A speaker, paced as those of its WebSocket transports are."""
+    """A speaker with the same pace as pipecat's WebSocket transports."""
 
     def __init__(self, params: TransportParams, robot: int, ears: Ears) -> None:
         super().__init__(params)
         self._robot, self._ears, self._due = robot, ears, 0.0
 
-    async def start(self, frame: Any) -> None:  # noqa: D102 - as the class above has it
+    async def start(self, frame: Any) -> None:  # noqa: D102 - documented in the base class
         await super().start(frame)
         await self.set_transport_ready(frame)
 
@@ -60,7 +60,7 @@ class Output(BaseOutputTransport):
 
 
 async def main() -> None:
-    """All robots."""
+    """Run all robots."""
     runner = WorkerRunner(handle_sigint=False)
     running = asyncio.create_task(runner.run(auto_end=False))
 
@@ -80,10 +80,10 @@ async def main() -> None:
         settings = PipelineParams(audio_in_sample_rate=16000, audio_out_sample_rate=24000, enable_metrics=True)
         worker = PipelineWorker(stages, params=settings, idle_timeout_secs=None)
         await runner.add_workers(worker)
-        while not microphone._audio_task:  # noqa: SLF001 - it has no public way to tell
+        while not microphone._audio_task:  # noqa: SLF001 - pipecat has no public flag for this
             await asyncio.sleep(0.05)
         await worker.queue_frames([LLMRunFrame()])
-        while not llm._ready_for_realtime_input:  # noqa: SLF001 - the same
+        while not llm._ready_for_realtime_input:  # noqa: SLF001 - no public flag either
             await asyncio.sleep(0.05)
 
         async def push(pcm: bytes) -> None:

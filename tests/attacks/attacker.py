@@ -1,9 +1,9 @@
-"""``attacker.py ATTACK KEYS_DIR UP_PORT DOWN_PORT SECONDS``: a hostile robot in a process of its own, for so long at most.
+"""``attacker.py ATTACK KEYS_DIR UP_PORT DOWN_PORT SECONDS``: a hostile robot in its own process, for at most this long.
 
-The directory is that of a robot's keys, admitted or not. What was done is printed at the end.
+KEYS_DIR has a robot's keys, admitted or not. At the end the program prints how much it did.
 
-``malformed`` as a command for people: ``malformed KEYS_DIR UP_PORT DOWN_PORT SECONDS [PER_S]``, a million messages take
-500 s at 2,000 a second.
+People can run ``malformed`` by hand: ``malformed KEYS_DIR UP_PORT DOWN_PORT SECONDS [PER_S]``. A million messages take 500 s
+at 2,000 a second.
 """
 
 import json
@@ -31,13 +31,13 @@ def dial(kind, identity, port):
 
 
 def connected(pub):
-    """Wait for the gateway's own subscription to reach a publisher."""
+    """Wait until the gateway's own subscription reaches a publisher."""
     assert pub.poll(5000, zmq.POLLIN)
     pub.recv()
 
 
 def paced(seconds, per_s):
-    """Numbers, so many a second."""
+    """Count up, so many numbers a second."""
     began = time.monotonic()
     n = 0
     while (now := time.monotonic()) < began + seconds:
@@ -53,7 +53,7 @@ def header(**changes):
 
 
 def flood(identity, up, down, seconds):
-    """As many messages of the usual size as 6,000 a second, each with a header that is none."""
+    """Send 6,000 messages a second, of the usual size, each with an invalid header."""
     pub = dial(zmq.XPUB, identity, up)
     connected(pub)
     sent = 0
@@ -64,7 +64,7 @@ def flood(identity, up, down, seconds):
 
 
 def malformed(identity, up, down, seconds, per_s="2000"):
-    """Every way to be wrong in turn."""
+    """Send malformed messages of every kind in turn."""
     pub = dial(zmq.XPUB, identity, up)
     connected(pub)
     kinds = [
@@ -86,7 +86,7 @@ def malformed(identity, up, down, seconds, per_s="2000"):
 
 
 def parts(identity, up, down, seconds):
-    """One message of very many parts."""
+    """Send one message of very many parts."""
     pub = dial(zmq.XPUB, identity, up)
     connected(pub)
     for _ in range(150_000):
@@ -97,7 +97,7 @@ def parts(identity, up, down, seconds):
 
 
 def endless(identity, up, down, seconds):
-    """One message of 20 MB in parts of 200 bytes; whoever passes it on may hold back its end."""
+    """Send one message of 20 MB in parts of 200 bytes. A relay in between may hold back its end."""
     pub = dial(zmq.XPUB, identity, up)
     connected(pub)
     for _ in range(100_000):
@@ -108,7 +108,7 @@ def endless(identity, up, down, seconds):
 
 
 def spam(identity, up, down, seconds):
-    """Subscriptions that are never granted."""
+    """Make subscriptions that are never granted."""
     sub = dial(zmq.SUB, identity, down)
     n = 0
     until = time.monotonic() + seconds
@@ -121,7 +121,7 @@ def spam(identity, up, down, seconds):
 
 
 def hoard(identity, up, down, seconds):
-    """Connections of one admitted key, as many as there may be: half of them subscribed, half without a word."""
+    """Open as many connections of one admitted key as possible. Half of them subscribe, half are silent."""
     held = []
     for n in paced(seconds, 100):
         if n < 120:
@@ -133,7 +133,7 @@ def hoard(identity, up, down, seconds):
 
 
 def restless(identity, up, down, seconds):
-    """A new start of the robot with every message: each begins a conversation."""
+    """Act as if the robot restarted with every message: each hello begins a conversation."""
     pub = dial(zmq.XPUB, identity, up)
     connected(pub)
     pcm = {"rate_hz": 16000, "channels": 2}
@@ -145,7 +145,7 @@ def restless(identity, up, down, seconds):
 
 
 def talkative(identity, up, down, seconds):
-    """Reports of turns that never were: each would be a line in the gateway's log."""
+    """Report turns that never happened. Each report could be a line in the gateway's log."""
     pub = dial(zmq.XPUB, identity, up)
     connected(pub)
     pcm = {"rate_hz": 16000, "channels": 2}
@@ -158,7 +158,7 @@ def talkative(identity, up, down, seconds):
 
 
 def pressing(identity, up, down, seconds):
-    """The button to talk, pressed and released without end, by a robot whose persona has none."""
+    """Press and release the talk button without end, although the robot's persona has no button."""
     pub = dial(zmq.XPUB, identity, up)
     connected(pub)
     pcm = {"rate_hz": 16000, "channels": 2}
@@ -171,7 +171,7 @@ def pressing(identity, up, down, seconds):
 
 
 def lying(identity, up, down, seconds):
-    """A body that answers whatever nobody asked it, and nothing that it is asked; and feels what no body can."""
+    """Act as a body that answers acts that were never asked, answers no real one, and senses impossible values."""
     pub = dial(zmq.XPUB, identity, up)
     connected(pub)
     pcm = {"rate_hz": 16000, "channels": 2}
@@ -188,7 +188,7 @@ def lying(identity, up, down, seconds):
 
 
 def boastful(identity, up, down, seconds):
-    """A hello whose body can do ten thousand things, and one with names that are none."""
+    """Send hellos with a body that offers ten thousand gestures, or gestures with invalid names."""
     pub = dial(zmq.XPUB, identity, up)
     connected(pub)
     pcm = {"rate_hz": 16000, "channels": 2}
@@ -203,7 +203,7 @@ def boastful(identity, up, down, seconds):
 
 
 def slow(identity, up, down, seconds):
-    """Asks for as much as it may and reads none of it, on several connections."""
+    """Ask for as much as allowed on several connections, and read nothing."""
     subs = []
     for _ in range(6):
         sub = zmq.Context.instance().socket(zmq.SUB)
@@ -223,7 +223,7 @@ def slow(identity, up, down, seconds):
 
 
 def storm(identity, up, down, seconds):
-    """Handshakes, one after the other, on both ports."""
+    """Do one handshake after the other, on both ports."""
     done = 0
     for n in paced(seconds, 100):
         done = n
@@ -235,7 +235,7 @@ def storm(identity, up, down, seconds):
 
 
 def idle(identity, up, down, seconds):
-    """Connections that say nothing, renewed when they are ended."""
+    """Hold silent connections, and renew them when they are closed."""
     held = []
     closed = 0
     for _ in paced(seconds, 400):

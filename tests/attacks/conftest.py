@@ -1,4 +1,4 @@
-"""A gateway in a process of its own, a victim that talks to it, and hostile robots."""
+"""A gateway in its own process, a victim that talks to it, and hostile robots."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ FOREIGN = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_")
 
 
 class Gateway:
-    """A running gateway, and what it says of itself."""
+    """A running gateway, its health and its log."""
 
     def __init__(self, made, process, ports, log):
         self.made, self.process, self.log = made, process, log
@@ -47,7 +47,7 @@ class Gateway:
         return (await self.health())["counts"].get(f"{cause} {robot}".strip(), 0)
 
     async def until(self, condition, timeout_s=15.0):
-        """Wait until what health says fulfils a condition."""
+        """Wait until the gateway's health fulfils a condition."""
         async with asyncio.timeout(timeout_s):
             while not condition(await self.health()):
                 await asyncio.wait([self.ended], timeout=0.05)
@@ -69,7 +69,7 @@ class Gateway:
         self.process.send_signal(signal.SIGUSR1)
 
     async def attack(self, name, robot, seconds, *more):
-        """Let a hostile robot loose; how much it did."""
+        """Run a hostile robot. Returns how much it did."""
         ports = (str(self.bound.up_port), str(self.bound.down_port))
         self.made.robot(robot)
         process = await asyncio.create_subprocess_exec(
@@ -91,7 +91,7 @@ def made(tmp_path):
 
 
 def starter(made, tmp_path, program, sim=None):
-    """Starts a gateway, without one of its defences if one is named."""
+    """A function that starts a gateway, without the named defence if one is given."""
 
     @asynccontextmanager
     async def start(without=None, descriptors=None, keys_dir=None):
@@ -113,7 +113,7 @@ def starter(made, tmp_path, program, sim=None):
         try:
             await running.until(lambda health: health["ok"])
             yield running
-            assert process.returncode is None, f"the gateway lives: {running.said}"
+            assert process.returncode is None, f"the gateway ended: {running.said}"
             assert "Traceback" not in running.said
             assert made.pair.secret.decode() not in running.said + json.dumps(await running.health())
         finally:
@@ -126,7 +126,7 @@ def starter(made, tmp_path, program, sim=None):
 
 @pytest.fixture(params=["mock-gateway", "gemini-gateway"])
 async def gateway(request, made, tmp_path):
-    """Starts a gateway with all of its defences; gemini-gateway talks to a simulator."""
+    """Starts a gateway with all of its defences. gemini-gateway talks to a simulator."""
     async with AsyncExitStack() as stack:
         sim = None
         if request.param == "gemini-gateway":
@@ -136,26 +136,26 @@ async def gateway(request, made, tmp_path):
 
 @pytest.fixture
 def undefended(made, tmp_path):
-    """Starts a mock-gateway without a defence that is named: what it is worth is the link's, and the same for every voice."""
+    """Starts a mock-gateway without the named defence. These defences are the link's, so the voice makes no difference."""
     return starter(made, tmp_path, "mock-gateway")
 
 
 class Victim:
-    """An honest robot that talks all the while."""
+    """An honest robot that talks all the time."""
 
     def __init__(self, robot, gateway):
         self.robot, self.gateway = robot, gateway
         self._answers = 0
 
     async def talks(self, times=1):
-        """Speak, and be answered to the end."""
+        """Speak, and hear the answer to its end."""
         for _ in range(times):
             self.robot.desk.say(SPEECH)
             self._answers += 1
             await self.robot.answered(self._answers)
 
     async def noticed(self):
-        """What it lost."""
+        """The turns that were cut, and the counts of what was lost."""
         core, counts = self.robot.core, (await self.gateway.health())["counts"]
         cut = [turn for turn in core.summary if turn.underruns or not turn.complete]
         lost = {name: n for name, n in core.counts.items() if n}
@@ -164,7 +164,7 @@ class Victim:
 
     @property
     def p99_ms(self):
-        """How late the steps of its speaker came, while it spoke: they are due every 10 ms or so."""
+        """The p99 of the intervals at which audio reached the speaker while it spoke. About 10 ms is normal."""
         times = np.array([at for at, _ in self.robot.desk.handed])
         steps = np.diff(times)
         return float(np.percentile(steps[steps < 0.5], 99)) * 1000
@@ -182,7 +182,7 @@ def victim():
 
 
 def pytest_collection_modifyitems(items):
-    """Those that measure no time are marked: ``tests/run`` has them run side by side."""
+    """Mark the tests that measure no time, so that ``tests/run`` can run them side by side."""
     for item in items:
         if "undefended" in getattr(item, "fixturenames", ()):
             item.add_marker("undefended")

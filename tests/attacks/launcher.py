@@ -1,7 +1,7 @@
-"""``launcher.py PROGRAM [DEFENCE]``: a gateway, with one of its defences removed, to see that an attack is one.
+"""``launcher.py PROGRAM [DEFENCE]``: a gateway without one of its defences, to show that an attack then succeeds.
 
-SIGUSR1 keeps the gateway busy for a moment, as with publishing: libzmq takes subscriptions in, and nobody decides on them.
-SIGUSR2 holds its event loop for 5 s.
+SIGUSR1 keeps the gateway busy for a moment, as publishing does: libzmq takes subscriptions in, but no code decides on them.
+SIGUSR2 blocks its event loop for 5 s.
 """
 
 import signal
@@ -23,7 +23,7 @@ HELD_S = 5.0
 
 
 class Anything(str):
-    """Equal to every name."""
+    """A string that equals every name."""
 
     __slots__ = ()
     __hash__ = str.__hash__
@@ -36,7 +36,7 @@ class Anything(str):
 
 
 class AnyTopic:
-    """Equal to every topic."""
+    """A topic that equals every topic."""
 
     __hash__ = None
 
@@ -45,7 +45,7 @@ class AnyTopic:
 
 
 def no_curve():
-    """Plain sockets, whose User-Id is what the client says."""
+    """Use plain sockets, whose User-Id is whatever the client claims."""
 
     def plain(socket, _keys, most):
         set_common(socket)
@@ -62,40 +62,40 @@ def no_curve():
 
 
 def no_admission():
-    """Every key is reachy-2."""
+    """Take every key for reachy-2's."""
     real = Keyring.robot_of
     Keyring.robot_of = lambda self, public: real(self, public) or "reachy-2"
 
 
 def no_names():
-    """Nobody compares the key's robot with the header's."""
+    """Do not compare the key's robot with the header's."""
     real = Keyring.robot_of
     Keyring.robot_of = lambda self, public: name and Anything(name) if (name := real(self, public)) else None
 
 
 def no_gatekeeper():
-    """Every subscription is granted."""
+    """Grant every subscription."""
     gateway_end.down_topic = lambda _: AnyTopic()
 
 
 def no_taint():
-    """Grants are given while the two queues of libzmq may be out of step; and nobody is hung up on."""
+    """Grant subscriptions while libzmq's two queues may be out of step, and never hang up."""
     GatewayEnd._tainted = property(lambda _: False, lambda *_: None)
     no_hanging_up()
 
 
 def no_hanging_up():
-    """As with libzmq alone: a connection stays, whatever it sends."""
+    """Never hang up: as with libzmq alone, a connection stays, whatever it sends."""
     Connections.hang_up = lambda *_: False
 
 
 def no_limits():
-    """A robot may send as much as it can."""
+    """Let a robot send as much as it can."""
     Limits.weigh = lambda *_: Arrival.TAKE
 
 
 def no_handshake_limit():
-    """A connection may take as long as it wants to say who it is."""
+    """Let a connection take any time for its handshake."""
     real = gateway_end.set_listener
 
     def patient(socket, keys, most):
@@ -106,12 +106,12 @@ def no_handshake_limit():
 
 
 def no_start_limit():
-    """A robot may begin as many conversations as it likes."""
+    """Let a robot begin as many conversations as it likes."""
     Limits.may_start = lambda *_: True
 
 
 def no_line_limit():
-    """A robot may fill the log."""
+    """Let a robot fill the log."""
     journal.LINES = Rate(1e9, 1e9)
 
 
@@ -146,6 +146,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, busy)
     signal.signal(signal.SIGUSR2, lambda *_: time.sleep(HELD_S))
     program, *defences = sys.argv[1:]
+    del sys.argv[1:]  # the gateway takes none
     for name in defences:
         DEFENCES[name]()
     sys.exit(import_module(f"{program.replace('-', '_')}.__main__").main())

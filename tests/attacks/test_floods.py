@@ -1,4 +1,4 @@
-"""Robots that send too much: what the gateway does, and what an honest robot notices of it, which is nothing."""
+"""Robots that send too much: what the gateway does, and that an honest robot notices nothing."""
 
 import asyncio
 from contextlib import suppress
@@ -11,7 +11,7 @@ from reachy_link.sockets import set_dialer
 
 
 async def beside(victim, attack):
-    """Let the victim talk until an attack is over; what the attack did, and what the victim lost."""
+    """Let the victim talk until an attack is over. Returns what the attack did, and what the victim lost."""
     task = asyncio.create_task(attack)
     while not task.done():
         await victim.talks()
@@ -64,7 +64,7 @@ class TestAMessageOfVeryManyParts:
 
 
 class Cut:
-    """Passes a robot's bytes on to the gateway until it has had enough of them, then holds the line: a message without end."""
+    """Forwards a robot's bytes to the gateway up to a limit, then holds the line: the message never ends."""
 
     def __init__(self, port, limit):
         self._port, self._limit, self.passed = port, limit, 0
@@ -101,11 +101,11 @@ class Cut:
         finally:
             passing.cancel()
             for each in (up_writer, writer):
-                each.transport.abort()  # what it still holds, the gateway would never read
+                each.transport.abort()  # the gateway would never read what the writer still holds
 
 
 class TestAMessageThatDoesNotEnd:
-    """libzmq bounds the parts of a message in size, not in number, and shows none before the last has come."""
+    """libzmq limits the size of a message's parts but not their number, and shows none before the last has arrived."""
 
     @staticmethod
     async def attack(gateway, until):
@@ -152,7 +152,7 @@ class TestRefusedSubscriptions:
             assert noticed == ([], {})
             assert await real.counted("hung_up", "reachy-2") >= 1
             assert grown_mb < 10
-            assert await real.counted("subscription", "reachy-2") < 1000, "libzmq took in more than was looked at"
+            assert await real.counted("subscription", "reachy-2") < 1000, "libzmq took in subscriptions that nobody looked at"
 
 
 async def test_a_storm_of_handshakes_by_strangers(gateway, victim):
@@ -165,7 +165,7 @@ async def test_a_storm_of_handshakes_by_strangers(gateway, victim):
 
 
 class TestConnectionsThatSayNothing:
-    """300 of them, at a gateway that may have 160 descriptors."""
+    """300 silent connections, at a gateway that may have 160 descriptors."""
 
     @pytest.mark.parametrize("without", ["handshake limit"])
     async def test_keep_newcomers_out_for_good_if_they_may_stay(self, undefended, without):
@@ -183,7 +183,7 @@ class TestConnectionsThatSayNothing:
 
 
 class TestConnectionsOfAnAdmittedKey:
-    """60 to each port: they outlive the handshake's limit, and each that is subscribed gets every message once more."""
+    """60 to each port. They pass the handshake's limit, and each subscribed one gets every message once more."""
 
     async def test_are_held_for_good_if_nobody_hangs_up(self, undefended):
         async with undefended("hanging up") as open_gateway:
@@ -221,7 +221,7 @@ class TestARobotThatStartsAgainAndAgain:
 
 
 class TestARobotThatFillsTheLog:
-    """With turns that never were, or with a button that its persona does not have, which gemini-gateway tells."""
+    """With turns that never happened, or with a button that its persona does not have; gemini-gateway logs the latter."""
 
     TALKATIVE, PRESSING = ("talkative", "reachy-2: turn"), ("pressing", "(activity_ignored)")
     ATTACKS = (("mock-gateway", *TALKATIVE), ("gemini-gateway", *TALKATIVE), ("gemini-gateway", *PRESSING))
@@ -305,7 +305,7 @@ class TestKeysThatChange:
             spy.connect(f"tcp://127.0.0.1:{real.bound.down_port}")
             async with victim(real, "reachy-2") as robot:
                 await robot.talks()
-                assert spy.poll(1000), "the old key hears its robot"
+                assert spy.poll(1000), "the old key must still hear its robot"
             made.robot_dir("reachy-2").rename(tmp_path / "old-keys")
             new = made.robot("reachy-2")
             made.ring.admit("reachy-2", new.keys.public.decode())
@@ -335,7 +335,7 @@ class TestKeysThatChange:
             assert await bystander.noticed() == ([], {})
 
     async def test_a_gateways_key_is_replaced_robot_by_robot(self, gateway, victim, made, tmp_path):
-        """A second gateway with the new key takes the robots over one by one."""
+        """A second gateway with the new key takes over the robots one by one."""
         renewed = Keys(tmp_path / "renewed")
         for robot in ("reachy-1", "reachy-2"):
             renewed.ring.admit(robot, made.robot(robot).keys.public.decode())

@@ -1,4 +1,4 @@
-"""Who may speak and hear: each attack against the gateway, and first against one without the defence in question."""
+"""Which robot may speak and hear: each attack on the gateway, and first on one without the defence in question."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ def hello(robot):
 
 @contextmanager
 def dialled(kind, port, identity=None):
-    """A hostile robot's socket, with keys or without."""
+    """A hostile robot's socket, with or without keys."""
     context = zmq.Context()
     made = context.socket(kind)
     if identity:
@@ -37,7 +37,7 @@ def dialled(kind, port, identity=None):
 
 
 async def speaks(gateway, victim, parts, until, identity=None):
-    """Send a message again and again until the gateway's health fulfils a condition, or the victim has been answered."""
+    """Send a message again and again until the gateway's health fulfils a condition and the victim has been answered."""
     with dialled(zmq.PUB, gateway.bound.up_port, identity) as pub:
 
         def found(health):
@@ -54,7 +54,7 @@ ALWAYS = 3
 
 
 def counter():
-    """True at the third look: what would show, would show by then."""
+    """A condition that holds at the 13th look: an effect would show by then."""
     looks = iter(range(100))
     return lambda _: next(looks) >= ALWAYS * 4
 
@@ -80,7 +80,7 @@ class TestAKeyThatIsNotAdmitted:
 
 
 class Null:
-    """A client without CURVE, byte by byte, which says that it is whoever it likes."""
+    """A client without CURVE, byte by byte, which claims any identity."""
 
     GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 
@@ -97,14 +97,14 @@ class Null:
 
 
 class TestAClientWithoutCurve:
-    """With a User-Id of its own invention: libzmq believes a NULL client, so only enforced CURVE makes it worth anything."""
+    """A client with an invented User-Id. libzmq believes a NULL client: without enforced CURVE a User-Id is worth nothing."""
 
     async def says(self, gateway, made, until):
         reader, writer = await asyncio.open_connection("127.0.0.1", gateway.bound.up_port)
         client = Null(b"PUB", made.robot("reachy-1").keys.public)
         writer.write(client.opening)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
-            await reader.readexactly(len(Null.GREETING) + 8)  # and it has begun with its READY
+            await reader.readexactly(len(Null.GREETING) + 8)  # and the beginning of its READY
             writer.write(client.message(*hello("reachy-1")))
         await gateway.until(until, 8)
         writer.close()
@@ -129,7 +129,7 @@ class TestAClientWithoutCurve:
 
 
 class TestAGatewayWithAnotherKey:
-    """The robot's own defence: it knows its gateway by its key."""
+    """The robot's own defence: it recognises its gateway by the key."""
 
     async def test_is_talked_to_if_its_key_is_trusted(self, made, tmp_path):
         rogue = Keys(tmp_path / "rogue")
@@ -153,14 +153,14 @@ class TestARobotThatSpeaksAsAnother:
     async def test_takes_its_place_if_names_are_not_compared(self, undefended, victim, made):
         async with undefended("names") as open_gateway, victim(open_gateway):
             identity = made.robot("reachy-2")
-            await speaks(open_gateway, None, hello("reachy-1"), lambda _: "started anew" in open_gateway.said, identity)
+            await speaks(open_gateway, None, hello("reachy-1"), lambda _: "has restarted" in open_gateway.said, identity)
 
     async def test_is_counted_and_changes_nothing(self, gateway, victim, made):
         async with gateway() as real, victim(real) as robot:
             identity = made.robot("reachy-2")
             enough = lambda health: health["counts"].get("impostor reachy-2", 0) >= ALWAYS  # noqa: E731
             assert await speaks(real, robot, hello("reachy-1"), enough, identity) == ([], {})
-            assert "started anew" not in real.said
+            assert "has restarted" not in real.said
             assert real.said.count("impostor") == 1
 
 
@@ -188,10 +188,10 @@ class TestARobotThatListensToAnother:
 
 
 class TestNotificationsOutOfStep:
-    """A message up the down connection takes a place in one of two queues of libzmq, so that the next grant goes astray."""
+    """A message up the down connection takes a place in one of libzmq's two queues, so that the next grant goes to another."""
 
     async def attack(self, gateway, made, rounds):
-        """How many frames of reachy-1 reached reachy-2."""
+        """How many of reachy-1's frames reached reachy-2."""
         leaked = 0
         for _ in range(rounds):
             with (
@@ -224,7 +224,7 @@ class TestNotificationsOutOfStep:
 
 
 async def test_both_robots_talk_when_nobody_is_hostile(gateway, victim, made):
-    """What the attacks are compared with; and health tells which key is connected, and since when."""
+    """The reference for the attacks. Health also reports which key is connected, and since when."""
     began = time.time()
     async with gateway() as real, victim(real) as one, victim(real, "reachy-2") as other:
         await one.talks()

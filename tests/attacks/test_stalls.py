@@ -1,4 +1,4 @@
-"""A gateway whose event loop stood still, as another program had the core: what piled up meanwhile is no attack."""
+"""A gateway whose event loop stood still because another program had the core: messages that piled up are no attack."""
 
 import asyncio
 import json
@@ -17,11 +17,11 @@ ALARMS = ("flood", "hung_up", "barred", "clone", "impostor", "subscription", "up
 
 
 class Headless:
-    """A robot within its limits that keeps no window: it goes on at its pace, whatever the gateway acknowledges.
+    """A robot within its limits that ignores the window: it goes on at its pace, whatever the gateway acknowledges.
 
     Args:
         per_s: Messages a second.
-        size: Bytes of payload.
+        size: Bytes of each payload.
     """
 
     def __init__(self, identity, bound, per_s, size):
@@ -56,7 +56,7 @@ class Headless:
     def _dial(self, kind, port):
         made = zmq.Context.instance().socket(kind)
         set_dialer(made, self._identity.keys, self._identity.gateway_public)
-        made.sndhwm, made.tcp_maxrt = 20000, 0  # it waits for a gateway that takes nothing, rather than dial again
+        made.sndhwm, made.tcp_maxrt = 20000, 0  # wait for a gateway that reads nothing; do not dial again
         made.connect(f"tcp://127.0.0.1:{port}")
         return made
 
@@ -71,7 +71,7 @@ class Headless:
 
 
 async def stopped(gateway, for_s):
-    """Let the gateway's process stand still."""
+    """Stop the gateway's process for a while."""
     gateway.process.send_signal(signal.SIGSTOP)
     try:
         await asyncio.sleep(for_s)
@@ -80,18 +80,22 @@ async def stopped(gateway, for_s):
 
 
 async def held(gateway, for_s):
-    """Hold the gateway's event loop, while its other threads go on."""
+    """Block the gateway's event loop, while its other threads go on."""
     assert for_s == STALL_S
     gateway.process.send_signal(signal.SIGUSR2)
     await asyncio.sleep(for_s)
 
 
 PACES = {"mic": (50, 1280), "often": (180, 1280), "much": (95, 4800)}
-"""Messages a second, and bytes of each: a usual microphone, and near each of the limits of 200 a second and 500,000 bytes."""
+"""Messages a second, and bytes of each: a usual microphone, and near each of the limits: 200 a second and 500,000 bytes."""
 
 
-HONEST = [("mock-gateway", stall, pace) for stall in (stopped, held) for pace in ("often", "much")]
-HONEST += [("gemini-gateway", stopped, "mic"), ("gemini-gateway", held, "often")]
+HONEST = [("mock-gateway", stall, "much") for stall in (stopped, held)] + [("gemini-gateway", stopped, "mic")]
+# What piled up must be read before the allowance for the stall is over: as fast as a machine reads that does nothing else.
+HONEST += [
+    pytest.param(gateway, stall, "often", marks=pytest.mark.calm)
+    for gateway, stall in (("mock-gateway", stopped), ("mock-gateway", held), ("gemini-gateway", held))
+]
 NAMES = lambda it: it if isinstance(it, str) else it.__name__  # noqa: E731
 
 
@@ -120,7 +124,7 @@ ATTACKED = [("mock-gateway", stopped), ("gemini-gateway", held)]
 
 @pytest.mark.parametrize(("gateway", "stall"), ATTACKED, indirect=["gateway"], ids=NAMES)
 async def test_an_attacker_is_still_hung_up_on_after_a_stall(gateway, victim, stall):
-    """And as soon as ever: 6,000 messages a second are beyond what is borne within 3 s."""
+    """And without delay: 6,000 messages a second exceed within 3 s what the gateway tolerates."""
     async with gateway() as real, victim(real) as robot:
         await robot.talks()
         await stall(real, STALL_S)
@@ -138,7 +142,7 @@ async def test_an_attacker_is_still_hung_up_on_after_a_stall(gateway, victim, st
 
 @pytest.mark.parametrize("gateway", ["mock-gateway"], indirect=True)
 async def test_a_flood_that_piles_up_in_a_stall_is_hung_up_on(gateway, victim):
-    """What a stall forgives is what a robot may send in that time, not a flood."""
+    """A stall excuses what a robot may send in that time, not a flood."""
     async with gateway() as real, victim(real) as robot:
         await robot.talks()
         task = asyncio.create_task(real.attack("flood", "reachy-2", 10))

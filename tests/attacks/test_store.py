@@ -1,15 +1,15 @@
-"""What somebody does who has the password of a fleet's store, and reads and writes it as a gateway may."""
+"""Attacks by a person who has the password of a fleet's store, and reads and writes the store as a gateway may."""
 
 import asyncio
 import json
-import time
+import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from boxes import at, boxes, until
 from rig import Keys, faults, read_wav, running_robot
-from stores import running_store
+from stores import PASSWORD, running_store
 
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
@@ -26,14 +26,34 @@ from reachy_link.keys import Keyring
 
 QUESTION = read_wav(Path(__file__).parent.parent / "sim" / "data" / "question.wav")
 KEY = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
-"""Somebody's, from the documentation of ZeroMQ."""
+"""A stranger's key, from the documentation of ZeroMQ."""
 SECRET = "the-marked-key-0123456789"  # noqa: S105
 LATER = 9_999_999_999_999
-"""Newer than any word."""
+"""A time stamp later than any entry's."""
+
+
+FLOOD = f"""
+import sys, time
+import redis
+port, prefix = sys.argv[1:]
+with redis.Redis(host="127.0.0.1", port=int(port), password={PASSWORD!r}) as client:
+    inboxes = client.pubsub_channels()
+    for n in range(200):
+        pipeline = client.pipeline(transaction=False)
+        for channel in inboxes:
+            for _ in range(10):
+                pipeline.publish(channel, b"admitted" if n % 2 else b"x" * 2000)
+        pipeline.execute()
+        time.sleep(0.01)
+    for start in range(0, 30_000, 1000):
+        client.hset(prefix + "shelf:admitted", mapping={{f"{{start + n}}": "1:x" for n in range(1000)}})
+        client.hset(prefix + "gateways", mapping={{f"{{start + n}}": "9999999999:x" for n in range(1000)}})
+"""
+"""A program that floods the store. A thread of the test would hold up the robot, which runs in the test's own process."""
 
 
 class Unsealed(Seal):
-    """What there would be without."""
+    """A seal that neither encrypts nor checks: the store without this defence."""
 
     def close(self, text: str, place: str) -> bytes:
         del place
@@ -45,13 +65,13 @@ class Unsealed(Seal):
 
 
 def trusting(valkey: Valkey) -> Member:
-    """One that seals nothing."""
+    """A member that seals nothing."""
     return Member(valkey, Unsealed(b"x"), lambda: Present(inbox="", name="", robots=0, robots_max=1))
 
 
 @asynccontextmanager
 async def attacked(tmp_path, count=1, behaviour=None, key="", **more):
-    """A robot that talks with a fleet's gateway, and the store."""
+    """A robot that talks with a fleet's gateway, and the fleet's store."""
     made = Keys(tmp_path, "reachy-1")
     with running_store(tmp_path / "store") as store:
         async with serve() as sim:
@@ -75,7 +95,7 @@ async def answered(robot, *, whole=True) -> None:
 
 
 def everything(store) -> bytes:
-    """All that rests in the store."""
+    """Everything in the store."""
     with store.client() as client:
         found = b""
         for key in client.keys("*"):
@@ -92,11 +112,12 @@ def key_of(store, what: str) -> str:
 
 
 async def another_key_is_known(found, made, store) -> None:
-    """Wait until a word of a person has gone all the way: what came before it was seen."""
+    """Wait until a new entry has reached every gateway: then all earlier entries were seen."""
     public = made.robot("reachy-7").keys.public.decode()
     Keyring(found[0].keys_dir).admit("reachy-7", public)
     with store.client() as client:
-        await until(lambda: client.hexists(key_of(store, "shelf:admitted"), public))
+        # While gateways remove what is not theirs, the shelf may be empty: then it is no key.
+        await until(lambda: any(client.hexists(name, public) for name in store.names() if name.endswith("shelf:admitted")))
     for box in found:
         await until(lambda box=box: public in box.admitted)
 
@@ -118,7 +139,7 @@ async def test_whoever_reads_the_store_learns_no_word(tmp_path):
         token = (await member.claim("reachy-1", lambda: Start("0" * 16, 1))).token
         member.keep("reachy-1", token, lambda: words[1])
         await member._beat()
-        assert words[1].encode() in everything(store), "it would be there to be read"
+        assert words[1].encode() in everything(store), "without the seal the words are readable"
         await member.close()
 
 
@@ -168,8 +189,8 @@ async def test_what_is_moved_does_not_open_where_it_is_put(tmp_path):
             word = client.hget(shelf, public)
             ring.revoke("reachy-8")
             await until(lambda: client.hget(shelf, public) != word)
-            client.hset(shelf, public, b"%d:%s" % (LATER, word.partition(b":")[2]))  # the word of before, as if it were new
-            client.hset(shelf, KEY, word)  # a word on another key
+            client.hset(shelf, public, b"%d:%s" % (LATER, word.partition(b":")[2]))  # the earlier entry with a newer time stamp
+            client.hset(shelf, KEY, word)  # an entry under another key
             client.publish(shelf.removesuffix("shelf:admitted") + "shelves", "admitted")
         await another_key_is_known(found, made, store)
         assert public not in found[0].admitted
@@ -225,6 +246,7 @@ async def test_sums_that_were_changed_hide_nothing_that_the_gateway_spent_itself
         assert "reachy-1's budget for today" in box.said()
 
 
+@pytest.mark.calm
 @pytest.mark.timeout(90)
 async def test_a_flood_of_letters_costs_nobody_a_word_and_no_memory(tmp_path):
     async with attacked(tmp_path) as (_, store, sim, [box], robot):
@@ -233,30 +255,15 @@ async def test_a_flood_of_letters_costs_nobody_a_word_and_no_memory(tmp_path):
         def resident_mb() -> float:
             return int(pages.read_text().split()[1]) * 4096 / 1e6
 
-        def flood() -> None:
-            with store.client() as client:
-                inboxes = client.pubsub_channels()
-                for n in range(200):
-                    pipeline = client.pipeline(transaction=False)
-                    for channel in inboxes:
-                        for _ in range(10):
-                            pipeline.publish(channel, b"admitted" if n % 2 else b"x" * 2000)
-                    pipeline.execute()
-                    time.sleep(0.01)
-                prefix = box_prefix(store)
-                for start in range(0, 30_000, 1000):
-                    client.hset(f"{prefix}shelf:admitted", mapping={f"{start + n}": "1:x" for n in range(1000)})
-                    client.hset(f"{prefix}gateways", mapping={f"{start + n}": "9999999999:x" for n in range(1000)})
-
         before = resident_mb()
-        flooding = asyncio.create_task(asyncio.to_thread(flood))
-        while not flooding.done():
+        flooding = await asyncio.create_subprocess_exec(sys.executable, "-c", FLOOD, str(store.port), box_prefix(store))
+        while flooding.returncode is None:
             before_played = len(robot.desk.played)
             robot.desk.say(QUESTION)
             turns = len(robot.core.summary)
             await robot.desk.until(lambda turns=turns: len(robot.core.summary) > turns)
             assert faults(robot.desk.played[before_played:, 0], QUESTION[:, 0]) == []
-        await flooding
+        assert flooding.returncode == 0
         await answered(robot)
         assert resident_mb() - before < 12
         assert len(sim.sessions) == 1

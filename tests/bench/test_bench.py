@@ -1,4 +1,4 @@
-"""Each bench runs whole, with small numbers: that it measures what it says it does. How fast, is the bench's own affair."""
+"""Each bench runs whole with small numbers, and measures what it claims to measure. Speed is the bench's own concern."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 def run(out: Path, name: str, *options: object) -> tuple[list[dict], "subprocess.CompletedProcess[str]"]:
-    """The result that was kept, and what was printed; a void run exits with 1, which a busy machine may well do."""
+    """Run a bench. Returns the kept result and the process. A void run exits with 1, which is likely on a busy machine."""
     command = [sys.executable, BENCH / f"{name}.py", "--out", out, *map(str, options)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     file = out / f"{name}.json"
@@ -33,7 +33,8 @@ def test_a_short_soak_holds(tmp_path):
 def test_latency_measures_every_chunk_and_every_turn(tmp_path):
     timings, done = run(tmp_path, "latency", "--chunks", 50, "--turns", 3)
     assert [it["n"] for it in timings[3:]] == [50, 3, 3, 15], done.stderr
-    assert [timings[0]["n"] >= 50, timings[1]["n"], timings[2]["n"]] == [True, 6, 3]  # of the floor every burst is a turn, too
+    assert timings[0]["n"] >= 50
+    assert [timings[1]["n"], timings[2]["n"]] == [6, 3]  # at the floor every burst counts as a turn, too
     assert all(0 < it["min"] <= it["p50"] <= it["p99"] <= it["max"] for it in timings)
     for it in timings:
         assert it["what"] in done.stdout
@@ -50,7 +51,7 @@ def test_density_hears_every_robot_beside_its_floors(tmp_path):
         assert row["up p50 ms"][0] > 0
     assert rows[2]["down p50 ms"][0] > 0
     assert rows[2]["cut p99 ms"][0] > 0, "nobody was interrupted"
-    assert all(0 < row["call p99 ms"][0] < 2000 for row in rows[3:]), "calls are answered"
+    assert all(0 < row["call p99 ms"][0] < 2000 for row in rows[3:]), "calls are not answered in time"
     assert (tmp_path / "density.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -113,5 +114,5 @@ def test_scale_foretells_a_storm_and_shows_crowds(tmp_path):
 def test_capacity_says_what_it_has_seen(tmp_path):
     result, done = run(tmp_path, "capacity", "--seconds", 13)
     assert result["robots"] in (0, 20), done.stderr
-    assert "20 robots: p99 up" in done.stdout
+    assert ("20 robots: p99 up" in done.stdout) != ("20 robots: the load generator ended" in done.stdout)
     assert ("GATEWAY_MAX_ROBOTS=20" in done.stdout) == (result["robots"] == 20)

@@ -1,4 +1,4 @@
-"""The simulation of crowds, and the search for what a machine carries, without a machine."""
+"""The simulation of crowds, and the search for the number of robots that a machine carries, without real runs."""
 
 import sys
 from pathlib import Path
@@ -81,7 +81,7 @@ def test_a_gateway_that_is_added_gets_its_share():
 
 
 def tried(most):
-    """What is tried on a machine that carries so many."""
+    """Search with a machine that carries so many robots. Returns the result and the tried counts."""
     found, counts = Found(), []
     while (count := found.next_count()) is not None:
         counts.append(count)

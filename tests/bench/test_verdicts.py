@@ -1,4 +1,4 @@
-"""What a bench makes of its runs: which say nothing, and which bounds were missed."""
+"""What a bench concludes from its runs: which are void, and which bounds were missed."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ FINE = {
 
 
 def row(what: str, robots: int, cpu: float = 0.3, others: float = 0.0, **told: object) -> Row:
-    """One run of a kind."""
+    """A row of one run."""
     return Row([Run(what, robots, FINE | told, cpu, 100.0, others)])
 
 
@@ -100,7 +100,7 @@ def test_what_another_program_takes_is_seen_and_what_ours_take_is_not():
         theirs, ours = Others(core), Others(core, [program.pid])
         until = time.monotonic() + 20.0
         while (seen_s := theirs.taken_s()) < ours.taken_s() + 0.3 and time.monotonic() < until:
-            pass  # the core may have others to serve, too
+            pass  # other programs may use the core, too
         program.kill()
     assert seen_s >= 0.3
     assert time.monotonic() < until

@@ -1,4 +1,4 @@
-"""What a page is tried with."""
+"""What the tests of the page run against."""
 
 import pytest
 from browsing import ROBOTS

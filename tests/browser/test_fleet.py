@@ -1,4 +1,4 @@
-"""An operator at the page: three robots, two gateways, and everything that can be done; what robots name is text."""
+"""An operator at the page, with three robots and two gateways: everything that can be done. Names that robots send are text."""
 
 import asyncio
 import os
@@ -46,7 +46,7 @@ HTML = '<img src=x onerror="document.title=1"><mark>bold</mark>'
 
 
 class Stage:
-    """Two gateways: one of this process, with Gemini's simulator, and one of its own, which can be killed."""
+    """Two gateways: one in this process, with the simulator, and one in its own process, which can be killed."""
 
     def __init__(self, made: Keys, sim, hub, served, path: Path, other: tuple[int, int, int]) -> None:
         self.made = made
@@ -116,7 +116,7 @@ async def test_an_operator_sees_and_mends_the_fleet(tmp_path, measured):
             await expect(page.locator(f'[data-gateway="{name}"]')).to_have_attribute("data-standing", "here", timeout=10_000)
         for robot, state in (("lab-1", "listening"), ("lab-2", "listening"), ("lab-3", "absent")):
             await expect(row(page, robot)).to_have_attribute("data-state", state)
-        # A third comes, at the gateway that will die; it follows within a second.
+        # A third robot arrives at the gateway that will die; the page shows it within a second.
         async with running_robot(stage.made.robot("lab-3"), stage.other) as three:
             await three.welcomed()
             await expect(row(page, "lab-3")).to_have_attribute("data-state", "listening", timeout=WITHIN_MS)
@@ -135,7 +135,7 @@ async def test_an_operator_sees_and_mends_the_fleet(tmp_path, measured):
 
 
 async def commands(stage: Stage, page, robot) -> None:
-    """Say, act, persona, record: each takes effect at the robot."""
+    """Say, act, save a persona, record: each takes effect at the robot."""
     await row(page, "lab-1").click()
     await page.keyboard.press("Enter")
     await expect(page.locator("#robot-view-name")).to_have_text("lab-1")
@@ -165,7 +165,7 @@ async def commands(stage: Stage, page, robot) -> None:
     await page.click("#persona-save")
     await expect(page.locator("#persona-diff")).to_contain_text("Puck")
     await expect(page.locator("#persona-diff")).to_contain_text("Aoede")
-    assert stage.path.read_text() == FILE, "nothing is saved before it was seen"
+    assert stage.path.read_text() == FILE, "a persona must not be saved before its changes were shown"
     sessions = len(stage.sim.sessions)
     await page.click("#persona-confirm")
     await expect(page.locator("#persona-words")).to_contain_text("saved")
@@ -191,7 +191,7 @@ async def commands(stage: Stage, page, robot) -> None:
 
 
 async def the_death_of_a_gateway(stage: Stage, page, measured) -> None:
-    """Stale, then gone, then back; what is shown of its robot is never shown as if it were so."""
+    """The gateway is stale, then gone, then back. Old data about its robot is never shown as current."""
     await page.click("#nav-fleet")
     gateway = page.locator(f'[data-gateway="{stage.names[1]}"]')
     stage.kill()
@@ -208,7 +208,7 @@ async def the_death_of_a_gateway(stage: Stage, page, measured) -> None:
 
 
 async def admission(stage: Stage, page, robot) -> None:
-    """A robot is revoked by typing its name, shows among the strangers, and is admitted by what it prints."""
+    """A robot is revoked by typing its name, appears among the strangers, and is admitted by the key that it prints."""
     public = stage.made.robot("lab-2").keys.public.decode()
     await page.goto(page.url.partition("#")[0] + "#/robot/lab-2")
     await expect(page.locator("#revoke")).to_be_disabled()
@@ -255,7 +255,7 @@ async def test_whatever_robots_name_is_text_and_everybody_can_use_the_views(tmp_
             await page.click("#persona-read")
             await page.fill("#persona-text", HTML)
             await page.click("#persona-check")
-            await expect(page.locator("#persona-words")).to_contain_text("no TOML")
+            await expect(page.locator("#persona-words")).to_contain_text("not TOML")
             await calm(page, width)
             assert await page.locator("img, mark").count() == 0
             assert "1" not in await page.title()
@@ -264,7 +264,7 @@ async def test_whatever_robots_name_is_text_and_everybody_can_use_the_views(tmp_
 
 
 async def calm(page, width: int) -> None:
-    """Nothing sticks out, and nobody is kept from using it."""
+    """No element overflows, and every control can be used."""
     assert await page.evaluate("document.documentElement.scrollWidth") <= width
     found = await Axe().run(page)
     assert found.violations_count == 0, found.generate_report()

@@ -43,11 +43,11 @@ window.AudioWorkletNode = class extends Node {
 """
 LOUD = 0.01
 TALKING = re.compile("listening|hears you|thinking|speaking")
-"""A page without a microphone of its own hears the browser's beeps."""
+"""Without a given microphone file the page hears the browser's beeps."""
 
 
 def started_by(parent: int) -> list[int]:
-    """The processes of the browser, which others started for this one."""
+    """The processes that a process started, and those that these started."""
     parents = {}
     for file in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -80,7 +80,7 @@ async def test_it_hears_answers_moves_and_is_interrupted(tmp_path, gemini, measu
         await page.add_init_script(EARS)
         seen = Seen(page)
         await page.goto(link(console))
-        assert "#" not in page.url, "the link's code does not stay in the address"
+        assert "#" not in page.url, "the link's code must not stay in the address"
         await expect(page.locator("#talk")).to_be_enabled()
         head = page.locator("#picture svg > g").nth(1)
         asleep = await head.get_attribute("transform")
@@ -88,7 +88,7 @@ async def test_it_hears_answers_moves_and_is_interrupted(tmp_path, gemini, measu
         await page.click("#talk")
         await expect(page.locator("#state-words")).to_have_text("listening", timeout=15_000)
         await expect(page.locator("#state-words")).to_have_text("speaking", timeout=15_000)
-        async with asyncio.timeout(15):  # the page's policy lets nobody evaluate what Playwright would wait for
+        async with asyncio.timeout(15):  # the page's policy forbids the scripts of Playwright's own waiting
             while not await page.evaluate(f"heard.some(([, loud]) => loud > {LOUD})"):
                 await asyncio.sleep(0.05)
         answered = await page.evaluate(f"heard.find(([, loud]) => loud > {LOUD})[0]")
@@ -175,7 +175,7 @@ class TestTrouble:
             page = await chromium.new_page()
             await page.goto(link(console))
             await page.click("#talk")
-            await expect(page.locator("#words")).to_contain_text("The microphone is refused. Allow it")
+            await expect(page.locator("#words")).to_contain_text("The browser blocks the microphone. Allow it")
             await expect(page.locator("#talk")).to_be_enabled()
 
     async def test_no_microphone_is_said_with_its_remedy(self, everything):
@@ -184,7 +184,7 @@ class TestTrouble:
             page = await chromium.new_page()
             await page.goto(link(console))
             await page.click("#talk")
-            await expect(page.locator("#words")).to_contain_text("No microphone is found")
+            await expect(page.locator("#words")).to_contain_text("No microphone found")
 
     async def test_without_a_link_or_with_a_used_one_the_page_says_how_to_get_one(self, everything):
         _, _, console = everything
@@ -210,7 +210,7 @@ class TestTrouble:
                 await page.click("#talk")
                 await expect(page.locator("#state-words")).to_have_text("listening", timeout=15_000)
                 port = console.port
-            await expect(page.locator("#check-console")).to_contain_text("The console is gone")
+            await expect(page.locator("#check-console")).to_contain_text("The console does not answer")
             async with running_console(made, where, ROBOTS, at=port) as console:
                 await expect(page.locator("#check-door")).to_contain_text("reachy-console link", timeout=20_000)
                 await page.evaluate(f"location.hash = '{console.logins.make_link('operator', console.now())}'")
@@ -230,12 +230,12 @@ class TestTrouble:
                 await page.context.add_cookies([{"name": console.cookie_name, "value": cookie, "url": console.url}])
                 await page.goto(console.url)
                 await page.click("#talk")
-                await expect(state).to_have_text("no gateway yet", timeout=10_000)
+                await expect(state).to_have_text("waiting for the gateway", timeout=10_000)
                 async with running_hub(made, gemini(sim), *ports):
                     await expect(state).to_have_text(TALKING, timeout=15_000)
-                await expect(state).to_have_text("no gateway yet", timeout=15_000)
+                await expect(state).to_have_text("waiting for the gateway", timeout=15_000)
                 logins = console.logins
-            await expect(words).to_contain_text("The console is gone")
+            await expect(words).to_contain_text("The console does not answer")
             async with running_hub(made, gemini(sim), *ports), running_console(made, where, ROBOTS, at=port, logins=logins):
                 await expect(words).to_have_text("The console answers", timeout=15_000)
                 await expect(state).to_have_text(TALKING, timeout=15_000)

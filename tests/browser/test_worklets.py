@@ -1,4 +1,4 @@
-"""The page's worklets, sample by sample: a browser that renders without real time."""
+"""The page's worklets, sample by sample, in a browser that renders without real time."""
 
 import pytest
 from browsing import browser

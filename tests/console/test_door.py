@@ -1,4 +1,4 @@
-"""Who is let in, and what is answered at all: links, guests, names and origins."""
+"""Which requests are let in and which are answered: links, guests, names and origins."""
 
 import pytest
 from hypothesis import given
@@ -23,7 +23,7 @@ def test_a_link_lets_in_once_and_not_for_long():
     assert door.redeem(first, 3.0) is None, "used"
     assert door.redeem(late, LINK_S + 1) is None, "too old"
     assert door.redeem("word-99", 4.0) is None
-    assert door.role(first, 4.0) is None, "a link is no guest's word"
+    assert door.role(first, 4.0) is None, "a link's code is not a guest's token"
 
 
 def test_a_viewer_is_a_viewer():
@@ -58,7 +58,7 @@ def test_a_thousand_attempts_are_a_few_and_those_who_are_in_notice_nothing():
     link = door.make_link("operator", 100.0)
     tried = [door.redeem(f"guess-{n}", 100.0) for n in range(1000)]
     assert tried == [None] * 1000
-    assert door.redeem(link, 100.0) is None, "nor is anybody else let in meanwhile"
+    assert door.redeem(link, 100.0) is None, "the door must be shut for every link meanwhile"
     assert door.role(token, 100.0) == "operator"
     assert door.redeem(link, 100.0 + 1 / ATTEMPTS.per_s + 0.1), "and a moment later the door works"
 
@@ -72,7 +72,7 @@ def test_links_and_guests_are_bounded():
         now = 100.0 * (n + 1)
         tokens.append(door.redeem(door.make_link("operator", now), now))
     assert all(tokens)
-    assert door.role(tokens[0], 100.0 * GUESTS_MAX) is None, "who was away longest"
+    assert door.role(tokens[0], 100.0 * GUESTS_MAX) is None, "the guest who was away longest must be out"
     assert door.role(tokens[-1], 100.0 * GUESTS_MAX) == "operator"
 
 
@@ -98,8 +98,8 @@ NAMES_OF_OTHERS = ["evil.example", "evil.example:8090", "127.0.0.1.evil.example"
 
 @pytest.mark.parametrize("host", [*NAMES_OF_OTHERS, "[::1", "0"])
 def test_by_another_name_it_does_not_answer(host):
-    assert "asked by the name" in asked(host=host)
-    assert "asked by the name" in asked("websocket", "", host=host, origin=f"http://{host}")
+    assert "unknown host name" in asked(host=host)
+    assert "unknown host name" in asked("websocket", "", host=host, origin=f"http://{host}")
 
 
 def test_two_names_at_once_are_none():
@@ -142,5 +142,5 @@ def test_a_page_of_its_own_origin_does():
     assert asked("http", "POST", host="box.lab", origin="https://box.lab", names=["box.lab"], secure=True) is None
     assert asked("http", "POST", host="box.lab", origin="http://box.lab", names=["box.lab"], secure=True)
     assert asked("http", "POST", host="box.lab", origin="https://box.lab", names=["box.lab"]) is None, (
-        "something in front has TLS"
+        "a proxy in front may add TLS"
     )

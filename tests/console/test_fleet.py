@@ -1,4 +1,4 @@
-"""What a gateway tells of its robots, and what the console makes of it: whatever is lost, both end up with the same."""
+"""A gateway's reports on its robots, and the console's view of them: after any loss both agree in the end."""
 
 import pytest
 from hypothesis import given
@@ -40,7 +40,7 @@ def detail(*turns: int, may_show: bool = True) -> dict[str, object]:
 
 
 class Both:
-    """A watcher, a gateway as the console sees it, and what is between them."""
+    """A watcher, a gateway as the console sees it, and the line between them."""
 
     def __init__(self) -> None:
         self.watcher = Watcher(BOOT, "key", "operator", 0.0)
@@ -52,7 +52,7 @@ class Both:
         return detail(*self.kept.get(robot, []))
 
     def send(self, message, *, arrives: bool) -> None:
-        """What does not arrive is either told back to the watcher, as a full queue is, or noticed by the console."""
+        """Send a message. If it is lost, either the watcher is told, as by a full queue, or the console notices."""
         if not arrives:
             self.watcher.lost()
         elif not self.view.take(message, 1.0):
@@ -90,7 +90,7 @@ def test_whatever_is_lost_on_the_way_both_know_the_same_in_the_end(steps):
                 if message:
                     both.send(message, arrives=arrives)
     both.tell(picture, set())
-    both.tell(picture, set())  # the first may have shown that something was lost
+    both.tell(picture, set())  # the first one may only have revealed a loss
     assert both.view.rows == picture.rows
     assert both.view._strangers == picture.strangers
     for robot in ("lab-0", "lab-1"):

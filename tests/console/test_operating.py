@@ -1,4 +1,4 @@
-"""Operators and viewers at the console: what their pages are told, and what they may have done."""
+"""Operators and viewers at the console: what their pages are told, and which commands they may give."""
 
 import asyncio
 import http.client
@@ -51,7 +51,7 @@ async def scene(tmp_path):
 
 
 def states(page) -> dict[str, set[str]]:
-    """What a page was told last of each robot, by each gateway."""
+    """The last state of each robot that a page was told, by gateway."""
     told = {}
     for news in page.kinds("fleet"):
         for row in news["it"]["rows"]:
@@ -94,12 +94,12 @@ async def test_behind_a_name_of_several_addresses_is_a_gateway_at_each_as_they_c
         await page.until(lambda: here() == {"localhost"})
         found.append("127.0.0.2")
         await page.until(lambda: here() == {"127.0.0.1", "127.0.0.2"})
-        found.append("::1")  # the same gateways by another family
+        found.append("::1")  # the same gateways by another address family
         found.remove("127.0.0.2")
-        await page.until(lambda: len(page.kinds("gateways")) > 6 and here() == {"127.0.0.1", "127.0.0.2"})  # while it talks
+        await page.until(lambda: len(page.kinds("gateways")) > 6 and here() == {"127.0.0.1", "127.0.0.2"})  # meanwhile
         await second.aclose()
         await page.until(lambda: len(page.kinds("gateways")[-1]["gateways"]) == 1)
-        found.clear()  # a name server that hiccups
+        found.clear()  # a name server that briefly fails
         told = len(page.kinds("gateways"))
         await page.until(lambda: len(page.kinds("gateways")) > told + 1)
         assert here() == {"127.0.0.1"}
@@ -162,7 +162,7 @@ async def test_a_viewer_sees_and_commands_nothing(scene, command):
         await page.tell({"kind": "look", "fleet": True, "robot": None})
         await page.until(lambda: states(page).get("lab-1") == {"listening", "absent"})
         [done] = await do(page, 3, ports[0], **command)
-        assert (done["it"]["ok"], done["it"]["words"]) == (False, "whoever sees may not command: ask for an operator's link")
+        assert (done["it"]["ok"], done["it"]["words"]) == (False, "a viewer may not command: ask for an operator's link")
     assert not robot.core.recorded
     assert hub.admitted == {"lab-1", "lab-2", "browser-1"}
     del made
@@ -206,7 +206,7 @@ async def test_a_recording_is_fetched_by_operators_alone(scene):
 
 
 async def test_a_long_recording_comes_whole(scene, monkeypatch):
-    """A gateway answers so many requests a second of one console; what is more is dropped."""
+    """A gateway answers a limited number of requests a second of one console, and drops the others."""
     monkeypatch.setattr(recordings, "PIECE_MAX_BYTES", 2000)
     monkeypatch.setattr(admin_port, "REQUESTS", Rate(50, 5))
     made, _, robot, console, ports = scene
@@ -265,7 +265,7 @@ async def test_too_much_at_once_and_what_makes_no_sense(scene):
             command = {"v": 1, "id": n, "kind": "read_persona", "robot": "lab-1"}
             await page.tell({"kind": "command", "gateway": ports[0], "do": command})
         await page.until(lambda: len(page.kinds("done")) == 12)
-        assert any("too much" in it["it"]["words"] for it in page.kinds("done"))
+        assert any("too many commands" in it["it"]["words"] for it in page.kinds("done"))
         await page.tell({"kind": "command", "gateway": "", "do": {"v": 1, "id": 1, "kind": "launch", "robot": "lab-1"}})
         await page.until(lambda: page.closed)
         assert page.closed[0] == 1008

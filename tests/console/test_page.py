@@ -1,4 +1,4 @@
-"""A page talks to a robot: the console as it is served, the real link, the real SDK, and a simulator in Google's place."""
+"""A page talks to a robot: the served console, the real link, the real SDK, and a simulator in Google's place."""
 
 import asyncio
 import http.client
@@ -131,7 +131,7 @@ async def test_a_page_that_stops_and_starts_at_once_talks_again(everything):
         await page.start()
         await page.until(lambda: page.kinds("seated"))
         await page.until(lambda: page.states[-1:] == ["listening"])
-        assert {it["n"] for it in page.kinds("ended")} <= {3}, "of the one before"
+        assert {it["n"] for it in page.kinds("ended")} <= {3}, "messages of the earlier conversation"
         assert page.kinds("seated")[0]["robot"] == "browser-1"
 
 
@@ -144,7 +144,7 @@ async def test_whoever_leaves_talks_no_more(everything, monkeypatch):
         await page.until(lambda: "listening" in page.states)
         await asyncio.to_thread(post, console, "/logout", "", {"Cookie": f"{console.cookie_name}={cookie}"})
         await page.until(lambda: page.closed)
-        assert page.closed == (1008, "you are let in no more")
+        assert page.closed == (1008, "you are signed out")
 
 
 async def test_two_pages_have_two_robots_and_a_third_is_told_so(everything):
@@ -330,7 +330,7 @@ def ask_head(console, headers):
 
 
 class TestWithoutADefence:
-    """What the defences above are worth: without them the attack succeeds."""
+    """What the defences above are worth: without each of them the attack succeeds."""
 
     async def test_a_page_of_another_origin_or_by_another_name_gets_one(self, everything, monkeypatch):
         _, _, console = everything
@@ -351,7 +351,7 @@ class TestWithoutADefence:
 
     async def test_a_guess_is_as_good_as_any(self, monkeypatch):
         monkeypatch.setattr(login, "ATTEMPTS", Rate(1e9, 1e9))
-        door = login.Logins(iter(["1234", "token"]).__next__)  # four digits, and nobody counts
+        door = login.Logins(iter(["1234", "token"]).__next__)  # four digits, and no limit of attempts
         door.make_link("operator", 0.0)
         assert any(door.redeem(f"{n:04}", 1.0) for n in range(10_000))
 
@@ -394,7 +394,7 @@ class TestAHostilePage:
     async def test_that_floods_is_hung_up_on(self, everything):
         _, _, console = everything
         async with console.page(console.let_in()) as page:
-            with pytest.raises(Exception, match="too many messages"):  # noqa: PT012 - whichever of them finds the socket closed
+            with pytest.raises(Exception, match="too many messages"):  # noqa: PT012 - any of these sends may find the socket closed
                 for _ in range(5000):
                     await page.socket.send(b"\0\0")
                 await page.until(lambda: page.closed)
@@ -409,7 +409,7 @@ class TestAHostilePage:
             await deaf.until(lambda: "listening" in deaf.states)
             waiting = console.seats.taken[0].device.page
             deaf.deafen()
-            for _ in range(200):  # what the sockets' buffers hold has to be full first
+            for _ in range(200):  # the sockets' buffers must be full first
                 waiting.tell(Said(who="robot", text="x" * 500))
                 waiting.play(b"\0" * 100_000)
                 await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The images with secrets as Kubernetes mounts them: root's, mode 0440, behind links, in a folder for all with a sticky bit."""
+"""The images with secrets as Kubernetes mounts them: root's, mode 0440, behind links, in a sticky folder open to all users."""
 
 import json
 import os
@@ -18,12 +18,11 @@ ROOT = Path(__file__).parent.parent.parent
 GROUP = 10001
 HARDENED = ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp", "--user=10001:10001"]
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def images():
-    subprocess.run(["docker", "compose", "build", "--quiet", "gemini-gateway", "console"], cwd=ROOT, check=True, timeout=600)
+pytestmark = [
+    pytest.mark.timeout(240),
+    pytest.mark.usefixtures("clone"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others"),
+]
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def made(tmp_path):
 
 
 def mounted(folder: Path, made: Path, items: dict[str, str], mode: int = 0o440) -> Path:
-    """A Secret as the kubelet lays it out: each path is a link into ``..data``, which is one to the newest."""
+    """A Secret as the kubelet mounts it: each path is a link into ``..data``, which is a link to the newest version."""
     newest = folder / "..2026_12_01"
     for path, of in items.items():
         (newest / path).parent.mkdir(parents=True, exist_ok=True)
@@ -85,13 +84,13 @@ def probed(port: int, path: str) -> int:
 
 
 def container_of(kind: str, file: str) -> dict:
-    """What a manifest says of a pod."""
+    """The pod of a manifest."""
     [workload] = [each for each in read([ROOT / "deploy" / "kubernetes" / file]) if each["kind"] == kind]
     return workload["spec"]["template"]["spec"]
 
 
 def items_of(pod: dict, volume: str, made: Path) -> dict[str, str]:
-    """Which file of the made folder is mounted where, as the manifest has it."""
+    """Which file of the made folder is mounted where, from the manifest."""
     [secret] = [each["secret"] for each in pod["volumes"] if each["name"] == volume]
     script = (ROOT / "deploy" / "make-secrets").read_text().replace("\\\n", " ")
     [line] = [line for line in script.splitlines() if line.startswith(f"secret {secret['secretName']} ")]
@@ -126,7 +125,7 @@ def test_a_gateway_takes_its_key_as_kubernetes_mounts_it_and_keeps_who_is_admitt
                 admit = ["docker", "exec", name, "reachy-keys", "admit", robot, "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"]
                 subprocess.run(admit, check=True, capture_output=True)
             assert "Traceback" not in logs(name)
-        for path in (volume / "keys", volume / "keys" / "admitted"):  # as a kubelet does before the next start
+        for path in (volume / "keys", volume / "keys" / "admitted"):  # the kubelet does this before the next start
             path.chmod(0o2775)
 
 

@@ -1,4 +1,4 @@
-"""Debian's Valkey in a container, with TLS, and with a user who may do what gateways do and nothing else."""
+"""Debian's Valkey in a container, with TLS, and with a user that may do only what gateways do."""
 
 import asyncio
 import subprocess
@@ -24,7 +24,7 @@ TOOLS = Path(__file__).parent.parent.parent / "tools"
 
 
 def certificate(folder: Path, name: str) -> Path:
-    """One for 127.0.0.1, which vouches for itself."""
+    """A self-signed certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -44,7 +44,7 @@ def certificate(folder: Path, name: str) -> Path:
 
 @contextmanager
 def store(folder: Path):
-    """A store with TLS; its URL and certificate."""
+    """Run a store with TLS. Yields its URL and certificate."""
     subprocess.run([TOOLS / "valkey-image"], check=True, capture_output=True)
     root = certificate(folder, "store")
     [port] = free_ports(1)

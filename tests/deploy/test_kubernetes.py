@@ -1,4 +1,4 @@
-"""The manifests for Kubernetes: by the schemas of five versions, and by a check of our own that finds each planted mistake."""
+"""The manifests for Kubernetes: the schemas of five versions accept them, and our own check finds each planted mistake."""
 
 import copy
 import os
@@ -15,7 +15,7 @@ GATEWAY, STORE, CONSOLE = "StatefulSet gateway", "StatefulSet store", "Deploymen
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """Everything that a cluster would be told."""
+    """All objects for a cluster."""
     return [*read(sorted(FOLDER.glob("*.yaml"))), *secrets(tmp_path_factory.mktemp("secrets"))]
 
 
@@ -26,7 +26,7 @@ def found(objects, name):
 
 
 def at(value, path):
-    """The place before the last step of a path with dots, and that step."""
+    """The container before the last step of a path with dots, and that step."""
     *steps, last = [int(step) if step.isdecimal() else step.replace("~", ".") for step in path.split(".")]
     for step in steps:
         value = value[step]
@@ -50,78 +50,79 @@ MISTAKES = [
     ("NetworkPolicy store", f"spec.podSelector.matchLabels.{APP}", "valkey", "selector matches no pod"),
     ("NetworkPolicy store", f"spec.ingress.0.from.0.podSelector.matchLabels.{APP}", "gw", "a peer of its ingress"),
     ("NetworkPolicy console", f"spec.egress.1.to.0.podSelector.matchLabels.{APP}", "gw", "a peer of its egress"),
-    (GATEWAY, f"{POD}.topologySpreadConstraints.0.labelSelector.matchLabels.{APP}", "gw", "it is spread by labels"),
+    (GATEWAY, f"{POD}.topologySpreadConstraints.0.labelSelector.matchLabels.{APP}", "gw", "labels that its pods do not have"),
     (GATEWAY, "spec.serviceName", "gateway", "there is no headless Service gateway"),
     ("Service store", "spec.clusterIP", GONE, "there is no headless Service store"),
     # quantities
-    (GATEWAY, f"{ONE}.resources.requests.cpu", "one", "requests cpu: one is no quantity"),
-    (GATEWAY, f"{ONE}.resources.limits.memory", "1GB", "limits memory: 1GB is no quantity"),
+    (GATEWAY, f"{ONE}.resources.requests.cpu", "one", "requests cpu: one is not a quantity"),
+    (GATEWAY, f"{ONE}.resources.limits.memory", "1GB", "limits memory: 1GB is not a quantity"),
     (GATEWAY, f"{ONE}.resources.requests.memory", "256m", "256m is less than 1 MiB"),
-    (GATEWAY, f"{ONE}.resources.requests.memory", "2Gi", "it asks for more memory than it may have"),
-    (GATEWAY, f"{ONE}.resources.limits.cpu", "1", "would hold speech up"),
-    (STORE, f"{ONE}.resources.limits", {}, "its memory must have a limit"),
-    (GATEWAY, "spec.volumeClaimTemplates.0.spec.resources.requests.storage", "1G i", "is no room"),
-    (GATEWAY, f"{POD}.volumes.3.emptyDir.sizeLimit", "16 Mi", "is no quantity"),
+    (GATEWAY, f"{ONE}.resources.requests.memory", "2Gi", "it requests more memory than its limit"),
+    (GATEWAY, f"{ONE}.resources.limits.cpu", "1", "a cpu limit would delay speech"),
+    (STORE, f"{ONE}.resources.limits", {}, "must have a memory limit"),
+    (GATEWAY, "spec.volumeClaimTemplates.0.spec.resources.requests.storage", "1G i", "is not a quantity of at least 1 MiB"),
+    (GATEWAY, f"{POD}.volumes.3.emptyDir.sizeLimit", "16 Mi", "is not a quantity"),
     # ids and rights
     (GATEWAY, f"{POD}.securityContext.runAsUser", -5, "runAsUser -5"),
     (GATEWAY, f"{POD}.securityContext.runAsUser", 0, "runAsUser 0"),
     (STORE, f"{POD}.securityContext.fsGroup", GONE, "fsGroup None"),
     (CONSOLE, f"{POD}.securityContext.runAsNonRoot", GONE, "must run as non-root"),
     (CONSOLE, f"{POD}.securityContext.seccompProfile.type", "Unconfined", "default seccomp profile"),
-    (GATEWAY, f"{POD}.automountServiceAccountToken", True, "no key to the cluster"),
-    (GATEWAY, f"{ONE}.securityContext.readOnlyRootFilesystem", False, "may gain rights"),
+    (GATEWAY, f"{POD}.automountServiceAccountToken", True, "no access to the cluster"),
+    (GATEWAY, f"{ONE}.securityContext.readOnlyRootFilesystem", False, "may gain privileges"),
     (GATEWAY, f"{ONE}.securityContext.capabilities.drop", ["NET_RAW"], "keeps capabilities"),
     # ports
     ("Service gateways", "spec.ports.0.targetPort", "uplink", "has no port uplink"),
     ("Service gateways", "spec.ports.1.targetPort", 5557, "has no port 5557"),
     ("Service gateway-1", "spec.ports.0.nodePort", 31000, "node port 31000 is used 2 times"),
     ("Service gateway-1", "spec.ports.0.nodePort", 5555, "node port 5555 is not from 30000 to 32767"),
-    ("Service gateway-1", "spec.ports.0.nodePort", GONE, "would get any node port"),
-    (GATEWAY, f"{ONE}.ports.0.name", "down", "port down is there 2 times"),
-    (GATEWAY, f"{ONE}.ports.0.name", "microphone-samples", "port microphone-samples 5555 is none"),
-    (GATEWAY, f"{ONE}.ports.0.containerPort", 55555555, "port up 55555555 is none"),
+    ("Service gateway-1", "spec.ports.0.nodePort", GONE, "has no nodePort"),
+    (GATEWAY, f"{ONE}.ports.0.name", "down", "port down is listed 2 times"),
+    (GATEWAY, f"{ONE}.ports.0.name", "microphone-samples", "port microphone-samples 5555 is not valid"),
+    (GATEWAY, f"{ONE}.ports.0.containerPort", 55555555, "port up 55555555 is not valid"),
     (GATEWAY, f"{ONE}.env.5.value", "5565", "GATEWAY_UP_PORT is 5565, and port up is 5555"),
     ("NetworkPolicy gateway", "spec.ingress.0.ports.0.port", "uplink", "names port uplink, which the pods do not have"),
     ("NetworkPolicy gateway", "spec.egress.1.ports.0.port", "redis", "names port redis, which the pods do not have"),
-    ("NetworkPolicy gateway", "spec.egress.1.to", GONE, "names port store of nobody"),
+    ("NetworkPolicy gateway", "spec.egress.1.to", GONE, "names port store, but selects no pods"),
     ("NetworkPolicy gateway", "spec.policyTypes", ["Ingress"], "its rules for egress do not count"),
-    # probes and the end
+    # probes and stopping
     (GATEWAY, f"{ONE}.livenessProbe.httpGet.path", "/readyz", f"{PROBE} /readyz"),
     (GATEWAY, f"{ONE}.readinessProbe.httpGet.path", "/livez", "its readinessProbe asks /livez"),
     (GATEWAY, f"{ONE}.livenessProbe.httpGet.port", "http", f"{PROBE} port http"),
     (STORE, f"{ONE}.livenessProbe.tcpSocket.port", 6380, f"{PROBE} port 6380"),
     (GATEWAY, f"{ONE}.startupProbe", GONE, "it has no startupProbe"),
     (GATEWAY, f"{ONE}.startupProbe.failureThreshold", 3, "less than 30 s to start"),
-    (GATEWAY, f"{POD}.terminationGracePeriodSeconds", 15, "it is killed after 15 s, and may drain for 15"),
+    (GATEWAY, f"{POD}.terminationGracePeriodSeconds", 15, "it is killed after 15 s, but may drain for 15 s"),
     # mounts
-    (GATEWAY, f"{ONE}.volumeMounts.0.name", "dta", "it mounts dta, which is no volume"),
+    (GATEWAY, f"{ONE}.volumeMounts.0.name", "dta", "it mounts dta, which is not a volume"),
     (GATEWAY, f"{ONE}.volumeMounts.4.mountPath", "/data", "/data is mounted 2 times"),
-    (GATEWAY, f"{ONE}.volumeMounts.4.mountPath", "tmp", "tmp is no whole path"),
+    (GATEWAY, f"{ONE}.volumeMounts.4.mountPath", "tmp", "tmp is not an absolute path"),
     (STORE, f"{ONE}.volumeMounts.2.name", "data", "volume tmp is mounted nowhere"),
-    (GATEWAY, f"{ONE}.volumeMounts.3.mountPath", "/secrets/gemini", "/secret/gemini/api-key is in no volume"),
+    (GATEWAY, f"{ONE}.volumeMounts.3.mountPath", "/secrets/gemini", "/secret/gemini/api-key is in no mounted volume"),
     # secrets
     (GATEWAY, f"{POD}.volumes.0.secret.secretName", "gateways", "there is no Secret gateways"),
     (GATEWAY, f"{POD}.volumes.0.secret.items.0.key", "self.pem", "Secret gateway has no self.pem"),
-    (GATEWAY, f"{POD}.volumes.0.secret.defaultMode", 0o644, "for everybody to read"),
-    (GATEWAY, f"{ONE}.env.11.value", "/secret/store/ca.crt", "GATEWAY_STORE_ROOT_CERT: /secret/store/ca.crt is in no volume"),
+    (GATEWAY, f"{POD}.volumes.0.secret.defaultMode", 0o644, "readable by every user"),
+    (GATEWAY, f"{ONE}.env.11.value", "/secret/store/ca.crt",
+     "GATEWAY_STORE_ROOT_CERT: /secret/store/ca.crt is in no mounted volume"),
     ("Secret gemini", "data.api-key", GONE, "GEMINI_API_KEY_FILE"),
     # settings
-    (GATEWAY, f"{ONE}.env.9.name", "GATEWAY_MAX_ROBOT", "GATEWAY_MAX_ROBOT is a variable that nothing reads"),
-    (GATEWAY, f"{ONE}.env.9.name", "GATEWAY_DRAIN_S", "GATEWAY_DRAIN_S is there twice"),
+    (GATEWAY, f"{ONE}.env.9.name", "GATEWAY_MAX_ROBOT", "GATEWAY_MAX_ROBOT is a variable that no program reads"),
+    (GATEWAY, f"{ONE}.env.9.name", "GATEWAY_DRAIN_S", "GATEWAY_DRAIN_S is set twice"),
     (GATEWAY, f"{ONE}.env.18.name", "NODE_IP", "uses $(HOST_IP), which is not set before it"),
-    (GATEWAY, f"{ONE}.env.17.valueFrom.fieldRef.fieldPath", "metadata.nam", "metadata.nam is no field that a pod has"),
+    (GATEWAY, f"{ONE}.env.17.valueFrom.fieldRef.fieldPath", "metadata.nam", "metadata.nam is not a field of a pod"),
     (GATEWAY, f"{POD}.enableServiceLinks", GONE, "enableServiceLinks is not false"),
     # scaling, names
-    ("HorizontalPodAutoscaler gateway", "spec.scaleTargetRef.name", "gateways", "what it scales is not here"),
-    ("HorizontalPodAutoscaler gateway", "spec.minReplicas", 11, "the least is more than the most"),
+    ("HorizontalPodAutoscaler gateway", "spec.scaleTargetRef.name", "gateways", "its scaleTargetRef names no workload"),
+    ("HorizontalPodAutoscaler gateway", "spec.minReplicas", 11, "minReplicas is greater than maxReplicas"),
     ("HorizontalPodAutoscaler gateway", "spec.maxReplicas", 12, "pod 10 has no Service of its own"),
-    ("HorizontalPodAutoscaler gateway", "spec.metrics.0.resource.name", "gpu", "it goes by gpu, which a container"),
-    (GATEWAY, "spec.replicas", 2, "would be set back at each apply"),
+    ("HorizontalPodAutoscaler gateway", "spec.metrics.0.resource.name", "gpu", "it scales by gpu, but a container"),
+    (GATEWAY, "spec.replicas", 2, "each apply would undo the scaling"),
     (GATEWAY, f"{ONE}.image", "localhost/reachy-link/gemini-gateway", "names no version"),
     (STORE, f"{ONE}.image", "valkey/valkey:latest", "names no version"),
-    (STORE, "metadata.namespace", "default", "its namespace default is not made here"),
-    ("Service store", "metadata.name", "gateways", "Service gateways: is there 2 times"),
-    ("Service store", "metadata.name", "Store_1", "its name is none that DNS has"),
+    (STORE, "metadata.namespace", "default", "its namespace default is not defined in these files"),
+    ("Service store", "metadata.name", "gateways", "Service gateways: is defined 2 times"),
+    ("Service store", "metadata.name", "Store_1", "its name is not a DNS label"),
 ]
 # fmt: on
 
@@ -170,7 +171,7 @@ def test_kustomize_is_told_of_every_file_and_of_our_images():
     assert sorted(told["resources"]) == sorted(path.name for path in FOLDER.glob("*.yaml"))
     images = {each["image"].partition(":") for path in FOLDER.glob("*.yaml") for each in containers(path)}
     ours = {(name, tag) for name, _, tag in images if "reachy-link/" in name}
-    assert all(name.startswith("localhost/") for name, _ in ours), "a name that some registry may give to anybody"
+    assert all(name.startswith("localhost/") for name, _ in ours), "without localhost/ a public registry could serve this name"
     assert {(each["name"], each["newTag"]) for each in told["images"]} == ours
 
 
@@ -194,7 +195,7 @@ def test_secrets_are_not_printed_without_the_key_of_the_api_nor_with_one_that_is
 
     done = printed(key=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "write the key of the Gemini API into" in done.stderr
+    assert "write the Gemini API key into" in done.stderr
     assert printed(key=True).returncode == 0
     (tmp_path / "store" / "tls.key").write_text("")
     done = printed(key=True)

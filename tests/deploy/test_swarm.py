@@ -1,4 +1,4 @@
-"""The stack file for Swarm: what the Swarm itself would not say before it is too late."""
+"""The stack file for Swarm: mistakes that the Swarm itself reports too late or never."""
 
 from pathlib import Path
 
@@ -48,14 +48,14 @@ def test_containers_have_no_rights_and_no_files_of_their_own(stack):
         assert "memory" in service["deploy"]["resources"]["limits"]
         if name != "prometheus":
             kept = {volume["target"]: volume["type"] for volume in service["volumes"]}
-            assert kept["/tmp"] == "tmpfs", "a Swarm does not heed tmpfs:"  # noqa: S108 - in the container
+            assert kept["/tmp"] == "tmpfs", "a Swarm ignores tmpfs:"  # noqa: S108 - in the container
 
 
 def test_every_name_leads_to_containers_and_every_port_is_a_nodes_own(stack):
     for service in stack["services"].values():
         assert service["deploy"]["endpoint_mode"] == "dnsrr"
         assert all(port["mode"] == "host" for port in service.get("ports", []))
-        assert service["deploy"]["update_config"]["order"] == "stop-first", "the other way its ports would be taken"
+        assert service["deploy"]["update_config"]["order"] == "stop-first", "start-first fails: the ports are in use"
 
 
 def test_a_gateway_is_given_the_time_to_drain_and_updated_one_at_a_time():
@@ -68,6 +68,6 @@ def test_prometheus_is_told_of_the_gateways_and_has_the_alerts():
     told = yaml.safe_load((ROOT / "deploy" / "swarm-prometheus-targets.yml").read_text())
     [job] = told["scrape_configs"]
     usual = yaml.safe_load((ROOT / "observability" / "prometheus.yml").read_text())
-    assert job["job_name"] == usual["scrape_configs"][0]["job_name"], "the alerts go by it"
+    assert job["job_name"] == usual["scrape_configs"][0]["job_name"], "the alerts use this job name"
     assert job["dns_sd_configs"] == [{"names": ["gateway"], "type": "A", "port": 8080, "refresh_interval": "15s"}]
     assert told["rule_files"] == usual["rule_files"]

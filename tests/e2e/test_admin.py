@@ -1,4 +1,4 @@
-"""An operator at the admin port of a gateway with robots: what is seen, and what takes effect."""
+"""An operator at the admin port of a gateway with robots: what the operator sees, and what commands do."""
 
 import io
 import json
@@ -94,7 +94,7 @@ async def test_a_recording_holds_both_sides_and_what_happened(scene):
     assert len(heard)
     person, answer = (sides[:, side].astype(float) for side in (0, 1))
     assert np.sqrt(np.mean(person**2)) > 100
-    assert np.argmax(np.abs(person) > 500) < np.argmax(np.abs(answer) > 500), "the question is before its answer"
+    assert np.argmax(np.abs(person) > 500) < np.argmax(np.abs(answer) > 500), "the question must precede its answer"
     kinds = [it["kind"] for it in events]
     assert {"state", "said", "turn"} <= set(kinds)
     assert "self.key" not in data.decode("latin-1")
@@ -160,7 +160,7 @@ voice = "Puck"      # a favourite
 
 @pytest.fixture
 async def gemini_scene(tmp_path, request):
-    """A gateway whose robots talk to the simulator, a robots file that it may write, a robot with a body, an operator."""
+    """A gateway whose robots talk to the simulator, a robots file that it may write, a robot with a body, and an operator."""
     made = Keys(tmp_path, "lab-1")
     path = tmp_path / "robots.toml"
     path.write_text(ROBOTS.format(model=getattr(request, "param", MODEL)))
@@ -207,7 +207,7 @@ async def test_a_persona_that_is_saved_takes_effect_at_the_robot(gemini_scene):
     session = await sim.session(2)
     assert "Aoede" in json.dumps(session.setup_json)
     again = await operator.do(admin.SavePersona, **new)
-    assert (again.ok, again.words.partition(":")[0]) == (False, "somebody has changed the table since it was read here")
+    assert (again.ok, again.words.partition(":")[0]) == (False, "somebody has changed the table since you opened it")
 
 
 async def test_a_body_is_seen_moving_and_moves(gemini_scene):

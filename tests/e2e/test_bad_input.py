@@ -1,4 +1,4 @@
-"""Whatever comes in: counted by cause, logged once per cause and peer, dropped; nothing else changes."""
+"""Bad input of every kind is counted by cause, logged once per cause and peer, and dropped; nothing else changes."""
 
 import asyncio
 import json
@@ -58,7 +58,7 @@ BAD = {
 
 @asynccontextmanager
 async def raw_robot(made: Keys, hub, name: str):
-    """A robot's PUB socket in the test's own hands, connected."""
+    """A robot's connected PUB socket that the test controls."""
     identity = made.robot(name)
     end = RobotEnd(identity, Address("127.0.0.1", *hub.bound[1:]), lambda _: None, lambda _: None)
     try:
@@ -113,7 +113,7 @@ async def test_a_part_beyond_the_sockets_own_limit_costs_its_sender_the_connecti
         other.desk.say(NUMBER[:16000])
         await other.answered(1)
         assert other.core.summary[0].underruns == 0
-        # The sender is connected anew, and heard again.
+        # The sender is connected again, and heard again.
         await other.desk.until(lambda: bad.send((UP, header(kind="dance"), b"")) or hub.tally.total("kind", "reachy-2"))
 
 
@@ -182,7 +182,7 @@ async def test_a_robot_that_asks_for_anothers_topic_hears_nothing(tmp_path):
         for topic in (b"", b"reachy-1/down", b"reachy", b"reachy-1"):
             spy.subscribe(topic)
         spy.connect(f"tcp://127.0.0.1:{hub.bound.down_port}")
-        # Asking for its events makes the socket take up its connection.
+        # Asking for its events makes the socket process its connection.
         await robot.desk.until(lambda: spy.getsockopt(zmq.EVENTS) == 0 and hub.tally.total("subscription", "reachy-2") >= 4)
         await robot.welcomed()
         robot.desk.say(NUMBER[:16000])
@@ -198,7 +198,7 @@ def test_a_mic_message_is_as_small_as_it_is_said_to_be():
 
 
 async def test_each_key_that_is_not_admitted_is_named_once_and_so_is_one_that_was_revoked(tmp_path, caplog):
-    """Not the first of them alone: weeks later another robot is set up, and its key is to be read in the log."""
+    """Not only the first such key: when another robot is set up weeks later, the log must show its key, too."""
     made = Keys(tmp_path, "reachy-1", "reachy-2")
     strangers = [made.robot("reachy-8"), made.robot("reachy-9")]
     async with (

@@ -1,4 +1,4 @@
-"""The person interrupts: the speaker falls silent at once, and nothing of the old answer comes after."""
+"""The person interrupts: the speaker falls silent at once, and no sound of the old answer follows."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from reachy_robot.runner import Runner
 
 NUMBER = read_wav(Path(__file__).parent / "data" / "number-1.wav")
 TONE = (8000 * np.sin(2 * np.pi * 1000 * np.arange(24000 * 20) / 24000)).astype("<i2").tobytes()
-"""20 s of 1 kHz at 24 kHz: nothing that a person says."""
+"""20 s of 1 kHz at 24 kHz: a sound that no person makes."""
 
 
 def holds_tone(samples) -> bool:
@@ -25,7 +25,7 @@ def holds_tone(samples) -> bool:
 
 
 async def interrupted(robot: RunningRobot, sim) -> list[np.ndarray]:
-    """Let the robot say the tone, speak into it, and return what playout handed over after the speaker was hushed."""
+    """Let the robot play the tone, and speak into it. Returns what the playout handed over after the speaker was hushed."""
     session = await sim.session(1)
     session.say(TONE)
     await robot.desk.until(lambda: len(robot.desk.played) > 16000)
@@ -50,7 +50,7 @@ async def test_speech_into_an_answer_silences_it_and_is_answered_in_full(tmp_pat
 
 
 async def test_speech_while_an_answer_is_thought_of_leaves_nothing_of_it_to_hear(tmp_path, gemini):
-    """Gemini still sends what it had when it noticed, although not a sample of it had come before."""
+    """Gemini still sends audio that it generated before it noticed the speech, although no sample came before."""
     made = Keys(tmp_path, "reachy-1")
     async with serve() as sim:
         sim.behaviour = Behaviour(mode="echo", speed=0, leftover_ms=400, settle_ms=200, thinking_ms=1500)
@@ -70,7 +70,7 @@ async def test_speech_while_an_answer_is_thought_of_leaves_nothing_of_it_to_hear
 
 
 class DeafToFlush(Runner):
-    """Loses every flush, and gets one old chunk again, late."""
+    """Loses every flush, and receives one old chunk again, late."""
 
     def _on_parts(self, parts):
         header = json.loads(parts[1])

@@ -1,4 +1,4 @@
-"""A person asks for a motion: the whole path, from the simulator's call to the poses of a virtual body."""
+"""A person asks for a movement: the whole path, from the simulator's call to the poses of a virtual body."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ STILL = Manner(breathing=False, posture=False, wobble=False, turn=False, sense=T
 
 
 class Shown(WavBody):
-    """A body whose poses are looked at; it can be lost."""
+    """A body whose poses the test sees. It can be lost."""
 
     def __init__(self, path: Path | None = None) -> None:
         super().__init__(path)
@@ -89,7 +89,7 @@ def moving(made: Keys, hub, *, body: BodyOffer | None = OFFER, path: Path | None
 
 @asynccontextmanager
 async def running(robot: Moving) -> AsyncIterator[Moving]:
-    """Runs a robot for the length of a block."""
+    """Run a robot for the length of a block."""
     task = asyncio.create_task(robot.runner.run())
     try:
         await (robot.awake() if robot.runner._make_body else robot.desk.until(lambda: robot.runner.core.welcomed))

@@ -1,4 +1,4 @@
-"""What the person says comes back as it was said: the whole path, every part of it real."""
+"""The person's words come back unchanged: the whole path, with real parts only."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ async def test_numbered_speech_comes_back_whole_in_every_turn(tmp_path, gemini):
 
 @pytest.mark.parametrize("drop", ["up", "down"])
 async def test_the_check_itself_notices_one_lost_chunk(tmp_path, gemini, drop):
-    """A chunk is taken out on purpose, at the microphone or at the speaker: the content check has to fail."""
+    """One chunk is removed on purpose, at the microphone or at the speaker. The content check must then fail."""
     made = Keys(tmp_path, "reachy-1")
     number = NUMBERS[0]
     cut = len(number) // 2

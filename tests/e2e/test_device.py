@@ -1,4 +1,4 @@
-"""A robot whose device is lost in mid-answer: the answer is over, and the next one is heard whole."""
+"""A robot loses its device in mid-answer: the answer ends, and the next one is heard whole."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A gateway that is stopped: turns in progress are heard to their end, and robots go on at another, or at its successor."""
+"""A gateway is stopped: turns in progress are heard to their end; robots go to another gateway or wait for its successor."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ async def test_an_answer_in_progress_is_heard_to_its_end_and_the_other_gateway_a
 
 
 async def listening(*ports: int) -> None:
-    """A process that is just starting takes a whole core, which is what the speech of a test needs."""
+    """Wait until the ports are open. A starting process uses a whole core, which the test's speech needs."""
     for port in ports:
         while True:
             with suppress(OSError):
@@ -45,7 +45,7 @@ async def listening(*ports: int) -> None:
 
 
 async def refused(port: int) -> None:
-    """Until nobody listens: a process that ends takes its time for what it has imported."""
+    """Wait until no program listens. An ending process takes time to unload its modules."""
     with suppress(OSError):
         while True:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -82,7 +82,7 @@ async def test_a_gateway_waits_no_longer_than_it_may_and_a_second_signal_ends_it
                 asked = time.monotonic()
                 for n in range(signals):
                     process.send_signal(signal.SIGTERM)
-                    seen_s = asked + 0.2 * (n + 1)  # one signal that is pending hides the next
+                    seen_s = asked + 0.2 * (n + 1)  # a pending signal hides the next one
                     await robot.desk.until(lambda at=seen_s: time.monotonic() > at)
                 await refused(ports[0])
                 assert least_s <= time.monotonic() - asked < most_s
@@ -92,7 +92,7 @@ async def test_a_gateway_waits_no_longer_than_it_may_and_a_second_signal_ends_it
 
 
 def booked(made, ports) -> list[dict[str, int]]:
-    """What each turn in a gateway's ledger was asked, in tokens."""
+    """The input tokens of each turn in a gateway's ledger."""
     db = sqlite3.connect(made.directory / f"ledger-{ports[0]}.sqlite")
     try:
         return [json.loads(prompt) for (prompt,) in db.execute("SELECT prompt FROM turns")]
@@ -136,11 +136,11 @@ async def test_a_turn_that_found_the_ledger_locked_is_written_at_the_end(tmp_pat
             assert booked(made, ports) == []
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, 5) == 0
-        assert len(booked(made, ports)) == 2, "and of the one in progress what it had used so far, by its sound"
+        assert len(booked(made, ports)) == 2, "the turn in progress must be billed for its sound so far"
 
 
 async def test_a_gateway_ends_when_its_voices_have_hung_up(tmp_path, gemini):
-    """Else the server has their sessions for open, and refuses the successor's."""
+    """Else the server takes their sessions for open, and refuses the successor's connections."""
     made, ports = Keys(tmp_path, "reachy-1"), free_ports(2)
     async with serve() as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports)) as robot:
         async with running_hub(made, gemini(sim), *ports) as hub:

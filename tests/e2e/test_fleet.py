@@ -1,4 +1,4 @@
-"""Several gateways: a robot goes on at another when the one that served it is gone, full, or has no place for it."""
+"""Several gateways: when a robot's gateway is gone, full or refuses the robot, the robot goes to another one."""
 
 import signal
 import time
@@ -24,7 +24,7 @@ FAIL_OVER_S = 3.0
 
 
 async def answered(robot, question) -> None:
-    """The robot's next question is answered, by an echo of it that is whole."""
+    """Ask a question, and check that its echo is whole."""
     before, turns = len(robot.desk.played), len(robot.core.summary)
     robot.desk.say(question)
     await robot.desk.until(lambda: len(robot.core.summary) > turns and robot.core.summary[-1].complete)
@@ -125,11 +125,11 @@ async def test_gateways_listen_on_ipv6_too(tmp_path):
         await robot.answered(1)
 
 
-# --- gateways of which a robot is told ------------------------------------------------------------------------------------
+# --- gateways that a gateway names -----------------------------------------------------------------------------------------
 
 
 def tell(hub: Hub, kind: type[Down], **fields: object) -> None:
-    """Have every such message of a gateway say this, too."""
+    """Add these fields to every message of this kind that a gateway sends."""
     publish = hub.publish
 
     def published(message: Down, payload: bytes = b"") -> bool:
@@ -139,7 +139,7 @@ def tell(hub: Hub, kind: type[Down], **fields: object) -> None:
 
 
 async def talked(robot, question) -> None:
-    """The robot's next question has an answer, heard to its end."""
+    """Ask a question, and hear the answer to its end."""
     turns = len(robot.core.summary)
     robot.desk.say(question)
     await robot.desk.until(lambda: len(robot.core.summary) > turns and robot.core.summary[-1].complete)
@@ -171,7 +171,7 @@ async def test_a_robot_that_knew_one_gateway_talks_on_at_another_and_finds_that_
         robot.desk.switch_off()
         await robot.task
         assert [str(each) for each in gateways.read(file)] == [str(Address(*bound)), "nobody.invalid:5555+5556", where(two)], (
-            "where it was first, and what that gateway told it"
+            "the first gateway, then those that it named"
         )
 
         nobody = running_robot(

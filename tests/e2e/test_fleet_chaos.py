@@ -1,6 +1,7 @@
-"""A fleet's gateways are killed, stopped, hung and cut off at random, and their store as well, while robots talk.
+"""Gateways of a fleet and their store are killed, stopped, hung and cut off at random, while robots talk.
 
-``FLEET_S=600 pytest tests/e2e/test_fleet_chaos.py --override-ini timeout=0`` for ten minutes of it.
+Run it for ten minutes:
+``FLEET_S=600 pytest tests/e2e/test_fleet_chaos.py --override-ini timeout=0 --override-ini faulthandler_timeout=0``.
 """
 
 import asyncio
@@ -23,17 +24,17 @@ FLEET_S = float(os.environ.get("FLEET_S", "20"))
 QUESTION = read_wav(Path(__file__).parent.parent / "sim" / "data" / "question.wav")
 ROBOTS = [f"reachy-{n}" for n in range(1, 4)]
 BOTH_S = 1.0
-"""A gateway that wakes hangs up within so long; until then what lay before it may still be heard there."""
+"""A gateway that wakes from a hang hangs up within this time. Until then it may still hear audio that was queued before."""
 QUIET_S = 15.0
 
 
 class Watch:
-    """Looks at which connections hear which robot."""
+    """Watches which connections hear which robot."""
 
     def __init__(self, sim) -> None:
         self.sim = sim
         self.worst: dict[str, float] = dict.fromkeys(ROBOTS, 0.0)
-        """For how long two connections heard a robot at a time, at most."""
+        """The longest time for which two connections heard a robot at once."""
 
     def of(self, robot: str):
         return [it for it in self.sim.sessions if it.setup and it.setup.instruction == robot]
@@ -55,7 +56,7 @@ class Watch:
 
 
 async def befall(draw: random.Random, found: list[Box], store, log: list[str]) -> None:
-    """One thing, and its end."""
+    """Cause one fault, and end it."""
     box = draw.choice(found)
     what = draw.choice(["kill", "stop", "hang", "vanish", "cut", "kill the store", "hang the store", "empty the store"])
     log.append(f"{what} {box.name}")
@@ -93,7 +94,7 @@ async def befall(draw: random.Random, found: list[Box], store, log: list[str]) -
 
 @pytest.mark.timeout(150)
 async def test_whatever_befalls_gateways_and_store_each_robot_is_at_one_and_talks(tmp_path):
-    draw, log = random.Random(os.environ.get("FLEET_SEED", "5")), []  # noqa: S311 - to be repeated
+    draw, log = random.Random(os.environ.get("FLEET_SEED", "5")), []  # noqa: S311 - must be repeatable
     made = Keys(tmp_path, *ROBOTS)
     toml = tmp_path / "robots.toml"
     toml.write_text("".join(f'[robots.{robot}]\ninstruction = "{robot}"\n' for robot in ROBOTS))

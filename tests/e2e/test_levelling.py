@@ -1,4 +1,4 @@
-"""A gateway that is added to a fleet gets its share of the robots, in mid-life, and nobody notices."""
+"""A gateway joins a running fleet and gets its share of the robots, and no person notices."""
 
 import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,13 +22,13 @@ def where_is(hub) -> str:
 
 
 def place(robot, *hubs) -> int:
-    """The up port of the gateway where a robot belongs."""
+    """The up port of the gateway that a robot prefers."""
     return spread(robot, parse(",".join(map(where_is, hubs))))[0].up_port
 
 
 @asynccontextmanager
 async def gateway(made, store, name):
-    """One of the fleet."""
+    """A gateway of the fleet."""
     async with running_hub(made, lambda *_: MockVoice()) as hub:
         settings = GatewaySettings(keys_dir=made.gateway_dir, store_url=store.url, name=name, advertise=where_is(hub))
         fleet = joined(hub, settings, made.pair, Parts())

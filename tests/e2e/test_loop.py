@@ -1,4 +1,4 @@
-"""The programs run on uvloop, the other tests on asyncio's own loop: what differs between the two."""
+"""The programs run on uvloop, the other tests on asyncio's own loop. These tests cover the differences."""
 
 import asyncio
 from pathlib import Path
@@ -10,7 +10,7 @@ from mock_gateway.voice import MockVoice
 
 
 def test_a_robots_timer_may_be_one_that_uvloop_makes_a_plain_handle(tmp_path):
-    """It does so for what is due within half a millisecond, and a plain handle does not know when it is due."""
+    """uvloop does so for timers due within half a millisecond, and a plain handle has no due time."""
     made = Keys(tmp_path, "reachy-1")
     speech = read_wav(Path(__file__).parent / "data" / "number-1.wav")[:16000]
 

@@ -1,4 +1,4 @@
-"""What a gateway tells Prometheus: the real numbers of a conversation, in the form that Prometheus wants, of bounded size."""
+"""A gateway's metrics for Prometheus: the real numbers of a conversation, in Prometheus' form, and of bounded size."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ LABELS = {"tool", "robot", "state", "part", "cause", "outcome", "kind", "phase",
 
 
 def problems(scrape: Scrape) -> Iterator[str]:
-    """What promtool would find, and a few things more."""
+    """What promtool would report, and a few more problems."""
     seen = set()
     for family in scrape.families:
         if not family.documentation:
@@ -98,13 +98,13 @@ async def test_a_conversation_is_told_as_it_was(tmp_path, office):
     assert answered.value("reachylink_robots_connected") == 1
     assert answered.value("reachylink_robots_admitted") == 2
     assert answered.value("reachylink_robots_max") == 20
-    # VAD silence 500 ms and thinking 150 ms are the simulator's, whose reply comes in one burst.
+    # VAD silence (500 ms) and thinking (150 ms) are the simulator's. Its reply comes in one burst.
     assert answered.value("reachylink_turn_latency_seconds_count", **one) == 1
     total_s = answered.value("reachylink_turn_latency_seconds_sum", **one)
     assert 0.65 < total_s < 1.5
     assert answered.value("reachylink_last_turn_latency_seconds", **one) == pytest.approx(total_s)
     parts_s = {part: answered.value("reachylink_turn_part_seconds_sum", part=part, **one) for part in PARTS}
-    assert sum(parts_s.values()) == pytest.approx(total_s, abs=0.005), "the parts are the whole"
+    assert sum(parts_s.values()) == pytest.approx(total_s, abs=0.005), "the parts must add up to the total"
     assert 0.6 < parts_s["voice"] < 1.4
     assert answered.value("reachylink_barge_in_seconds_count", **one) == 0
     for tokens in ("reachylink_tokens_total", "reachylink_tokens_today"):
@@ -172,7 +172,7 @@ async def test_a_robot_that_falls_silent_is_away_then_lost_and_is_heard_again_wi
         hello = Hello(**fields, seq=0, mic=STEREO_16K, speaker=STEREO_16K, lead_ms=40)
 
         async def until(state: str, message=None) -> None:
-            """Say something again and again until the gateway tells so."""
+            """Send a message again and again until the gateway reports this state."""
             async with asyncio.timeout(10):
                 while not (scrape := await port.scrape()).value("reachylink_robot_state", state=state):
                     if message:
@@ -200,7 +200,7 @@ async def test_a_robot_that_falls_silent_is_away_then_lost_and_is_heard_again_wi
 async def test_a_stall_of_the_event_loop_counts_for_every_look_that_it_held_up(tmp_path):
     async with running_hub(Keys(tmp_path, "reachy-1"), lambda *_: MockVoice()) as hub, asked(hub) as port:
         await port.until(lambda it: it.value("reachylink_loop_lag_seconds_count"))
-        time.sleep(1.0)  # noqa: ASYNC251 - that is the stall
+        time.sleep(1.0)  # noqa: ASYNC251 - this is the stall
         scrape = await port.until(lambda it: it.value("reachylink_loop_lag_seconds_bucket", le="+Inf") >= 10)
         late = scrape.value("reachylink_loop_lag_seconds_count") - scrape.value("reachylink_loop_lag_seconds_bucket", le="0.2")
         assert late >= 7
@@ -208,7 +208,7 @@ async def test_a_stall_of_the_event_loop_counts_for_every_look_that_it_held_up(t
 
 @pytest.mark.timeout(120)
 async def test_a_hostile_robot_and_strangers_add_no_label(tmp_path):
-    """Whatever names, kinds and words come in, the label sets are those of the code and of the admitted robots."""
+    """Whatever names, kinds and words arrive, label values come only from the code and from the admitted robots."""
     made = Keys(tmp_path, "reachy-1", "reachy-2")
 
     def garbage(n: int) -> list[bytes]:
@@ -256,4 +256,4 @@ async def test_a_hostile_robot_and_strangers_add_no_label(tmp_path):
 
 CAUSES = set(RobotStats().endings) | set(RobotStats().robot_drops)
 CAUSES |= {word for words in get_args(LinkCause) for word in get_args(words)}
-"""Of the table of errors in ``docs/protocol.md``."""
+"""From the table of errors in ``docs/link.md``."""

@@ -1,4 +1,4 @@
-"""The observability profile: its files parse, and ask for nothing that a gateway does not tell."""
+"""The observability profile: its files parse, and use only metrics that a gateway exports."""
 
 import json
 import re
@@ -21,17 +21,17 @@ from reachy_gateway.stats import ENDINGS
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 FLEET = yaml.safe_load((ROOT / "docker-compose.fleet.yml").read_text().replace("!override", ""))
-PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+COUNTERS = (ROOT / "docs" / "link.md").read_text()
 PROFILE = ("prometheus", "grafana")
 
 OF_PROMETHEUS = {"job", "instance"}
-"""Labels that Prometheus adds itself."""
+"""Labels that Prometheus itself adds."""
 VALUES = {
     ("reachylink_robot_state", "state"): set(STATES),
     ("reachylink_conversations_ended_total", "cause"): set(ENDINGS),
-    ("reachylink_drops_total", "cause"): set(re.findall(r"^\| `(\w+)` \| gateway", PROTOCOL, re.MULTILINE)),
+    ("reachylink_drops_total", "cause"): set(re.findall(r"^\| `(\w+)` \| gateway", COUNTERS, re.MULTILINE)),
 }
-"""All that a label may say; ``robot`` is chosen in Grafana."""
+"""All values that a label may have. ``robot`` is chosen in Grafana."""
 
 
 def queries() -> Iterator[str]:
@@ -41,12 +41,12 @@ def queries() -> Iterator[str]:
 
 
 def parsed(query: str) -> Expr:
-    """As Prometheus reads it; a query that it would not read is a ValueError."""
+    """A query as Prometheus parses it. Raises ValueError for an invalid query."""
     return promql_parser.parse(filled(query))
 
 
 def parts(node: Expr) -> Iterator[Expr]:
-    """Everything in a query."""
+    """Every node of a query."""
     yield node
     for name in ("lhs", "rhs", "expr", "vector_selector"):
         if (part := getattr(node, name, None)) is not None:
@@ -56,14 +56,14 @@ def parts(node: Expr) -> Iterator[Expr]:
 
 
 def selectors(query: str) -> list[VectorSelector]:
-    """What a query asks for; that of a dashboard's variable is no PromQL."""
+    """The selectors of a query. The query of a dashboard's variable is not PromQL."""
     if found := re.fullmatch(r"label_values\((\w+), (\w+)\)", query):
         query = f"sum by ({found[2]}) ({found[1]})"
     return [part for part in parts(parsed(query)) if isinstance(part, VectorSelector)]
 
 
 def grouped(query: str) -> set[str]:
-    """Labels by which a query groups, that its legend or its variable shows."""
+    """The labels by which a query groups, and which its legend or variable shows."""
     if found := re.fullmatch(r"label_values\((\w+), (\w+)\)", query):
         return {found[2]}
     groups = [part.modifier for part in parts(parsed(query)) if isinstance(part, AggregateExpr)]
@@ -71,7 +71,7 @@ def grouped(query: str) -> set[str]:
 
 
 def missing(query: str, scrape: Scrape) -> Iterator[str]:
-    """What a query asks for that the gateway does not tell."""
+    """What a query uses but the gateway does not export."""
     metrics = dict(labels_of(scrape))
     asked = selectors(query)
     for selector in asked:
@@ -115,7 +115,7 @@ async def test_every_query_asks_for_what_a_gateway_tells(tmp_path, office):
     assert documented == families
     of_top = {"reachylink_robot_connected_seconds", "reachylink_gateway_info", "reachylink_tokens_today"}
     of_top |= {"reachylink_fleet_robots", "reachylink_fleet_robots_max", "reachylink_claims_total"}
-    assert unseen == of_top, "those of reachy-top alone"
+    assert unseen == of_top, "only reachy-top may use these"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_the_dashboard_has_the_rows_that_an_operator_wants_and_no_panel_hides_an
 
 
 def scraped(pattern: str, compose: dict) -> dict[str, str]:
-    """Host and port of what a compose file lets Prometheus ask."""
+    """The hosts and ports that Prometheus scrapes, from a compose file."""
     volumes = [volume.split(":") for volume in compose["services"]["prometheus"]["volumes"]]
     files = [ROOT / host for host, target, *_ in volumes if fnmatch(target, pattern)]
     return dict(at.split(":") for file in files for group in yaml.safe_load(file.read_text()) for at in group["targets"])
@@ -194,7 +194,7 @@ def test_the_provisioned_files_find_each_other():
 def test_a_service_of_the_profile_is_hardened_pinned_and_published_on_loopback_only(name):
     service = COMPOSE["services"][name]
     assert service["profiles"] == ["observability"]
-    assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+", service["image"])
+    assert re.fullmatch(r"\$\{[A-Z]+_IMAGE:-[a-z/]+:v?\d+\.\d+\.\d+\}", service["image"])
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]

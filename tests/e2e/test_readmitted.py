@@ -1,4 +1,4 @@
-"""A robot whose key was revoked and admitted again, within one start of itself and of the gateway."""
+"""A robot whose key is revoked and admitted again while robot and gateway keep running."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A fleet that remembers: a robot goes on in the same session of Gemini's, whatever becomes of its gateway."""
+"""A fleet that remembers: whatever happens to its gateway, a robot goes on in the same Gemini session."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ ECHO, ANSWERS = Behaviour(mode="echo"), Behaviour()
 
 @asynccontextmanager
 async def talking(tmp_path, count=2, behaviour=ECHO, **more):
-    """A robot that has asked one question of a fleet's gateways, and was answered."""
+    """A robot that has asked a fleet's gateway one question and was answered."""
     made = Keys(tmp_path, "reachy-1")
     with running_store(tmp_path / "store") as store:
         async with serve() as sim:
@@ -37,7 +37,7 @@ async def talking(tmp_path, count=2, behaviour=ECHO, **more):
 
 
 async def answered(robot, question=QUESTION, *, whole=True) -> None:
-    """The robot's next question is answered; an echo of it is whole."""
+    """Ask a question, and wait for the answer. An echo must be whole."""
     before, turns = len(robot.desk.played), len(robot.core.summary)
     robot.desk.say(question)
     await robot.desk.until(lambda: len(robot.core.summary) > turns and robot.core.summary[-1].complete)
@@ -45,13 +45,13 @@ async def answered(robot, question=QUESTION, *, whole=True) -> None:
 
 
 async def heard_elsewhere(sim, was, timeout_s=10.0):
-    """Wait until another connection than that hears the person."""
+    """Wait until a different connection hears the person."""
     await sim.until(lambda it: it.sessions[-1] is not was and it.sessions[-1].heard_bytes > 0, timeout_s)
     return sim.sessions[-1]
 
 
 def probed(box, path):
-    """What a gateway's probe says: the status, and the report."""
+    """The status and the report of a gateway's probe."""
     try:
         return 200, json.loads(fetched(f"http://127.0.0.1:{box.ports[2]}/{path}", 3.0))
     except urllib.error.HTTPError as error:

@@ -1,4 +1,4 @@
-"""What people reported of real servers and rooms, on the whole way: microphone, robot, gateway, SDK, simulator and back."""
+"""Reported faults of real servers and rooms, on the whole path: microphone, robot, gateway, SDK, simulator and back."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ OFFSET = 1036 / 32768
 
 
 class Room(Desk):
-    """A desk in a room whose microphone has an offset."""
+    """A desk in a room. Its microphone has a constant offset."""
 
     async def record(self):
         async for chunk in super().record():
@@ -29,14 +29,14 @@ class Room(Desk):
 
 
 def missing(heard: Samples, said: Samples) -> list[str]:
-    """What of an echo is not heard; a busy machine may stretch it."""
+    """Which parts of an echo were not heard. A busy machine may stretch the echo."""
     return [fault for fault in faults(heard, said) if "correlates" in fault]
 
 
 @pytest.mark.parametrize(("turns", "generation"), [("every_other", True), ("never", True), ("never", False)])
 @pytest.mark.parametrize("leftover_ms", [0, 400])
 async def test_answers_are_heard_of_a_server_that_does_not_end_its_turns(tmp_path, gemini, turns, generation, leftover_ms):
-    """A1: the person speaks into the first answer, and asks twice more."""
+    """Report A1: the person speaks into the first answer, and asks twice more."""
     made = Keys(tmp_path, "reachy-1")
     async with serve() as sim:
         sim.behaviour = Behaviour(
@@ -60,7 +60,7 @@ async def test_answers_are_heard_of_a_server_that_does_not_end_its_turns(tmp_pat
 
 @pytest.mark.parametrize(("before_ms", "thinking_ms"), [(250, 500), (50, 50), (1000, 1200)])
 async def test_an_answer_is_heard_behind_an_interruption_of_nothing(tmp_path, gemini, before_ms, thinking_ms):
-    """A2."""
+    """Report A2."""
     made = Keys(tmp_path, "reachy-1")
     async with serve() as sim:
         sim.behaviour = Behaviour(mode="echo", speed=4, stray_interrupted_ms=before_ms, thinking_ms=thinking_ms)
@@ -124,7 +124,7 @@ async def test_a_short_answer_behind_an_interruption_of_nothing_is_heard(tmp_pat
 
 
 async def test_half_an_emoji_in_mid_answer_costs_nothing(tmp_path, gemini):
-    """B: up to the robot, whose wire takes no halves."""
+    """Report B, on the way to the robot: its wire takes no half characters."""
     made = Keys(tmp_path, "reachy-1")
     half = '{"serverContent":{"outputTranscription":{"text":"done \\ud83d"},"inputTranscription":{"text":"\\udc00"}}}'
     async with serve() as sim:
@@ -142,7 +142,7 @@ async def test_half_an_emoji_in_mid_answer_costs_nothing(tmp_path, gemini):
 
 
 async def test_an_answer_is_heard_in_a_room_whose_microphone_has_an_offset(tmp_path, gemini):
-    """C: the server says that its turn is over as soon as it has sent all, so that only we can cut the answer."""
+    """Report C: the server ends its turn as soon as it has sent everything, so only the gateway can cut the answer."""
     made = Keys(tmp_path, "reachy-1")
     async with serve() as sim:
         sim.behaviour = Behaviour(mode="tone", tone_ms=6000, speed=8, hold_turn_complete=False, vad_threshold_dbfs=-28)
@@ -165,11 +165,11 @@ async def test_an_answer_is_heard_in_a_room_whose_microphone_has_an_offset(tmp_p
 
 
 async def test_a_robot_is_told_that_its_answer_was_not_whole(tmp_path, gemini, monkeypatch):
-    """I: with a pacer that holds 1.5 s, and an answer of 3 s at once."""
+    """Report I: the pacer holds 1.5 s, and an answer of 6 s arrives at once. What is not heard was dropped, and counted."""
     monkeypatch.setattr("reachy_gateway.talk.pacer.QUEUE_MAX_MS", 1500)
     made = Keys(tmp_path, "reachy-1")
     async with serve() as sim:
-        sim.behaviour = Behaviour(mode="tone", tone_ms=3000, speed=0)
+        sim.behaviour = Behaviour(mode="tone", tone_ms=6000, speed=0)
         async with running_hub(made, gemini(sim)) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
             await robot.welcomed()
             robot.desk.say(NUMBERS[0])
@@ -177,4 +177,6 @@ async def test_a_robot_is_told_that_its_answer_was_not_whole(tmp_path, gemini, m
             await robot.desk.until(lambda: robot.core.summary)
             assert [turn.complete for turn in robot.core.summary] == [False]
             assert hub.stats.of("reachy-1").turns[True] == 0
-            assert hub.robots["reachy-1"].conversation.pacer.dropped_ms > 1000
+            dropped_ms = hub.robots["reachy-1"].conversation.pacer.dropped_ms
+            assert dropped_ms > 3000
+            assert len(robot.desk.played) / 16 + dropped_ms == 6000

@@ -1,4 +1,4 @@
-"""Gateways die and come back; the robot talks again without being touched."""
+"""Gateways die and come back. The robot then talks again by itself."""
 
 import asyncio
 import signal

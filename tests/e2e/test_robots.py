@@ -1,4 +1,4 @@
-"""Several robots on one gateway: each its own conversation, each its own failure."""
+"""Several robots at one gateway: each has its own conversation and its own failures."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -52,7 +52,7 @@ async def test_killing_one_robot_in_mid_answer_leaves_the_others_untouched(tmp_p
 
 
 class Eager(MockVoice):
-    """Speaks before it is spoken to."""
+    """Speaks before the person speaks."""
 
     async def run(self, emit):
         emit(Audio((NUMBERS[0][:, 0] * 32767).astype("<i2").tobytes(), 16000))
@@ -61,7 +61,7 @@ class Eager(MockVoice):
 
 
 async def test_nothing_is_lost_of_what_is_said_before_the_robot_can_hear(tmp_path):
-    """One of its two connections is the first; without the other it can be heard, but does not hear."""
+    """One of the robot's two connections stands first. Until the second stands, the robot is heard but does not hear."""
     made, stands = Keys(tmp_path, "reachy-1"), asyncio.Event()
     async with (
         running_hub(made, lambda *_: Eager()) as hub,
@@ -76,7 +76,7 @@ async def test_nothing_is_lost_of_what_is_said_before_the_robot_can_hear(tmp_pat
 
 
 class FaultyVoice(MockVoice):
-    """A voice with a bug: it breaks on the first speech it hears, once per process."""
+    """A voice with a bug: it fails on the first speech that it hears, once per process."""
 
     broken = False
 
@@ -145,7 +145,7 @@ async def test_where_no_time_is_left_a_newcomer_is_refused_in_words_and_the_othe
         running_robot(made.robot("reachy-1"), hub.bound) as first,
     ):
         await first.welcomed()
-        load.full = True  # until the gateway looks again, and finds that there is room
+        load.full = True  # until the gateway checks again and has room
         async with running_robot(made.robot("reachy-2"), hub.bound) as second:
             await second.desk.until(lambda: second.core.refused)
             assert "the 1 robots of this gateway leave it no time for another" in second.core.refused

@@ -1,4 +1,4 @@
-"""What the gateways of a fleet share beside conversations: who is admitted, the robots file, and what was spent."""
+"""What the gateways of a fleet share besides conversations: the admitted keys, the robots file, and the spending."""
 
 import asyncio
 import signal
@@ -23,7 +23,7 @@ QUESTION = read_wav(Path(__file__).parent.parent / "sim" / "data" / "question.wa
 
 @asynccontextmanager
 async def fleet(tmp_path, *robots, count=2, behaviour=None, **more):
-    """Gateways with keys, ledgers and robots files of their own."""
+    """Run gateways, each with its own keys, ledger and robots file."""
     made = Keys(tmp_path, *robots)
     with running_store(tmp_path / "store") as store:
         async with serve() as sim:
@@ -87,7 +87,7 @@ async def test_the_robots_file_that_was_changed_last_counts_everywhere(tmp_path)
             assert sim.sessions[-1].setup.instruction == "as it was"
             files[0].write_text('[robots.reachy-1]\ninstruction = "as it is"\n')
             await sim.until(lambda it: it.sessions[-1].setup and it.sessions[-1].setup.instruction == "as it is", 10)
-        assert "the robots file of the fleet counts" in two.said()
+        assert "the fleet's robots file is used" in two.said()
         two.kill()
         two.start()
         async with running_robot(made.robot("reachy-1"), two.bind) as robot:

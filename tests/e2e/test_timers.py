@@ -1,4 +1,4 @@
-"""A gateway's timers, on the event loop that it runs on."""
+"""A gateway's timers, on the event loop that it uses."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ BEAT_S = 0.25
 
 
 class Storyteller:
-    """A voice that says one thing."""
+    """A voice that tells one thing."""
 
     async def run(self, emit):
         emit(ConnectionState("live"))
@@ -36,7 +36,7 @@ class Storyteller:
 
 
 async def tell(directory) -> list[float]:
-    """When each chunk of the reply came to a robot that sends no microphone, and beats."""
+    """When each chunk of the reply reached a robot that sends only beats."""
     made, welcomes, came, lengths = Keys(directory, "reachy-1"), [], [], []
 
     def on_parts(parts):
@@ -65,7 +65,7 @@ async def tell(directory) -> list[float]:
 
 @pytest.mark.parametrize("run", [uvloop.run, asyncio.run])
 def test_a_reply_keeps_its_pace_when_nothing_comes_up_but_beats(tmp_path, run):
-    """uvloop's timers fire early now and then: a chunk that is not due yet must not wait for the robot's next message."""
+    """uvloop's timers sometimes fire early. A chunk that is not yet due must not then wait for the robot's next message."""
     came = run(tell(tmp_path))
     pauses = [after - before for before, after in pairwise(came)]
     assert max(pauses) < BEAT_S * 0.6

@@ -1,4 +1,4 @@
-"""A person asks for something that only a tool knows: the whole path, every part of it real."""
+"""A person asks for something that only a tool knows: the whole path, with real parts only."""
 
 import logging
 import re

@@ -1,4 +1,4 @@
-"""``reachy-top`` against a gateway's process; so is the wiring of the metrics in it."""
+"""``reachy-top`` against a gateway's process, which also tests the wiring of the metrics there."""
 
 import asyncio
 import os
@@ -102,7 +102,7 @@ async def test_another_page_of_the_port_is_said_to_be_none(tmp_path, capsys, mon
     async with serve() as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports[:2])) as robot:
         with gateway(made, ports, sim):
             await robot.welcomed()
-            monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # which is not asked
+            monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # the program must not use this proxy
             for page, words in (("nothing", "answers 404"), ("healthz", "no gateway")):
                 assert await asyncio.to_thread(top.main, ["--once", "--url", f"http://127.0.0.1:{ports[2]}/{page}"]) == 1
                 assert words in capsys.readouterr().err

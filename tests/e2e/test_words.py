@@ -1,5 +1,5 @@
-"""Words instead of silence: whatever keeps a robot from its gateway, its log says which and what to do within 3 s; it goes on
-trying at a sane pace, and talks by itself once the cause is mended."""
+"""Whatever keeps a robot from its gateway: within 3 s the robot's log names the cause and what to do. The robot goes on trying
+at a moderate pace, and talks by itself once the cause is gone."""
 
 import asyncio
 import time
@@ -15,10 +15,10 @@ from reachy_gateway.link.end import Bind
 
 WITHIN_S = 3.0
 DIALS_IN_3_S = 14
-"""To both ports together, where somebody has to answer: after a failed handshake the pace is ours, and slows down."""
+"""To both ports together, where a program answers. After a failed handshake robot-io sets the pace and slows down."""
 REFUSED_IN_3_S = 26
-"""Where nobody listens it is libzmq's, four a second and port: a gateway that starts anew is found at once, and nobody has
-anything to do for it until then."""
+"""Where no program listens libzmq sets the pace: four a second for each port. A gateway that starts again is found at once, and
+until then no program has to answer."""
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def hub_at(made, bound):
 
 
 def free():
-    """Two ports that nobody listens at."""
+    """Two ports that no program listens on."""
     context = zmq.Context()
     taken = [context.socket(zmq.REP) for _ in range(2)]
     bound = Bind("127.0.0.1", *(each.bind_to_random_port("tcp://127.0.0.1") for each in taken))
@@ -40,7 +40,7 @@ def free():
 
 
 class Listens:
-    """Something that is no gateway, at both ports; counts who dials."""
+    """A program that is not a gateway, on both ports. Counts the connections."""
 
     def __init__(self, answer=None):
         self.dialled = 0
@@ -71,26 +71,26 @@ class Listens:
 
 
 async def told(robot, caplog, words):
-    """Wait for the words; how long after the robot's first dial they came, which is within 3 s."""
+    """Wait for these words. Returns how long after the robot's first dial they came: at most 3 s."""
     began = time.monotonic()
     await robot.desk.until(lambda: words in caplog.text, WITHIN_S)
     return time.monotonic() - began
 
 
 async def paced(robot, dials, most=DIALS_IN_3_S):
-    """Watch for 3 s how often a robot dials."""
+    """Count for 3 s how often a robot dials, and check the limit."""
     before, began = dials(), time.monotonic()
     await robot.desk.until(lambda: time.monotonic() - began > 3)
     assert 1 <= dials() - before <= most
 
 
 async def talks(robot):
-    """The robot is welcomed, by itself."""
+    """Wait until the robot is welcomed, by itself."""
     await robot.desk.until(lambda: robot.core.welcomed, 8)
 
 
 def handshakes(hub):
-    """Counts them, whatever comes of them, from now on."""
+    """Counts handshakes from now on, whatever their result."""
     seen, decide = [], hub._end._zap._decide
     hub._end._zap._decide = lambda request: seen.append(request) or decide(request)
     return lambda: len(seen)
@@ -107,7 +107,7 @@ async def test_a_key_that_is_not_admitted(tmp_path, caplog):
 
 
 async def test_a_gateway_with_another_key(made, tmp_path, caplog):
-    """Mended by starting the right gateway."""
+    """Repaired by starting the right gateway."""
     other = Keys(tmp_path / "other", "reachy-1")
     async with AsyncExitStack() as stack:
         wrong = await stack.enter_async_context(running_hub(other, lambda *_: MockVoice()))

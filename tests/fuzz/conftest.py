@@ -9,7 +9,7 @@ settings.load_profile("fuzz")
 
 @pytest.fixture(autouse=True)
 def environment():
-    """A reader of settings is fed by the environment, which is everybody's."""
+    """Restore the environment: the target of settings changes it, and all tests share it."""
     before = dict(os.environ)
     yield
     os.environ.clear()

@@ -1,6 +1,6 @@
-"""``fuzz.py TARGET SECONDS``: coverage-guided fuzzing by atheris, from the corpus on; ``make fuzz`` runs all targets.
+"""``fuzz.py TARGET SECONDS``: coverage-guided fuzzing with atheris that starts from the corpus. ``make fuzz`` runs all targets.
 
-What makes a target misbehave is left as ``crash-…`` in tests/fuzz: mend it, and put it into the target's corpus.
+An input that makes a target misbehave is kept as ``crash-…`` in tests/fuzz. Fix the fault, and move the input into the corpus.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""What is fuzzed: for each reader of bytes from outside a function that gives it some, and raises only if it misbehaves.
+"""The fuzz targets: for each reader of outside bytes a function that feeds it and raises only if the reader misbehaves.
 
-A reader may take the bytes or refuse them in its own words. Parts of a message are separated by a line ``--``, messages and
-files by a line ``==``.
+A reader may accept the bytes, or refuse them with its own error. In an input, a line ``--`` separates the parts of a message
+and a line ``==`` separates messages or files.
 """
 
 import contextlib
@@ -54,7 +54,7 @@ def refused(error: WireError) -> None:
 
 
 def link_up(data: bytes) -> None:
-    """Messages of one robot at the gateway: the codec, the peer, the conversation."""
+    """Messages from one robot at the gateway: the codec, the peer, the conversation."""
     peer, conversation, now = Peer("reachy-1", BOOTS[1]), None, 100.0
     for raw in data.split(MESSAGE)[:20]:
         now += 0.02
@@ -82,7 +82,7 @@ def link_up(data: bytes) -> None:
 
 
 def link_down(data: bytes) -> None:
-    """Messages of a gateway at a robot that was welcomed: the codec, the core, the playout."""
+    """Messages from a gateway at a welcomed robot: the codec, the core, the playout."""
     core = RobotCore(Profile("reachy-1", BOOTS[0], STEREO, STEREO, 40, "fuzz"), 100.0, [Address("10.0.0.1")])
     now = 100.0
     others = ("10.0.0.2:5555+5556", "box.lab:5555+5556")
@@ -101,14 +101,14 @@ def link_down(data: bytes) -> None:
 
 
 class _Nobody(Keyring):
-    """Admits nobody; not even a directory."""
+    """A key ring that admits no robot and has no directory."""
 
     def __init__(self) -> None:
         super().__init__(WORK / "nowhere")
 
 
 def zap(data: bytes) -> None:
-    """A handshake's request: with no key admitted nothing gets in."""
+    """A request of the handshake: without an admitted key nothing gets in."""
     handler = Zap.__new__(Zap)
     handler._ring, handler._barred, handler._on_bad = _Nobody(), lambda _: False, lambda *_: None
     handler._domain, handler._cause = ZAP_DOMAIN, "key"
@@ -118,7 +118,7 @@ def zap(data: bytes) -> None:
 
 
 def robots_file(data: bytes) -> None:
-    """Personas, budgets, prices."""
+    """The robots file: personas, budgets, prices."""
     path = WORK / "robots.toml"
     path.write_bytes(data)
     _, problems = personas.read(path)
@@ -126,7 +126,7 @@ def robots_file(data: bytes) -> None:
 
 
 def settings(data: bytes) -> None:
-    """The environment, a variable a line."""
+    """The environment, one variable on each line."""
     lines = data.replace(b"\0", b"").decode(errors="replace").splitlines()
     known = {line.partition("=")[0]: line.partition("=")[2] for line in lines if line.startswith(PREFIXES) and "=" in line}
     for name in [name for name in os.environ if name.startswith(PREFIXES)]:
@@ -146,7 +146,7 @@ PREFIXES = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_")
 
 
 def key_files(data: bytes) -> None:
-    """A robot's directory (self.key, gateway.pub, robot-id), a file of admitted keys, and a key that somebody types."""
+    """A robot's directory (self.key, gateway.pub, robot-id), a file of admitted keys, and a typed key."""
     secret, gateway, name, admitted, typed, *_ = [*data.split(MESSAGE), b"", b"", b"", b"", b""]
     for file, content, mode in (("self.key", secret, 0o600), ("gateway.pub", gateway, 0o644), ("robot-id", name, 0o644)):
         (WORK / file).write_bytes(content)
@@ -163,7 +163,7 @@ def key_files(data: bytes) -> None:
 
 
 def sim_message(data: bytes) -> None:
-    """What a client sends to the simulator, its setup included."""
+    """A client's messages at the simulator, including its setup."""
     for raw in data.split(MESSAGE)[:10]:
         try:
             for message in sim_wire.parse(raw):
@@ -174,13 +174,13 @@ def sim_message(data: bytes) -> None:
 
 
 class _Socket:
-    """The SDK's end of a connection to Gemini, which gives these messages and then closes."""
+    """The SDK's end of a connection to Gemini. It gives these messages and then closes."""
 
     def __init__(self, messages: list[bytes]) -> None:
         self._messages = messages
 
     async def send(self, message: bytes, *, text: bool) -> None:
-        """Nothing is sent here."""
+        """Send nothing."""
 
     async def recv(self, *, decode: bool) -> bytes:
         assert decode is False
@@ -190,14 +190,14 @@ class _Socket:
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Run what never waits."""
+    """Run a coroutine that never waits."""
     with contextlib.suppress(StopIteration):
         coroutine.send(None)
-        raise AssertionError("it waits")
+        raise AssertionError("the coroutine waits")
 
 
 def gemini_message(data: bytes) -> None:
-    """What Gemini sends, through the SDK's own reader and types and past them, to the session's core and the conversation."""
+    """Gemini's messages, read by the SDK and by the shortcut past it, into the session's core and the conversation."""
     by_sdk, by_hand = (_events(data.split(MESSAGE)[:10], shortcut=shortcut) for shortcut in (False, True))
     assert [event for event in by_hand if isinstance(event, Audio)] == [event for event in by_sdk if isinstance(event, Audio)]
     session = Session(SessionSettings(), 0.0, lambda: 0.5)

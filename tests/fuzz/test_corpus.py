@@ -1,4 +1,4 @@
-"""Every input that was worth keeping, once more: beginnings for the fuzzer, and what it once found."""
+"""Every kept input once more: starting points for the fuzzer, and inputs that once found a fault."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""Everything that reads bytes from outside, given bytes from outside: it takes them, or says no in its own words.
+"""Random bytes for everything that reads bytes from outside: each reader accepts them, or refuses them with its own error.
 
-More of it: ``HYPOTHESIS_MAX=100000 .venv/bin/pytest tests/fuzz``.
+For more examples: ``HYPOTHESIS_MAX=100000 .venv/bin/pytest tests/fuzz``.
 """
 
 import asyncio
@@ -113,7 +113,7 @@ def test_what_is_packed_is_unpacked(message):
 @settings(max_examples=max(20, EXAMPLES // 10), deadline=None)
 @given(st.lists(st.tuples(GOOD, st.integers(0, 2) | PAYLOADS), max_size=40))
 def test_whatever_an_admitted_robot_says_the_gateway_has_no_fault(tmp_path_factory, messages):
-    """Well-formed messages in any order, end to end within the gateway, with payloads that fit, or do not."""
+    """Well-formed messages in any order, end to end within the gateway, with payloads that fit or do not fit."""
 
     async def run():
         hub = Hub(

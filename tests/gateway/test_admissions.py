@@ -1,4 +1,4 @@
-"""Who is admitted at a fleet, in whatever order its gateways tell each other."""
+"""Which keys a fleet admits, in whatever order its gateways tell each other."""
 
 import random
 
@@ -58,7 +58,7 @@ def test_a_key_that_came_went_or_moved_is_the_word_of_a_person():
     files = {"L": "reachy-1", "M": "reachy-2", "N": "reachy-3"}
     news = noticed(words, files, NOW, first=False)
     assert news == {"K": no(NOW), "L": yes(NOW), "M": yes(NOW, "reachy-2"), "N": yes(NOW, "reachy-3")}
-    assert noticed(merged(words, news), files, NOW + 1, first=False) == {}, "and is so once"
+    assert noticed(merged(words, news), files, NOW + 1, first=False) == {}, "must be news once only"
 
 
 def test_a_file_that_cannot_be_read_says_nothing():
@@ -87,7 +87,7 @@ class Gateway:
         self.first = True
 
     def look(self, shelf: dict[str, Word] | None, now_ms: int) -> dict[str, Word] | None:
-        """As a folder is followed: what the shelf says afterwards; None while the store is away."""
+        """One step of following the folder. Returns the shelf's content afterwards; None while the store is away."""
         self.words = merged(self.words, noticed(self.words, self.files, now_ms, first=self.first))
         self.first = False
         self.words = merged(self.words, shelf or {})
@@ -103,7 +103,7 @@ STEPS = st.lists(
 
 @given(STEPS, st.integers(0, 9))
 def test_what_a_person_said_last_holds_everywhere_in_the_end(steps, seed):
-    """Whichever gateways were away, whatever the store forgot: so a key that was revoked stays so until somebody admits it."""
+    """Whichever gateways were away and whatever the store forgot. So a revoked key stays revoked until a person admits it."""
     fleet, shelf = [Gateway() for _ in range(3)], {}
     for gateway in fleet:
         shelf = gateway.look(shelf, 0)

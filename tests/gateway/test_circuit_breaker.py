@@ -18,21 +18,21 @@ from reachy_gateway.provider.circuit_breaker import (
 )
 
 TICK_S = 0.05
-"""How often a robot that waits asks whether it may dial."""
+"""How often a waiting robot asks whether it may dial."""
 TOOK_S = 0.1
-"""How long a healthy server takes for a dial."""
+"""How long a healthy server takes to answer a dial."""
 DRAWS = st.lists(st.floats(0, 1), min_size=1, max_size=40)
 
 
 def drawn(values) -> CircuitBreaker:
-    """An breaker whose dice fall as told, over and over."""
+    """A breaker whose random draws are these, over and over."""
     values = list(values)
     turn = iter(range(10**9))
     return CircuitBreaker(lambda: values[next(turn) % len(values)])
 
 
 def down(draw: float = 1.0, took_s: float = TOOK_S) -> CircuitBreaker:
-    """One that a robot called "first" has just found, at time 0."""
+    """A breaker that the robot "first" has just tripped, at time 0."""
     breaker = CircuitBreaker(lambda: draw)
     breaker.opened(took_s)
     assert breaker.may_dial("first", -1.0)
@@ -80,7 +80,7 @@ def test_one_failure_takes_the_server_for_down_and_one_robot_probes():
     assert breaker.down
     assert breaker.may_dial("b", 0.0)
     assert not breaker.may_dial("a", 0.0)
-    assert not breaker.may_dial("first", 5.0), "b has not said how it went"
+    assert not breaker.may_dial("first", 5.0), "b has not reported its result"
 
 
 def test_the_prober_may_be_another_each_time():
@@ -94,7 +94,7 @@ def test_a_prober_that_leaves_frees_the_role():
     breaker = down(draw=0.0)
     assert breaker.may_dial("a", 0.0)
     breaker.gave_up("b")
-    assert not breaker.may_dial("b", 0.0), "it was not b's to give up"
+    assert not breaker.may_dial("b", 0.0), "b did not have the role to give up"
     breaker.gave_up("a")
     assert breaker.may_dial("b", 0.0)
 
@@ -105,7 +105,7 @@ def test_a_robot_that_failed_but_does_not_probe_changes_nothing():
     breaker.failed("late", 0.2)
     assert not breaker.may_dial("b", 0.9), "a still probes"
     breaker.failed("a", 0.25)
-    assert not breaker.may_dial("b", 0.29), "its pause counts, which is from 0.1 to 0.3"
+    assert not breaker.may_dial("b", 0.29), "the pause is still running, from 0.1 to 0.3"
     assert breaker.may_dial("b", 0.31)
 
 
@@ -153,7 +153,7 @@ def test_while_one_robot_alone_has_failed_another_need_not_wait_for_its_pause():
     for n in range(1, 6):
         assert breaker.may_dial("first", n)
         breaker.failed("first", n + 0.01)
-    assert not breaker.may_dial("first", 5.1), "it may be at fault itself"
+    assert not breaker.may_dial("first", 5.1), "the fault may be its own"
     assert breaker.may_dial("b", 5.1)
     assert not breaker.may_dial("c", 5.1), "one at a time"
     breaker.opened(TOOK_S)
@@ -180,7 +180,7 @@ def test_a_dial_that_was_under_way_when_the_server_went_down_is_believed_too():
 
 
 def pauses(breaker: CircuitBreaker, until_s: float, took_s: float = 0.0) -> list[tuple[float, float]]:
-    """When each probe started, and how long after its start the next one may, with a server that refuses."""
+    """When each probe started, and how long after its start the next one may begin, while a server refuses."""
     now, found = 0.0, []
     while now < until_s:
         started = now
@@ -202,7 +202,7 @@ def test_pauses_double_from_a_tenth_of_a_second_to_the_short_cap():
 def test_pauses_stay_short_for_thirty_seconds_and_then_grow_to_thirty():
     found = pauses(down(draw=1.0), 600.0)
     assert all(pause_s <= SHORT_CAP_S + 0.003 for at, pause_s in found if at < SHORT_S)
-    assert all(pause_s <= 2 * SHORT_CAP_S + 0.003 for at, pause_s in found if at < 2 * SHORT_S), "they grow, they do not leap"
+    assert all(pause_s <= 2 * SHORT_CAP_S + 0.003 for at, pause_s in found if at < 2 * SHORT_S), "pauses must grow gradually"
     assert any(pause_s > 2 * SHORT_CAP_S for at, pause_s in found if at < 4 * SHORT_S)
     assert found[-1][1] == pytest.approx(LONG_CAP_S, abs=0.003)
     assert all(after >= before - 0.003 for (_, before), (_, after) in pairwise(found))
@@ -281,10 +281,10 @@ def test_probes_are_given_more_time_the_longer_haste_has_not_helped():
 def back_after(
     breaker: CircuitBreaker, *, down_s: float, swallows: bool, took_s: float = TOOK_S, first_at: float = 0.0
 ) -> float:
-    """How long after the server is back a robot talks again, that had lost its connection when the server went down.
+    """How long after the server's return a robot talks again that lost its connection when the server failed.
 
-    A dial is refused at once, or swallowed until it times out; one that ends after the server is back was lost all the same.
-    The robot asks for permission every tick.
+    A dial is refused at once, or gets no answer and times out. A dial that ends after the server's return still fails. The
+    robot asks for permission every tick.
     """
     breaker.opened(TOOK_S)
     now = first_at

@@ -1,4 +1,4 @@
-"""Who has a robot's conversation: by example, and over random histories of gateways that hang and robots that are copied."""
+"""Which gateway has a robot's conversation: by example, and over random histories of gateways that hang and copied robots."""
 
 import random
 from collections import deque
@@ -56,7 +56,7 @@ def test_a_claim_remembers_the_starts_that_others_followed_and_each_once():
     assert granted(one, A9, THERE, "t2").former == ()
     two = granted(one, B7, THERE, "t2")
     assert two == Claim(THERE, "t2", B7, ("a",))
-    assert granted(two, A9, HERE, "t3").former == ("b",), "a start that is here is none that others followed"
+    assert granted(two, A9, HERE, "t3").former == ("b",), "a start that is present cannot have been followed by others"
 
 
 @given(st.lists(st.integers(0, 40), max_size=80))
@@ -90,7 +90,7 @@ def test_a_robot_is_let_go_unless_it_has_spoken_here_since():
     assert lets_go(A5, A9)
     assert lets_go(A5, A5)
     assert not lets_go(A9, A5)
-    assert lets_go(A9, B7), "another start is another order of time"
+    assert lets_go(A9, B7), "another start has its own time order"
     assert lets_go(B7, A9)
 
 
@@ -103,37 +103,37 @@ HELLO_STEPS, LOST_STEPS, REFUSED_STEPS, WRITE_STEPS = 4, 44, 20, 10
 
 
 class Store:
-    """One claim, and the rule that who writes has to know whose place it takes."""
+    """One claim. A writer must know the claim that it replaces."""
 
     def __init__(self, world: "World") -> None:
         self.claim: Claim | None = None
         self.world = world
 
     def swap(self, known: Claim | None, new: Claim) -> bool:
-        """As ``swap.lua``; and the one property that is looked at whenever a claim changes hands."""
+        """Replace the claim as ``swap.lua`` does, and check the one invariant whenever the claim changes hands."""
         if (self.claim.token if self.claim else "") != (known.token if known else ""):
             return False
         if known and new.owner not in ("", known.owner) and new.start.boot != known.start.boot:
-            self.world.changes_hands(known, new)  # within one start a late one is found out as it asks for the robot
+            self.world.changes_hands(known, new)  # within one start a late claim is detected when it asks for the robot
         self.claim = new
         return True
 
 
 class Robot:
-    """One machine. It speaks to one gateway at a time, and says hello until it is served there."""
+    """One machine. It speaks to one gateway at a time, and sends hellos until that gateway serves it."""
 
     def __init__(self, world: "World", name: str, clock: int) -> None:
         self.world, self.name, self.clock = world, name, clock
         self.starts, self.boot = 0, ""
         self.at: Gateway | None = None
         self.calm = 0
-        """For so many steps nothing happened to it that could cost it its place."""
+        """For how many steps nothing happened that could cost the robot its place."""
         self.refused = 0
         self.hello_in = 0
         self.new_here = False
-        """Whether it has still to say hello where it is."""
+        """Whether the robot must still send a hello at its gateway."""
         self.taken_until = 0
-        """When it notices at the latest that somebody took its place."""
+        """When the robot notices at the latest that another one took its place."""
 
     def start(self) -> None:
         self.starts += 1
@@ -159,7 +159,7 @@ class Robot:
 
 
 class Gateway:
-    """A gateway as the member of a fleet: what it does takes a step for each question that it asks the store."""
+    """A gateway as a member of a fleet. Each question to the store takes one step."""
 
     def __init__(self, world: "World", name: str) -> None:
         self.world, self.name, self.store = world, name, world.store
@@ -226,7 +226,7 @@ class Gateway:
         return False
 
     def take(self) -> Generator[None, None, None]:
-        """As ``Member.claim``."""
+        """Claim a robot, as ``Member.claim`` does."""
         alive = False
         while True:
             known = self.store.claim
@@ -245,7 +245,7 @@ class Gateway:
                 return
 
     def write(self) -> Generator[None, None, None]:
-        """As what is written at a beat."""
+        """Write at a beat."""
         yield
         assert self.held
         new = Claim(self.name, self.held.token, self.peer, self.held.former)
@@ -255,7 +255,7 @@ class Gateway:
             yield from self.take_back()
 
     def take_back(self) -> Generator[None, None, None]:
-        """As ``Member`` claims what is here again."""
+        """Claim a returned robot, as ``Member`` does."""
         alive = False
         while True:
             known = self.store.claim
@@ -291,7 +291,7 @@ class World:
         self.places = {"robot": "pqr", "clone": "xy"}
         self.clone_left = -SECOND
         self.spoke_at: dict[tuple[str, str], int] = {}
-        """When a start spoke at a gateway last, by gateway and start."""
+        """When a start last spoke at a gateway, by gateway and start."""
         self.on_its_way: list[tuple[int, Gateway, str, Start]] = []
         self.robots["robot"].start()
         self.go("robot", 0)
@@ -302,7 +302,7 @@ class World:
 
     @property
     def here(self) -> list[Robot]:
-        """The robots that live."""
+        """The robots that run."""
         return [robot for robot in self.robots.values() if robot.at]
 
     def go(self, who: str, where: int) -> None:
@@ -314,7 +314,7 @@ class World:
         robot.new_here = True
 
     def send(self, to: Gateway, kind: str, start: Start) -> None:
-        """Words of one sender keep their order."""
+        """Send a message. Messages of one sender keep their order."""
         self.spoke_at[to.name, start.boot] = self.now
         due = max([self.now + self.draw.choice((0, 0, 0, 1)), *(it[0] for it in self.on_its_way if it[1] is to)])
         self.on_its_way.append((due, to, kind, start))
@@ -364,7 +364,7 @@ class World:
             assert robot.served, f"{self.now}: it is not let in"
 
     def clone_is_remembered(self) -> bool:
-        """Whether the store has it that the clone has the place: it is gone, and its gateway has not let it go yet."""
+        """Whether the store still gives the place to the clone: the clone is gone, but its gateway has not released it yet."""
         return self.store.claim is not None and self.store.claim.owner in ("x", "y") and self.store.claim.start.boot[0] == "b"
 
     def changes_hands(self, known: Claim, new: Claim) -> None:
@@ -382,26 +382,26 @@ class World:
                 assert len(self.here) > 1 or recently or self.clone_is_remembered(), "there is no clone"
 
     def released(self, at: Gateway, start: Start) -> None:
-        """Whoever is there yet hears nothing any more, and says hello once that is noticed."""
+        """Disconnect the robots that are still there. They hear nothing any more, and say hello once they notice."""
         for robot in self.here:
             if robot.at is at and robot.boot == start.boot:
                 robot.taken_until = self.now + LOST_STEPS + SECOND
 
     def welcome(self, at: Gateway, start: Start) -> None:
-        """Whoever is welcomed says hello again only once nothing was heard for long."""
+        """Welcome a robot. It says hello again only after a long silence."""
         for robot in self.here:
             if robot.at is at and robot.boot == start.boot and not robot.refused:
                 robot.hello_in = LOST_STEPS
 
     def settle(self) -> None:
-        """All gateways are awake, and all stay where they are."""
+        """Let all gateways run, and all robots stay where they are."""
         for gateway in self.gateways.values():
             gateway.hung = False
         for _ in range(4 * SECOND):
             self.step()
         served = [robot for robot in self.here if robot.served]
         if len(self.here) == 1 and self.clone_is_remembered():
-            return  # until its gateway has not heard it for a minute
+            return  # its gateway releases it after a minute of silence
         assert len(served) == 1, f"served: {[robot.name for robot in served]}"
         if len(self.here) > 1:
             [other] = [robot for robot in self.here if robot not in served]

@@ -1,4 +1,4 @@
-"""The connections of a real listening socket, as they are judged."""
+"""The connections of a real listening socket, and the judgement on them."""
 
 import socket
 import time
@@ -16,7 +16,7 @@ BURST_BYTES = 20_000
 
 @pytest.fixture
 def context() -> Iterator[zmq.Context]:
-    """libzmq's."""
+    """A context of libzmq."""
     context = zmq.Context()
     yield context
     context.destroy(linger=0)
@@ -26,7 +26,7 @@ LOOK_S = 0.05
 
 
 def test_what_waited_behind_the_look_is_no_message_without_an_end(context: zmq.Context) -> None:
-    """A gateway that was held up looks before it hears what came meanwhile; who then says nothing more is hung up on."""
+    """A delayed gateway looks at connections before it reads what arrived meanwhile. A silent robot is hung up on later."""
     with context.socket(zmq.PULL) as listener, context.socket(zmq.PUSH) as robot:
         port = listener.bind_to_random_port("tcp://127.0.0.1")
         connections = Connections(port, Rate(1e9, 10**9), Rate(1, BURST_BYTES))
@@ -51,7 +51,7 @@ def test_what_waited_behind_the_look_is_no_message_without_an_end(context: zmq.C
 
 @pytest.fixture
 def plain() -> Iterator[tuple[socket.socket, socket.socket, Connections]]:
-    """A robot's connection as the gateway accepted it, of which nothing is read by itself."""
+    """A robot's connection as the gateway accepted it. Nothing is read unless the test reads."""
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as robot:
         accepted, _ = listener.accept()
         with accepted:
@@ -63,7 +63,7 @@ def plain() -> Iterator[tuple[socket.socket, socket.socket, Connections]]:
 def test_what_libzmqs_thread_has_not_read_yet_is_no_message_without_an_end(
     plain: tuple[socket.socket, socket.socket, Connections],
 ) -> None:
-    """As when another program has the core: the kernel has it all, and nobody could complete a message."""
+    """As when another program has the core: the kernel holds all bytes, and no code could have completed a message."""
     robot, accepted, connections = plain
     robot.sendall(bytes(2 * BURST_BYTES))
     looks = (connections.end_the_endless(10.0 + n * LOOK_S) for n in count())
@@ -71,7 +71,7 @@ def test_what_libzmqs_thread_has_not_read_yet_is_no_message_without_an_end(
     read = 0
     while read < 2 * BURST_BYTES:
         read += len(accepted.recv(65536))
-    assert next(looks) == [], "its end may wait behind this look"
+    assert next(looks) == [], "the message's end may still be unread"
     [ended] = next(looks)
     assert "does not end" in ended.detail
 
@@ -81,7 +81,7 @@ def test_a_connection_is_not_speechless_for_as_long_as_nobody_could_hear(
 ) -> None:
     _, _, connections = plain
     assert connections.audit(100.0, 0.0) == []
-    assert connections.audit(130.0, 25.0) == [], "5 s of them it could have been heard"
+    assert connections.audit(130.0, 25.0) == [], "the loop ran for only 5 s of them"
     assert connections.audit(132.0, 25.0) == []
     [ended] = connections.audit(134.0, 25.0)
     assert "says nothing" in ended.detail

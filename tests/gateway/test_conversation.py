@@ -27,7 +27,7 @@ from reachy_link.wire import check_audio, pack_down, unpack_down
 
 MIC = Format(rate_hz=16000, channels=2)
 SPEAKER = Format(rate_hz=24000, channels=1)
-"""At the rate of the replies, so that what is heard equals what was said."""
+"""The rate of the replies, so that the output equals the input."""
 LEAD_MS = 40
 BOOT = "aaaaaaaaaaaaaaaa"
 RNG = np.random.default_rng(1)
@@ -41,13 +41,13 @@ def reply(ms: float, seed: int = 1) -> bytes:
 
 
 def report(turn: int, **fields: object) -> Played:
-    """What the robot tells at last of a turn."""
+    """The robot's last report on a turn."""
     header = {"robot": "reachy-1", "boot": BOOT, "seq": 9, "t_us": 0}
     return Played(**header | {"turn": turn, "played_ms": 100, "complete": True} | fields)
 
 
 class Chat:
-    """A conversation and its clock; everything that the robot is told goes through the real wire format."""
+    """A conversation and its clock. Everything for the robot passes through the real wire format."""
 
     def __init__(self, *, live: bool = True, first_turn: int = 1, hears: bool = True) -> None:
         hello = Hello(robot="reachy-1", boot=BOOT, seq=0, t_us=0, mic=MIC, speaker=SPEAKER, lead_ms=LEAD_MS)
@@ -80,22 +80,22 @@ class Chat:
             self._take(self.conversation.voice(event, self.now))
 
     def hears(self) -> None:
-        """The robot shows that it was welcomed."""
+        """The robot shows that it received its welcome."""
         self._take(self.conversation.heard(self.now))
 
     def played(self, turn: int, **fields: object) -> None:
-        """The robot reports a turn."""
+        """The robot reports a turn as played."""
         self._take(self.conversation.played(report(turn, **fields), offset_us=0))
 
     def hear(self, samples: Pcm16) -> bytes:
-        """A chunk of the microphone, the same in both channels; what the voice hears of it."""
+        """Send a microphone chunk, the same in both channels. Returns what the voice hears."""
         message = Mic(robot="reachy-1", boot=BOOT, seq=1, t_us=int(self.now * 1e6), samples=len(samples))
         pcm, out = self.conversation.mic(message, np.repeat(samples, 2).tobytes(), self.now)
         self._take(out)
         return pcm
 
     def speak(self, ms: int) -> int:
-        """The person speaks for so long; the stamp of the last chunk."""
+        """The person speaks for so long. Returns the stamp of the last chunk."""
         return self._sound(ms, 3000)
 
     def quiet(self, ms: int = 400) -> None:
@@ -111,13 +111,13 @@ class Chat:
         return stamp
 
     def wait(self, seconds: float) -> None:
-        """Time passes; the conversation is woken only when it says that something is due."""
+        """Let time pass. The conversation is woken only when it says that something is due."""
         until = self.now + seconds
         while (at := self.conversation.next_due()) is not None and at <= until:
             self.now = min(until, max(self.now, at) + 1e-6)
             self._take(self.conversation.tick(self.now))
             following = self.conversation.next_due()
-            assert following is None or following >= self.now - 1e-6, "it would be woken again and again"
+            assert following is None or following >= self.now - 1e-6, "the conversation would be woken endlessly"
             if self.now >= until:
                 break
         self.now = until
@@ -129,11 +129,11 @@ class Chat:
         return [message.state for message in self.of(State)]
 
     def heard(self, turn: int) -> bytes:
-        """What the robot was told to play of a turn."""
+        """The samples of a turn that the robot was told to play."""
         return b"".join(pcm for _, message, pcm in self.told if isinstance(message, Speaker) and message.turn == turn)
 
     def when(self, kind: type[Down], **fields: object) -> list[float]:
-        """When messages of that kind and with these fields were told."""
+        """When messages of this kind and with these fields were sent."""
         return [
             at
             for at, message, _ in self.told
@@ -145,14 +145,14 @@ class Chat:
 
 
 def test_a_reply_waits_until_the_robot_has_heard_its_welcome():
-    """Its connection for what comes down may stand later than the other, and nobody would be told of what is lost."""
+    """The robot's down connection may stand later than its up connection. Until then, lost audio would go unnoticed."""
     chat, pcm = Chat(hears=False), reply(300)
     chat.voice(Audio(pcm, 24000), TurnComplete())
-    assert chat.conversation.next_due() is None, "nothing wakes it for that"
+    assert chat.conversation.next_due() is None, "no timer is needed for that"
     chat.wait(1.0)
     assert chat.of(Speaker) == []
     chat.hears()
-    assert chat.of(Speaker), "within the call"
+    assert chat.of(Speaker), "audio must leave within the call"
     chat.wait(1.0)
     assert chat.heard(1) == pcm
 
@@ -199,7 +199,7 @@ def test_a_second_reply_queues_behind_the_first():
     turns = [message.turn for message in chat.of(Speaker)]
     assert turns == sorted(turns)
     assert chat.when(TurnEnd, turn=1)[0] <= chat.when(Speaker, turn=2)[0]
-    assert chat.states() == ["listening", "speaking", "listening"], "without a pause in between"
+    assert chat.states() == ["listening", "speaking", "listening"], "there must be no pause in between"
 
 
 def test_a_conversation_that_begins_anew_counts_on():
@@ -222,7 +222,7 @@ def test_a_reply_that_outgrows_the_pacer_is_cut_with_one_line_in_the_log():
 
 
 def cut(chat: Chat) -> int:
-    """The floor of the only flush; nothing of the turns below it was told after it."""
+    """The floor of the only flush. Checks that no lower turn was sent after it."""
     (at,) = [index for index, (_, message, _) in enumerate(chat.told) if isinstance(message, Flush)]
     flush = chat.told[at][1]
     assert isinstance(flush, Flush)
@@ -271,7 +271,7 @@ def test_what_comes_of_a_reply_that_was_interrupted_while_it_was_thought_of_is_d
 @pytest.mark.parametrize("before_s", [0.0, 0.05, 0.25, 0.49, 1.0])
 @pytest.mark.parametrize("speed", [1.0, 4.0, 1000.0])
 def test_a_stray_interruption_costs_nothing_of_the_answer_behind_it(before_s, speed):
-    """A2: it comes although nothing is being said."""
+    """Report A2: an interruption arrives although no reply is playing."""
     chat = Chat()
     chat.speak(1000)
     chat.wait(0.6)
@@ -303,7 +303,7 @@ def test_what_comes_as_the_doubt_ends_is_heard_after_what_was_in_doubt():
     answer = reply(400)
     half = len(answer) // 2
     chat.voice(Interrupted(), Audio(answer[:half], 24000))
-    chat.now += DOUBT_S  # the timer is late
+    chat.now += DOUBT_S  # the timer fires late
     chat.voice(Audio(answer[half:], 24000), ReplyGenerated(), TurnComplete())
     chat.wait(1.0)
     assert chat.heard(1) == answer
@@ -311,7 +311,7 @@ def test_what_comes_as_the_doubt_ends_is_heard_after_what_was_in_doubt():
 
 @pytest.mark.parametrize("leftover_ms", [0, 400])
 def test_the_next_answers_are_heard_of_a_voice_that_never_says_that_its_turn_is_over(leftover_ms):
-    """A1."""
+    """Report A1."""
     chat = Chat()
     chat.speak(1000)
     chat.voice(Audio(reply(4000), 24000))
@@ -330,7 +330,7 @@ def test_the_next_answers_are_heard_of_a_voice_that_never_says_that_its_turn_is_
 
 
 def test_an_answer_that_is_longer_than_the_pacer_holds_counts_as_cut():
-    """I: 150 s at eight times real time."""
+    """Report I: 150 s at eight times real time."""
     chat = Chat()
     piece = reply(1000)
     for _ in range(150):
@@ -342,7 +342,7 @@ def test_an_answer_that_is_longer_than_the_pacer_holds_counts_as_cut():
     assert not end.complete
     assert any("counts as cut" in line for line in chat.logged)
     chat.played(1, played_ms=140_000, complete=True)
-    assert not chat.over[0].times.complete, "whatever an older robot says"
+    assert not chat.over[0].times.complete, "an older robot's report must not change this"
 
 
 def test_an_interruption_cuts_what_queues_behind_as_well():
@@ -403,7 +403,7 @@ def test_a_robot_that_is_behind_after_a_stall_of_the_link_is_cut_too_and_its_ans
     chat.played(1)
     chat.voice(Audio(reply(1000), 24000), TurnComplete())
     chat.wait(1.0 + BEHIND_MAX_S - 0.1)
-    assert chat.states()[-1] == "listening", "by the gateway's reckoning it has said all"
+    assert chat.states()[-1] == "listening", "by the gateway's calculation all has been said"
     chat.voice(SpeechNoticed())
     chat.voice(SpeechNoticed())
     assert cut(chat) == 3
@@ -422,7 +422,7 @@ def test_a_robot_that_reports_no_turns_is_silent_after_a_while():
 
 
 def test_speech_noticed_into_a_reply_that_is_still_coming_cuts_the_rest_of_it_as_well():
-    """The server reports speech first and the interruption a moment later; what comes in between is of the old reply."""
+    """The server reports speech first, and the interruption a moment later. Audio in between belongs to the old reply."""
     chat = Chat()
     chat.voice(Audio(reply(500), 24000), SpeechNoticed())
     chat.voice(Audio(reply(500), 24000), Audio(reply(500), 24000))
@@ -455,7 +455,7 @@ def test_a_manual_start_cuts_what_is_being_said():
 
 @pytest.mark.parametrize("told", [(ReplyGenerated(), TurnComplete()), (TurnComplete(),)], ids=["generated", "complete"])
 def test_after_a_manual_start_into_a_reply_that_had_come_whole_the_answer_is_heard(told):
-    """The voice has completed its turn long ago, so it has nothing to interrupt and completes nothing again."""
+    """The voice completed its turn long ago. It has nothing to interrupt, and sends no second end."""
     chat = Chat()
     chat.voice(Audio(reply(5000), 24000), *told)
     chat.wait(1.0)
@@ -505,7 +505,7 @@ def test_after_a_connection_that_was_lost_in_an_interruption_the_next_reply_is_h
 def test_what_was_in_doubt_when_the_connection_was_lost_is_dropped_with_a_line_in_the_log():
     chat = Chat()
     chat.voice(Interrupted(), Audio(reply(400), 24000), ConnectionState("reconnecting", "lost"))
-    assert chat.logged[1] == "0.4 s are dropped, as left over of what was interrupted"
+    assert chat.logged[1] == "0.4 s of audio dropped: the rest of the interrupted reply"
     chat.wait(3.0)
     assert chat.heard(1) == b""
 
@@ -616,7 +616,7 @@ def test_speech_into_a_reply_that_is_not_interrupted_by_it_changes_nothing():
 
 
 def test_an_answer_that_is_quicker_than_the_hangover_counts_from_its_own_speech():
-    """The voice's own VAD may be quicker than the gate: the stamp must not be that of the question before."""
+    """The voice's own VAD may be quicker than the speech gate. The stamp must not be the previous question's."""
     chat = Chat()
     chat.speak(500)
     chat.quiet(400)
@@ -758,7 +758,7 @@ def test_whatever_happens_turns_are_told_in_order_end_once_and_stay_below_a_flus
             case State():
                 states.append((message.state, message.reason))
                 playing = {turn for turn in begun if turn >= floor} - set(ended)
-                assert message.state == "speaking" or not playing, "any other state ends what the robot was to play"
+                assert message.state == "speaking" or not playing, "any other state must mean that playing has ended"
     assert set(spoken) - set(ended) == {turn for turn in spoken if turn < floor and turn not in ended}, "cut or ended"
     assert all(a != b for a, b in pairwise(states)), "a state is told when it changes"
     assert states[-1] == ("reconnecting", "the end")

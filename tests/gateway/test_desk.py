@@ -1,4 +1,4 @@
-"""What is kept of robots for whoever looks later."""
+"""What is remembered of robots for consoles that look later."""
 
 import pytest
 
@@ -90,7 +90,7 @@ def test_what_befalls_a_robot_is_noted_once_in_words(scene):
         ("is heard again", False),
         ("Gemini hung up (lost)", True),
         ("80 % are spent", True),
-        ("a fault of the gateway (ValueError); its log says more", True),
+        ("a bug in the gateway (ValueError); see its log", True),
         ("a mic chunk is late (late)", True),
         ("said goodbye", False),
     ]

@@ -1,4 +1,4 @@
-"""What the other gateways of a fleet have spent."""
+"""The spending of a fleet's other gateways."""
 
 from datetime import date, timedelta
 

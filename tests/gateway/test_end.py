@@ -1,4 +1,4 @@
-"""The gateway's sockets, real ones, with robots that do not do their part."""
+"""The gateway's real sockets, with robots that misbehave."""
 
 import asyncio
 from contextlib import suppress
@@ -17,11 +17,11 @@ from reachy_link.wire import down_topic
 
 CHUNK = b"\1\0" * 640
 CHUNKS = 8000
-"""10 MB: more than three times what TCP's buffers and both queues hold."""
+"""10 MB: more than three times the capacity of TCP's buffers and both queues."""
 
 
 class Listener:
-    """Takes everything, and remembers what was wrong."""
+    """Accepts everything, and remembers what was wrong."""
 
     def __init__(self):
         self.bad = []
@@ -46,7 +46,7 @@ def made(tmp_path):
 
 @pytest.fixture
 async def end(request, made, monkeypatch):
-    """The gateway's end, with a queue of so many messages for each robot, if a test says how many."""
+    """The gateway's end. A test may set how many messages each robot's queue holds."""
     monkeypatch.setattr(sockets, "SEND_QUEUE_MESSAGES", getattr(request, "param", sockets.SEND_QUEUE_MESSAGES))
     end = GatewayEnd(made.pair, made.ring, Bind("127.0.0.1", 0, 0), Listener())
     yield end
@@ -55,7 +55,7 @@ async def end(request, made, monkeypatch):
 
 @pytest.fixture
 def hearing(made, end):
-    """A robot's down connection, as its gateway knows it."""
+    """A robot's down connection that its gateway has noticed."""
     context, kept = zmq.Context(), []
 
     async def subscribe(robot):
@@ -81,7 +81,7 @@ def speaker(robot, seq):
 
 
 def fill(end):
-    """How many chunks are taken for a robot that reads nothing."""
+    """How many chunks the gateway accepts for a robot that reads nothing."""
     return sum(end.publish(speaker("reachy-2", seq), CHUNK) for seq in range(CHUNKS))
 
 
@@ -127,7 +127,7 @@ async def test_who_sends_a_message_of_very_many_parts_is_hung_up_on_once_it_has_
             robot.send_multipart([b""] * parts)
             while not bad <= {cause for cause, *_ in end._listener.bad}:
                 await asyncio.sleep(0.01)
-            if "hung_up" not in bad:  # it is still heard
+            if "hung_up" not in bad:  # the robot is still heard
                 robot.send_multipart([b""] * 4)
                 while len(end._listener.bad) < 2:
                     await asyncio.sleep(0.01)
@@ -136,7 +136,7 @@ async def test_who_sends_a_message_of_very_many_parts_is_hung_up_on_once_it_has_
 
 
 async def test_nothing_is_kept_of_a_key_that_is_revoked(made, end, hearing):
-    """Else a fleet whose keys are replaced leaves a little behind for each of them, for ever."""
+    """Else a fleet that replaces keys would lose a little memory for each of them, for ever."""
     keys = {robot: made.robot(robot).keys.public.decode() for robot in ("reachy-1", "reachy-2")}
     for robot in keys:
         socket = await hearing(robot)

@@ -38,4 +38,4 @@ def test_a_reader_that_raises_keeps_nothing_from_the_others_and_is_logged_within
         feed.tell(Noticed("reachy-1", str(n)))
     assert len(heard) == 1000
     assert LINES.burst <= len(caplog.records) < 2 * LINES.burst
-    assert "a fault of ours in a reader of the feed" in caplog.text
+    assert "a bug in a reader of the feed" in caplog.text

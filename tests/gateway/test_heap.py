@@ -1,4 +1,4 @@
-"""Memory that was used once goes back to the system."""
+"""Memory that is no longer used goes back to the operating system."""
 
 import subprocess
 import sys
@@ -35,19 +35,19 @@ print(rss_mib() - before)
 
 
 def kept_mib(how: str) -> float:
-    """How much a process has more after it let go of 64 MiB."""
+    """How much memory a process keeps after it freed 64 MiB."""
     done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True, timeout=60)
     return float(done.stdout)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's heap")
 def test_large_blocks_go_back_to_the_system() -> None:
-    """And without the setting they do not: then this module could go."""
+    """And without the setting they do not. If they did, the module could go."""
     assert kept_mib("flat") < LARGE_MIB / 8
     assert kept_mib("as it is") > LARGE_MIB / 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's heap")
 def test_free_pages_between_what_stays_go_back_too() -> None:
-    """The program itself sees that they do not go by themselves."""
+    """The program itself checks that they are not returned by themselves."""
     assert kept_mib("given back") < LARGE_MIB / 8

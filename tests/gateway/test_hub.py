@@ -1,4 +1,4 @@
-"""The hub, with real sockets and voices that a test plays: one connection a robot, names that are told, short looks."""
+"""The hub, with real sockets and voices that a test plays: one connection per robot, admitted names, short looks."""
 
 import asyncio
 import logging
@@ -50,7 +50,7 @@ class Line:
 
 
 class Scene:
-    """A hub whose robots say what a test has them say, and all lines that their voices ever had."""
+    """A hub whose robots send what a test tells them, and all connections that their voices ever had."""
 
     def __init__(self, hub, lines, opened):
         self.hub, self.lines, self.opened = hub, lines, opened
@@ -84,7 +84,7 @@ async def playing(made):
 
     try:
         async with running_hub(made, make, max_robots=1000) as hub:
-            await asyncio.sleep(0)  # else the hub never begins, and never ends
+            await asyncio.sleep(0)  # else the hub would never begin, and never end
             yield Scene(hub, lines, opened)
     finally:
         for line in lines:
@@ -121,8 +121,8 @@ async def test_the_next_conversation_begins_once_the_voice_of_the_last_has_hung_
         await scene.until(lambda: scene.opened)
         ended_at = time.monotonic()
         end(scene)
-        await scene.until(lambda: time.monotonic() - ended_at > 1.0)  # longer than the first pause after a fault
-        assert scene.opened == scene.lines[:1], "one connection, which is being closed"
+        await scene.until(lambda: time.monotonic() - ended_at > 1.0)  # wait longer than the first pause after a fault
+        assert scene.opened == scene.lines[:1], "there must be only the connection that is being closed"
         scene.lines[0].lets_go.set()
         await scene.until(lambda: len(scene.lines) == 2 and scene.opened == scene.lines[1:], 1.0)
 
@@ -157,7 +157,7 @@ async def test_what_a_voice_says_or_breaks_as_it_hangs_up_is_not_the_next_conver
         first = scene.lines[0]
         first.broken = ValueError("breaks again")
         restart(scene)
-        await scene.until(lambda: len(scene.opened) == 2)  # the first has had its time
+        await scene.until(lambda: len(scene.opened) == 2)  # the first one's time is over
         robot = scene.hub.robots["reachy-1"]
         conversation = robot.conversation
         first.emit(ConnectionState("refused", "of the former voice"))
@@ -183,14 +183,14 @@ async def test_a_robot_is_neither_away_nor_gone_for_as_long_as_the_loop_stood_st
         assert "not heard" not in caplog.text
         scene.hub._end._pulse.stalled_s -= 89.0
         scene.hub._look_around()
-        assert not scene.hub.robots, "it would be gone, had the loop run"
+        assert not scene.hub.robots, "a running loop would have removed the robot"
         scene.lines[0].lets_go.set()
 
 
 async def test_a_loop_that_is_held_is_noticed(made):
     async with playing(made) as scene:
         before = scene.hub._end.stalled_s
-        time.sleep(0.6)  # noqa: ASYNC251 - that is the stall
+        time.sleep(0.6)  # noqa: ASYNC251 - this is the stall
         await asyncio.sleep(0)
         assert 0.4 < scene.hub._end.stalled_s - before < 2.0
 
@@ -241,7 +241,7 @@ async def test_a_robot_that_is_no_longer_admitted_is_forgotten_and_its_successor
 
 
 async def test_a_key_file_that_is_saved_anew_by_an_editor_ends_no_conversation(made, monkeypatch):
-    """It is moved away for a moment, and the link notices at once."""
+    """The file is moved away for a moment, and the link notices at once."""
     monkeypatch.setattr(hub_module, "LOOK_S", 60.0)
     async with playing(made) as scene:
         scene.hello()
@@ -281,7 +281,7 @@ async def test_a_key_file_that_is_damaged_while_the_gateway_runs_is_said_once(ma
 
 
 async def test_a_look_around_among_a_thousand_robots_holds_up_nobody(made):
-    """Measured here: 3 ms; when every file was read and all robots were sorted for each robot, 412 ms."""
+    """Measured: 3 ms. When every file was read and all robots were sorted for each robot, it took 412 ms."""
     admit(made, *(f"many-{number}" for number in range(1000)))
     async with playing(made) as scene:
         for number in range(1000):
@@ -298,7 +298,7 @@ async def test_a_look_around_among_a_thousand_robots_holds_up_nobody(made):
 
 
 async def test_a_robot_that_starts_again_and_again_writes_no_more_lines_than_one_that_stays(made, caplog, monkeypatch):
-    """Each start is a conversation, of which the turns are lines in the log."""
+    """Each start is a conversation, whose turns are lines in the log."""
     caplog.set_level(logging.INFO, "reachy_gateway")
     monkeypatch.setattr(robot_module, "HUNG_UP_LOOK_S", 0.0)
     async with playing(made) as scene:

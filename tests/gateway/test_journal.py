@@ -38,11 +38,11 @@ EVENTS = {
         Billed("reachy-1", Decimal("0.125"), "s", WHOLE, WHOLE),
     ),
     "80 % of its budget": (logging.WARNING, BudgetNews("reachy-1", "80 % of its budget")),
-    "a fault of ours ended its conversation; it begins anew": (
+    "a bug in the gateway ended its conversation; a new one begins": (
         logging.ERROR,
         Faulted("reachy-1", ValueError("x"), ends_conversation=True),
     ),
-    "a fault of ours as a voice hung up": (logging.ERROR, Faulted("reachy-1", ValueError("x"), ends_conversation=False)),
+    "a bug as a voice hung up": (logging.ERROR, Faulted("reachy-1", ValueError("x"), ends_conversation=False)),
 }
 
 

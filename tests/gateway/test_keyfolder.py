@@ -1,4 +1,4 @@
-"""The folder of admitted keys, with real files, and what a fleet says of them."""
+"""The folder of admitted keys, with real files, and the fleet's entries for it."""
 
 import asyncio
 import json
@@ -121,7 +121,7 @@ def test_a_key_that_another_file_holds_as_well_is_revoked_in_both(place):
     place.write("reachy-2", K, L)
     place.sync()
     assert place.admitted == {"reachy-1": [K], "reachy-2": [L]}
-    assert K in (place.folder / "reachy-2.pub").read_text(), "somebody may be about to rename the robot"
+    assert K in (place.folder / "reachy-2.pub").read_text(), "a person may be about to rename the robot"
     for _ in range(3):
         assert place.sync({K: no(2000)})[K] == no(2000)
     assert place.admitted == {"reachy-2": [L]}
@@ -214,7 +214,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("writes", range(4))
 def test_a_gateway_that_is_killed_between_two_writes_takes_nothing_of_it_for_the_word_of_a_person(place, writes, monkeypatch):
-    """After so many of the four: what is to be done, two key files, what was done."""
+    """Killed after so many of the four writes: the plan, two key files, the record of what was done."""
     place.write("reachy-1", K, L)
     place.write("reachy-2", M)
     place.sync()
@@ -236,7 +236,7 @@ def test_a_gateway_that_is_killed_between_two_writes_takes_nothing_of_it_for_the
     assert words in ({K: yes(FIRST), L: yes(FIRST), M: yes(FIRST, "reachy-2")}, {L: yes(FIRST), **fleet}), "all or nothing"
     assert place.sync(fleet) == {L: yes(FIRST), **fleet}
     place.write("reachy-3", K)
-    assert place.sync(fleet)[K] == yes(2001, "reachy-3"), "what a person says now is news"
+    assert place.sync(fleet)[K] == yes(2001, "reachy-3"), "a person's change after the restart is news"
 
 
 def test_what_a_person_changed_after_a_kill_in_another_file_is_news(place):
@@ -319,7 +319,7 @@ async def followed(place: Place):
             await asyncio.sleep(0.001)
     try:
         yield shelf
-        assert not task.done(), "it is followed on"
+        assert not task.done(), "the folder must still be followed"
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
@@ -386,7 +386,7 @@ def test_a_folder_that_was_removed_revokes_only_what_it_held(place):
     for file in place.folder.iterdir():
         file.unlink()
     place.folder.rmdir()
-    assert place.sync({K: yes(FIRST)}) == {K: yes(FIRST)}, "its versions went with it: it is as a new one"
+    assert place.sync({K: yes(FIRST)}) == {K: yes(FIRST)}, "its versions are lost, too: it counts as new"
     assert place.admitted == {"reachy-1": [K]}
 
 
@@ -421,7 +421,7 @@ async def test_keys_that_came_with_the_gateways_own_are_not_all_that_a_fleet_adm
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    place.write("reachy-1", L)  # a person admits one
+    place.write("reachy-1", L)  # a person admits a key
     looked.clear()
     task = asyncio.create_task(keys.follow(Away()))
     await asyncio.wait_for(looked.wait(), 5)

@@ -20,7 +20,7 @@ def robot_us(gateway_s: float) -> int:
 
 
 def a_turn(latency: Latency, turn: int = 1, at_s: float = 100.0) -> dict[str, int]:
-    """Speech ends at the robot, and each part takes 10 ms more than the one before; what the robot will tell."""
+    """A turn: speech ends at the robot, and each part takes 10 ms more than the one before. Returns the robot's report."""
     latency.spoke(robot_us(at_s), at_s + 0.010)
     latency.voiced(turn, at_s + 0.030)
     latency.published(turn, at_s + 0.060)
@@ -105,7 +105,7 @@ def test_only_the_first_audio_and_the_first_chunk_of_a_turn_count():
     assert over.parts_ms["voice"] == pytest.approx(500)
     assert over.parts_ms["gateway"] == pytest.approx(100)
     latency.voiced(1, 102.0)
-    assert not latency.unpublished(1), "what comes of a turn that is over begins nothing"
+    assert not latency.unpublished(1), "late audio of an ended turn must not begin a measurement"
 
 
 def test_a_barge_in_is_measured_from_the_interruption_to_the_silence():

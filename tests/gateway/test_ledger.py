@@ -100,7 +100,7 @@ def test_nothing_that_was_booked_is_lost_when_the_process_is_killed(tmp_path):
 
 
 def test_no_turn_waits_for_the_disk(open_ledger):
-    """Only a power cut can lose what is not on it yet."""
+    """Only a power cut can lose turns that are not on the disk yet."""
     assert open_ledger()._db.execute("PRAGMA synchronous").fetchone() == (1,), "NORMAL; 2 is FULL, an fsync with each turn"
 
 
@@ -108,7 +108,7 @@ def test_the_model_and_the_moment_of_a_turn_are_kept_for_who_wants_to_know(open_
     open_ledger().add(MONDAY, "a", "s1", "another-model", TURN, COST)
     db = sqlite3.connect(tmp_path / "our" / "books" / "ledger.sqlite")
     ((model, at, session),) = db.execute("SELECT model, at, session FROM turns").fetchall()
-    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",), "who reads it does not hold up who books"
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",), "a reader must not block a writer"
     db.close()
     assert (model, session) == ("another-model", "s1")
     assert at[:2] == "20"
@@ -134,7 +134,7 @@ def test_a_file_that_is_no_ledger_is_refused_in_words(tmp_path):
     path.write_text("not a database, but long enough to be taken for one " * 100)
     with pytest.raises(LedgerError, match=r"ledger\.sqlite cannot be used: .*GATEWAY_LEDGER"):
         Ledger(path)
-    assert path.read_text().startswith("not a database"), "it may be somebody's"
+    assert path.read_text().startswith("not a database"), "the file may be a person's"
 
 
 def test_a_place_that_cannot_be_made_is_refused_in_words(tmp_path):

@@ -1,4 +1,4 @@
-"""Which robots are sent to a gateway that was added."""
+"""Which robots are sent to a gateway that joins."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ from reachy_link.address import parse, spread
 
 
 class Fleet:
-    """Gateways that know of one another what was so a second ago, and robots that go where they are sent."""
+    """Gateways whose knowledge of one another is a second old, and robots that go where they are sent."""
 
     def __init__(self, robots: int, *gateways: str, robots_max: int = 50) -> None:
         self.robots_max = robots_max
@@ -34,7 +34,7 @@ class Fleet:
         return {name: sum(at == name for at in self.at.values()) for name in self.levellers}
 
     def second(self) -> int:
-        """One second; how many robots were sent."""
+        """Let one second pass. Returns how many robots were sent."""
         self.now += 1.0
         counts, sent = self.counts(), 0
         all_of_them = [
@@ -108,7 +108,7 @@ def test_two_robots_that_are_at_one_gateway_each_stay():
 
 
 def test_where_robots_do_not_arrive_ever_fewer_are_sent():
-    """They may be unable to reach it where it says it is: each was mute for a moment."""
+    """They may be unable to reach the address that it advertises. Each of them was silent for a moment."""
     leveller, names = Leveller(), [f"reachy-{n}" for n in range(40)]
     both = [Present(inbox=name, name=name, where=name, robots=40 * (name == "g1"), robots_max=50) for name in ("g1", "g2")]
     asked = [now for now in range(4 * 3600) if leveller.move(now, Neighbours("g1", both), dict.fromkeys(names, IDLE_S))]
@@ -153,7 +153,7 @@ def test_however_many_come_no_robot_moves_more_than_once_for_each_and_the_robots
         fleet.settle(200)
     assert max(fleet.moves.values(), default=0) <= added
     assert not fleet.settle(100)
-    for robot, at in fleet.at.items():  # whoever could still go would leave a gateway that is full enough, or find one
+    for robot, at in fleet.at.items():  # a robot may stay if its gateway is not crowded, or its own place is full enough
         counts, mean = fleet.counts(), robots / (before + added)
         assert counts[at] <= 1.2 * mean or counts[fleet.place(robot)] >= min(mean, counts[at] - 1)
 

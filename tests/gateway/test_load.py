@@ -1,4 +1,4 @@
-"""How much audio goes in a message, by how busy the event loop is and how many robots there are."""
+"""How much audio goes in a message, by the load of the event loop and the number of robots."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ from reachy_link.pcm import CHUNK_MS, LONG_CHUNK_MS
 
 
 class Loop:
-    """A second after the other, each worked for some of it."""
+    """An event loop: in each second it works for some of the time."""
 
     def __init__(self, robots: int = 1) -> None:
         self.load = Load()
@@ -25,7 +25,7 @@ class Loop:
         self.load.look(self._now_s, self._worked_s, self._rested_s, robots)
 
     def works(self, share: float, seconds: int = 1, spare: float = 0.5) -> list[int]:
-        """What goes at a time at the end of each second, and whether that was told when it changed."""
+        """The chunk length at the end of each second. Checks that changes, and only changes, are reported."""
         sizes = []
         for _ in range(seconds):
             before = self.load.crowded
@@ -51,7 +51,7 @@ def test_a_loop_without_sends_more_at_a_time_at_once():
 def test_it_does_so_until_it_was_calm_for_long_enough():
     loop = Loop()
     loop.works(0.8)
-    assert loop.works(0.65, 30) == [LONG_CHUNK_MS] * 30, "it is so calm because more is sent at a time"
+    assert loop.works(0.65, 30) == [LONG_CHUNK_MS] * 30, "the load is low only because messages are long"
     loop.works(0.5, CALM_LOOKS - 1)
     loop.works(0.6)
     assert loop.works(0.5, CALM_LOOKS) == [LONG_CHUNK_MS] * (CALM_LOOKS - 1) + [CHUNK_MS]
@@ -63,13 +63,13 @@ def test_many_robots_send_more_at_a_time_until_they_are_few():
     loop.robots = MANY
     assert loop.works(0.1, 3) == [LONG_CHUNK_MS] * 3
     loop.robots = FEW + 1
-    assert loop.works(0.1, 30) == [LONG_CHUNK_MS] * 30, "or each that comes and goes would change it for all"
+    assert loop.works(0.1, 30) == [LONG_CHUNK_MS] * 30, "else each robot that comes or goes would change it for all"
     loop.robots = FEW
     assert loop.works(0.1, CALM_LOOKS) == [LONG_CHUNK_MS] * (CALM_LOOKS - 1) + [CHUNK_MS]
 
 
 def newcomers(loop: Loop) -> int:
-    """How many of three are let in."""
+    """How many of three new robots are let in."""
     return sum(loop.load.lets_in() for _ in range(3))
 
 
@@ -93,14 +93,14 @@ def test_a_loop_that_has_little_of_its_core_is_full_although_it_works_little():
 
 
 def test_a_machine_that_others_keep_busy_turns_nobody_away_from_a_gateway_with_few_robots():
-    """As a build does on a developer's: each robot is served as well as can be."""
+    """As a build on a developer's machine does: each robot is served as well as possible."""
     loop = Loop(1)
     loop.works(0.05, FULL_LOOKS * 3, spare=0.0)
     assert newcomers(loop) == 3
 
 
 def test_once_there_is_room_again_newcomers_are_let_in_one_by_one():
-    """All at once they would take what is left, and everybody's speech would be late."""
+    """All at once, they would use up the remaining time, and every robot's speech would be late."""
     loop = Loop(MANY)
     loop.works(0.9)
     loop.works(0.9, FULL_LOOKS, spare=0.0)
@@ -132,7 +132,7 @@ def test_the_first_look_and_a_clock_that_stands_tell_nothing():
 
 @pytest.mark.parametrize(("set_ms", "chunk_ms"), [(20, CHUNK_MS), (30, CHUNK_MS), (40, LONG_CHUNK_MS), (100, LONG_CHUNK_MS)])
 def test_what_a_person_has_decided_holds_whatever_the_load_is(set_ms, chunk_ms):
-    """And for the robots, too, as far as a message of the link goes."""
+    """And for the robots, too, within the limits of a message."""
     load = Load(set_ms)
     load.look(1.0, 0.0, 0.0, 1)
     assert (load.message_ms, load.chunk_ms) == (set_ms, chunk_ms)

@@ -21,7 +21,7 @@ SECRET = b"the gateways' secret key"
 ROBOT = "reachy-1"
 KEY = "rl:fleet:robot:reachy-1"
 BOUND_S = 2.0
-"""A claim takes no longer, whatever becomes of the store."""
+"""A claim takes no longer than this, whatever happens to the store."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def store(running):
 
 @pytest.fixture
 def own_store(tmp_path):
-    """One that a test may kill or hang."""
+    """A store that a test may kill or hang."""
     with running_store(tmp_path / "store") as store:
         yield store
 
@@ -50,28 +50,28 @@ async def until(true) -> None:
 
 
 class Robot:
-    """A robot whose clock goes on while it lives."""
+    """A robot whose clock runs while it lives."""
 
     def __init__(self, boot: str = "boot-1", clock_s: float = 1000.0) -> None:
         self.boot, self._ahead_s = boot, clock_s - time.monotonic()
         self.last: Start | None = None
-        """Its last word, if it has fallen silent."""
+        """The robot's last start, if it has fallen silent."""
 
     def newest(self) -> Start:
         return self.last or Start(self.boot, int((time.monotonic() + self._ahead_s) * 1e6))
 
     def hello(self):
-        """What a gateway knows of it that has just heard its hello: more from there on, if it stays."""
+        """What a gateway that has just heard the robot's hello knows of it; the gateway learns more while the robot stays."""
         return self.newest
 
     def left(self):
-        """What a gateway knows of it that it has left now."""
+        """What a gateway that the robot has just left knows of it."""
         start = self.newest()
         return lambda: start
 
 
 class Gateway:
-    """A member, and what the hub does: a robot that is elsewhere is hung up upon."""
+    """A member, and the hub's part: it hangs up on a robot that is elsewhere."""
 
     def __init__(self, store, name: str, secret: bytes = SECRET, accounts=None) -> None:
         self.store = store
@@ -105,7 +105,7 @@ class Gateway:
         return self
 
     async def die(self) -> None:
-        """As if it were killed."""
+        """Act as if killed."""
         if self.task:
             self.task.cancel()
             with suppress(asyncio.CancelledError):
@@ -115,7 +115,7 @@ class Gateway:
 
 
 def heard(store, gateway: Gateway) -> int:
-    """How many read its letters."""
+    """How many subscribers read the gateway's letters."""
     with store.client() as client:
         return client.pubsub_numsub(f"rl:fleet:{gateway.member.inbox}")[0][1]
 
@@ -140,7 +140,7 @@ def entry(store) -> dict[bytes, bytes]:
 
 
 def stored(store, robot: str = ROBOT) -> str:
-    """The document that is remembered of a robot; nothing if none is."""
+    """The document that is remembered of a robot; empty if there is none."""
     with store.client() as client:
         it = client.hgetall(KEY.replace(ROBOT, robot))
     entry = Entry(it[b"token"].decode(), it[b"owner"].decode(), it[b"sealed"]) if it else None
@@ -274,7 +274,7 @@ async def test_a_robot_whose_place_another_has_taken_is_served_once_the_others_g
         await two.claim(other.newest)
         await until(lambda: two.member.inbox in one.member._seen)
         await two.die()
-        assert (await one.claim(one_robot.newest)).verdict is Verdict.CLONE, "it may be there in a moment"
+        assert (await one.claim(one_robot.newest)).verdict is Verdict.CLONE, "the robot may be there in a moment"
         one.member._seen[two.member.inbox] -= 2 * GONE_S
         assert (await one.claim(one_robot.newest)).verdict is Verdict.GRANTED
 
@@ -309,7 +309,7 @@ async def test_a_conversation_that_is_to_begin_anew_inherits_nothing(store):
 
 
 async def moved_unheard(store, one: Gateway, two: Gateway, robot: Robot) -> None:
-    """The robot is claimed from a gateway that hears nothing of it."""
+    """The robot is claimed from a gateway that does not hear of it."""
     await one.die()
     await until(lambda: heard(store, one) == 0)
     assert (await two.claim(robot.hello())).verdict is Verdict.GRANTED
@@ -328,7 +328,7 @@ async def test_a_fault_in_what_is_to_be_remembered_of_a_robot_is_that_robots_alo
         await until(lambda: stored(store, "reachy-2") == "goes on")
         one.member.let_go(ROBOT, one.member._held[ROBOT].token)
         await until(lambda: entry(store)[b"owner"] == b"")
-        assert caplog.text.count("reachy-1 is not remembered: a fault of ours") == 2
+        assert caplog.text.count("reachy-1 is not remembered: a bug in the gateway") == 2
 
 
 async def test_who_writes_by_an_old_token_is_refused_and_told(store):
@@ -408,7 +408,9 @@ async def test_a_robot_that_comes_while_the_store_is_away_is_served_and_claimed_
         assert (taken.verdict, taken.inherited) == (Verdict.GRANTED, None)
         assert taken.token
         await until(lambda: one.member.up is False and two.member.up is False)
-        assert (await two.claim(Robot().newest, "reachy-2")).verdict is Verdict.GRANTED, "at once, as that is known"
+        assert (await two.claim(Robot().newest, "reachy-2")).verdict is Verdict.GRANTED, (
+            "the outage is known, so this must be granted at once"
+        )
         one.keep("of meanwhile")
         own_store.start()
         await until(lambda: entry(own_store).get(b"token") == taken.token.encode())
@@ -627,7 +629,7 @@ async def test_whoever_follows_a_shelf_is_told_when_something_is_put_there_and_w
 
 
 class Accounts:
-    """Rows that are told once; after that the last is asked for again and again."""
+    """Rows that are reported once; after that the last row is asked for again and again."""
 
     def __init__(self, upto: int) -> None:
         self.mark, self.upto, self.day_said = 0, upto, ""
@@ -650,7 +652,7 @@ class Accounts:
 
 
 class Counted:
-    """A store that counts beats, and does nothing else."""
+    """A store that only counts beats."""
 
     def __init__(self) -> None:
         self.beats: list[float] = []

@@ -1,4 +1,4 @@
-"""The pace of a gateway with many robots."""
+"""The pace of the event loop of a gateway with many robots."""
 
 import asyncio
 from itertools import count
@@ -10,7 +10,7 @@ from reachy_gateway.provider.load import CALM_LOOKS, FEW, MANY, Load
 
 
 class Paced:
-    """A pace whose clock goes on by so much each time that it is asked, and whose sleep is noted."""
+    """A pace whose clock advances a little at each look, and whose sleep is noted."""
 
     def __init__(self, turn_s: float) -> None:
         ticks = count()
@@ -18,7 +18,7 @@ class Paced:
         self.pace = Pace(Load(), lambda: next(ticks) * turn_s, self.slept.append)
 
     async def turns(self, n: int) -> None:
-        """Of the event loop."""
+        """Let so many turns of the event loop pass."""
         for _ in range(n):
             await asyncio.sleep(0)
 

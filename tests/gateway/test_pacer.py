@@ -28,7 +28,7 @@ def whole(pcm: bytes, from_hz: int, to_hz: int) -> Pcm16:
 
 
 def heard(out: Iterable[Chunk | Ended], channels: int = 1) -> Pcm16:
-    """The samples of what was sent, of one channel; all channels must be equal."""
+    """The sent samples of one channel. All channels must be equal."""
     pcm = b"".join(item.pcm for item in out if isinstance(item, Chunk))
     samples = np.frombuffer(pcm, "<i2").reshape(-1, channels)
     assert np.all(samples == samples[:, :1])
@@ -36,11 +36,11 @@ def heard(out: Iterable[Chunk | Ended], channels: int = 1) -> Pcm16:
 
 
 def run_out(pacer: Pacer, now: float = 0.0, seconds: float = 1000.0) -> list[Chunk | Ended]:
-    """All that leaves from now on, taken whenever the pacer says that it is due."""
+    """Everything that leaves from now on, taken whenever the pacer says that something is due."""
     out = []
     until = now + seconds
     while (at := pacer.next_due()) is not None and at <= until:
-        now = max(now, at) + EPSILON_S  # as any timer is late
+        now = max(now, at) + EPSILON_S  # a timer is always a little late
         out += pacer.due(now)
     return out
 
@@ -82,7 +82,7 @@ def test_a_chunk_of_20_ms_does_not_wait_for_one_that_may_follow():
 
 
 def test_a_pause_of_the_voice_is_not_made_up_for():
-    """After a gap the speaker starts anew, so what comes then may run ahead only as much as at the start."""
+    """After a gap the speaker starts anew, so the audio may run ahead only as much as at the start."""
     pacer = Pacer(STEREO, LEAD_MS)
     pacer.push(1, noise(300), 24000)
     run_out(pacer, now=0.0)
@@ -144,7 +144,7 @@ def test_after_a_barge_in_nothing_of_the_old_reply_leaves_and_the_new_one_starts
     assert pacer.due(now=0.01) == []
     new = noise(100, seed=2)
     pacer.push(2, new, 24000)
-    assert heard(pacer.due(now=0.01)).tobytes() == new, "no ring of the old turn, and no waiting for its time"
+    assert heard(pacer.due(now=0.01)).tobytes() == new, "no filter tail of the old turn, and no wait for its schedule"
 
 
 def test_what_still_comes_of_a_reply_that_was_cut_is_dropped():
@@ -179,7 +179,7 @@ def test_a_turn_that_outgrew_the_bound_stays_over_even_when_there_is_room_again(
     assert run_out(pacer)[-1] == Ended(1, complete=False)
     assert not pacer.push(1, noise(1000), 24000)
     pacer.end(1)
-    assert run_out(pacer, now=200.0) == [], "it has ended before, and ends only once"
+    assert run_out(pacer, now=200.0) == [], "a turn must end only once"
 
 
 def test_there_is_room_again_for_the_next_turn_as_audio_leaves():
@@ -218,7 +218,7 @@ def split(pcm: bytes, sizes: list[int]) -> list[bytes]:
     step_s=st.sampled_from([0.0, 0.01, 0.5]),
 )
 def test_however_a_reply_is_split_it_sounds_like_the_conversion_of_the_whole(n, sizes, from_hz, speaker, step_s):
-    """Odd numbers of bytes and empty pieces included, while it is still coming in or afterwards."""
+    """Odd numbers of bytes and empty pieces included, during the reply or after it."""
     pcm = noise(1000, 24000)[:n]
     pacer = Pacer(speaker, LEAD_MS)
     out, now = [], 0.0
@@ -230,7 +230,7 @@ def test_however_a_reply_is_split_it_sounds_like_the_conversion_of_the_whole(n, 
     out += run_out(pacer, now)
     got, want = heard(out, speaker.channels), whole(pcm, from_hz, speaker.rate_hz)
     assert len(got) == len(want)
-    assert np.abs(got.astype(int) - want).max(initial=0) <= 1, "beside rounding at the very half"
+    assert np.abs(got.astype(int) - want).max(initial=0) <= 1, "apart from the rounding of exact halves"
     assert out[-1] == Ended(1)
     assert pacer.queued_ms == pytest.approx(0, abs=1e-6)
 
@@ -288,7 +288,7 @@ def test_whatever_comes_the_link_never_runs_further_ahead_than_allowed_and_next_
 
 @given(sizes=st.lists(st.integers(0, 4000), min_size=1, max_size=30), speaker=st.sampled_from([STEREO, MONO_24K]))
 def test_who_only_wakes_when_next_due_says_so_misses_nothing(sizes, speaker):
-    """All that could be sent in time is: a second pacer that is asked all the time sends no more."""
+    """Everything that could be sent in time is sent: a second pacer that is asked all the time sends no more."""
     lazy, eager = Pacer(speaker, LEAD_MS), Pacer(speaker, LEAD_MS)
     lazy_ms = eager_ms = 0.0
     for i, size in enumerate(sizes):

@@ -11,11 +11,11 @@ GATEWAY = "feedfeedfeedfeed"
 A, B = "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"
 STEREO = Format(rate_hz=16000, channels=2)
 AHEAD_US = 7_000_000_000
-"""The robot's clock is that far ahead of the gateway's."""
+"""How far the robot's clock is ahead of the gateway's."""
 
 
 class Bot:
-    """One start of a robot: numbers its messages and stamps them with its own clock."""
+    """One start of a robot. It numbers its messages and stamps them with its own clock."""
 
     def __init__(self, boot: str, ahead_us: int = AHEAD_US) -> None:
         self.boot = boot
@@ -51,7 +51,7 @@ def passes(peer: Peer, message: Up, now: float) -> bool:
 
 
 def refused(peer: Peer, message: Up, now: float) -> tuple[Handling, list[str]]:
-    """What is to be done with a message that is not to be handled, and what is to be counted."""
+    """The verdict on a message that must not be handled, and what is to be counted."""
     verdict, notes = peer.heard(message, now)
     return verdict, [note.cause for note in notes]
 
@@ -119,7 +119,7 @@ def test_a_restarted_robot_counts_from_its_beginning_and_its_clock_is_taken_anew
         passes(peer, old.mic(i * 0.02) if i else old.hello(0.0), i * 0.02)
     assert peer.heard(new.hello(5.0), 5.0) == (Handling.RESTARTED, [])
     assert (peer.boot, peer.ack) == (B, 0)
-    assert passes(peer, new.mic(5.02), 5.02), "a clock that began anew is no lateness"
+    assert passes(peer, new.mic(5.02), 5.02), "a new clock must not count as lateness"
 
 
 def test_the_last_words_of_a_robot_that_was_restarted_are_a_strangers(peer):
@@ -146,13 +146,24 @@ def test_two_robots_with_one_key_that_both_say_hello_are_named(peer):
     assert clone_notes(peer, one.hello(0.0), 0.0) == []
     assert clone_notes(peer, two.hello(1.0), 1.0) == []
     (words,) = clone_notes(peer, one.hello(2.5), 2.5)
-    assert peer.boot == B, "the place stays with the one that has it"
+    assert peer.boot == B, "the first robot must keep its place"
     for word in ("two robots use the key of reachy-1", A, B, "reachy-keys robot"):
         assert word in words
 
 
+def test_two_robots_that_take_the_place_from_each_other_again_and_again_are_named_after_a_second(peer):
+    one, two = Bot(A), Bot(B)
+    passes(peer, one.hello(0.0), 0.0)
+    for now in (5.0, 5.3, 5.6, 5.9):
+        assert clone_notes(peer, two.hello(now), now) == []
+        assert clone_notes(peer, one.hello(now + 0.1), now + 0.1) == []
+    assert len(clone_notes(peer, two.hello(6.1), 6.1)) == 1
+    assert peer.boot == A
+    assert passes(peer, one.mic(6.12), 6.12)
+
+
 def test_a_second_robot_with_the_key_of_one_that_goes_on_talking_is_named(peer):
-    """The first was welcomed, hears the beats that go to both, and so never says hello again."""
+    """The first one was welcomed and hears the beats that go to both, so it never says hello again."""
     one, two = Bot(A), Bot(B)
     passes(peer, one.hello(0.0), 0.0)
     passes(peer, one.mic(1.0), 1.0)
@@ -161,8 +172,8 @@ def test_a_second_robot_with_the_key_of_one_that_goes_on_talking_is_named(peer):
     for i in range(250):
         now = 1.52 + i * 0.02
         named += clone_notes(peer, one.mic(now), now)
-        assert passes(peer, two.mic(now), now), "the one that said hello last is served"
-    assert named, "5 s of both talking"
+        assert passes(peer, two.mic(now), now), "the robot that said hello last must be served"
+    assert named, "both talked for 5 s"
     assert A in named[0]
     assert B in named[0]
 
@@ -178,7 +189,7 @@ def test_a_robot_that_restarts_quickly_is_not_taken_for_two(peer, restarts):
             assert clone_notes(peer, message, now) == []
         leftover = bot.mic(now)
         peer.heard(Bot(f"{number + 1:016x}").hello(now + 0.3), now + 0.3)
-        assert clone_notes(peer, leftover, now + 0.35) == [], "what the old process left in the pipe"
+        assert clone_notes(peer, leftover, now + 0.35) == [], "messages that the old process left in the pipe"
         now += 0.4
 
 
@@ -223,7 +234,7 @@ def test_a_path_that_stays_longer_is_accepted_after_2_seconds(peer):
 
 @pytest.mark.parametrize("slept_s", [600, -600], ids=["robot", "gateway"])
 def test_after_an_end_slept_while_its_clock_stood_still_the_robot_is_heard_and_measured_anew(peer, slept_s):
-    """It takes the link for lost, and says hello in the same boot."""
+    """The robot takes the link for lost, and says hello again in the same boot."""
     bot = Bot(A)
     passes(peer, bot.hello(0.0), 0.0)
     passes(peer, bot.beat(1.0, Echo(t_us=0, received_us=AHEAD_US)), 1.0)
@@ -263,7 +274,7 @@ def test_every_message_carries_a_sequence_without_gaps_the_ack_and_the_floor(pee
 
 
 def beats(peer: Peer, start: float, seconds: float) -> list[float]:
-    """When beats are made, asked every ms."""
+    """When beats are sent, if the peer is asked every ms."""
     return [now for ms in range(round(seconds * 1000)) if peer.beat(now := start + ms / 1000)]
 
 
@@ -360,9 +371,9 @@ def test_nobody_was_silent_while_the_gateway_stood_still(peer):
 
 
 def test_what_a_former_start_had_sent_before_a_stall_is_no_second_robot(peer):
-    """It was on its way when the robot started anew, and waited with everything else."""
+    """The message was under way when the robot restarted, and waited with all others."""
     old, new = Bot(A), Bot(B)
     peer.heard(old.hello(100), 100.0, 0.0)
     assert peer.heard(new.hello(101), 101.0, 0.0)[0] is Handling.RESTARTED
     assert peer.heard(old.mic(100.9), 103.5, 2.4)[0] is Handling.STRANGER
-    assert peer.heard(old.mic(104), 103.6, 0.0)[0] is Handling.CLONE, "without a stall it would be one"
+    assert peer.heard(old.mic(104), 103.6, 0.0)[0] is Handling.CLONE, "without a stall this must count as a clone"

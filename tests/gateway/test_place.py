@@ -1,4 +1,4 @@
-"""Where a store is, as an operator writes it."""
+"""The address of a store, as an operator writes it."""
 
 from urllib.parse import urlsplit
 
@@ -50,12 +50,12 @@ def test_a_place_is_spoken_of_by_its_address():
         (f"rediss://{SECRET}@store.lab", "has no password"),
         ("rediss://link:@store.lab", "has no password"),
         ("redis://localhost", "has no password"),
-        (f"rediss://:{SECRET}@store.lab:port", "no URL"),
-        (f"rediss://:{SECRET}@store.lab:70000", "no URL"),
-        (f"rediss://:{SECRET}@[::1", "no URL"),
-        (f"rediss://:{SECRET}/x@store.lab", "no URL"),
-        (f"rediss://:{SECRET}#x@store.lab", "no URL"),
-        (f"rediss://:{SECRET}?x@store.lab", "no URL"),
+        (f"rediss://:{SECRET}@store.lab:port", "not a URL"),
+        (f"rediss://:{SECRET}@store.lab:70000", "not a URL"),
+        (f"rediss://:{SECRET}@[::1", "not a URL"),
+        (f"rediss://:{SECRET}/x@store.lab", "not a URL"),
+        (f"rediss://:{SECRET}#x@store.lab", "not a URL"),
+        (f"rediss://:{SECRET}?x@store.lab", "not a URL"),
         (f"rediss://:{SECRET}@store.lab?db=3", "nothing may follow"),
         (f"rediss://:{SECRET}@store.lab/3#x", "nothing may follow"),
         (f"rediss://:{SECRET}@store.lab/three", "number of a database"),
@@ -105,7 +105,7 @@ def test_whatever_is_written_it_is_a_place_or_refused_without_the_password(schem
         place = parse(url, plain=plain)
     except ValueError as error:
         words = str(error)
-        assert SECRET not in words or SECRET in (urlsplit(url).hostname or ""), "it stands where a host does"
+        assert SECRET not in words or SECRET in (urlsplit(url).hostname or ""), "the secret may only show in the host's place"
     else:
         assert place.path or place.password
         assert SECRET not in repr(place) or SECRET in f"{place.host} {place.user} {place.path}", "or a user, or a path"

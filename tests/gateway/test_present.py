@@ -1,4 +1,4 @@
-"""How a gateway of a fleet stands, as it tells the others."""
+"""A gateway's state as it tells the fleet."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Both sides of a conversation on one line of time."""
+"""Both sides of a conversation on one time line."""
 
 import json
 
@@ -26,9 +26,9 @@ def sides(data: bytes) -> np.ndarray:
 def test_what_is_said_and_what_is_answered_are_where_they_were():
     recorder = Recorder(STEREO, 100.0)
     for n in range(50):
-        recorder.heard(pcm(n + 1), 100.02 + n * 0.02 + 0.005 * (n % 3))  # as the network likes
+        recorder.heard(pcm(n + 1), 100.02 + n * 0.02 + 0.005 * (n % 3))  # with network jitter
     for n in range(25):
-        recorder.sounded(7, pcm(n + 1, channels=2), 100.5)  # all at once: the pacer is ahead
+        recorder.sounded(7, pcm(n + 1, channels=2), 100.5)  # all at once, because the pacer is ahead
     person, robot = sides(recorder.take(102.0, to_the_end=True)[0])
     assert len(person) == 32000
     assert person[: 50 * CHUNK : CHUNK].tolist() == list(range(1, 51))

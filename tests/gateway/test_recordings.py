@@ -49,7 +49,7 @@ class Scene:
                 await asyncio.sleep(0.02)
 
     async def ended(self) -> dict:
-        """What the file that was written says of itself."""
+        """The metadata in the file that was written."""
         await self.until(lambda: self.recordings.robot is None and not self.recordings._ending and self.recordings.all)
         [name] = self.files
         with zipfile.ZipFile(self.folder / name) as pack:

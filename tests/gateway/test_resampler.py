@@ -15,7 +15,7 @@ UTTERANCES = Path(__file__).parents[2] / "services/robot-io/utterances"
 
 
 def speech() -> Pcm16:
-    """Real speech, at whatever rate one takes it to be."""
+    """Real speech, taken at any rate."""
     with wave.open(str(UTTERANCES / "01.wav")) as file:
         return np.frombuffer(file.readframes(file.getnframes()), "<i2")
 
@@ -27,12 +27,12 @@ def chirp(rate_hz: int, seconds: float = 3.0) -> Pcm16:
 
 
 def whole(samples: Pcm16, from_hz: int, to_hz: int) -> np.ndarray:
-    """The conversion of the whole file at once, at soxr's best, in double precision."""
+    """The conversion of the whole file at once, at soxr's best quality, in double precision."""
     return soxr.resample(samples.astype(np.float64), from_hz, to_hz, quality="HQ")
 
 
 def in_pieces(samples: Pcm16, sizes: list[int]) -> list[Pcm16]:
-    """Consecutive pieces of these sizes, over and over."""
+    """Consecutive pieces of these sizes, cyclically."""
     edges = [0]
     while edges[-1] < len(samples):
         edges.append(edges[-1] + sizes[len(edges) % len(sizes)])
@@ -109,7 +109,7 @@ def test_rounding_clips_and_never_wraps(values):
 def test_a_full_scale_square_wave_overshoots_and_does_not_wrap():
     square = np.where(np.arange(24000) // 60 % 2, 32767, -32768).astype(np.int16)
     floats = streamed(square, 24000, 16000, [480])
-    assert floats.max() > 32767, "or this test shows nothing"
+    assert floats.max() > 32767, "else this test shows nothing"
     assert floats.min() < -32768
     wrapped = rounded(floats).astype(np.float64) * floats < 0
     assert not np.any(wrapped & (np.abs(floats) > 1))
@@ -137,7 +137,7 @@ def test_a_microphone_that_overshoots_when_converted_is_heard_clipped():
     uplink = Uplink(Format(rate_hz=48000, channels=1))
     square = np.where(np.arange(48000) // 120 % 2, 32767, -32768).astype("<i2")
     mono = uplink.convert(square.tobytes())
-    assert mono.max() > 32767, "or this test shows nothing"
+    assert mono.max() > 32767, "else this test shows nothing"
     heard = np.frombuffer(uplink.heard(mono), "<i2")
     assert heard.tolist() == rounded(mono).tolist()
 

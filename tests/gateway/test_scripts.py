@@ -1,4 +1,4 @@
-"""The scripts that run in the store, each against a real one."""
+"""The scripts that run in the store, each in a real store."""
 
 import time
 from importlib.resources import files
@@ -127,7 +127,7 @@ def test_book_adds_rows_once_and_in_their_order_alone(client):
 
 
 def test_book_asked_without_rows_tells_what_there_is_and_adds_nothing(client):
-    assert book(client, "L", 7, 7) == 0, "it knows nothing of this ledger"
+    assert book(client, "L", 7, 7) == 0, "the store knows nothing of this ledger"
     assert client.keys() == []
     book(client, "L", 0, 7, "a", 1)
     assert book(client, "L", 7, 7) == 7
@@ -163,7 +163,7 @@ def present(client, inbox: str, said: bytes, here: int = 1) -> list[bytes]:
 
 
 def ago(client, inbox: str, seconds: int) -> None:
-    """As if it had been heard so long ago."""
+    """Act as if the gateway was last heard so long ago."""
     at, _, said = client.hget("gateways", inbox).partition(b":")
     client.hset("gateways", inbox, b"%d:%s" % (int(at) - seconds, said))
 
@@ -258,10 +258,14 @@ def test_newer_keeps_a_shelf_for_ever(client):
 
 @pytest.mark.parametrize("name", ["swap", "keep", "book", "newer", "present"])
 def test_a_script_touches_no_key_but_its_own(client, name):
-    """So that an access list can name the keys, and whoever shares the store is not disturbed."""
+    """So that an access list can name the keys, and other users of the store are not disturbed."""
     for wrong in ("robot", "day", "gateways", "shelf"):
         client.set(wrong, "somebody's")
-    args = {"swap": ("", "t", "me", b"s", 9, "", ""), "keep": ("t", "me", b"s", 9), "book": ("L", 0, 1, 9, "a", 1)}
+    args = {
+        "swap": ("", "t", "me", b"s", TTL_MS, "", ""),
+        "keep": ("t", "me", b"s", TTL_MS),
+        "book": ("L", 0, 1, TTL_MS, "a", 1),
+    }
     args |= {"newer": ("told", "x", "a", 1, b"s"), "present": ("me", b"s", 3)}
     run(client, name, "my own", *args[name])
     assert all(client.get(wrong) == b"somebody's" for wrong in ("robot", "day", "gateways", "shelf"))

@@ -1,4 +1,4 @@
-"""What rests in a store is sealed."""
+"""Data in a store is sealed."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What the gateways of a fleet spend, to the nano-dollar, whoever is killed or forgets."""
+"""The spending of a fleet's gateways, exact to the nano-dollar, whichever gateway is killed or store is emptied."""
 
 import shutil
 import sqlite3
@@ -20,7 +20,7 @@ TURN = Tokens({"audio": 100}, {})
 
 
 class Store:
-    """As ``book.lua``."""
+    """Acts like ``book.lua``."""
 
     def __init__(self) -> None:
         self.days: dict[str, dict[str, int]] = {}
@@ -62,7 +62,7 @@ class Gateway:
         self.ledger.add(self.today, robot, "s", "m", TURN, Money(cost))
 
     def beat(self, lost: str = "") -> bool:
-        """As a member does; ``lost`` is the question or the answer. Whether there was anything to tell."""
+        """A member's beat. ``lost`` loses the request or the answer. Returns whether there was anything to report."""
         book, day = self.shared.to_tell(), self.shared.day()
         if lost == "question":
             return True
@@ -137,7 +137,7 @@ def test_with_nothing_new_it_is_asked_whether_the_store_still_knows(make):
 
 
 def test_a_gateway_that_starts_again_takes_what_it_spent_itself_for_nobody_elses(make):
-    """Whatever it asks for first: yesterday's rows are looked at before today's."""
+    """Whichever it asks for first: yesterday's rows are read before today's."""
     one = make(Store())
     one.spend("a", "0.50")
     one.tell_all()
@@ -203,7 +203,7 @@ def test_what_was_spent_before_midnight_is_told_after_it(make):
 
 
 def restored(one: Gateway, tmp_path, *, monday: int = 3, lost: int = 2) -> None:
-    """So many turns were spent on Monday and two on Tuesday; the last were lost with the ledger."""
+    """So many turns were billed on Monday and two on Tuesday. The ledger then lost the last ones."""
     for _ in range(monday):
         one.spend("a", "1")
     one.tell_all()
@@ -239,7 +239,7 @@ def test_a_ledger_that_was_restored_goes_on_under_another_name_and_nothing_count
     one.tell_all()
     assert one.ledger.name != name
     assert one.store.spent("2026-11-23") == {"a": 3 * 10**9}
-    assert one.store.spent("2026-11-24") == {"a": 4 * 10**9}, "also what it lost itself was spent"
+    assert one.store.spent("2026-11-24") == {"a": 4 * 10**9}, "turns that the ledger lost were spent, too"
     assert one.books.spent(TUESDAY, "a") == 4
 
 

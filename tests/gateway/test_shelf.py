@@ -1,4 +1,4 @@
-"""What a fleet keeps for all of its gateways, over a real store."""
+"""Entries that a fleet keeps for all of its gateways, over a real store."""
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
@@ -30,7 +30,7 @@ async def gateway(store, secret: bytes = SECRET):
     shelf = Shelf("keys", valkey, seal, member)
     task = asyncio.create_task(member.run())
     async with asyncio.timeout(LOOK_S / 2):
-        await shelf.news()  # letters are heard
+        await shelf.news()  # now letters are heard
     try:
         yield shelf
     finally:
@@ -78,7 +78,7 @@ async def test_what_this_fleet_did_not_put_there_is_nothing_and_spoils_no_other(
         raw(store, "damaged", b"no version")
         await stranger.put({"theirs": Thing(1, "t")})
         assert await one.newest() == {"l": Thing(6, "y"), "m": Thing(7, "z")}
-        assert raw(store, "theirs") is None, "and it is taken off, as it would keep what is ours away"
+        assert raw(store, "theirs") is None, "the foreign entry must be removed, as it would block ours"
         await one.put({"k": Thing(2, "again")})
         assert (await one.newest())["k"] == Thing(2, "again")
         raw(store, "l", b"9999999999999999:" + sealed)

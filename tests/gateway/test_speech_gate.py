@@ -26,7 +26,7 @@ def silence(ms: float) -> Pcm16:
 
 
 def noise(ms: float, level_db: float, seed: int = 1) -> Pcm16:
-    """White noise of that level, in dB of full scale."""
+    """White noise at this level, in dB of full scale."""
     samples = np.random.default_rng(seed).normal(0, 32768 * 10 ** (level_db / 20), round(16 * ms))
     return np.rint(samples).clip(-32768, 32767).astype(np.int16)
 
@@ -37,7 +37,7 @@ def in_noise(samples: Pcm16, level_db: float) -> Pcm16:
 
 
 def listen(gate: SpeechGate, *parts: Pcm16) -> Iterator[tuple[float, SpeechStarted | SpeechEnded]]:
-    """What the gate tells, and when in ms; marks are the starts of chunks, in ms."""
+    """What the gate reports, and when in ms. Marks are the starts of chunks, in ms."""
     samples = np.concatenate(parts)
     for start, end in pairwise(range(0, len(samples) + 1, CHUNK)):
         if told := gate.hear(samples[start:end], start // 16):
@@ -84,7 +84,7 @@ def test_the_end_carries_the_mark_of_the_last_chunk_that_held_speech():
     assert gate.mark == 580
 
 
-# --- what is no speech, and what does not end it ----------------------------------------------------------------------
+# --- sounds that are not speech, and sounds that do not end it ----------------------------------------------------------
 
 
 def test_a_click_shorter_than_the_onset_is_no_speech():
@@ -94,7 +94,7 @@ def test_a_click_shorter_than_the_onset_is_no_speech():
 
 @pytest.mark.parametrize("ms", [4, 10, 20])
 def test_a_click_is_no_speech_wherever_it_falls_into_the_chunks(ms):
-    """A click is shorter than the onset, also where it lies across the edge of two chunks."""
+    """A click is shorter than the onset, also when it lies across the edge of two chunks."""
     for offset_ms in range(0, 20, 2):
         told = kinds(listen(SpeechGate(), silence(200 + offset_ms), noise(ms, -10), silence(1000)))
         assert told == [], f"{offset_ms} ms into a chunk"
@@ -130,7 +130,7 @@ def test_empty_chunks_are_nothing():
 
 
 def noisy_room(level_db: float) -> SpeechGate:
-    """A gate that has been in a noisy room for long enough to know it."""
+    """A gate that has been in a noisy room long enough to know the room."""
     gate = SpeechGate()
     list(listen(gate, noise(300_000, level_db)))
     return gate
@@ -153,7 +153,7 @@ def test_a_room_that_became_quieter_is_followed_at_once():
 
 
 def test_zeros_of_a_half_duplex_robot_teach_nothing_about_the_room():
-    """While such a robot speaks the gateway hears zeros; the room that comes back afterwards is not speech."""
+    """While such a robot speaks, the gateway hears zeros. The room's noise that returns afterwards is not speech."""
     gate = noisy_room(-42)
     assert kinds(listen(gate, silence(5000), noise(5000, -42, seed=3))) == []
 
@@ -173,7 +173,7 @@ HZ = 16000
 
 
 def coloured(samples: int, exponent: float, seed: int) -> np.ndarray:
-    """Noise of mean power 1 that falls with that power of the frequency, from 20 Hz on."""
+    """Noise of mean power 1 that falls with this exponent of the frequency, from 20 Hz on."""
     rng = np.random.default_rng(seed)
     hz = np.maximum(np.fft.rfftfreq(samples, 1 / HZ), 20)
     spectrum = (rng.normal(size=len(hz)) + 1j * rng.normal(size=len(hz))) * hz ** (-exponent / 2)
@@ -225,26 +225,26 @@ def room_of(name: str, seconds: int) -> np.ndarray:
 
 
 def pcm(sound: np.ndarray, level_db: float = 0) -> Pcm16:
-    """Sound of mean power 1 at that level; a microphone clips."""
+    """A sound of mean power 1 at this level, clipped as by a microphone."""
     return np.rint(sound * 32768 * 10 ** (level_db / 20)).clip(-32768, 32767).astype(np.int16)
 
 
 def within(samples: np.ndarray, db: float) -> tuple[int, int]:
-    """From the first to the last 20 ms that are less than so much below the loudest."""
+    """The range from the first to the last 20 ms that are less than this much below the loudest."""
     powers = np.convolve(samples.astype(float) ** 2, np.ones(CHUNK), "valid")
     near = np.flatnonzero(powers > powers.max() * 10 ** (-db / 10))
     return int(near[0]), int(near[-1]) + CHUNK
 
 
 def recording(path: Path) -> np.ndarray:
-    """A sentence from its first 20 ms that are less than 35 dB below its loudest to its last; mean power 1."""
+    """A sentence from the first to the last 20 ms that are less than 35 dB below its loudest; mean power 1."""
     samples = utterance(path).astype(float)
     first, last = within(samples, 35)
     return unit(samples[first:last])
 
 
 def over(room: np.ndarray, level_db: float, speech: np.ndarray, speech_db: float, at: int) -> Pcm16:
-    """Speech in a room, each at its level."""
+    """Speech in a room, each at its own level."""
     mixed = room * 10 ** (level_db / 20)
     mixed[at : at + len(speech)] += speech * 10 ** (speech_db / 20)
     return pcm(mixed)
@@ -265,9 +265,9 @@ def test_speech_on_an_offset_begins_and_ends():
 @pytest.mark.parametrize("above_db", [10, 20])
 @pytest.mark.parametrize("room", ROOMS)
 def test_speech_that_stands_out_of_a_room_begins_and_ends_in_time(room, above_db):
-    """It begins with the first 20 ms of the clean recording that are less than 15 dB below its loudest.
+    """Speech begins with the first 20 ms of the clean recording that are less than 15 dB below its loudest 20 ms.
 
-    What comes before is below the noise. It ends with the last that are less than 35 dB below.
+    Earlier speech is below the noise. Speech ends with the last 20 ms that are less than 35 dB below the loudest.
     """
     opened, closed = [], []
     sound = room_of(room, 9)
@@ -316,7 +316,7 @@ def test_the_microphones_first_zeros_are_no_quiet_room():
 
 
 def test_zeros_that_a_converter_has_smeared_teach_nothing_about_the_room():
-    """At another rate the edges of half-duplex fall into the midst of a frame, and ring."""
+    """At another rate the edges of half-duplex fall into the middle of a frame, and ring."""
     room = noise(3 * 5000, -35)
     room[len(room) // 3 : 2 * len(room) // 3] = 0
     rate, gate = Resampler(48000, HZ), SpeechGate()
@@ -348,7 +348,7 @@ def test_a_deep_voice_and_a_childs_are_speech(hz):
 
 @pytest.mark.parametrize("level_db", [-60, -40])
 def test_a_minute_of_sentences_is_speech_to_its_end(level_db):
-    """With the pauses of a person who thinks: each sentence is heard from beginning to end, however much was said before."""
+    """With the pauses of a person who thinks. Each sentence is heard whole, however much was said before."""
     rng = np.random.default_rng(11)
     sentences = [recording(path) for _ in range(4) for path in RECORDINGS]
     pauses = [np.zeros(round(rng.uniform(0.15, 0.7) * HZ)) for _ in sentences]
@@ -379,7 +379,7 @@ def test_a_note_that_is_held_is_the_room_after_three_seconds_and_what_is_said_ne
 
 
 def test_a_song_of_eight_seconds_is_speech_to_its_end():
-    """Notes of half a second, with the voice's dip between two of them."""
+    """Notes of half a second, with the voice's dip between them."""
     at = np.arange(HZ // 2)
     swell = np.minimum(1, np.minimum(at, len(at) - at) / 1000)
     song = np.concatenate([tones(len(at), hz, {n: 1 / n for n in range(1, 9)}) * swell for hz in (196, 262, 330, 392) * 4])
@@ -426,7 +426,7 @@ def test_levels_are_in_db_of_full_scale():
 
 
 def above_floor(gate: SpeechGate, *levels_db: float) -> list[int]:
-    """After which of these frames, each so far above the floor of the low band, the gate opens."""
+    """The frames after which the gate opens, each so far above the low band's floor."""
     at, opened = np.arange(320) / HZ, []
     for n, db in enumerate(levels_db):
         amplitude = np.sqrt(2 * gate._low.power * 10 ** (db / 10)) * 32768

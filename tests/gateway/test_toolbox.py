@@ -1,4 +1,4 @@
-"""Tools: what is offered, how a call is checked and run, and what is read from a folder."""
+"""Tools: what is offered, how a call is checked and run, and what is loaded from a folder."""
 
 import asyncio
 import logging
@@ -81,7 +81,7 @@ def tool_with(**fields):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"name": "Wait"}, "name: 'Wait' is none"),
+        ({"name": "Wait"}, "name: 'Wait' is not a tool's name"),
         ({"name": "wait!"}, "small letters"),
         ({"name": ""}, "small letters"),
         ({"name": "x" * 41}, "at most 40"),
@@ -90,8 +90,8 @@ def tool_with(**fields):
         ({"description": "x" * 601}, "at most 600"),
         ({"arguments": BaseModel}, "derived from Arguments"),
         ({"arguments": None}, "derived from Arguments"),
-        ({"mode": "soon"}, "mode: 'soon' is none of wait, background"),
-        ({"reply": ""}, "reply: '' is none"),
+        ({"mode": "soon"}, "mode: 'soon' is not 'wait' or 'background'"),
+        ({"reply": ""}, "reply: '' is not 'speak' or 'silent'"),
         ({"reply": "silent"}, "'silent' needs the mode 'background'"),
         ({"deadline_s": 0}, "deadline_s: 0 is not above 0"),
         ({"deadline_s": 61}, "at most 60"),
@@ -194,8 +194,8 @@ async def test_each_way_in_which_a_call_ends_is_told_in_words():
     for broken in ("raises", "exits"):
         told, outcome = await called(box, broken)
         assert outcome == "fault"
-        assert "secret" not in str(told), "what was raised is for the log"
-        assert await called(box, broken) == (told, "fault"), "and its thread lives on"
+        assert "secret" not in str(told), "the exception belongs in the log only"
+        assert await called(box, broken) == (told, "fault"), "its thread must live on"
     for unfit in ("huge", "no_json", "no_object"):
         told, outcome = await called(box, unfit)
         assert outcome == "error"
@@ -227,7 +227,7 @@ async def test_what_a_validator_or_an_error_is_made_of_is_a_fault_of_the_tool_al
     await asyncio.sleep(0)
     began = time.monotonic()
     await called(box, "turn", direction="left")
-    assert time.monotonic() - began < 0.3, "and it runs in the tool's thread"
+    assert time.monotonic() - began < 0.3, "the call must run in the tool's thread"
     assert await slow == ({"error": "no such file", "retryable": True}, "error")
 
 
@@ -259,7 +259,7 @@ async def test_a_tool_that_blocks_holds_up_nobody_but_its_own_callers(monkeypatc
     assert (await called(box, "turn", direction="left"))[1] == "done"
     assert time.monotonic() - began < 0.5
     refused = [task for task in blocked if task.done()]
-    assert len(refused) == 40 - toolbox.INSIDE_MAX, "and those that wait for it are bounded"
+    assert len(refused) == 40 - toolbox.INSIDE_MAX, "the number of waiting calls must be bounded"
     assert "busy" in refused[0].result()[0]["error"]
     for task in blocked:
         task.cancel()
@@ -370,7 +370,7 @@ async def test_the_tools_of_a_folder(tmp_path):
         ("def", "SyntaxError"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("x = 1", "no class in it is derived from Tool"),
-        (GOOD_FILE.replace('"hello"\n', '"Hello!"\n'), "Hello: name: 'Hello!' is none"),
+        (GOOD_FILE.replace('"hello"\n', '"Hello!"\n'), "Hello: name: 'Hello!' is not a tool's name"),
         (GOOD_FILE.replace("async def call", "async def cal"), "no class in it is derived from Tool"),
         (GOOD_FILE.replace('"hello"\n', '"what_time_is_it"\n'), "two tools are called what_time_is_it"),
         (GOOD_FILE + "    def __init__(self): 1 / 0", "ZeroDivisionError"),

@@ -1,4 +1,4 @@
-"""Transcripts on a real disk: who may read them, what is lost when they cannot be written, and that nobody waits for them."""
+"""Transcripts on a real disk: file modes, what is lost when writing fails, and that no caller waits for the disk."""
 
 import asyncio
 import json
@@ -52,7 +52,7 @@ def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
 
-# --- who may read them ------------------------------------------------------------------------------------------------
+# --- file modes -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
@@ -137,7 +137,7 @@ def test_a_piece_is_kept_under_the_day_it_was_said(directory):
 
 
 def test_a_full_disk_loses_whole_lines_and_what_fits_later_is_kept(directory):
-    """A limit of the file's size cuts a line in its middle, as a full disk does."""
+    """A limit on the file's size cuts a line in its middle, as a full disk does."""
     program = (
         "import sys, resource; from pathlib import Path; from datetime import date, datetime, UTC\n"
         "from reachy_gateway.provider.transcripts import Transcripts; from reachy_gateway.voice import Said\n"
@@ -191,7 +191,7 @@ def test_what_cannot_be_written_is_counted_by_robot_with_the_reason_until_it_can
 
 
 class StuckDisk(Transcripts):
-    """A disk that takes nothing until it is let go."""
+    """A disk that accepts nothing until the test releases it."""
 
     lets_go: threading.Event
 
@@ -212,7 +212,7 @@ def stuck(directory):
 @pytest.mark.parametrize(("pieces", "text"), [(PIECES_MAX, "x"), (10, "x" * (CHARS_MAX // 10))], ids=["many", "long"])
 def test_a_disk_that_takes_nothing_holds_nobody_up_and_what_waits_is_bounded(stuck, directory, pieces, text):
     stuck.keep("reachy-1", AT, HELLO)
-    until(lambda: not stuck._pieces)  # it is being written
+    until(lambda: not stuck._pieces)  # the piece is being written
     began = time.monotonic()
     for _ in range(pieces + 5):
         stuck.keep("reachy-1", AT, Said("person", text))
@@ -237,7 +237,7 @@ def test_a_gateway_that_stops_waits_for_a_stuck_disk_for_a_bounded_time_and_says
 
 
 async def test_no_file_is_touched_by_the_event_loop(directory):
-    """Python tells its audit hooks which thread opens what."""
+    """Python reports to its audit hooks which thread opens which file."""
     opened = []
 
     def hear(event, args):

@@ -80,7 +80,7 @@ def test_what_the_voice_says_itself_ends_the_dropping_and_what_follows_may_be_th
 
 
 def test_an_answer_that_was_generated_whole_leaves_nothing_to_drop():
-    """Some voices never say that their turn is over."""
+    """Some voices never send the end of their turn."""
     turns = Turns()
     turns.audio(0.0)
     turns.generated()

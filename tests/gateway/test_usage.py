@@ -116,7 +116,7 @@ def test_a_new_day_begins_at_nothing():
 
 
 class Store:
-    """Keeps what was booked, and tells how often a day was read."""
+    """Keeps the booked turns, and counts how often each day was read."""
 
     def __init__(self) -> None:
         self.days: dict[date, dict[str, Account]] = {}
@@ -129,7 +129,7 @@ class Store:
 
 @pytest.mark.parametrize("off_by_days", [-400, -1, 1, 30])
 def test_a_clock_that_is_set_right_finds_what_was_spent_today(off_by_days):
-    """A gateway that starts with a wrong date, and books a turn on it, spends no budget twice."""
+    """A gateway that starts with a wrong date and books a turn on it must not grant the budget twice."""
     store = Store()
     store.days[MONDAY] = {"a": Account(turns=3, cost=Money(5))}
     books = Books(store.load)

@@ -1,4 +1,4 @@
-"""The store, against a real one that is killed, hung, full, or of another opinion."""
+"""The store, against a real Valkey that is killed, hung, full, or configured differently."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from reachy_gateway.fleet.port import Beat, Booking, Entry, Letter, Pulse, Store
 from reachy_gateway.fleet.valkey import PING_S, Valkey
 
 BOUND_S = 0.8
-"""By then a call has ended, whatever became of the store."""
+"""A call has ended by then, whatever happened to the store."""
 ENTRY = Entry("t1", "inbox-1", bytes(range(256)))
 FLEET = "fleet-1"
 
@@ -54,7 +54,7 @@ WRITES = {
 
 
 async def trouble(valkey: Valkey, name: str) -> str:
-    """What an operation says that must fail, in time."""
+    """The error message of an operation that must fail, in time."""
     began = time.monotonic()
     with pytest.raises(StoreError) as caught:
         await (OPERATIONS | WRITES)[name](valkey)
@@ -71,7 +71,7 @@ async def works(valkey: Valkey) -> None:
 
 
 async def until(valkey: Valkey) -> None:
-    """It works again, and soon."""
+    """Wait until the store works again, which must be soon."""
     deadline = time.monotonic() + 3
     while True:
         try:
@@ -158,7 +158,7 @@ async def test_two_fleets_share_a_store_and_see_nothing_of_each_other(store):
 
 @asynccontextmanager
 async def letter_box(valkey: Valkey, inbox: str = "inbox-1"):
-    """The letters that come, once they are heard; at the end of them why."""
+    """Collects letters, once they are heard, and at their end the reason."""
     heard: asyncio.Queue = asyncio.Queue()
 
     async def read() -> None:
@@ -275,7 +275,7 @@ async def test_calls_that_are_cancelled_leave_no_answer_for_the_next(store):
 
 @pytest.mark.parametrize("name", OPERATIONS)
 async def test_a_call_that_is_cancelled_at_any_step_is_cancelled(store, name):
-    """Else a claim that nobody wants any more would be made, and a voice would talk to nobody."""
+    """Else an unwanted claim would be made, and a voice would talk to no robot."""
     async with dialled(store.url) as valkey:
         await works(valkey)
         for steps in range(12):
@@ -365,7 +365,7 @@ async def test_a_line_that_stands_still_is_told_in_time_and_is_used_again_when_i
 
 
 class Slow(Relay):
-    """Passes everything on a while later."""
+    """A relay that forwards everything with a delay."""
 
     delay_s = 0.0
 
@@ -384,7 +384,7 @@ async def test_a_line_that_is_slow_keeps_nobody_for_longer_and_is_used_again_whe
     async with dialled(store.url.replace(str(store.port), str(port))) as valkey:
         await works(valkey)
         relay.cut()
-        relay.delay_s = 0.14  # an answer comes in time, but a dial and an answer take several
+        relay.delay_s = 0.14  # one answer comes in time, but a dial needs several
         for operation in OPERATIONS.values():
             began = time.monotonic()
             with suppress(StoreError):
@@ -418,7 +418,7 @@ async def test_a_store_that_began_anew_has_its_scripts_again(store: RunningStore
 
 
 async def test_a_connection_that_was_let_go_answers_nobody_else(store):
-    """More calls at a time than there are connections: each has its own answer."""
+    """More calls at a time than there are connections: each call must get its own answer."""
     async with dialled(store.url) as valkey:
         entries = {f"robot-{n}": Entry(f"t{n}", "me", b"%d" % n) for n in range(60)}
         await asyncio.gather(*(valkey.swap(robot, "", entry, None) for robot, entry in entries.items()))
@@ -440,7 +440,7 @@ async def test_a_store_that_only_reads_any_more_is_hung_up_on_as_its_name_may_me
             await works(valkey)
             with store.client() as client:
                 client.replicaof("127.0.0.1", "1")
-            relay._servers.pop().close()  # its name leads elsewhere, and who is connected stays so
+            relay._servers.pop().close()  # the name now leads elsewhere; existing connections stay
             relay._ports[:] = [(another.port, port)]
             await relay.start()
             try:
@@ -452,7 +452,16 @@ async def test_a_store_that_only_reads_any_more_is_hung_up_on_as_its_name_may_me
                 with store.client() as client:
                     client.replicaof("NO", "ONE")
         relay.stop()
-        await asyncio.sleep(0.01)  # what was cut is closed in the next turn of the loop
+        await asyncio.sleep(0.01)  # the event loop closes the cut connection in its next turn
+
+
+async def test_whoever_asks_after_the_goodbye_leaves_no_connection(store):
+    async with dialled(store.url) as valkey:
+        await valkey.put("admitted", {"k": Versioned(1, b"w")})
+    assert await valkey.newest("admitted") == {"k": Versioned(1, b"w")}
+    await asyncio.wait([valkey._asking])
+    with store.client() as client:
+        assert [it["id"] for it in client.client_list()] == [str(client.client_id())]
 
 
 @pytest.mark.parametrize("how", ["killed by the store", "silent"])
@@ -476,4 +485,4 @@ async def test_letters_are_heard_again_after_their_connection_was_lost_without_a
         assert await anext(again) == ("", b"")
         await again.aclose()
     relay.stop()
-    await asyncio.sleep(0.01)  # what was cut is closed in the next turn of the loop
+    await asyncio.sleep(0.01)  # the event loop closes the cut connection in its next turn

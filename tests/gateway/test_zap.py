@@ -14,7 +14,7 @@ Ask = Callable[..., Awaitable[list[bytes]]]
 
 
 class BrokenRing(Keyring):
-    """A list of the admitted that cannot be asked."""
+    """A key ring that fails when asked."""
 
     def refresh(self) -> bool:
         raise RuntimeError("the disk is gone")
@@ -46,9 +46,9 @@ async def zap(context, ring, refusals):
 
 @pytest.fixture
 async def ask(context, zap) -> AsyncIterator[Ask]:
-    """Asks a handler as libzmq does at a handshake: status code, text and User-Id of the answer to this request."""
+    """Asks a handler as libzmq does at a handshake. Returns status code, text and User-Id of the answer."""
     socket = zmq.asyncio.Context.shadow(context.underlying).socket(zmq.REQ)
-    socket.req_relaxed = True  # the next question may follow one that was not answered
+    socket.req_relaxed = True  # a question may follow an unanswered one
     socket.connect("inproc://zeromq.zap.01")
 
     async def ask(
@@ -138,7 +138,7 @@ class TestWithABrokenRing:
 
 
 async def test_an_answer_that_cannot_be_sent_does_not_end_the_handler(ask, ring, zap, monkeypatch):
-    """A REP socket would be stuck from then on, and nobody could get in any more."""
+    """A REP socket would be stuck from then on, and no robot could connect any more."""
     told = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
     public, _ = zmq.curve_keypair()
@@ -179,7 +179,7 @@ class TestADrain:
         assert len(told) == 200
 
     async def test_hears_what_came_while_the_socket_was_used(self, context):
-        """The use has swallowed the edge: without ticks the message waits for the next one."""
+        """Using the socket has consumed the edge trigger. Without ticks the message would wait for the next one."""
         pull, push = context.socket(zmq.PULL), context.socket(zmq.PUSH)
         pull.bind("inproc://here")
         push.connect("inproc://here")
@@ -199,7 +199,7 @@ class TestADrain:
 
     @staticmethod
     def take(pull, taken):
-        """A message; whether there was one."""
+        """Take a message. Returns whether there was one."""
         try:
             pull.recv(zmq.NOBLOCK)
         except zmq.Again:

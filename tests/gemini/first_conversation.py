@@ -1,4 +1,4 @@
-"""A process's first conversations; prints which of the SDK's models it compiled only then."""
+"""A process's first conversations. Prints which of the SDK's models were compiled only then."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Who speaks, by a button."""
+"""The person's turns, marked by a button."""
 
 from session_rim import A_REPLY, CHUNK_BYTES, CHUNK_S, LOST, UNREACHABLE, Rim
 
@@ -58,7 +58,7 @@ def test_a_press_of_the_button_cuts_an_answer_once_and_not_where_it_means_nothin
     rim = Rim().open()
     rim.server(A_REPLY)
     rim.press("start")
-    assert SpeechNoticed() not in rim.events, "the server goes on, and would not be heard"
+    assert SpeechNoticed() not in rim.events, "the server continues, and its audio would be dropped"
 
 
 def test_a_press_in_which_nothing_is_said_demands_no_answer():
@@ -93,7 +93,7 @@ def test_marks_survive_trimming_in_their_order():
     rim.press("end")
     rim.open()
     start, *chunks, end = rim.sent[-1]
-    assert (start, end) == ("start", "end"), "nothing is left of the first turn, and so are its marks"
+    assert (start, end) == ("start", "end"), "nothing is left of the first turn, not even its marks"
     assert b"".join(chunks) == rim.last_heard(OUTAGE_MAX_S)
 
 
@@ -132,7 +132,7 @@ def test_a_connection_is_not_renewed_while_the_person_holds_the_button():
     rim.open()
     rim.mic(1)
     rim.press("end")
-    assert rim.marks == [["start"], ["start", "end"]], "each connection is told the whole of it"
+    assert rim.marks == [["start"], ["start", "end"]], "each connection must be told the whole turn"
 
 
 def test_a_loss_while_the_person_holds_the_button_begins_the_turn_anew():
@@ -157,7 +157,7 @@ def test_an_end_alone_is_not_sent_to_a_connection_that_heard_nothing():
     rim.open()
     assert rim.marks == [["start"], []]
     rim.wait(SILENCE_MAX_S + 1)
-    assert rim.counts == ["lost"], "and no answer is waited for"
+    assert rim.counts == ["lost", "question_lost"], "and no answer is waited for"
 
 
 def test_what_one_connection_was_not_told_the_one_after_it_is_not_told_either():
@@ -210,7 +210,7 @@ def test_marks_wait_until_the_connection_knows_that_vad_is_manual():
     rim.session.persona_changed()
     rim.press("start")
     rim.mic(1, speaking=True)
-    assert rim.marks == [[]], "to this one a mark would be an error"
+    assert rim.marks == [[]], "this connection must not get a mark"
     rim.press("end")
     rim.answer()
     rim.mic(1)

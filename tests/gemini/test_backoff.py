@@ -1,4 +1,4 @@
-"""Connections that are lost, dials that are refused: when a session dials again, and what it tells meanwhile."""
+"""Lost connections and refused dials: when a session dials again, and what it reports meanwhile."""
 
 import pytest
 from session_rim import A_REPLY, LOST, QUOTA, REFUSED, UNREACHABLE, Rim, pauses
@@ -31,7 +31,7 @@ def test_a_close_without_a_warning_is_redialled_with_the_newest_handle():
     rim.mic(30)
     rim.close(LOST)
     assert rim.counts == ["lost"]
-    assert rim.session.wants_to_dial(rim.now), "at once: it had lived"
+    assert rim.session.wants_to_dial(rim.now), "at once, as the connection had lived"
     assert rim.dial() == Dial("h2", ())
 
 
@@ -163,7 +163,7 @@ def test_a_dial_that_fails_is_tried_again_when_permission_is_granted():
         rim.dial()
         rim.fail(error)
         assert rim.phase is SessionPhase.WAITING
-        assert rim.session.wants_to_dial(rim.now), "how often is the outage's to say"
+        assert rim.session.wants_to_dial(rim.now), "the circuit breaker decides how often"
     assert rim.counts == ["unreachable", "lost", "unreachable"]
 
 
@@ -224,7 +224,7 @@ def test_a_refusal_is_told_and_not_hammered():
     rim.wait(REFUSED_RETRY_S - 1)
     assert not rim.session.wants_to_dial(rim.now)
     rim.wait(1.2)
-    assert rim.session.wants_to_dial(rim.now), "now and then it is tried, as somebody may have mended the key at Google"
+    assert rim.session.wants_to_dial(rim.now), "now and then it must be tried: the key may have been repaired at Google"
 
 
 def test_a_retry_that_is_refused_again_is_not_told_again():
@@ -262,17 +262,17 @@ def test_what_is_mended_is_tried_at_once():
 
 @pytest.mark.parametrize("error", [REFUSED, QUOTA])
 def test_what_is_mended_while_a_dial_is_under_way_is_tried_when_that_has_failed(error):
-    """It was made with the key from before."""
+    """The dial was made with the old key."""
     rim = Rim().open("h1")
     rim.wait(10)
     rim.close(LOST)
     rim.dial()
     rim.do(rim.session.mended(rim.now))
     rim.fail(error)
-    assert rim.dial().handle == "h1", "nor was that to blame"
+    assert rim.dial().handle == "h1", "the handle was not to blame"
     rim.fail(QUOTA)
     rim.wait(1)
-    assert not rim.session.wants_to_dial(rim.now), "but what fails then is believed"
+    assert not rim.session.wants_to_dial(rim.now), "but a failure after that counts"
 
 
 def test_a_refused_robot_keeps_no_more_than_the_pre_roll():
@@ -287,7 +287,7 @@ def test_a_refused_robot_keeps_no_more_than_the_pre_roll():
 
 
 def test_a_connection_that_is_refused_as_soon_as_it_opens_is_dialled_once_more():
-    """The setup was answered: what is wrong may be the moment."""
+    """The setup was answered, so the fault may be a passing one."""
     rim = Rim().open()
     rim.close(REFUSED)
     assert rim.phase is SessionPhase.WAITING
@@ -310,7 +310,9 @@ def test_a_setup_that_is_declined_in_new_words_is_dialled_ever_more_seldom():
     pauses(rim, DECLINED, 5)
     rim.open().wait(60)
     rim.close(LOST)
-    assert pauses(rim, DECLINED, 1) == pytest.approx([least_s], abs=0.2), "what has opened since is well"
+    assert pauses(rim, DECLINED, 1) == pytest.approx([least_s], abs=0.2), (
+        "a connection that has opened since must reset the pause"
+    )
 
 
 def test_a_refusal_for_a_reason_that_nobody_knows_is_tried_again_sooner():
@@ -319,7 +321,7 @@ def test_a_refusal_for_a_reason_that_nobody_knows_is_tried_again_sooner():
 
 
 def test_a_microphone_that_ends_right_after_speech_leaves_silence_that_the_model_can_hear():
-    """N: a model that does not heed the end of the stream."""
+    """Report N: a model that ignores the end of the stream."""
     rim = Rim(trailing_silence_s=1.5).open()
     rim.speak()
     before = rim.audio
@@ -345,7 +347,7 @@ def test_push_to_talk_needs_no_silence():
 
 
 def test_words_that_are_not_to_be_kept_are_neither_told_nor_kept():
-    """K."""
+    """Report K."""
     rim = Rim(transcripts=False).open()
     rim.speak()
     rim.server(Said("person", "secret"), A_REPLY, Said("robot", "secret"), ReplyGenerated(), TurnComplete())
@@ -445,4 +447,4 @@ def test_a_quota_that_closes_what_has_just_opened_is_waited_out_ever_longer_too(
     rim.wait(10)
     rim.close(QUOTA)
     rim.wait(30.1)
-    assert rim.session.wants_to_dial(rim.now), "it had been lifted"
+    assert rim.session.wants_to_dial(rim.now), "the limit had been lifted"

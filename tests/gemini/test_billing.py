@@ -1,4 +1,4 @@
-"""What a session used, as it is billed."""
+"""A session's usage, as it is billed."""
 
 from session_rim import A_REPLY, LOST, Rim, used
 

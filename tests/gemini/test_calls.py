@@ -1,4 +1,4 @@
-"""The rules of ``docs/sessions.md`` for calls of tools, each by itself; time passes only when the test says so."""
+"""The rules of ``docs/sessions.md`` for tool calls, one by one. Time passes only when the test says so."""
 
 import pytest
 from session_rim import A_REPLY, LOST, Rim, wanted
@@ -179,7 +179,7 @@ def test_the_server_is_not_taken_to_hang_while_it_waits_for_a_tool():
     rim.mic(SILENCE_S - 1)
     assert not rim.hanging_up
     rim.mic(2)
-    assert rim.hanging_up, "but once it has the answer it has as long as ever"
+    assert rim.hanging_up, "once it has the answer the usual limit must hold again"
 
 
 def test_a_call_in_the_background_is_the_answer_until_it_has_a_result():
@@ -189,7 +189,7 @@ def test_a_call_in_the_background_is_the_answer_until_it_has_a_result():
     assert not rim.hanging_up
     rim.speak()
     rim.mic(SILENCE_S + 1)
-    assert rim.hanging_up, "what is asked meanwhile is owed an answer"
+    assert rim.hanging_up, "a question meanwhile must get an answer"
 
 
 def test_nothing_is_owed_after_a_result_of_which_nothing_is_said():
@@ -244,7 +244,7 @@ def test_what_is_lost_is_answered_on_the_connection_that_resumes_the_session_bef
     rim = opened()
     rim.server(wanted("look", "unlock"))
     rim.close(LOST)
-    assert rim.stopped == [rim.ran[0].key], "what may not be cut runs on"
+    assert rim.stopped == [rim.ran[0].key], "a tool that may not be cut must run on"
     rim.session.hear(bytes(640), rim.now, speaking=True)
     rim.wait(0.2)
     rim.open()

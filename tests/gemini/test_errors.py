@@ -1,4 +1,4 @@
-"""What is made of the SDK's errors."""
+"""How the SDK's errors are translated."""
 
 import ssl
 
@@ -13,7 +13,7 @@ from gemini_gateway.sdk.errors import explained
 
 
 def closed(code: int, reason: str) -> Exception:
-    """What the SDK raises when the server closes while it receives."""
+    """The SDK's exception when the server closes while the SDK receives."""
     return errors.APIError(code, reason)
 
 
@@ -51,7 +51,7 @@ LOST_IN_MID_HANDSHAKE = websockets.exceptions.InvalidMessage("did not receive a 
         (closed(1008, "Nein."), SETUP, "refused", "Nein."),
         (closed(1007, ""), SETUP, "refused", "1007"),
         (closed(1008, "The operation was aborted."), SETUP, "declined", "aborted"),
-        (closed(1007, "User location is not supported for the API use."), SETUP, "refused", "where this gateway's address is"),
+        (closed(1007, "User location is not supported for the API use."), SETUP, "refused", "region of this gateway's"),
         (handshake(400), SETUP, "refused", "setup"),
         (handshake(403, GOOGLE_SAYS_NO), SETUP, "refused", "denied access"),
         (closed(1011, "You exceeded your current quota, please check your plan"), LATER, "quota", "quota"),
@@ -69,9 +69,9 @@ LOST_IN_MID_HANDSHAKE = websockets.exceptions.InvalidMessage("did not receive a 
         (closed(1011, "Deadline expired before operation could complete."), LATER, "lost", "Deadline"),
         (handshake(500), SETUP, "unreachable", "HTTP 500"),
         (handshake(503), SETUP, "unreachable", "HTTP 503"),
-        (handshake(302), SETUP, "unreachable", "not Gemini"),
+        (handshake(302), SETUP, "unreachable", "another server answers"),
         (handshake(511), SETUP, "unreachable", "HTTP 511"),
-        (handshake(407), SETUP, "unreachable", "not Gemini"),
+        (handshake(407), SETUP, "unreachable", "another server answers"),
         (ConnectionRefusedError(111, "Connection refused"), SETUP, "unreachable", "Connection refused"),
         (TimeoutError("timed out during opening handshake"), SETUP, "unreachable", "timed out"),
         (ssl.SSLError("handshake failure"), SETUP, "unreachable", "handshake failure"),

@@ -7,7 +7,7 @@ LONG_AGO = float("-inf")
 
 
 class Chat:
-    """Exchanges, and what they gave to keep."""
+    """Exchanges, and the texts that they gave to keep."""
 
     def __init__(self) -> None:
         self.exchanges = Exchanges()

@@ -1,4 +1,4 @@
-"""Robots share one event loop: what is sent to one in a burst must not keep the others waiting."""
+"""Robots share one event loop: a burst for one robot must not keep the others waiting."""
 
 import asyncio
 import base64
@@ -18,14 +18,14 @@ class Turns:
         self.n = 0
 
     async def count(self):
-        """Until cancelled."""
+        """Count until cancelled."""
         while True:
             self.n += 1
             await asyncio.sleep(0)
 
 
 async def test_a_burst_is_taken_a_message_at_a_time(gemini):
-    """Behind each message everybody else gets a turn; without that dozens are taken in one, 50 ms and more."""
+    """After each message every other task gets a turn. Without that dozens are handled in one turn: 50 ms and more."""
     turns_of_the_loop, taken = Turns(), []
 
     def emit(event):
@@ -49,7 +49,7 @@ async def test_a_burst_is_taken_a_message_at_a_time(gemini):
 
 
 async def test_an_interruption_does_not_wait_for_a_turn_for_each_message_before_it(gemini):
-    """It is found where it waits; without that the burst before it takes a turn of everybody's for each message."""
+    """The interruption is found where it waits. Otherwise each message of the burst before it would take a turn of the loop."""
     turns_of_the_loop, taken = Turns(), []
 
     async with serve() as sim:
@@ -77,7 +77,9 @@ async def test_an_interruption_does_not_wait_for_a_turn_for_each_message_before_
     events = [event for _, event in taken]
     silenced, interrupted = events.index(SpeechNoticed()), events.index(Interrupted())
     assert sum(isinstance(event, Audio) for event in events[:silenced]) < BURST / 2, "silence comes at once"
-    assert not any(isinstance(event, Audio) for event in events[silenced:interrupted]), "what was cut is not heard for a moment"
+    assert not any(isinstance(event, Audio) for event in events[silenced:interrupted]), (
+        "no sound of the cut answer may be heard"
+    )
     assert taken[interrupted][0] - taken[silenced][0] < BURST / 2
     afterwards = [turn for turn, event in taken[interrupted:] if isinstance(event, Audio)]
-    assert len(set(afterwards)) == len(afterwards) == 100, "a message at a time again"
+    assert len(set(afterwards)) == len(afterwards) == 100, "one message in each turn again"

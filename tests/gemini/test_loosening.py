@@ -1,4 +1,4 @@
-"""A robots file that is read anew and takes a limit away: emptied, cut or half written."""
+"""A reloaded robots file that removes a limit: emptied, cut or half written."""
 
 import asyncio
 import logging
@@ -35,7 +35,7 @@ out_audio = 1
 
 @pytest.fixture
 def changed(tmp_path):
-    """What a text takes away from another."""
+    """The limits that one text removes from another."""
 
     def changed(before: str, after: str) -> list[str]:
         found = []
@@ -56,7 +56,7 @@ def test_an_emptied_file_takes_all_limits_away(changed):
 
 
 def test_a_file_that_is_cut_between_its_tables_never_takes_a_limit_away_unnoticed(changed):
-    """Wherever it is cut, if it still is TOML."""
+    """Wherever the file is cut, if it still is TOML."""
     lines = WHOLE.splitlines(keepends=True)
     cut = {n: "".join(lines[:n]) for n in range(len(lines)) if not 8 < n < 15}
     noticed = {n: changed(WHOLE, text) for n, text in cut.items()}
@@ -79,7 +79,7 @@ def test_a_limit_that_is_raised_in_words_or_a_robot_that_has_none_of_its_own_is_
 
 
 def test_a_price_that_falls_is_told(changed):
-    """A budget lasts longer by it."""
+    """A lower price makes a budget last longer."""
     assert changed(WHOLE, WHOLE.replace("out_audio = 1", "out_audio = 0.1")) == ["prices.dear"]
     assert changed(WHOLE, WHOLE.replace("out_audio = 1", "out_audio = 2")) == []
 

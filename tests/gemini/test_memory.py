@@ -1,4 +1,4 @@
-"""What a gateway has to know to go on with a session that another one had."""
+"""What a gateway must know to continue a session that another gateway had."""
 
 import json
 

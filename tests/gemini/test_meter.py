@@ -9,7 +9,7 @@ FULL = Tokens({"audio": 500}, {"audio": 75})
 
 
 def turn(meter: Meter, *counts: Tokens, now: float = 100.0, sent_s: float = 2.0, heard_s: float = 3.0) -> list[Bill]:
-    """A turn with its question and its sound; what is billed by its end, and once no more counts can come."""
+    """A turn with its question and its sound. Returns what is billed by its end, and once no more counts can come."""
     meter.sent(sent_s)
     out = meter.turn_goes_on()
     meter.heard(heard_s)

@@ -1,4 +1,4 @@
-"""What the admin port is told of Gemini's voices, and what it may change of the robots file."""
+"""What the admin port is told of Gemini's voices, and what it may change in the robots file."""
 
 from decimal import Decimal
 
@@ -29,7 +29,7 @@ TOOLS = {"what_time_is_it", "gesture"}
 
 @pytest.fixture
 def made(tmp_path):
-    """An office, its voices, and the robots file; a writable one unless it is said otherwise."""
+    """An office, its voices, and the robots file, which is writable unless a test says otherwise."""
     ledger = Ledger(tmp_path / "ledger.sqlite")
 
     def make(text: str | None = FILE):
@@ -58,7 +58,7 @@ async def test_a_persona_is_read_checked_and_saved(made):
     table = await office.read_persona("lab-1")
     assert table.may_save
     new = table.text.replace("Puck", "Aoede")
-    assert "nothing is wrong" in await saved(office, new, only_check=True)
+    assert "the table is correct" in await saved(office, new, only_check=True)
     assert path.read_text() == FILE
     assert "saved" in await saved(office, new)
     assert path.read_text() == FILE.replace("Puck", "Aoede")
@@ -75,7 +75,7 @@ async def test_a_persona_is_read_checked_and_saved(made):
         ("transcripts_to_file = true", "transcripts_to_file"),
         ("transcripts_to_console = true", "transcripts_to_console"),
         ("recordings = true", "recordings"),
-        ("]]", "no TOML"),
+        ("]]", "not TOML"),
     ],
 )
 async def test_what_is_wrong_or_not_an_operators_is_said_and_nothing_is_saved(made, line, words):
@@ -99,11 +99,11 @@ async def test_of_two_who_change_it_the_second_is_told(made):
 
 async def test_where_the_file_is_not_the_gateways_the_text_is_to_be_pasted(made, monkeypatch):
     office, _, path = made()
-    monkeypatch.setattr("os.access", lambda *_: False)  # whoever runs this test may be root
+    monkeypatch.setattr("os.access", lambda *_: False)  # the user of this test may be root
     table = await office.read_persona("lab-1")
     assert not table.may_save
     assert "paste" in table.words
-    with pytest.raises(OfficeError, match="nothing is wrong with it, but"):
+    with pytest.raises(OfficeError, match="the table is correct, but"):
         await saved(office, table.text.replace("Puck", "Aoede"))
     assert path.read_text() == FILE
 
@@ -111,7 +111,7 @@ async def test_where_the_file_is_not_the_gateways_the_text_is_to_be_pasted(made,
 async def test_without_a_robots_file_a_text_is_checked_all_the_same(made):
     office, _, _ = made(None)
     assert (await office.read_persona("lab-1")).text == "[robots.lab-1]\n"
-    assert "nothing is wrong" in await saved(office, "[robots.lab-1]\nvoice = 'Puck'", only_check=True)
+    assert "the table is correct" in await saved(office, "[robots.lab-1]\nvoice = 'Puck'", only_check=True)
     with pytest.raises(OfficeError, match="paste"):
         await saved(office, "[robots.lab-1]\nvoice = 'Puck'")
 

@@ -1,4 +1,4 @@
-"""What waits to be sent: the end of the stream."""
+"""Audio that waits to be sent, and the end of the stream."""
 
 from session_rim import CHUNK_BYTES, Rim
 

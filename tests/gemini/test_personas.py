@@ -1,3 +1,4 @@
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -192,17 +193,17 @@ def test_a_robot_that_makes_the_mistake_of_the_defaults_anew_is_told(robots):
 
 
 DOC = Path(__file__).parents[2] / "docs" / "sessions.md"
-NOT_HERE = "version v1beta of the API does not take it; leave it out"
+NOT_HERE = "version v1beta of the API does not take this setting; leave it out"
 
 
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
-        ("thinking_level", '"low"', "gemini-3.8-live does not take it; leave it out"),
-        ("proactive_audio", "false", f"{NOT_HERE}: gemini-3.8-live speaks up, and stays silent, by its own choice"),
-        ("proactive_audio", "true", f"{NOT_HERE}: gemini-3.8-live speaks up, and stays silent, by its own choice"),
-        ("affective_dialog", "true", "gemini-3.8-live does not have it; leave it out"),
-        ("affective_dialog", "false", "gemini-3.8-live does not have it; leave it out"),
+        ("thinking_level", '"low"', "gemini-3.8-live does not take this setting; leave it out"),
+        ("proactive_audio", "false", f"{NOT_HERE}: gemini-3.8-live itself chooses when to speak and when to stay silent"),
+        ("proactive_audio", "true", f"{NOT_HERE}: gemini-3.8-live itself chooses when to speak and when to stay silent"),
+        ("affective_dialog", "true", "gemini-3.8-live does not have this setting; leave it out"),
+        ("affective_dialog", "false", "gemini-3.8-live does not have this setting; leave it out"),
     ],
 )
 def test_what_the_model_would_refuse_is_refused_at_start(robots, key, value, reason):
@@ -214,9 +215,9 @@ def test_what_the_model_would_refuse_is_refused_at_start(robots, key, value, rea
 @pytest.mark.parametrize(
     ("model", "key", "value", "reason"),
     [
-        ("gemini-3.1-flash-live-preview", "proactive_audio", "true", f"{NOT_HERE}: MODEL speaks when it is spoken to"),
-        ("gemini-3.1-flash-live-preview", "affective_dialog", "true", "MODEL does not have it; leave it out"),
-        ("not-listed", "proactive_audio", "true", f"{NOT_HERE}: whether MODEL speaks up is its own choice"),
+        ("gemini-3.1-flash-live-preview", "proactive_audio", "true", f"{NOT_HERE}: MODEL speaks only when it is spoken to"),
+        ("gemini-3.1-flash-live-preview", "affective_dialog", "true", "MODEL does not have this setting; leave it out"),
+        ("not-listed", "proactive_audio", "true", f"{NOT_HERE}: MODEL itself chooses whether to speak unasked"),
         ("not-listed", "affective_dialog", "true", NOT_HERE),
         (
             "gemini-3.8-live-extended-thinking",
@@ -224,7 +225,12 @@ def test_what_the_model_would_refuse_is_refused_at_start(robots, key, value, rea
             '"minimal"',
             "MODEL does not take 'minimal', but low, medium, high",
         ),
-        ("gemini-2.5-flash-native-audio-preview-12-2025", "thinking_level", '"low"', "MODEL does not take it; leave it out"),
+        (
+            "gemini-2.5-flash-native-audio-preview-12-2025",
+            "thinking_level",
+            '"low"',
+            "MODEL does not take this setting; leave it out",
+        ),
     ],
 )
 def test_what_another_model_would_refuse_is_refused_for_it(robots, model, key, value, reason):
@@ -253,7 +259,7 @@ def test_a_robot_whose_model_does_not_take_what_it_inherits_is_told(robots):
         [robots.a]
         model = "gemini-3.8-live"
     """)
-    assert problems == ["robots.a.thinking_level: gemini-3.8-live does not take it; leave it out"]
+    assert problems == ["robots.a.thinking_level: gemini-3.8-live does not take this setting; leave it out"]
 
 
 @pytest.mark.parametrize(
@@ -299,18 +305,18 @@ def test_a_vad_that_is_no_table_is_named(robots):
 def test_a_mistake_in_toml_is_named_with_its_line(robots):
     _, problems = robots("[defaults]\nvoice = Puck\n")
     assert len(problems) == 1
-    assert "no TOML" in problems[0]
+    assert "not TOML" in problems[0]
     assert "line 2" in problems[0]
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     for path in (tmp_path / "none.toml", tmp_path):
         _, (problem,) = read(path)
-        assert problem.startswith(f"{path}: cannot be read (it is what GATEWAY_ROBOTS_FILE names): ")
+        assert problem.startswith(f"{path}: cannot be read (GATEWAY_ROBOTS_FILE names this file): ")
     broken = tmp_path / "latin1.toml"
     broken.write_bytes('[defaults]\ninstruction = "Grüß dich"\n'.encode("latin-1"))
     _, (problem,) = read(broken)
-    assert problem.startswith(f"{broken}: cannot be read (it is what GATEWAY_ROBOTS_FILE names): ")
+    assert problem.startswith(f"{broken}: cannot be read (GATEWAY_ROBOTS_FILE names this file): ")
 
 
 def test_text_is_utf_8_wherever_it_runs(tmp_path):
@@ -329,12 +335,17 @@ def test_a_long_mistake_is_told_in_short(robots):
 def test_a_file_with_mistakes_still_gives_personas(robots):
     found, problems = robots("[defaults]\ntemperature = 9\nvoice = 'Puck'\n")
     assert problems
-    assert isinstance(found.of("a"), Persona), "but there is something to go on with"
+    assert isinstance(found.of("a"), Persona), "a usable persona must remain"
 
 
-def test_the_documentation_has_the_table_of_models_as_it_is():
-    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in DOC.read_text(encoding="utf-8").splitlines()]
-    told = {row[0]: row[1:] for row in rows if len(row) == 9 and row[0] not in ("Model", "---")}
+def test_the_documentation_has_the_tables_of_models_as_they_are():
+    page = DOC.read_text(encoding="utf-8").partition("## Models")[2]
+    told: dict[str, list[str]] = {}
+    for row in re.findall(r"^\|(.+)\|$", page, re.MULTILINE):  # of two tables, one behind the other
+        name, *cells = [cell.strip() for cell in row.split("|")]
+        assert len(cells) == 4
+        if name not in ("Model", "---"):
+            told.setdefault(name, []).extend(cells)
     word = {True: "yes", False: "no", None: "unknown"}
 
     def listed(values, default) -> str:

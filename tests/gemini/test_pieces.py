@@ -1,4 +1,4 @@
-"""Texts and their halves of characters."""
+"""Texts, and their halves of characters."""
 
 import json
 
@@ -13,7 +13,7 @@ from reachy_gateway.voice import Said
 
 
 def spoken(*texts: str, end: bool = True) -> str:
-    """What is told of an answer whose transcript comes in these pieces, as raw JSON."""
+    """The transcript that is reported of an answer whose raw JSON arrives in these pieces."""
     pieces, told = Pieces(), []
     wires = [{"serverContent": {"outputTranscription": {"text": text}}} for text in texts]
     for wire in [*wires, *([{"serverContent": {"turnComplete": True}}] if end else [])]:

@@ -1,4 +1,4 @@
-"""An operator has the model say something: when it is sent, and when it cannot be."""
+"""An operator asks the model to say something: when the request is sent, and when it cannot be."""
 
 import pytest
 from session_rim import QUOTA, REFUSED, Rim
@@ -8,7 +8,7 @@ from gemini_gateway.session.timing import PROMPT_MAX_S, PROMPTS_MAX, SAY, SILENC
 
 
 def prompts(rim: Rim) -> list[list[str]]:
-    """What was asked for, by connection."""
+    """The requests, by connection."""
     return [[item.text for item in items if isinstance(item, Prompt)] for items in rim.sent]
 
 

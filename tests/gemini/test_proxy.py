@@ -1,4 +1,4 @@
-"""The proxy that Gemini is reached by: what the environment says of it, and what a proxy says."""
+"""The proxy to Gemini: what the environment says about it, and what a proxy answers."""
 
 import asyncio
 import subprocess
@@ -82,7 +82,7 @@ def test_a_proxys_password_can_be_concealed():
 
 @asynccontextmanager
 async def proxying(answer: str, to: int = 0):
-    """A proxy that says this to every CONNECT, and passes on what comes then, if it agrees; its port and what was asked."""
+    """A proxy with this answer to every CONNECT. If it agrees, it forwards data. Yields its port and the requests."""
     asked: list[str] = []
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -132,7 +132,7 @@ async def test_a_conversation_goes_through_a_proxy():
 
 @pytest.mark.parametrize("value", ["socks5://127.0.0.1:9", "http://[::1", "nonsense", "ftp://x"])
 def test_no_proxy_of_the_environment_is_anything_to_the_sdk(value):
-    """In a process of its own: httpx reads the environment as a client is made."""
+    """In its own process: httpx reads the environment when a client is made."""
     code = (
         "from pydantic import SecretStr; from gemini_gateway.endpoint import Endpoint\n"
         "from gemini_gateway.sdk.client import Live\n"

@@ -1,4 +1,4 @@
-"""Handles: what a session is resumed by, and when that is given up."""
+"""Handles: how a session is resumed, and when that is given up."""
 
 import pytest
 from session_rim import LOST, QUOTA, REFUSED, TICK_S, UNREACHABLE, Rim
@@ -52,7 +52,7 @@ def test_a_handle_that_was_dropped_comes_back_if_a_dial_without_it_fails_as_well
     assert rim.dial().handle is None
     rim.fail(error)
     rim.do(rim.session.mended(rim.now))
-    assert rim.dial().handle == "h1", "it is the server that is in trouble, or the key"
+    assert rim.dial().handle == "h1", "the server or the key is at fault, not the handle"
 
 
 def test_a_handle_whose_session_is_refused_as_it_opens_is_dropped():
@@ -257,7 +257,7 @@ def test_a_new_session_does_not_go_back_to_the_old_ones_handle():
     rim.close(LOST)
     rim.dial()
     rim.fail(LiveError("refused", "not found"))
-    rim.open()  # and is not given a handle yet
+    rim.open()  # without a handle yet
     rim.wait(10)
     rim.close(LOST)
     assert rim.dial().handle is None

@@ -1,4 +1,4 @@
-"""The robots file of a fleet: several gateways, one shelf, and people who change files."""
+"""A fleet's robots file: several gateways, one shelf, and people who change files."""
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
@@ -33,7 +33,7 @@ class Store:
 
 
 class Shelf:
-    """One gateway's view of it, with a test in place of the store; it looks when the test says so."""
+    """One gateway's view of the shelf, with a test in place of the store. It looks when the test says so."""
 
     def __init__(self, store: Store) -> None:
         self.store, self.rounds, self.may = store, 0, asyncio.Semaphore(0)
@@ -76,7 +76,7 @@ class Gateway:
         self.changes += 1
 
     async def start(self) -> None:
-        """Begin, or begin anew with what was noted."""
+        """Start, or start again with what was noted."""
         await self.stop()
         self.configuration = self.configured()
         self.shelf = Shelf(self.store)
@@ -94,7 +94,7 @@ class Gateway:
         async with asyncio.timeout(5):
             while self.shelf.rounds == was:
                 assert self.task
-                assert not self.task.done(), "it is followed on"
+                assert not self.task.done(), "the file must still be followed"
                 await asyncio.sleep(0.001)
 
     async def look(self) -> None:
@@ -103,7 +103,7 @@ class Gateway:
         await self.looked(was)
 
     def edit(self, text: str, *, asked: bool = False) -> list[str]:
-        """A person changes the file, and with ``asked`` sends a SIGHUP; what is wrong with it."""
+        """A person changes the file, and with ``asked`` sends a SIGHUP. Returns the problems in it."""
         self.now_ms += 1
         assert self.file
         self.file.write_text(text)
@@ -168,7 +168,7 @@ async def test_at_first_contact_of_different_files_one_counts_at_all_and_the_oth
     async with fleet(tmp_path, KORE, PUCK, AOEDE) as gateways:
         await everybody_looks(gateways)
         assert [it.voice for it in gateways] == ["Kore"] * 3
-        assert caplog.text.count("the robots file of the fleet counts, not") == 2
+        assert caplog.text.count("the fleet's robots file is used, not") == 2
         assert str(gateways[1].file) in caplog.text
 
 
@@ -240,7 +240,7 @@ async def test_a_text_that_cannot_be_used_here_is_said_once_and_leaves_the_last_
         said = [it.message for it in caplog.records if "the last good one stays" in it.message]
         assert len(said) == 2, "once at each"
         assert all("the robots file of the fleet" in words for words in said)
-        assert one.store.text == text, "others may be able to use it"
+        assert one.store.text == text, "other gateways may be able to use it"
         two.edit(AOEDE)
         await everybody_looks(gateways)
         assert [it.voice for it in gateways] == ["Aoede", "Aoede"], "whatever version it had"
@@ -303,7 +303,7 @@ async def test_a_ledger_that_cannot_be_written_keeps_no_text_from_counting(tmp_p
         one.edit(PUCK)
         await everybody_looks(gateways)
         assert two.voice == "Puck"
-        assert "a restart would forget which robots file counts" in caplog.text
+        assert "after a restart this gateway would not know which robots file is the newest" in caplog.text
 
 
 async def test_an_emptied_store_is_filled_again_by_whoever_knows_the_newest(tmp_path):

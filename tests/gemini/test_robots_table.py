@@ -92,7 +92,7 @@ def test_what_is_not_that_table_alone_is_refused_in_words(table):
     ],
 )
 def test_however_a_file_is_written_nothing_beside_the_table_changes(file):
-    """Dotted keys and tables in odd places: libraries have swallowed what stood behind them."""
+    """Dotted keys and tables in odd places: TOML libraries have lost text behind them."""
     before = tomllib.loads(file)
     try:
         after = tomllib.loads(with_table(file, "lab-1", NEW))
@@ -103,7 +103,7 @@ def test_however_a_file_is_written_nothing_beside_the_table_changes(file):
 
 
 def test_a_file_that_is_no_toml_is_said():
-    with pytest.raises(TableError, match="no TOML"):
+    with pytest.raises(TableError, match="not TOML"):
         table_of("[robots", "lab-1")
     with pytest.raises(TableError, match="cannot be changed"):
         with_table("[robots", "lab-1", NEW)

@@ -1,4 +1,4 @@
-"""The session manager as scenarios: when to dial, renew, park and stop; what it tells."""
+"""The session manager in scenarios: when it dials, renews, parks and stops, and what it reports."""
 
 from itertools import pairwise
 
@@ -193,7 +193,7 @@ def test_a_go_away_in_a_quiet_moment_renews_at_once_old_connection_first():
     rim.mic(1)
     rim.server(GoAway(50))
     assert rim.hanging_up
-    assert not rim.session.wants_to_dial(rim.now), "the old one is still open"
+    assert not rim.session.wants_to_dial(rim.now), "the old connection is still open"
     assert rim.session.dial(rim.now) == []
     rim.close()
     assert rim.dial() == Dial("h1", ())
@@ -332,7 +332,7 @@ def test_a_question_that_is_not_answered_yet_at_the_deadline_has_the_grace_too()
 
 
 def test_the_silence_after_a_question_is_sent_even_after_the_deadline():
-    """Else the server's VAD would never hear the question end."""
+    """Else the server's VAD would never notice the question's end."""
     rim = Rim().open("h1")
     rim.mic(1, speaking=True)
     rim.speak(0.5)
@@ -343,7 +343,7 @@ def test_the_silence_after_a_question_is_sent_even_after_the_deadline():
     rim.server(A_REPLY)
     rim.tick()
     rim.mic(1)
-    assert rim.audio == sent + b"".join(rim.heard[-100:-50]), "the answer is there: from here on it is kept"
+    assert rim.audio == sent + b"".join(rim.heard[-100:-50]), "once the answer has come the audio is kept"
 
 
 def test_what_is_said_after_the_deadline_while_an_answer_is_awaited_is_kept():
@@ -469,7 +469,7 @@ def test_what_the_server_still_says_while_the_connection_closes_is_heard():
 
 
 def part_of_an_answer(rim: Rim) -> None:
-    """A thinking model says that it thinks; the rest of its answer is another turn."""
+    """A thinking model says that it is thinking. The rest of its answer is another turn."""
     rim.speak()
     rim.server(A_REPLY, ReplyGenerated(), TurnComplete(), Working(on=True))
 
@@ -576,7 +576,7 @@ def test_a_tool_call_is_declined_even_while_the_microphone_is_held():
     sent = rim.audio
     rim.server(CALL)
     rim.mic(0.1)
-    assert isinstance(rim.sent[0][-1], Answer), "else the answer would never end"
+    assert isinstance(rim.sent[0][-1], Answer), "without it the answer would never end"
     assert rim.audio == sent
 
 
@@ -603,7 +603,7 @@ def test_a_silent_session_parks_and_the_first_word_wakes_it_with_the_pre_roll():
     assert rim.open().dials[-1].handle == "h1"
     assert rim.audio == sent + rim.last_heard(PRE_ROLL_S + 0.5 - CHUNK_S)
     assert rim.standings == [ConnectionState("live")]
-    assert rim.session.dropped_ms == 0, "what nobody said is not missed"
+    assert rim.session.dropped_ms == 0, "dropped silence must not be counted"
 
 
 def test_a_session_is_not_parked_unless_asked_to():
@@ -916,7 +916,7 @@ def test_every_way_that_the_documentation_shows_from_one_state_to_another_is_tak
     opened.mic(1)
     opened.close()
     opened.budget(allowed=True)
-    opened.open().speak(0.2)  # else it would park
+    opened.open().speak(0.2)  # else the session would park
     opened.server(GoAway(50))
     opened.mic(1)
     opened.close()
@@ -936,7 +936,7 @@ def test_every_way_that_the_documentation_shows_from_one_state_to_another_is_tak
 
 
 def test_an_hour_of_conversation_over_connections_that_live_for_ten_minutes():
-    """Half of them say when they end; the others are renewed for their age."""
+    """Half of the connections announce their end; the others are renewed for their age."""
     rim = Rim().open("h0")
     asked = opened_at = 0
     while rim.now < 1000 + 3600:

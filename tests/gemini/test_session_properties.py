@@ -1,5 +1,5 @@
-"""The session manager under whatever a server, a person, a network and a budget may do, as long as the rim keeps its contract:
-a dial opens or fails, what is open is closed once, and what cannot be sent is given back.
+"""The session manager under random servers, persons, networks and budgets, while the rim keeps its contract: a dial opens or
+fails, an open connection is closed once, and what cannot be sent is given back.
 """
 
 from itertools import count
@@ -78,11 +78,11 @@ class Line:
         self.manual = manual
         self.marks: list[str] = []
         self.calls: set[str] = set()
-        """That came on it."""
+        """The ids of calls that came on this connection."""
         self.answered: list[str] = []
         self.cancelled: set[str] = set()
         self.resumes = False
-        """Whether it carries on a session."""
+        """Whether this connection resumes a session."""
 
 
 class AnyTalk(RuleBasedStateMachine):
@@ -101,20 +101,20 @@ class AnyTalk(RuleBasedStateMachine):
         self.newest_taken = -1
         self.chunks = 0
         self.in_turn = False
-        """Whether the robot was given a reply that has no end yet."""
+        """Whether the robot was given a reply that has not ended yet."""
         self.standing: ConnectionState | None = None
         self.numbers = count(1)
         self.owed: dict[int, Tokens] = {}
-        """The last counts of each turn of the server's."""
+        """The last counts of each of the server's turns."""
         self.turn = 0
         self.turn_is_on = False
         self.turn_over_at = 0.0
         self.billed: list[Tokens] = []
         self.running: dict[int, str] = {}
-        """Tools that the rim runs: of which call."""
+        """The tools that the rim runs, with their call's id."""
         self.stopped: set[int] = set()
         self.unanswered: set[str] = set()
-        """Of all connections that are gone: ids that got no answer there, and were not taken back."""
+        """Ids of calls on lost connections that were neither answered there nor cancelled."""
         self.newest_call = ""
 
     # --- the rim
@@ -160,7 +160,7 @@ class AnyTalk(RuleBasedStateMachine):
                     self.stopped.add(key)
 
     def call(self, act, *args, heard=0, **kwargs) -> None:
-        """Call the session, and keep account of what it drops while it is parked."""
+        """Call the session, and keep account of what it drops while parked."""
         before, was = self.dropped, self.session.phase
         self.heard += heard
         self.tell(act(*args, **kwargs))
@@ -188,7 +188,7 @@ class AnyTalk(RuleBasedStateMachine):
                 assert response.id not in self.line.cancelled, "answered although it was taken back"
                 self.line.answered.append(response.id)
                 if response.id not in self.line.calls:
-                    assert self.line.resumes, "the call was another session's"
+                    assert self.line.resumes, "the call belongs to another session"
                     assert response.response.keys() == {"error", "retryable"}
                     self.unanswered.discard(response.id)
         else:
@@ -326,7 +326,7 @@ class AnyTalk(RuleBasedStateMachine):
         waiting = len(self.session._outbox._answers)
         self.server(ToolCall((FunctionCall(self.newest_call, name, {} if small else None),)))
         if self.newest_call not in self.running.values() and len(self.session._outbox._answers) == waiting:
-            self.line.calls.discard(self.newest_call)  # refused once too often
+            self.line.calls.discard(self.newest_call)  # refused too often
 
     @precondition(lambda self: self.line and self.line.open and self.line.calls)
     @rule(data=st.data())
@@ -354,7 +354,7 @@ class AnyTalk(RuleBasedStateMachine):
     @precondition(lambda self: self.line and self.line.open)
     @rule()
     def the_server_tells_counts(self):
-        """In mid-turn, or so late that they cannot be anything but the last turn's, which had none."""
+        """Counts in mid-turn, or so late that they can only belong to the last turn, which had none."""
         late = self.turn not in self.owed and 0 <= self.now - self.turn_over_at < LATE_S
         if self.turn_is_on or late:
             self.owed[self.turn] = Tokens({"audio": next(self.numbers)}, {})
@@ -424,7 +424,7 @@ class AnyTalk(RuleBasedStateMachine):
         assert len(owed) - len(self.billed) <= 1, "no more than the newest turn is still to be billed"
 
     def teardown(self):
-        """From wherever it is, a healthy server and permission are enough; a parked one needs a word."""
+        """A healthy server and permission are always enough to continue; a parked session needs speech."""
         if not hasattr(self, "session"):
             return
         self.the_budget_says(allowed=True)

@@ -1,4 +1,4 @@
-"""``docs/sessions.md`` and the code say the same: every timer that the session goes by, and its value."""
+"""``docs/sessions.md`` and the code agree on every timer of the session, and its value."""
 
 import re
 from importlib import import_module
@@ -11,7 +11,8 @@ from gemini_gateway.session import timing
 
 TEXT = sessions_doc.DOC.read_text(encoding="utf-8")
 TIMERS = TEXT.partition("## Timers")[2].partition("\n## ")[0]
-ROWS = re.findall(r"^\| (`[A-Z].*?) \| (.*?) \|", TIMERS, re.MULTILINE)
+ENTRIES = [" ".join(entry.split()) for entry in re.findall(r"^- (.*?)(?=^-|^#|^$|\Z)", TIMERS, re.MULTILINE | re.DOTALL)]
+ROWS = [re.fullmatch(r"(`[^=]+) = (.+?)\. .+", entry).groups() for entry in ENTRIES]
 SECONDS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "": 1}
 
 
@@ -25,7 +26,7 @@ def values(text):
 
 
 def constants(text):
-    """Each name of a row's first cell, with what it is in the code."""
+    """Each name before an entry's ``=``, with what it is in the code."""
     where = re.search(r"\(`(.+)\.py`\)", text)
     path = where[1] if where else "session/timing"
     package = "" if path.startswith("reachy_gateway") else "gemini_gateway."
@@ -37,7 +38,7 @@ def constants(text):
         yield found
 
 
-def test_the_table_was_found():
+def test_the_list_was_found():
     assert len(ROWS) > 40
 
 
@@ -47,7 +48,7 @@ def test_a_timer_is_what_the_code_has(names, value):
         assert ours == (told if told is None else pytest.approx(told))
 
 
-def test_every_timer_of_the_session_is_in_the_table():
+def test_every_timer_of_the_session_is_in_the_list():
     named = set(re.findall(r"`(\w+)`", TIMERS))
     source = Path(timing.__file__).read_text(encoding="utf-8")
     assert {name for name in re.findall(r"^([A-Z]\w*_S): Final", source, re.MULTILINE) if name != "BYTES_PER_S"} <= named

@@ -13,7 +13,7 @@ VARIABLES = ("GEMINI_API_KEY", "GEMINI_API_KEY_FILE", "GOOGLE_GEMINI_BASE_URL", 
 
 @pytest.fixture
 def env(monkeypatch):
-    """Settings under these variables alone."""
+    """Settings from these variables alone."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
 

@@ -1,4 +1,4 @@
-"""What a persona is to the SDK."""
+"""A persona as the SDK's configuration."""
 
 import subprocess
 import sys
@@ -17,12 +17,12 @@ def audio(data: str = "AQACAA==", mime: str = "audio/pcm;rate=24000") -> dict:
 
 
 def config(handle: str | None = None, *, seeded: bool = False, **persona) -> dict:
-    """What is asked of the SDK, but for what is not set."""
+    """The SDK's configuration without unset fields."""
     return config_of(Persona(**persona), handle, seeded=seeded).model_dump(mode="json", exclude_none=True)
 
 
 def test_nothing_is_left_to_compile_when_the_first_robot_talks():
-    """In a process of its own: others of these tests compile what they use."""
+    """In its own process, because other tests here compile what they use."""
     script = Path(__file__).with_name("first_conversation.py")
     found = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=50)
     assert found.stdout.split() == []
@@ -71,7 +71,7 @@ OURS = {
     "context_window_compression",
     "history_config",
 }
-"""What is sent to every model: of none of it do Google's pages say that one of the table does not take it."""
+"""What is sent to every model. Google's pages name no model of the table that refuses any of it."""
 NEW_THINKER = "gemini-3.8-live-extended-thinking"
 LEVELS_OF = {
     "gemini-3.8-live": set(),
@@ -79,7 +79,7 @@ LEVELS_OF = {
     "gemini-3.1-flash-live": {"minimal", "low", "medium", "high"},
     "gemini-2.5-flash-native-audio": set(),
 }
-"""What the fact sheets say, written down once more."""
+"""The values of the fact sheets, written down a second time."""
 
 
 @pytest.mark.parametrize("model", MODELS)

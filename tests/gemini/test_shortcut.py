@@ -1,4 +1,4 @@
-"""Audio past the SDK's layers is what it is through them; an SDK that changes turns one of these red."""
+"""Audio past the SDK's layers equals audio through them. A changed SDK turns one of these tests red."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ from reachy_gateway.voice import Audio, TurnComplete
 
 
 class Socket:
-    """The SDK's end of a connection: gives these messages and then closes, and remembers what it was sent."""
+    """The SDK's end of a connection. It gives these messages, then closes, and remembers what was sent to it."""
 
     def __init__(self, *messages: dict) -> None:
         self._messages = [json.dumps(message).encode() for message in messages]
@@ -50,13 +50,13 @@ def connection(socket, *, shortcut: bool) -> Connection:
 
 
 def events(*messages: dict, shortcut: bool) -> tuple[list, str]:
-    """What a connection tells of these messages, and why it ended."""
+    """The events that a connection makes of these messages, and why it ended."""
     found = []
 
     async def receive() -> str:
         try:
             async for event in connection(Socket(*messages), shortcut=shortcut).receive():
-                found.append(event)  # noqa: PERF401 - it ends with an error, and what came before counts
+                found.append(event)  # noqa: PERF401 - the loop ends with an error, but earlier events count
         except LiveError as error:
             return f"{error.kind}: {error.words}"
         raise AssertionError
@@ -149,7 +149,7 @@ def test_an_sdk_whose_socket_is_elsewhere_is_used_as_it_says():
 
 @pytest.mark.parametrize("shortcut", [True, False])
 async def test_a_real_connection_hears_and_answers_either_way(shortcut):
-    """And takes the shortcut if it is to: the private attribute is where it was."""
+    """And takes the shortcut when asked to: the private attribute is still there."""
     async with serve(SimSettings(mode="tone", tone_ms=300, vad_threshold_dbfs=-60)) as sim:
         endpoint = Endpoint("the simulator", SecretStr("test-key"), sim.url, sim.root_path)
         async with Live(endpoint, shortcut=shortcut).connect(Persona()) as line:
@@ -182,11 +182,11 @@ def test_no_key_masks_two_frames():
     masks = Masks()
     keys = [masks.next() for _ in range(1000)]
     assert {len(key) for key in keys} == {4}
-    assert len(set(keys)) > 990, "of four random bytes two are the same once in a million"
+    assert len(set(keys)) > 990, "four random bytes must rarely repeat"
 
 
 PIECES = [bytes([n % 256, n // 256]) * 1600 for n in range(2000)]
-"""6.4 MB: more than any socket takes at once."""
+"""6.4 MB: more than any socket accepts at once."""
 
 
 @pytest.mark.parametrize("shortcut", [True, False])
@@ -195,7 +195,7 @@ async def test_what_is_offered_is_sent_or_left_to_the_sender_and_keeps_its_order
         endpoint = Endpoint("the simulator", SecretStr("test-key"), sim.url, sim.root_path)
         async with Live(endpoint, shortcut=shortcut).connect(Persona()) as line:
             taken = 0
-            while taken < len(PIECES) and line.offer_audio(PIECES[taken]):  # nobody else runs, so the server reads nothing
+            while taken < len(PIECES) and line.offer_audio(PIECES[taken]):  # no other task runs, so the server reads nothing
                 taken += 1
             assert 0 < taken < len(PIECES) if shortcut else taken == 0
             for piece in PIECES[taken : taken + 20]:
@@ -207,11 +207,11 @@ async def test_what_is_offered_is_sent_or_left_to_the_sender_and_keeps_its_order
             assert sim.sessions[0].heard == sent
             assert line.offer_audio(PIECES[0]) is shortcut
             await line._session.close()
-            assert not line.offer_audio(PIECES[0]), "nobody would hear it, nor learn that nobody does"
+            assert not line.offer_audio(PIECES[0]), "the audio would be lost without notice"
 
 
 async def test_what_is_offered_to_a_connection_that_has_just_failed_is_left_to_the_sender():
-    """It still counts as open, until the event loop has told the library."""
+    """The connection still counts as open until the event loop has told the library."""
     async with serve(SimSettings(mode="tone", vad_threshold_dbfs=0)) as sim:
         endpoint = Endpoint("the simulator", SecretStr("test-key"), sim.url, sim.root_path)
         async with Live(endpoint, shortcut=True).connect(Persona()) as line:

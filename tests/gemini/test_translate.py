@@ -1,4 +1,4 @@
-"""What is made of the SDK's messages."""
+"""How the SDK's messages are translated."""
 
 import json
 
@@ -23,11 +23,11 @@ from gemini_gateway.sdk.translate import seconds, tokens_of, translated
 from reachy_gateway.provider.usage import Tokens
 from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, SpeechNoticed, TurnComplete
 
-NO_ID = "a tool call without an id, or one of too many, which nobody can answer"
+NO_ID = "tool calls that cannot be answered: they have no id, too long an id, or are too many"
 
 
 def events(wire: dict) -> list:
-    """What a message of the server is to us."""
+    """The events that a server's message becomes."""
     return list(translated(types.LiveServerMessage.model_validate(wire), Pieces()))
 
 

@@ -1,4 +1,4 @@
-"""The rim of a Gemini voice, with a connection that says what a test tells it to."""
+"""The rim of a Gemini voice, with a connection that a test plays."""
 
 import asyncio
 from collections import defaultdict
@@ -47,7 +47,7 @@ class Office:
 
 
 class Gemini:
-    """A connection, and who dials it."""
+    """A connection, and its dialler."""
 
     interrupted = False
     waits = True
@@ -105,7 +105,7 @@ async def test_a_model_that_is_in_trouble_keeps_no_robot_with_another_from_diall
             await asyncio.sleep(0.01)
     voices.append(asyncio.create_task(GeminiVoice("third", gemini, office).run(lambda _: None)))
     await asyncio.wait_for(gemini.told.wait(), 10)
-    assert office.breakers["in trouble"].down, "which nobody's success ends"
+    assert office.breakers["in trouble"].down, "no robot's success may end this"
     assert not office.breakers["well"].down
     gemini.lets_go.set()
     for voice in voices:
@@ -119,7 +119,7 @@ async def test_an_interruption_is_told_when_it_comes_and_of_no_connection_that_i
     await asyncio.wait_for(gemini.told.wait(), 10)
     assert SpeechNoticed() not in told
     gemini.on_interruption()
-    assert told[-1] == SpeechNoticed(), "which silences what sounds, within the call"
+    assert told[-1] == SpeechNoticed(), "the flush must come within the call"
     voice.cancel()
     await asyncio.wait_for(gemini.hung_up_on.wait(), 10)
     assert gemini.on_interruption is None
@@ -128,7 +128,7 @@ async def test_an_interruption_is_told_when_it_comes_and_of_no_connection_that_i
 
 
 class Lost(Gemini):
-    """A connection that takes nothing any more, with an answer that is still to be read."""
+    """A connection that accepts nothing any more, with an answer that is still to be read."""
 
     def __init__(self, *events):
         super().__init__(*events)
@@ -162,7 +162,7 @@ async def test_what_a_connection_said_before_it_was_lost_is_heard_though_the_sen
 
 
 class Busy(Gemini):
-    """A connection that takes at once what it is offered, unless it is busy."""
+    """A connection that accepts at once what it is offered, unless it is busy."""
 
     def __init__(self, *events):
         super().__init__(*events)
@@ -183,7 +183,7 @@ class Busy(Gemini):
 
 @asynccontextmanager
 async def talking(gemini):
-    """A voice on an open connection, which has said all it says."""
+    """A voice on an open connection, whose server has said everything."""
     voice = GeminiVoice("reachy-1", gemini, Office())
     running = asyncio.create_task(voice.run(lambda _: None))
     await asyncio.wait_for(gemini.told.wait(), 10)
@@ -193,7 +193,7 @@ async def talking(gemini):
 
 
 async def turns(n=5):
-    """Let everybody go on."""
+    """Let every other task run."""
     for _ in range(n):
         await asyncio.sleep(0)
 
@@ -202,7 +202,7 @@ async def test_audio_is_sent_at_once_or_by_the_sender_and_in_order():
     gemini, pieces = Busy(), [bytes([n]) * 640 for n in range(4)]
     async with talking(gemini) as voice:
         voice.hear(pieces[0], speaking=False)
-        assert gemini.offered == pieces[:1], "with no turn of the event loop"
+        assert gemini.offered == pieces[:1], "without a turn of the event loop"
         gemini.busy = True
         for piece in pieces[1:3]:
             voice.hear(piece, speaking=False)
@@ -226,7 +226,7 @@ async def test_what_is_no_audio_is_left_to_the_sender():
 
 
 def test_one_robot_at_a_time_hurries_and_for_a_bounded_time():
-    """Else as many as are interrupted at a time would hold up everybody by 8 ms each."""
+    """Else several interrupted robots at once would hold up all others by 8 ms each."""
     burst_slot = BurstSlot()
     assert burst_slot.begin(10.0) == 10.0 + SLOT_S
     for later_s in (0.0, SLOT_S / 2, SLOT_S, SLOT_S + SLOT_PAUSE_S / 2):

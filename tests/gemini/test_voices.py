@@ -1,4 +1,4 @@
-"""What the voices of a gateway share: lines in the log, robots file and key each for itself, names that are forgotten."""
+"""What the voices of a gateway share: lines in the log, the robots file, the key, and names that are forgotten."""
 
 import asyncio
 import logging
@@ -43,7 +43,7 @@ def test_a_robot_has_few_lines_whatever_happens_and_however_often(office, caplog
     assert 30 < len(caplog.records) <= most
     assert sum(shared.tally.total(cause, "reachy-1") for cause in causes) == 3000, "all are counted"
     shared.count("reachy-2", causes[0], "something happened")
-    assert "reachy-2: something happened" in caplog.text, "whose lines are its own"
+    assert "reachy-2: something happened" in caplog.text, "each robot has its own limit of lines"
 
 
 def test_the_first_of_each_cause_is_a_warning_though_the_robot_has_used_up_its_lines(office, caplog):
@@ -69,7 +69,7 @@ def test_turns_that_are_billed_without_end_fill_no_log(office, caplog):
 
 
 class Office:
-    """Voices that follow a robots file and a key's file."""
+    """Voices that follow a robots file and a key file."""
 
     def __init__(self, tmp_path):
         self.robots, self.key = tmp_path / "robots.toml", tmp_path / "key"
@@ -156,7 +156,7 @@ def test_where_both_are_broken_both_stay_and_nothing_is_tried(followed, caplog):
 @pytest.mark.parametrize(("breaks", "mends"), [("robots", mend_the_key), ("key", mend_the_file)])
 async def test_a_refused_robot_dials_within_a_second_of_what_was_mended(followed, breaks, mends):
     watch = asyncio.create_task(followed.voices.watch())
-    replace(getattr(followed, breaks), "")  # an empty robots file is a good one
+    replace(getattr(followed, breaks), "")  # an empty robots file is valid
     if breaks == "robots":
         replace(followed.robots, "no toml")
     async with asyncio.timeout(5):

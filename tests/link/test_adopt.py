@@ -15,7 +15,7 @@ def new_public() -> str:
 
 @pytest.fixture
 def old(tmp_path) -> Path:
-    """A volume of version 0.1, in which robots were admitted."""
+    """A volume of version 0.1 with admitted robots."""
     ring = Keyring(tmp_path / "before")
     ring.admit("reachy-1", new_public())
     ring.admit("reachy-2", new_public())
@@ -51,7 +51,7 @@ def test_where_nothing_is_nothing_happens(tmp_path):
 
 
 def test_the_folder_that_this_directory_has_loses_nobody(tmp_path, old):
-    """As where somebody's own compose file mounts no volume over it."""
+    """As when a user's own compose file mounts no volume over the folder."""
     robots = Keyring(tmp_path / "before").robots
     (tmp_path / "same").symlink_to(tmp_path / "before")
     for before in (old, tmp_path / "same" / "admitted"):

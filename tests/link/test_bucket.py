@@ -44,7 +44,7 @@ def test_the_allowance_of_a_stall_ends_as_fast_as_it_grew():
 
 @pytest.mark.parametrize("stall_s", [0.0, 0.3, 5.0, 30.0])
 def test_over_any_time_with_stalls_no_more_passes_than_the_burst_and_the_rate(stall_s):
-    """An attacker who sends all the while gains nothing by stalls."""
+    """An attacker who sends all the time gains nothing by stalls."""
     bucket, now, stalled_s, passed = TokenBucket(RATE), 10.0, 0.0, 0
     while now < 130.0:
         passed += taken(bucket, now, stalled_s)

@@ -6,11 +6,11 @@ from reachy_link.clock import ClockSync, Lateness
 S = 1_000_000
 MS = 1000
 OFFSET_US = 5_000 * S
-"""The other end's clock is that far ahead of ours."""
+"""How far the other end's clock is ahead of ours."""
 
 
 def exchange(clock: ClockSync, now_us: int, up_us: int, down_us: int, held_us: int = 0, offset_us: int = OFFSET_US) -> None:
-    """An echo that took so long up, was held there, and took so long down, and arrives now."""
+    """An echo that took so long up, was held so long there, took so long down, and arrives now."""
     sent_us = now_us - up_us - held_us - down_us
     received_us = sent_us + up_us + offset_us
     clock.add(sent_us, received_us, received_us + held_us, now_us)
@@ -64,7 +64,7 @@ def test_an_echo_that_would_have_taken_negative_time_is_ignored():
 
 
 def late_ms(lateness: Lateness, now_s: float, delay_ms: float, clock_ahead_us: int = OFFSET_US) -> float:
-    """How late a message is that was under way for so long, by a sender whose clock is ahead."""
+    """The measured lateness of a message that was under way for so long, from a sender whose clock is ahead."""
     now_us = round(now_s * S)
     return lateness.late_us(now_us - round(delay_ms * MS) + clock_ahead_us, now_us) / MS
 
@@ -85,7 +85,7 @@ def test_jitter_within_the_limit_is_never_late_whatever_the_clocks_show(delays, 
 
 
 def test_drift_is_absorbed():
-    """100 ppm for three hours is a second: without a minimum that moves, everything would be late."""
+    """100 ppm in three hours is one second: without a moving minimum every message would be late."""
     lateness = Lateness()
     assert max(late_ms(lateness, s, 10 + 0.1 * s) for s in range(3 * 3600)) < 10
 
@@ -100,7 +100,7 @@ def test_a_path_that_became_longer_is_absorbed_within_a_minute():
 
 
 def test_a_burst_of_old_speech_after_a_cut_is_late_to_its_last_chunk():
-    """3 s of chunks were held up and come within 0.3 s; the live ones behind them are in time."""
+    """3 s of chunks are delayed and arrive within 0.3 s. The live chunks after them are in time."""
     lateness = Lateness()
     for i in range(50):
         late_ms(lateness, i * 0.02, 10)

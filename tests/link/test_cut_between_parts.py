@@ -1,6 +1,6 @@
-"""A connection that is lost while messages of it wait, of which the program has read a part.
+"""A connection is lost while its messages wait, one of which the program has read in part.
 
-libzmq ends a process in which that goes wrong, so the robot of this test is a process of its own: this file, run.
+If this goes wrong, libzmq ends the process. So the robot of this test is a separate process: this file, run.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ from reachy_link.sockets import Inbox, set_common, set_dialer
 
 MESSAGES = 60
 TICKS = 100
-"""A libzmq socket takes notice of what happened to its connections at every hundredth part that is read."""
+"""A libzmq socket notices changes of its connections at every hundredth part that is read."""
 
 
 def read_what_came_before_the_cut() -> int:
@@ -29,7 +29,7 @@ def read_what_came_before_the_cut() -> int:
     robot.subscribe(b"robot/down")
     robot.connect(f"tcp://127.0.0.1:{port}")
     while not gateway.poll(10):
-        assert not robot.poll(0)  # libzmq goes on in the call of a program only
+        assert not robot.poll(0)  # libzmq makes progress only within a call
     assert gateway.recv() == b"\1robot/down"
 
     gateway.send(b"robot/down: one part, so that the hundredth is the last of three")
@@ -39,7 +39,7 @@ def read_what_came_before_the_cut() -> int:
     assert robot.poll(10_000)
     assert len(inbox.next()) == 1
     gateway.close(linger=5000)
-    assert monitor.poll(10_000), "the robot's end has noticed that the gateway is gone"
+    assert monitor.poll(10_000), "the robot's end must notice that the gateway is gone"
     try:
         while True:
             taken.append(len(inbox.next()))
@@ -52,7 +52,7 @@ def read_what_came_before_the_cut() -> int:
 
 
 def test_ends_no_robot_and_loses_nothing_that_had_come() -> None:
-    """With ``ZMQ_IMMEDIATE`` on the socket that reads: ``Assertion failed: !_more (src/fq.cpp:80)``, and it is gone."""
+    """With ``ZMQ_IMMEDIATE`` on the reading socket: ``Assertion failed: !_more (src/fq.cpp:80)``, and the process is gone."""
     robot = subprocess.run([sys.executable, __file__], capture_output=True, text=True, check=False, timeout=30)
     assert (robot.returncode, robot.stdout.strip()) == (0, str(MESSAGES)), robot.stderr
 

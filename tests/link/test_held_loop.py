@@ -1,6 +1,6 @@
-"""A program that does not read for a while, as its event loop is held, and a peer that hangs up meanwhile.
+"""A program does not read for a while, because its event loop is blocked, and a peer hangs up meanwhile.
 
-libzmq ends a process in which that goes wrong, so the program of this test is a process of its own: this file, run.
+If this goes wrong, libzmq ends the process. So the program of this test is a separate process: this file, run.
 """
 
 import subprocess
@@ -15,7 +15,7 @@ from reachy_link.sockets import SUBSCRIPTION_QUEUE_MESSAGES, set_common
 HELD_S = 1.5
 """Several heartbeats of this test's interval."""
 MESSAGES = 600
-"""More than wait in any queue, and few enough for the kernel to tell of the end behind them."""
+"""More than any queue holds, and few enough for the kernel to report the end after them."""
 
 
 def listen(kind: int) -> tuple[zmq.Context, zmq.Socket]:
@@ -44,13 +44,13 @@ def be_held(which: str, heartbeats: str) -> int:
     assert monitor.poll(5000)
     if other == zmq.XPUB:
         while not peer.poll(10):
-            assert not socket.poll(0)  # libzmq goes on in the call of a program only
+            assert not socket.poll(0)  # libzmq makes progress only within a call
         peer.recv()
     for n in range(MESSAGES):
         peer.send(b"\1%05d" % n + b"x" * 100)
     peer.close()
-    peers.term()  # sends what there is, and hangs up
-    time.sleep(HELD_S)  # that is the held loop
+    peers.term()  # sends what is queued, and hangs up
+    time.sleep(HELD_S)  # this is the blocked loop
     read = 0
     while socket.poll(200):
         socket.recv()

@@ -31,7 +31,7 @@ def new_public() -> str:
 
 
 def robot_dir(tmp_path: Path, robot: str = "reachy-1") -> Path:
-    """A robot's keys directory with everything in it."""
+    """A robot's keys directory with all its files."""
     make_pair(tmp_path / "robot")
     keys.write(tmp_path / "robot" / "robot-id", f"{robot}\n")
     keys.write(tmp_path / "robot" / "gateway.pub", new_public() + "\n")
@@ -62,7 +62,7 @@ def test_a_directory_in_which_others_could_put_keys_is_refused_with_the_remedy(t
         (tmp_path / place).chmod(mode)
         with pytest.raises(KeysError, match=rf"mode {mode:03o}.*chmod go-w .*{place if place != '.' else tmp_path.name}"):
             load_pair(tmp_path, "make")
-    for mode in (0o755, 0o700, 0o3777):  # with the sticky bit, as Kubernetes has it, nobody can replace another's file
+    for mode in (0o755, 0o700, 0o3777):  # Kubernetes sets the sticky bit: no user can replace another's file
         (tmp_path / place).chmod(mode)
         load_pair(tmp_path, "make")
 
@@ -70,7 +70,7 @@ def test_a_directory_in_which_others_could_put_keys_is_refused_with_the_remedy(t
 @pytest.mark.parametrize("mode", [0o666, 0o664, 0o646, 0o620])
 @pytest.mark.parametrize("name", ["gateway.pub", "robot-id"])
 def test_a_file_that_others_can_write_makes_nobody_of_a_robot(tmp_path, name, mode):
-    """Whoever can write it chooses the gateway that the robot trusts."""
+    """A user who can write this file chooses the gateway that the robot trusts."""
     directory = robot_dir(tmp_path)
     (directory / name).chmod(mode)
     with pytest.raises(KeysError, match=rf"{name} has mode {mode:03o}, so others can change it: chmod go-w .*{name}"):
@@ -297,7 +297,7 @@ def test_what_is_no_name_or_no_key_is_never_written(tmp_path, robot, public):
 
 
 def settle(path: Path) -> None:
-    """Give a directory a time stamp that the next change is sure to differ from."""
+    """Give a directory a time stamp that will differ from the next change's."""
     os.utime(path, ns=(time.time_ns(), time.time_ns() - 10**9))
 
 
@@ -390,7 +390,7 @@ def test_a_file_that_names_no_robot_is_a_problem_in_words(tmp_path):
 
 
 class Opened:
-    """Counts the files that are opened below a directory: Python tells every one of them to its audit hooks."""
+    """Counts the files that are opened below a directory, which Python reports to its audit hooks."""
 
     def __init__(self) -> None:
         self.below: str | None = None
@@ -413,7 +413,7 @@ OPENED = Opened()
 
 
 def long_after() -> int:
-    """A clock that is ahead, so that what was written just now looks as if it had been there for long."""
+    """A clock that is ahead, so that a file just written looks old."""
     return time.time_ns() + 2 * RACY_NS
 
 
@@ -438,7 +438,7 @@ def test_only_files_that_changed_are_read_again(tmp_path):
 
 @pytest.mark.parametrize("how", ["in place", "replaced"])
 def test_a_change_that_keeps_the_size_and_the_time_of_a_file_is_seen(tmp_path, how):
-    """As a tool does that copies files with their times: the key that was there is revoked."""
+    """As by a tool that copies files with their times: the earlier key is revoked."""
     old, new = new_public(), new_public()
     ring = Keyring(tmp_path, long_after)
     ring.admit("reachy-1", old)
@@ -454,12 +454,12 @@ def test_a_change_that_keeps_the_size_and_the_time_of_a_file_is_seen(tmp_path, h
 
 
 def test_a_file_that_was_read_as_it_was_written_is_read_once_more(tmp_path):
-    """The file system's clock ticks every few milliseconds, or seconds: two changes within a tick leave the same stamp."""
+    """The file system's clock ticks every few milliseconds or seconds: two changes within a tick leave the same stamp."""
     ring = Keyring(tmp_path)
     ring.admit("reachy-1", new_public())
     admitted = tmp_path / "admitted"
     assert OPENED.by(admitted, ring.reload) == ["reachy-1.pub"]
-    assert OPENED.by(admitted, ring.reload) == ["reachy-1.pub"], "and as long as it is new"
+    assert OPENED.by(admitted, ring.reload) == ["reachy-1.pub"], "while the file is new it must be read again"
 
 
 def test_a_file_with_a_mistake_is_read_again_until_it_is_mended(tmp_path):
@@ -482,7 +482,7 @@ def test_a_file_with_a_mistake_is_read_again_until_it_is_mended(tmp_path):
 
 @pytest.mark.parametrize("line", ["# the red one", "damaged", "\u00e4" * 40])
 def test_a_file_with_a_line_that_is_no_key_is_not_written_anew(tmp_path, line):
-    """It would lose the good keys in it, of which none is admitted because of that line."""
+    """The good keys in it would be lost. None of them is admitted now, because of that line."""
     ring, path = Keyring(tmp_path), tmp_path / "admitted" / "reachy-1.pub"
     good, other = new_public(), new_public()
     ring.admit("reachy-1", good)
@@ -574,7 +574,7 @@ def test_a_key_file_in_another_encoding_is_named(tmp_path):
 
 @pytest.mark.parametrize("number", sorted(keys.NOT_NOW))
 def test_while_files_cannot_be_read_nobody_is_shut_out_and_nobody_is_let_in(tmp_path, monkeypatch, number):
-    """A file that was written lately is read again: whoever takes all descriptors at that moment must not revoke it."""
+    """A recently written file is read again. A process that takes all descriptors at that moment must not revoke the key."""
     ring, key, other = keys.Keyring(tmp_path), zmq.curve_keypair()[0].decode(), zmq.curve_keypair()[0].decode()
     ring.admit("reachy-1", key)
 

@@ -1,4 +1,4 @@
-"""Secrets as Kubernetes mounts them: root's, and lent to a process that is not root."""
+"""Secrets as Kubernetes mounts them: owned by root, and readable by a process that is not root."""
 
 import os
 from contextlib import contextmanager
@@ -9,15 +9,15 @@ import pytest
 from reachy_link.lent import lent
 
 US, POD = 10001, 10777
-"""A user of no account, and a group without a name, as in a pod."""
+"""A user without an account, and a group without a name, as in a pod."""
 NOGROUP = 65534
-"""Some accounts of every Debian are in it."""
+"""A group that some accounts of every Debian belong to."""
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 
 
 @contextmanager
 def being(uid: int, gid: int, *groups: int):
-    """Another user for a while."""
+    """Become another user for a while."""
     before = os.getgroups()
     os.setgroups(groups)
     os.setegid(gid)

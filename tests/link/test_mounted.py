@@ -14,7 +14,7 @@ def public() -> str:
 
 @pytest.fixture
 def folder(tmp_path):
-    """What is mounted: as in a pod, behind links that change when the secret does."""
+    """The mounted folder: as in a pod, behind links that change when the secret does."""
     found = tmp_path / "mounted" / "..data"
     make_pair(found)
     (found / "self.pub").unlink()
@@ -37,7 +37,7 @@ def test_its_key_and_operators_are_used_and_who_is_admitted_is_kept_beside_them(
     assert load_pair(directory, "") == load_pair(folder, "")
     assert [name for _, name, _ in Operators(directory).entries()] == ["anna"]
     assert sorted(Keyring(directory).robots) == ["browser-1", "reachy-0", "reachy-1", "reachy-2"]
-    assert (directory / "self.key").is_symlink(), "the secret is nowhere but where it was mounted"
+    assert (directory / "self.key").is_symlink(), "the secret must not be copied"
     assert sorted(Keyring(folder).robots) == ["browser-1"]
 
 

@@ -1,4 +1,4 @@
-"""Messages as version 0.1 of the programs sent them: the newer end understands them, and asks nothing of an older one."""
+"""Messages of version 0.1 of the programs: the newer end understands them, and asks nothing of an older end."""
 
 import pytest
 
@@ -53,7 +53,7 @@ def test_a_robot_without_a_body_is_told_nothing_that_it_does_not_know(body):
 
 
 def test_what_is_newer_is_left_out_by_an_older_end():
-    """It ignores fields that it does not know: so a body in a hello harms nobody."""
+    """An older end ignores unknown fields, so a body in a hello does no harm."""
 
     class Older(m._Message):
         kind: str

@@ -14,12 +14,12 @@ def new_public() -> str:
 
 
 def settle(path: Path) -> None:
-    """Give a directory a time stamp that the next change is sure to differ from."""
+    """Give a directory a time stamp that will differ from the next change's."""
     os.utime(path, ns=(time.time_ns(), time.time_ns() - 10**9))
 
 
 def told(operators: Operators, public: str) -> tuple[str | None, str | None]:
-    """Who holds a key, and what the holder may do."""
+    """A key's owner, and the owner's role."""
     return operators.robot_of(public), operators.role_of(public)
 
 
@@ -43,7 +43,7 @@ def test_an_operator_and_a_viewer_are_known_by_their_keys(tmp_path):
         ]
     assert (tmp_path / "operators" / "anna.pub").read_text() == f"{anna}\n{also_anna}\n"
     assert (tmp_path / "viewers" / "tom.pub").read_text() == f"{tom}\n"
-    assert Keyring(tmp_path).robots == {}, "none of them is a robot"
+    assert Keyring(tmp_path).robots == {}, "no operator may count as a robot"
 
 
 @pytest.mark.parametrize("role", ["operator", "viewer"])
@@ -114,7 +114,7 @@ def test_a_robots_key_is_no_operators_and_an_operators_is_no_robots(tmp_path, ro
     operators.admit(role, "anna", of_anna)
     with pytest.raises(KeysError) as caught:
         operators.admit(role, "anna", of_robot)
-    why = "what may be taken along with a robot must not watch or command the others"
+    why = "a key that may be stolen with its robot must not watch or command the others"
     assert f"admitted as the robot reachy-1 already; the {role} needs a key of its own: {why}" in str(caught.value)
     with pytest.raises(KeysError) as caught:
         robots.admit("reachy-2", of_anna)

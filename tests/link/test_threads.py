@@ -1,4 +1,4 @@
-"""libzmq's thread does not interrupt the event loop, and nothing else is changed by that."""
+"""libzmq's thread does not interrupt the event loop, and that setting changes nothing else."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a policy of Lin
 
 
 def policies() -> dict[int, int]:
-    """Of each thread of this process."""
+    """The scheduling policy of each thread of this process."""
     return {int(task.name): os.sched_getscheduler(int(task.name)) for task in Path("/proc/self/task").iterdir()}
 
 

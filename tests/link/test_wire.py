@@ -438,7 +438,7 @@ def test_a_robot_id_is_the_same_everywhere(text):
 
 @pytest.mark.parametrize("kind", get_args(m.Up))
 def test_no_number_of_a_robot_is_too_large_to_reckon_with(kind):
-    """Sums of them become floats: one robot's must not keep everybody's metrics from being told."""
+    """Sums of numbers become floats. One robot's number must not break every robot's metrics."""
     integers = {name for name, field in kind.model_fields.items() if field.annotation in (int, int | None)}
     for name in integers - {"v"}:
         fields = {"robot": "reachy-1", "boot": BOOT, "seq": 0, "t_us": 0, "kind": kind.model_fields["kind"].default}

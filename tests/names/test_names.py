@@ -1,4 +1,4 @@
-"""Robots that know their gateway by its name: whatever becomes of the name, a robot talks where it can, and stops at once."""
+"""Robots that know their gateway by its name: whatever happens to the name, a robot talks where it can and stops at once."""
 
 import signal
 
@@ -6,7 +6,7 @@ import pytest
 
 ENDS_WITHIN_S = 1.5
 CONNECTS_WITHIN_S = 4.0
-"""A look-up's time is up after 2 s."""
+"""A look-up gives up after 2 s."""
 TALKS_WITHIN_S = 10.0
 """Until a turn of 6 s was heard to its end."""
 
@@ -17,7 +17,7 @@ def test_a_name_server_is_silent_and_another_gateway_is_known_by_its_ip_address(
     robot = world.robot("box-1.lab:5555+5556,127.0.0.1:5555+5556")
     robot.until_connected(CONNECTS_WITHIN_S)
     robot.until_it_talks(TALKS_WITHIN_S)
-    assert "no name server answers what the address of box-1.lab is: check the network, and /etc/resolv.conf" in robot.said
+    assert "no name server answers for box-1.lab: check the network, and /etc/resolv.conf" in robot.said
     assert robot.stop() < ENDS_WITHIN_S, "while the name is still being looked up"
 
 
@@ -34,12 +34,12 @@ def test_a_gateway_that_looks_googles_name_up_stops_at_once_too(world, tmp_path)
 def test_a_name_server_is_silent_and_no_other_gateway_is_known(world):
     world.name_server("127.0.0.9")
     robot = world.robot("box-1.lab")
-    robot.until_said("no name server answers what the address of box-1.lab is", 3)
+    robot.until_said("no name server answers for box-1.lab:", 3)
     assert robot.stop() < ENDS_WITHIN_S
 
 
 def test_a_name_server_is_silent_and_the_next_one_answers(world):
-    """After the system's own 5 s, which are more than a round waits for."""
+    """After the system's own 5 s, which is longer than a robot's round waits."""
     world.name_server("127.0.0.9")
     world.name_server("127.0.0.10", box__lab="127.0.0.1")
     world.gateway()
@@ -73,7 +73,7 @@ def test_a_robot_that_is_switched_on_while_name_servers_are_silent_finds_its_gat
     robot = world.robot("box.lab")
     robot.until_connected(CONNECTS_WITHIN_S)
     robot.until_it_talks(TALKS_WITHIN_S)
-    assert "no name server answers what the address of box.lab is" in robot.said
+    assert "no name server answers for box.lab:" in robot.said
     assert robot.stop() < ENDS_WITHIN_S
 
 
@@ -125,7 +125,7 @@ def test_an_address_that_means_something_on_one_interface_alone(world):
 
 
 def test_a_dead_address_of_a_name_holds_nobody_up_for_long(world):
-    """The first, of IPv6, leads nowhere, as in many homes."""
+    """The first address, of IPv6, leads nowhere, as in many homes."""
     world.interface("wlan0", "fd00::1/64")
     world.name_server("127.0.0.9", box__lab="fd00::7 127.0.0.1")
     world.gateway("0.0.0.0")
@@ -160,7 +160,7 @@ def test_an_address_at_which_no_gateway_can_be_is_told_in_words(world, address):
 
 def test_a_machine_that_knows_no_name_server(world):
     robot = world.robot("box.lab")
-    robot.until_said("no name server answers what the address of box.lab is", 5)
+    robot.until_said("no name server answers for box.lab:", 5)
     assert robot.stop() < ENDS_WITHIN_S
 
 

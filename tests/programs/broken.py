@@ -1,5 +1,5 @@
-"""``broken.py WHERE``: gemini-gateway with a fault that carries the secrets in its words: at its start, in a voice, in a
-callback of the event loop, in what follows the files, in the thread that tells health."""
+"""``broken.py WHERE``: gemini-gateway with a fault whose message contains the secrets. WHERE is its start, a voice, a callback
+of the event loop, the code that follows files, or the thread that serves health."""
 
 import asyncio
 import os
@@ -58,5 +58,5 @@ def in_health():
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1]]()
+    globals()[sys.argv.pop()]()  # the gateway takes no argument
     sys.exit(main())

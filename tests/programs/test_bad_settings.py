@@ -1,4 +1,4 @@
-"""Bad configuration: every problem at once, by its variable's name, with status 2 and no traceback."""
+"""Bad configuration: all problems at once, by the variables' names, with status 2 and no traceback."""
 
 import os
 import re
@@ -201,7 +201,7 @@ def test_what_an_orchestrator_sets_and_what_is_misspelt_is_warned_of_and_ends_no
         "REACHY_HEALTH_PORT is the address of a Kubernetes Service",
         "GATEWAY_PORT, GATEWAY_SERVICE_HOST",
         "GATEWAY_ROBOT_FILE: no setting has this name, so it does nothing; is it GATEWAY_ROBOTS_FILE?",
-        "TZ=Europe/Berln is no time zone that is known here: days begin at midnight UTC; is it Europe/Berlin?",
+        "TZ=Europe/Berln is no known time zone: days begin at midnight UTC; is it Europe/Berlin?",
     ):
         assert words in told
 

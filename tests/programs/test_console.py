@@ -1,4 +1,4 @@
-"""The console as a program: its link, its secret, TLS with a certificate of one's own, and its end."""
+"""The console as a program: its link, its secret, TLS with a user's own certificate, and its end."""
 
 import http.client
 import json
@@ -24,14 +24,14 @@ BIN = Path(sys.executable).parent
 
 
 def environment(settings: dict[str, object]) -> dict[str, str]:
-    """With these settings, and none of the caller's."""
+    """An environment of these settings, and none of the caller's."""
     foreign = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_", "CONSOLE_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return clean | {name: str(value) for name, value in settings.items()}
 
 
 def certificate(folder: Path) -> dict[str, object]:
-    """A certificate of one's own for localhost, and who vouches for it."""
+    """A user's own certificate for localhost, and its root."""
     root_key, leaf_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root = tls._root(root_key)
     leaf = tls._leaf(leaf_key, root, root_key, ["localhost", "127.0.0.1"])
@@ -43,7 +43,7 @@ def certificate(folder: Path) -> dict[str, object]:
 
 @contextmanager
 def running(tmp_path: Path, **more: object):
-    """A console; its settings, the code of the link in its log, and the process."""
+    """Run a console. Yields its settings, the code of the link in its log, and the process."""
     made = Keys(tmp_path / "keys", "browser-1")
     robots = tmp_path / "robots"
     robots.mkdir()
@@ -70,7 +70,7 @@ def test_a_link_lets_in_and_a_command_makes_another(tmp_path):
         for shown, role in ((code, "operator"), (viewer, "viewer")):
             status, headers, _ = asked(settings, "POST", "/login", shown)
             assert status == 204
-            assert asked(settings, "POST", "/login", shown)[0] == 403, "once"
+            assert asked(settings, "POST", "/login", shown)[0] == 403, "a link must work only once"
             cookie = headers["set-cookie"].partition(";")[0]
             assert json.loads(asked(settings, "GET", "/me", None, None, {"Cookie": cookie})[2]) == {"role": role}
         secret = tmp_path / "state" / "link-secret"

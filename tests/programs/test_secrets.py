@@ -1,4 +1,4 @@
-"""The API key and the private keys show nowhere: not in what the real programs print on any path, nor in what they keep."""
+"""The API key and the private keys show nowhere: not in the real programs' output on any path, nor in their files."""
 
 import asyncio
 import base64
@@ -27,13 +27,13 @@ HERE = Path(__file__).parent
 SPEECH = HERE.parent / "e2e" / "data"
 BIN = Path(sys.executable).parent
 FOREIGN = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_")
-KEY = "the-marked-API-key-0123456789-abcdef"  # no key of Google's, so that nothing but knowing it hides it
+KEY = "the-marked-API-key-0123456789-abcdef"  # not in Google's form: only a program that knows the key can hide it
 NEXT_KEY = "the-next-marked-API-key-9876543210-fedcba"
 GOOGLE_KEY = "AIza" + "SyMarkedMarkedMarkedMarkedMarked123"
 
 
 class Bench:
-    """The real programs around one set of keys, and everything that they say."""
+    """The real programs around one set of keys, and all their output."""
 
     def __init__(self, directory, sim):
         self.directory, self.sim = directory, sim
@@ -55,7 +55,7 @@ class Bench:
 
     @asynccontextmanager
     async def runs(self, *command, **settings):
-        """A program, whose last words are kept, too; ended by SIGTERM."""
+        """Run a program, and end it with SIGTERM. Its last words are kept, too."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         env = clean | {"PYTHONUNBUFFERED": "1"} | {name: str(value) for name, value in settings.items()}
         process = await asyncio.create_subprocess_exec(
@@ -92,7 +92,7 @@ class Bench:
             yield said
 
     async def health(self):
-        """What health says, kept."""
+        """What health reports; it is kept, too."""
 
         def ask():
             try:
@@ -121,7 +121,7 @@ class Bench:
 
 
 class Said:
-    """What a program says."""
+    """A program's output."""
 
     def __init__(self, process):
         self.process, self.text = process, ""
@@ -169,7 +169,7 @@ async def test_a_whole_conversation(bench):
 
 
 async def test_the_search_finds_what_is_there(bench):
-    """Else it would prove nothing."""
+    """Else the search would prove nothing."""
     (bench.directory / "transcripts").mkdir()
     (bench.directory / "transcripts" / "x.jsonl").write_text(f"{KEY} {bench.made.pair.secret.decode()}")
     bench.told.append(bench.robot_secret + base64.b64encode(NEXT_KEY.encode()).decode())
@@ -177,7 +177,7 @@ async def test_the_search_finds_what_is_there(bench):
 
 
 async def test_a_key_that_the_server_refuses_and_repeats_to_our_face(bench):
-    """Gemini does not; whatever sits between it and us may."""
+    """Gemini does not repeat keys, but a proxy before it may."""
     reason = f"API key not valid: {NEXT_KEY}"
     bench.sim.behaviour = Behaviour(script=(Step(on="setup", action=Close(code=1008, reason=reason)),))
     async with bench.gateway(GEMINI_API_KEY=NEXT_KEY) as gateway, bench.robot() as robot:
@@ -195,7 +195,7 @@ async def test_a_server_that_cannot_be_reached(bench):
 
 
 async def test_a_key_whose_file_changes_at_run_time(bench):
-    """The old one, a refused one that the server repeats, and the good one again: none of them shows."""
+    """The old key, a refused one that the server repeats, and the good one again: none of them shows."""
     file = bench.directory / "api.key-file"
     file.write_text(KEY)
     async with bench.gateway(GEMINI_API_KEY=None, GEMINI_API_KEY_FILE=file) as gateway, bench.robot() as robot:
@@ -204,7 +204,7 @@ async def test_a_key_whose_file_changes_at_run_time(bench):
             script=(Step(on="setup", action=Close(code=1008, reason=f"API key not valid: {NEXT_KEY}, was {KEY}")),)
         )
         file.write_text(NEXT_KEY)
-        await gateway.until("configuration read anew")
+        await gateway.until("configuration read again")
         bench.sim.abort_all()
         await robot.until("(1008 API key not valid: [secret], was [secret]")
     assert bench.leaks() == []
@@ -288,7 +288,7 @@ def variables(model):
 
 @pytest.mark.parametrize("program", ["gemini-gateway", "robot-io"])
 async def test_a_key_of_googles_in_the_wrong_variable(bench, program):
-    """In all of them, then in those that are left when each mistake that shows at the start is mended as it is told."""
+    """In all variables, then in those that are left after each reported mistake is repaired."""
     model = GeminiSettings if program == "gemini-gateway" else RobotSettings
     starts, words = (bench.gateway, "listening on ports") if model is GeminiSettings else (bench.robot, "nobody listens")
     wrong = every = set(variables(model))

@@ -1,4 +1,4 @@
-"""A log that nobody reads, or that cannot be written, silences nothing and holds no program: the real programs."""
+"""A log that is not read or cannot be written blocks no program and silences no conversation: tested with the real programs."""
 
 import asyncio
 import fcntl
@@ -27,7 +27,7 @@ PIPE = 4096
 
 @contextmanager
 def unread():
-    """A pipe of 4 KiB that is full, and that nobody reads."""
+    """A pipe of 4 KiB that is full and is never read."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE)
     os.write(writer, b"x" * PIPE)
@@ -61,7 +61,7 @@ def full():
 
 @contextmanager
 def closed():
-    """None at all."""
+    """A closed descriptor."""
     yield None
 
 
@@ -70,7 +70,7 @@ BAD = [unread, broken, full, closed]
 
 @asynccontextmanager
 async def runs(program: str, output: int | None, **settings: object):
-    """A program with this standard output and error; ended by SIGTERM, or killed if it does not heed that."""
+    """Run a program with this output and error. End it with SIGTERM, or kill it if it ignores that."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     command = ["sh", "-c", 'exec "$0" >&- 2>&-', BIN / program] if output is None else [BIN / program]
     env = clean | {"REACHY_LOG_LEVEL": "DEBUG"} | {name: str(value) for name, value in settings.items()}
@@ -87,7 +87,7 @@ async def runs(program: str, output: int | None, **settings: object):
 
 
 async def well(port: int) -> dict[str, object]:
-    """What health says as soon as it is well."""
+    """The health report, as soon as the program is healthy."""
     deadline = time.monotonic() + 15
     while True:
         ok, words = await asyncio.to_thread(ask, port)
@@ -118,7 +118,7 @@ async def test_a_gateway_and_a_robot_talk_on(tmp_path, bad):
             assert (await well(health))["log_lines_lost"] == 0 if bad is unread else True
             async with runs("robot-io", output, **robot) as process:
                 await well(robot_health)
-                assert await asyncio.wait_for(process.wait(), 45) == 0, "it ends with its last utterance"
+                assert await asyncio.wait_for(process.wait(), 45) == 0, "the robot must end with its last utterance"
             told = await well(health)
     with wave.open(str(tmp_path / "speaker.wav")) as recording:
         assert np.frombuffer(recording.readframes(recording.getnframes()), "<i2").any()
@@ -153,7 +153,7 @@ async def test_a_configuration_that_is_wrong_ends_a_program_that_nobody_hears(tm
 
 
 async def test_what_ends_a_program_is_told_before_it_ends(tmp_path):
-    """Though a thread writes the log."""
+    """Although a thread writes the log."""
     code = (
         "import sys\n"
         "from reachy_service import logs\n"

@@ -1,7 +1,7 @@
-"""Every alert over time, as Prometheus reckons it: when it goes off, how long before that it waits, and what leaves it quiet.
+"""Every alert over time, evaluated by Prometheus: when it fires, how long it waits first, and what leaves it quiet.
 
-``promtool test rules`` evaluates ``observability/alerts.yml`` on series that are written here: a value every 15 s, as often as
-the gateways are asked.
+``promtool test rules`` evaluates ``observability/alerts.yml`` on series that are written here: a value every 15 s, the interval
+at which gateways are scraped.
 """
 
 import subprocess
@@ -23,7 +23,7 @@ ONE, TWO = 'instance="gemini-gateway:8080",job="reachy-gateway"', 'instance="gem
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What Prometheus saw, in the notation of promtool, when the alert is quiet, and when it is on."""
+    """What Prometheus saw, in promtool's notation; when the alert is quiet, and when it fires."""
 
     alert: str
     series: dict[str, str]
@@ -34,7 +34,7 @@ class Case:
 
 
 def states(robot: str, gateway: str, *spells: tuple[str, int]) -> dict[str, str]:
-    """A robot's state at a gateway, one after the other for so many looks, told as a gateway tells it: 0 for all others."""
+    """A robot's state at a gateway over time, each for so many scrapes. As in a gateway's metrics all other states are 0."""
     assert {state for state, _ in spells} <= set(STATES)
     return {
         f'reachylink_robot_state{{robot="{robot}",state="{state}",{gateway}}}': " ".join(
@@ -45,7 +45,7 @@ def states(robot: str, gateway: str, *spells: tuple[str, int]) -> dict[str, str]
 
 
 def histogram(name: str, labels: str, bounds_s: tuple[float, ...], each_look: dict[float, int]) -> dict[str, str]:
-    """A gateway's, to which so many of each of these seconds come from one look to the next."""
+    """A gateway's histogram. With each scrape it gets so many more values of each of these seconds."""
     return {
         f'{name}_bucket{{{labels},le="{le}"}}': f"0+{sum(n for s, n in each_look.items() if s <= float(le))}x90"
         for le in (*map(str, bounds_s), "+Inf")
@@ -65,11 +65,10 @@ def lateness(robot: str, each_look: dict[float, int]) -> dict[str, str]:
 
 
 AWAY = (
-    "The fleet's store does not do what a gateway asks: conversations that move begin anew, and budgets hold for each gateway "
-    "alone."
+    "The fleet's store does not serve a gateway. Conversations that move begin again, and budgets hold for each gateway alone."
 )
-SLOW = "One turn in twenty takes more than 2 s. reachylink_turn_part_seconds says where."
-LAGS = "The gateway's event loop is late by more than 50 ms: too many robots for its core, or the machine is busy."
+SLOW = "One turn in twenty takes more than 2 s. reachylink_turn_part_seconds shows which part is slow."
+LAGS = "The gateway's event loop is more than 50 ms late: it has too many robots for its core, or the machine is busy."
 DROPS = 'reachylink_drops_total{{robot="reachy-1",cause="{cause}",' + ONE + "}}"
 ENDED = 'reachylink_conversations_ended_total{robot="reachy-1",cause="fault",' + ONE + "}"
 
@@ -80,7 +79,7 @@ CASES = {
         quiet=("45s", "60s", "75s"),
         on=("90s",),
         labels={"instance": "gemini-gateway:8080", "job": "reachy-gateway"},
-        summary="The gateway does not answer: its robots are mute.",
+        summary="The gateway does not answer. Its robots cannot talk.",
     ),
     "a gateway that was only restarted": Case(
         alert="GatewayDown", series={f"up{{{ONE}}}": "1x3 0 1x9"}, quiet=("60s", "75s", "90s", "105s")
@@ -115,7 +114,7 @@ CASES = {
         },
         quiet=("60s", "9m"),
         on=("10m15s",),
-        summary="The gateways are more than 80 % full together: when one of them dies, its robots may find no room.",
+        summary="The gateways together are more than 80 % full. If one of them dies, its robots may find no room.",
     ),
     "one full gateway beside one with room": Case(
         alert="FleetNearlyFull",
@@ -136,14 +135,14 @@ CASES = {
         quiet=("30s", "75s"),
         on=("90s",),
         labels={"robot": "reachy-1"},
-        summary="reachy-1 is refused by its voice: key, model, permission or budget. The gateway's log says which.",
+        summary="The voice refuses reachy-1: key, model, permission or budget. The gateway's log says which.",
     ),
     "a robot that two gateways refuse, one of them unheard since": Case(
         alert="RobotRefused",
         series=states("reachy-1", ONE, ("refused", 10)) | states("reachy-1", TWO, ("refused", 10)),
         on=("90s",),
         labels={"robot": "reachy-1"},
-        summary="reachy-1 is refused by its voice: key, model, permission or budget. The gateway's log says which.",
+        summary="The voice refuses reachy-1: key, model, permission or budget. The gateway's log says which.",
     ),
     "a robot that was let in soon": Case(
         alert="RobotRefused", series=states("reachy-1", ONE, ("refused", 3), ("listening", 9)), quiet=("30s", "60s", "2m")
@@ -196,7 +195,7 @@ CASES = {
         quiet=("0s", "5m"),
         on=("6m",),
         labels={"robot": "reachy-1"},
-        summary="The microphone of reachy-1 comes more than 200 ms late: its network is poor.",
+        summary="The microphone audio of reachy-1 arrives more than 200 ms late: its network is poor.",
     ),
     "a microphone that is late one time in fifteen": Case(
         alert="LateMicrophone", series=lateness("reachy-1", {0.005: 14, 0.3: 1}), quiet=("6m", "20m")
@@ -218,7 +217,7 @@ CASES = {
         quiet=("45s", "12m"),
         on=("60s", "10m"),
         labels={"robot": "reachy-1"},
-        summary="A bug ended a conversation of reachy-1: please report the traceback in the gateway's log.",
+        summary="A bug ended a conversation of reachy-1. Please report the traceback in the gateway's log.",
     ),
     "a robot that leaves and comes back with an old bug": Case(
         alert="Faults", series={ENDED: "1x3 stale _x9 1x9"}, quiet=("45s", "4m", "5m")
@@ -230,7 +229,7 @@ CASES = {
             quiet=("45s", "12m"),
             on=("60s",),
             labels={"robot": "reachy-1"},
-            summary="reachy-1 does what no robot does: is its key stolen, or used twice?",
+            summary="reachy-1 does what no honest robot does: its key may be stolen, or in use twice.",
         )
         for cause in ("impostor", "clone", "subscription", "upstream", "flood")
     },
@@ -253,7 +252,7 @@ CASES = {
 
 
 def judged(directory: Path, case: Case) -> subprocess.CompletedProcess[str]:
-    """What ``promtool`` says of a case."""
+    """The result of ``promtool`` on a case."""
 
     def checks() -> Iterator[dict]:
         alert = {"exp_labels": case.labels, "exp_annotations": {"summary": case.summary}}

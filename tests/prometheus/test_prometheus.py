@@ -1,4 +1,4 @@
-"""A real Prometheus, given our files, looks at a gateway on which a robot talks, and answers the dashboard's questions."""
+"""A real Prometheus with our files scrapes a gateway with a talking robot, and answers the dashboard's queries."""
 
 import asyncio
 import json
@@ -26,11 +26,11 @@ from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
 
 EMPTY = {"Drops a minute, by cause", "Clock offset"}
-"""Panels that show nothing while nothing is dropped, or without a past of 10 min."""
+"""Panels that are empty while nothing is dropped, or without 10 min of past."""
 
 
 class Prometheus:
-    """One that runs, by its own interface."""
+    """A running Prometheus, used through its HTTP interface."""
 
     def __init__(self, port: int) -> None:
         self.address = f"127.0.0.1:{port}"
@@ -47,7 +47,7 @@ class Prometheus:
         return [float(series["value"][1]) for series in (await self.data("query", query=query))["result"]]
 
     async def until(self, query: str) -> None:
-        """Ask until something is there for it, and not 0."""
+        """Wait until a query has a result that is not 0."""
         async with asyncio.timeout(20):
             while not any(await self.values(query)):
                 await asyncio.sleep(0.1)
@@ -59,7 +59,7 @@ class Prometheus:
 
 
 def configured(directory: Path, port: int) -> Path:
-    """Our file, but for what compose gives it, places and an address, and for its pace: it looks once a second."""
+    """Our file, except for what compose supplies: paths and an address. It scrapes once a second."""
     targets = directory / "targets.yml"
     targets.write_text(yaml.safe_dump([{"targets": [f"127.0.0.1:{port}"]}]))
     config = yaml.safe_load((OBSERVABILITY / "prometheus.yml").read_text())

@@ -38,14 +38,14 @@ def wireless_rig(tmp_path_factory):
 
 @pytest.fixture
 def lite(lite_rig):
-    """A Lite: PulseAudio devices with the robot's name. It is this process's for one test, as the next may have another."""
+    """A Lite: PulseAudio devices with the robot's name. Sets the environment for one test: the next may need another."""
     with in_environment(lite_rig.environment):
         yield lite_rig
 
 
 @pytest.fixture(params=["lite", "wireless"])
 def rig(request):
-    """Both kinds."""
+    """A Lite, then a Wireless."""
     rig = request.getfixturevalue(f"{request.param}_rig")
     with in_environment(rig.environment):
         yield rig

@@ -1,6 +1,6 @@
-"""The real daemon, but for the USB device of its microphone array: that tells what is in the file $EARS, angle and speech.
+"""The real daemon without the microphone array's USB device: it reads angle and speech from the file $EARS.
 
-Each head's target that the daemon takes is written to the file $TARGETS: when, and the matrix, 17 float64.
+Each head target that the daemon accepts is appended to the file $TARGETS: the time, and the matrix, 17 float64.
 """
 
 import os
@@ -16,10 +16,10 @@ from reachy_mini.media import audio_doa
 
 
 class Ears:
-    """What the daemon takes for the array."""
+    """The stand-in for the array."""
 
     def read(self, name: str) -> list[float] | None:
-        """The one parameter that the daemon asks for: radians from the left, and 1.0 for speech."""
+        """The parameter that the daemon asks for: radians from the left, and 1.0 for speech."""
         try:
             angle, speech = map(float, Path(os.environ["EARS"]).read_text().split())
         except (OSError, ValueError):
@@ -27,15 +27,15 @@ class Ears:
         return [angle, speech] if name == "DOA_VALUE_RADIANS" else None
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
-targets = Path(os.environ["TARGETS"]).open("ab", buffering=0)  # noqa: SIM115 - for as long as the daemon runs
+targets = Path(os.environ["TARGETS"]).open("ab", buffering=0)  # noqa: SIM115 - open while the daemon runs
 take = Backend.set_target_head_pose
 
 
 def note_and_take(self: Backend, pose: Any, *more: Any, **named: Any) -> None:
-    """As the daemon does."""
+    """Note a target, and let the daemon handle it as usual."""
     targets.write(np.array([time.monotonic(), *np.ravel(pose)], "<f8").tobytes())
     take(self, pose, *more, **named)
 

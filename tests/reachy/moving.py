@@ -1,4 +1,4 @@
-"""A body that is moved as the runner moves it, and what the daemon tells of it from outside."""
+"""A body that is moved as the runner moves it, and the daemon's reports on it from outside."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ TICK_S = 0.02
 
 
 class Probe:
-    """The daemon's own word on where the robot is, asked again and again from outside."""
+    """The daemon's own report of the robot's pose, polled from outside."""
 
     def __init__(self, rig: VirtualReachy) -> None:
         self.poses: list[tuple[float, Pose]] = []

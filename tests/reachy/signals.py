@@ -1,4 +1,4 @@
-"""How well what arrived is what was sent: normalised correlation of mono signals at 16 kHz."""
+"""How well received audio matches what was sent: normalised correlation of mono signals at 16 kHz."""
 
 import wave
 from collections import Counter
@@ -15,14 +15,14 @@ SEGMENT = 1600
 
 
 def read_wav(path: Path) -> Mono:
-    """A mono WAV file of 16 bit."""
+    """Read a mono WAV file of 16 bit."""
     with wave.open(str(path)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16000, 1, 2), path
         return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / np.float32(32768)
 
 
 def best_match(part: Mono, whole: Mono) -> tuple[int, float]:
-    """Where in a signal a part fits best, and its correlation there: 1 is the same but for volume."""
+    """Where in a signal a part fits best, and its correlation there. 1 means equal except for the volume."""
     if len(whole) < len(part):
         return 0, 0.0
     n = 1 << (len(whole) + len(part)).bit_length()
@@ -43,7 +43,7 @@ def match_at(part: Mono, whole: Mono, at: int) -> float:
 
 
 def faults(said: Mono, heard: Mono, least: float = 0.9) -> list[str]:
-    """What is wrong with speech that was heard: each of its 100 ms segments must be there, all at one lag."""
+    """What is wrong with heard speech: each of its 100 ms segments must be there, all at one lag."""
     places = [(start, best_match(segment, heard)[0] - start) for start, segment in _segments_with_speech(said)]
     lag = Counter(lag for _, lag in places).most_common(1)[0][0]
     scores = {start: match_at(said[start : start + SEGMENT], heard, start + lag) for start, _ in places}

@@ -1,4 +1,4 @@
-"""The bench of the body runs whole, with small numbers: that it measures what it says it does."""
+"""The bench of the body runs whole with small numbers, and measures what it claims to measure."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The real SDK and the real daemon move as they are told: one writer, within the limits, and back after the daemon's end."""
+"""The real SDK and daemon move as told: one writer, within the limits, and back after the daemon has ended."""
 
 import asyncio
 import http.server
@@ -26,7 +26,7 @@ from robot_io.reachy.sdk import Sdk
 
 @contextmanager
 def answering(path: str, told: bytes) -> Iterator[int]:
-    """A daemon that has one answer to one question; its port."""
+    """A daemon that has one answer to one request. Yields its port."""
 
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -69,11 +69,11 @@ def test_an_app_that_runs_on_the_robot_keeps_the_body_still(told: bytes, app: st
         if app:
             with pytest.raises(BodyError, match="the app radio runs"):
                 asyncio.run(ReachyBody(lambda: sdk).open())
-    assert sdk.running_app() == "", "nor does one of which nobody knows"
+    assert sdk.running_app() == "", "an unknown app must not count"
 
 
 class Daemon:
-    """The SDK at the body's port, with a daemon that may stall; it keeps what it was told."""
+    """The SDK at the body's port, with a daemon that may stall. It keeps what it was told."""
 
     is_connected = True
     held = False
@@ -130,7 +130,7 @@ def test_after_a_stall_the_robot_goes_on_from_where_it_was_held_up(*, deaf: bool
 
     poses, heard_deg = asyncio.run(move())
     assert max(turn(a, b) for a, b in pairwise(poses)) <= TICK_MAX_DEG
-    assert heard_deg == 12.0, "as it is asked"
+    assert heard_deg == 12.0, "the angle must come as it is"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Whatever comes at random, the daemon is told poses within the limits, and by nobody else. ``MOTION_S`` for longer runs."""
+"""Whatever happens at random, the daemon gets poses within the limits, from one writer. ``MOTION_S`` sets longer runs."""
 
 import asyncio
 import json
@@ -29,13 +29,13 @@ WINDOW_S = 0.2
 
 
 def jumpy(t: float) -> Pose:
-    """What no head can do."""
+    """A pose that no head can reach."""
     way = math.copysign(1.0, math.sin(17 * t))
     return Pose(90 * way, -80 * way, 300 * way, 70 * way, 80 * way, 179 * way, -170 * way, 400 * way, 900 * way)
 
 
 def deep() -> Move:
-    """A recorded move that goes where the daemon's kinematics goes astray."""
+    """A recorded move into a region where the daemon's kinematics fails."""
     targets = [
         {"head": head_of(Pose(z_mm=z, yaw_deg=yaw)), "antennas": [3.1, -3.1], "body_yaw": 2.0 * (-1) ** n}
         for n, (z, yaw) in enumerate([(0, 0), (-180, 150), (-180, -150), (60, 0)] * 5)
@@ -47,7 +47,7 @@ ALL: Mapping[str, Move] = {**MOVES, "jumpy": Move(jumpy, 2.0), "deep": deep(), "
 
 
 class Listened(Sdk):
-    """The SDK, and what it was told when."""
+    """The SDK, with a record of what it was told and when."""
 
     def __init__(self, port: int) -> None:
         super().__init__(port=port)
@@ -102,7 +102,7 @@ def test_whatever_comes_the_daemon_is_told_poses_within_the_limits_and_by_nobody
             moved.act("look", direction="left")
             moved.act("stop")
             await moved.run(5.0)
-            assert probe.newest.yaw_deg == pytest.approx(40, abs=4), "it still does what it is told"
+            assert probe.newest.yaw_deg == pytest.approx(40, abs=4), "the robot must still do what it is told"
             probe.close()
             await moved.body.close()
             return sdk, probe
@@ -115,7 +115,7 @@ def test_whatever_comes_the_daemon_is_told_poses_within_the_limits_and_by_nobody
     assert all(pose.is_finite for _, pose in told)
     assert max(turn(a[1], b[1]) for a, b in pairwise(told)) <= TICK_MAX_DEG
     up = next(n for n, (_, pose) in enumerate(told) if is_in_box(pose))
-    assert up < 300, "it has come from where it lay"
+    assert up < 300, "the head must have risen from where it lay"
     assert [pose for _, pose in told[up:] if not is_in_box(pose, 0.5) and not is_between_sleep_and_neutral(pose)] == []
     speeds, strays = [], []
     first = 0
@@ -129,10 +129,10 @@ def test_whatever_comes_the_daemon_is_told_poses_within_the_limits_and_by_nobody
             strays.append(min(max(turn(it, pose), abs(it.z_mm - pose.z_mm)) for it in lately))
     fastest, farthest = max(speeds), max(strays)
     print(f"told {len(told)}, seen {len(seen)}: {fastest:.0f} deg/s at most, {farthest:.2f} from what was told")  # noqa: T201
-    assert fastest <= HEAD_DEG_S * 1.1, "as the daemon tells it, over a fifth of a second"
-    assert farthest < 2.0, "somebody else moves it"
+    assert fastest <= HEAD_DEG_S * 1.1, "the daemon's report, over a fifth of a second"
+    assert farthest < 2.0, "another writer moves the head"
 
 
 def is_between_sleep_and_neutral(pose: Pose) -> bool:
-    """The way that leads out of the box."""
+    """Whether a pose is on the way that leads out of the box."""
     return ASLEEP.z_mm - 1 <= pose.z_mm <= 0 and abs(pose.yaw_deg) < 3.5 and 0 <= pose.pitch_deg + 3.5 < TILT_MAX_DEG

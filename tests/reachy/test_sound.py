@@ -1,4 +1,4 @@
-"""What is said to the robot arrives, and what it says is heard, on both kinds of robot."""
+"""Speech to the robot arrives, and its own speech is heard, on both kinds of robot."""
 
 import asyncio
 import ctypes
@@ -23,7 +23,7 @@ NOISE = np.random.default_rng(7).normal(0, 0.05, 24000).astype(np.float32)
 
 
 class Ear:
-    """Everything that a device records, and when it came."""
+    """Everything that a device records, and when it arrived."""
 
     def __init__(self, device):
         self.times = []
@@ -35,7 +35,7 @@ class Ear:
         return np.concatenate([np.zeros((0, 2), np.float32), *self.chunks])
 
     async def heard(self, seconds):
-        """Wait for so much more."""
+        """Wait for so many more seconds."""
         wanted = len(self.samples) + seconds * 16000
         await until(lambda: len(self.samples) >= wanted or self._task.done(), seconds + 5)
         if self._task.done():
@@ -59,9 +59,9 @@ async def talking(rig):
 
 @contextmanager
 def what_the_sink_says():
-    """Its clock against the pipeline's, as GStreamer's log has it."""
+    """The sink's clock against the pipeline's, from GStreamer's log."""
     gi.require_version("Gst", "1.0")
-    from gi.repository import Gst  # noqa: PLC0415 - only once the version is chosen
+    from gi.repository import Gst  # noqa: PLC0415 - only after the version was chosen
 
     found = []
 
@@ -84,7 +84,7 @@ def stereo(mono):
 
 
 async def speak(device, mono):
-    """Hand over speech as playout does: 20 ms at a time, never more than the device's lead."""
+    """Hand over speech as the playout does: 20 ms at a time, never more than the device's lead."""
     for start in range(0, len(mono), 320):
         await until(lambda: device.queued_ms() < device.lead_ms, 2)
         device.play(stereo(mono[start : start + 320]))
@@ -103,12 +103,12 @@ async def hush_in_mid_speech(rig, device, ear):
 
 
 def hold_up(seconds):
-    """Keep every thread of Python waiting, as a busy machine does; the sound server's go on."""
+    """Block every thread of Python, as a busy machine does. The sound server's threads continue."""
     ctypes.PyDLL(None).usleep(round(seconds * 1e6))
 
 
 async def faults_of(mono, rig, device, ear):
-    """What the speaker makes of speech."""
+    """The faults that the speaker adds to speech."""
     before = len(rig.speaker.samples)
     await speak(device, mono)
     await ear.heard(1.0)
@@ -118,8 +118,8 @@ async def faults_of(mono, rig, device, ear):
 async def least(once):
     """The fewest faults of three attempts, none of which may be really bad.
 
-    The SDK gives the sound card 50 ms of its stream, so a machine that is busy for longer puts a gap into one utterance of
-    twenty; with 200 ms there was none. What we do wrong shows every time.
+    The SDK gives the sound card 50 ms of its stream, so a machine that is busy for longer puts a gap into one utterance in
+    twenty; with 200 ms there was none. A fault of ours shows every time.
     """
     for _ in range(3):
         found = await once()
@@ -155,7 +155,7 @@ async def test_speech_is_heard_whole_from_its_first_word(rig, answer):
 
 
 async def test_the_speaker_is_on_time_before_its_first_word(lite):
-    """Off by nearly the 20 ms at which it is put right, it would leave out as much of the first answer."""
+    """An error of nearly 20 ms, at which it is corrected, would cut as much from the first answer."""
     for _ in range(2):
         with what_the_sink_says() as off_ms:
             async with talking(lite) as (_, ear):
@@ -165,7 +165,7 @@ async def test_the_speaker_is_on_time_before_its_first_word(lite):
 
 
 async def test_hush_is_silence_at_once_and_nothing_else_suffers(rig, question, question_wav, answer):
-    """Ten times in a row: the SDK's own way to empty the player does this once or twice."""
+    """Ten times in a row: the SDK's own way to empty the player fails once or twice."""
     silences = []
     async with talking(rig) as (device, ear):
         for round_ in range(10):
@@ -191,7 +191,7 @@ async def test_hush_is_silence_at_once_and_nothing_else_suffers(rig, question, q
 
 @pytest.mark.parametrize("rate", [1.1, 0.9])
 async def test_a_sound_card_that_goes_by_another_clock_costs_neither_time_nor_words(lite, answer, monkeypatch, rate):
-    """What two crystals make in hours, 10 % make in ten seconds."""
+    """The drift of two crystals takes hours; a difference of 10 % shows the same in ten seconds."""
     began = time.monotonic()
     ours = SimpleNamespace(**vars(time) | {"monotonic": lambda: began + (time.monotonic() - began) * rate})
     monkeypatch.setattr(reachy_device, "time", ours)
@@ -202,7 +202,7 @@ async def test_a_sound_card_that_goes_by_another_clock_costs_neither_time_nor_wo
 
 
 async def test_the_sdk_shows_the_clock_of_its_player(lite, caplog):
-    """Without it we would go by this machine's, and nothing but this warning would tell."""
+    """Without that clock robot-io would use this machine's, and only this warning would tell."""
     async with talking(lite) as (_, ear):
         await ear.heard(0.1)
     assert [record.message for record in caplog.records if record.name == reachy_device.__name__] == []
@@ -219,7 +219,7 @@ async def test_a_talker_that_was_held_up_has_all_of_it_still_to_say(lite, answer
 
 async def test_any_array_of_numbers_within_one_is_played_as_it_is(rig, answer):
     speech = answer[:24000]
-    wide = np.zeros((len(speech), 4))  # float64, and every other column of it: not contiguous either
+    wide = np.zeros((len(speech), 4))  # float64, every second column, so not contiguous either
     wide[:, ::2] = speech[:, None]
     async with talking(rig) as (device, ear):
 
@@ -235,7 +235,7 @@ async def test_any_array_of_numbers_within_one_is_played_as_it_is(rig, answer):
 
 
 async def test_single_samples_are_played_as_well(lite):
-    """The SDK would take one stereo sample for two mono ones; it is never given so few."""
+    """The SDK would take one stereo sample for two mono ones, so robot-io never gives it so few."""
     left_only = np.array([[0.5, 0.0]], np.float32)
     async with talking(lite) as (device, ear):
         before = len(lite.speaker.samples)

@@ -1,4 +1,4 @@
-"""What goes wrong on a robot ends in words, and the next device works."""
+"""A fault of the robot's hardware is reported in words, and the next device works."""
 
 import asyncio
 import sys
@@ -24,7 +24,7 @@ def no_daemon(tmp_path):
 
 @pytest.fixture
 def alone(tmp_path):
-    """A rig of its own, for what a recording of the speaker does not outlive."""
+    """A separate rig, for faults that end the recording of the speaker."""
     with virtual_reachy(tmp_path) as rig:
         yield rig
 
@@ -35,7 +35,7 @@ async def first_sample(device):
 
 
 async def lost(device):
-    """Listen until the device is lost; how long it took."""
+    """Listen until the device is lost. Returns how long that took."""
     began = time.monotonic()
     async with asyncio.timeout(15):
         with pytest.raises(DeviceError) as caught:
@@ -45,7 +45,7 @@ async def lost(device):
 
 
 async def gone(before):
-    """Wait until no thread is left that was not there before."""
+    """Wait until every thread that is new has ended."""
     await until(lambda: not set(threading.enumerate()) - before, 5)
 
 
@@ -69,7 +69,7 @@ async def test_a_daemon_without_sound_is_an_error_that_says_how_to_start_it(no_d
 
 
 async def test_without_the_sdk_trying_again_is_no_use(no_daemon, monkeypatch):
-    monkeypatch.setitem(sys.modules, "reachy_mini", None)  # how Python itself says that a module is not to be had
+    monkeypatch.setitem(sys.modules, "reachy_mini", None)  # Python's own mark for a module that cannot be imported
     device = ReachyDevice(Sdk(port=no_daemon.daemon_port))
     with pytest.raises(DeviceError, match="cannot be loaded") as caught:
         await device.open()
@@ -107,7 +107,7 @@ async def test_a_robot_that_is_switched_off_is_silent_until_it_is_switched_on(tm
         await device.close()
         with pytest.raises(DeviceError):
             await ReachyDevice(Sdk(port=rig.daemon_port)).open()
-        rig.kill_daemon()  # started by its dashboard, it would look for a robot at a serial port
+        rig.kill_daemon()  # a daemon started by its dashboard would look for a robot at a serial port
         rig.start_daemon()
         another = ReachyDevice(Sdk(port=rig.daemon_port))
         await another.open()
@@ -140,7 +140,7 @@ async def noise_is_heard(rig, device):
 
 @pytest.mark.parametrize(("kind", "trouble"), [("lite", "killed"), ("lite", "suspended"), ("wireless", "suspended")])
 async def test_a_speaker_that_takes_no_sound_is_noticed_and_the_next_device_is_heard(tmp_path, kind, trouble):
-    """Killed for a Lite alone: ALSA's plugin for PulseAudio goes on without its stream, as no card does."""
+    """Killed for a Lite only: ALSA's plugin for PulseAudio continues without its stream, unlike any sound card."""
     with virtual_reachy(tmp_path, wireless=kind == "wireless") as rig:
         device = ReachyDevice(Sdk(port=rig.daemon_port))
         await device.open()
@@ -163,7 +163,7 @@ async def test_a_speaker_that_takes_no_sound_is_noticed_and_the_next_device_is_h
 
 @asynccontextmanager
 async def not_simulated(daemon_port):
-    """A port of the daemon where its status does not say that the robot is simulated."""
+    """A port where the daemon's status does not say that the robot is simulated."""
 
     async def carry(reader, writer):
         with suppress(ConnectionError):

@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 def start(stack: ExitStack, program: Path, log: Path, **settings: object) -> Callable[[], str]:
-    """A program of ours with these settings alone; what it has logged so far."""
+    """Start one of our programs with these settings only. Returns a function that reads its log so far."""
     foreign = ("ROBOT_", "GATEWAY_", "GEMINI_", "GOOGLE_", "REACHY_", "SIM_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     env = clean | {name: str(value) for name, value in settings.items()}
@@ -46,11 +46,11 @@ def until(condition: Callable[[], object], told: Callable[[], str], timeout_s: f
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, told()
-        time.sleep(0.1)  # other processes tell nobody
+        time.sleep(0.1)  # other processes send no events
 
 
 def all_of_it(stack: ExitStack, work: Path, rig: VirtualReachy, **sim_settings: object) -> Callable[[], str]:
-    """The simulator, the gateway and robot-io, until the robot listens; what robot-io has logged so far."""
+    """Run simulator, gateway and robot-io, and wait until the robot listens. Returns a function that reads robot-io's log."""
     gateway_keys, robot_keys, tls = work / "gateway", work / "robot", work / "tls"
     subprocess.run([GATEWAY_BIN / "reachy-keys", "--dir", gateway_keys, "demo", robot_keys, "reachy-1"], check=True)
     sim_port, up_port, down_port = free_port(), free_port(), free_port()
@@ -129,10 +129,10 @@ def test_it_dances_speaks_of_it_dances_on_when_interrupted_and_outlives_the_daem
 
 
 def converse(rig: VirtualReachy, robot: Callable[[], str], turn: int, number: Path) -> None:
-    """Say a sentence, and compare what the speaker plays with it."""
+    """Say a sentence, and compare the speaker's output with it."""
     began = len(rig.speaker.samples)
     rig.say(number)
     until(lambda: f"turn {turn} done" in robot(), robot)
     said = read_wav(number)
-    # The turn is done for robot-io when the SDK has it all; the air has it a little later.
+    # robot-io counts the turn as done when the SDK has all audio; the speaker plays it a little later.
     until(lambda: not faults(said, rig.speaker.samples[began:]), lambda: str(faults(said, rig.speaker.samples[began:])), 5.0)

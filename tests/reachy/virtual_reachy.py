@@ -11,12 +11,12 @@
        say(wav) --paplay--> [sink micfeed] --monitor--> source "Reachy Mini Audio In"  --> get_audio_sample()
        push_audio_sample() --> sink "Reachy Mini Audio Out" --monitor--> parec --> rig.speaker
 
-Because of the devices' names the SDK treats them as the robot's own card, and leaves out its software echo cancellation,
-which would alter the signal. ``wireless=True`` gives it the ALSA devices of a Wireless instead, from an ``~/.asoundrc``.
+The devices' names make the SDK treat them as the robot's own card. So the SDK leaves out its software echo cancellation,
+which would alter the signal. With ``wireless=True`` there are a Wireless's ALSA devices instead, from an ``~/.asoundrc``.
 
-Nothing here imports the SDK or our own code: it needs numpy, pulseaudio, pactl, paplay, parec, and reachy-mini-daemon beside
-the Python that runs it (or in ``bin_dir``). It needs no root, X, D-Bus or sound card. Several may run at once, but only one
-can own this process's environment: give the others ``own_process=False``.
+Nothing here imports the SDK or our own code. The rig needs numpy, pulseaudio, pactl, paplay, parec, and reachy-mini-daemon
+beside the Python that runs it (or in ``bin_dir``). It needs no root, X, D-Bus or sound card. Several rigs may run at once, but
+only one can own this process's environment: give the others ``own_process=False``.
 """
 
 import json
@@ -42,19 +42,19 @@ PULSE_START_S: Final = 20.0
 DAEMON_START_S: Final = 60.0
 STOP_S: Final = 5.0
 DAEMON_CONFIG: Final = {"speaker_eq_gains": [0] * 10, "telemetry_enabled": False, "turn_enabled": False}
-"""No equaliser, which would alter what the speaker plays, and nothing that calls home."""
+"""No equaliser, which would alter the sound, and nothing that calls home."""
 
 ASOUNDRC: Final = """
 pcm.reachymini_audio_sink {{ type pulse device "spk" server "{server}" }}
 pcm.reachymini_audio_src {{ type pulse device "mic" server "{server}" }}
 """
-"""What a Wireless has, but for dmix and dsnoop on its card."""
+"""A Wireless's configuration, without dmix and dsnoop on its card."""
 
 Mono = npt.NDArray[np.float32]
 
 
 class Speaker:
-    """What the robot's speaker has played since the rig started, with the time of every sample."""
+    """Everything that the robot's speaker has played since the rig started, with the time of every sample."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -95,13 +95,13 @@ class Speaker:
             now = time.monotonic()
             with self._lock:
                 self._pcm += piece
-                # A sample cannot arrive before it was played: the earliest start that any piece implies is the truest.
+                # A sample cannot arrive before it was played: the earliest start that any piece implies is the best estimate.
                 start = now - len(self._pcm) / 2 / RATE_HZ
                 self._start = start if self._start is None else min(start, self._start)
 
 
 class VirtualReachy:
-    """A running rig; made by :func:`virtual_reachy`."""
+    """A running rig, made by :func:`virtual_reachy`."""
 
     def __init__(self, work: Path, bin_dir: Path, *, wireless: bool) -> None:
         self.work = work
@@ -113,7 +113,7 @@ class VirtualReachy:
         server = f"unix:{runtime}/pulse/native"
         if wireless:
             (work / ".asoundrc").write_text(ASOUNDRC.format(server=server))
-        # A configuration at a path of its own, since ALSA reads ~/.asoundrc once in a process's life.
+        # Each rig has its own configuration file, because ALSA reads ~/.asoundrc once in a process's life.
         (work / "asound.conf").write_text(f"</usr/share/alsa/alsa.conf>\n{ASOUNDRC.format(server=server) if wireless else ''}")
         self.environment: Mapping[str, str] = {
             "HOME": str(work),
@@ -127,7 +127,7 @@ class VirtualReachy:
             "EARS": str(work / "ears"),
             "TARGETS": str(work / "targets"),
         }
-        """What a process needs to find this rig and no other."""
+        """The environment with which a process finds this rig and no other."""
         self.speaker_wav = work / "speaker.wav"
         self._bin = bin_dir
         self._daemon: subprocess.Popen[bytes] | None = None
@@ -146,7 +146,7 @@ class VirtualReachy:
             ],
             stdout=subprocess.PIPE,
         )
-        # While nobody listens a null sink works in blocks of 2 s, and whoever comes then finds a clock that jumps by as much.
+        # Without a listener a null sink works in blocks of 2 s, and the next listener would see its clock jump by as much.
         self._start(["parec", "--device=mic", "--raw", "--latency-msec=10", "/dev/null"])
         assert recorder.stdout is not None
         self.speaker = Speaker(recorder.stdout)
@@ -156,7 +156,7 @@ class VirtualReachy:
         return self._start(["paplay", "--device=micfeed", str(wav)])
 
     def hear(self, angle: float, *, speech: bool) -> None:
-        """What the microphone array of a daemon with ears tells from now on."""
+        """Set what the microphone array of a daemon with ears reports from now on."""
         (self.work / "ears.new").write_text(f"{angle} {int(speech)}")
         (self.work / "ears.new").rename(self.work / "ears")
 
@@ -174,7 +174,7 @@ class VirtualReachy:
         self._until(self._daemon_runs, DAEMON_START_S, "reachy-mini-daemon")
 
     def tell_daemon(self, what: str) -> None:
-        """Ask the daemon for something by its HTTP, as its dashboard does."""
+        """Send the daemon a request over HTTP, as its dashboard does."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.daemon_port}/api/{what}", method="POST")
         urllib.request.urlopen(request, timeout=5).close()  # noqa: S310 - the loopback
 
@@ -186,16 +186,16 @@ class VirtualReachy:
         self._daemon = None
 
     def pactl(self, *arguments: str) -> str:
-        """Ask or tell this rig's PulseAudio something."""
+        """Send a command to this rig's PulseAudio. Returns its output."""
         done = subprocess.run(["pactl", *arguments], env=self._env, capture_output=True, text=True, check=True, timeout=10)
         return done.stdout
 
     def kill_speaker_stream(self) -> None:
-        """End what plays through the speaker, as the sound server does where a card is pulled out."""
+        """End the stream that plays through the speaker, as the sound server does when a card is unplugged."""
         self._pacmd(*(f"kill-sink-input {line.split()[0]}" for line in self.pactl("list", "short", "sink-inputs").splitlines()))
 
     def name_card(self, name: str) -> None:
-        """Rename the sound card: the SDK knows the robot's by "Reachy Mini Audio"."""
+        """Rename the sound card: the SDK recognises the robot's by "Reachy Mini Audio"."""
         self._pacmd(
             f"update-sink-proplist spk device.description='{name} Out'",
             f"update-source-proplist mic device.description='{name} In'",
@@ -218,7 +218,7 @@ class VirtualReachy:
         self._log.close()
 
     def _pacmd(self, *commands: str) -> None:
-        """What pactl has no word for."""
+        """Run commands that pactl does not have."""
         with socket.socket(socket.AF_UNIX) as server:
             server.connect(str(self.work / "run" / "pulse" / "cli"))
             server.sendall("".join(f"{command}\n" for command in commands).encode())
@@ -265,7 +265,7 @@ class VirtualReachy:
             return False
 
     def _until(self, ready: Callable[[], bool], timeout_s: float, what: str) -> None:
-        """Wait for a program; if it ends or takes too long, show the end of the log."""
+        """Wait for a program. If it ends or takes too long, show the end of its log."""
         started, process = time.monotonic(), self._processes[-1]
         while not ready():
             if process.poll() is not None or time.monotonic() - started > timeout_s:
@@ -284,13 +284,13 @@ def virtual_reachy(
     own_process: bool = True,
     bin_dir: Path = Path(sys.executable).parent,
 ) -> Iterator[VirtualReachy]:
-    """A virtual robot; everything that it started is gone afterwards.
+    """A virtual robot. Everything that it started is gone afterwards.
 
     Args:
-        work: An empty directory of its own, for sockets, settings and logs; its path must be short (a socket lives in it).
-        wireless: Whether the SDK is to find a Wireless's ALSA devices, rather than a Lite's PulseAudio ones.
+        work: An empty directory of its own, for sockets, settings and logs. Its path must be short, as it holds a socket.
+        wireless: Whether the SDK finds a Wireless's ALSA devices, instead of a Lite's PulseAudio ones.
         daemon: Whether the daemon runs from the start.
-        own_process: Point this process's environment at the rig for as long as it lasts.
+        own_process: Whether this process's environment points at the rig while the rig lasts.
         bin_dir: Where ``reachy-mini-daemon`` is.
     """
     with ExitStack() as stack:
@@ -305,7 +305,7 @@ def virtual_reachy(
 
 @contextmanager
 def in_environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Have this process find a rig, and afterwards what it found before."""
+    """Set this process's environment to a rig, and restore it afterwards."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -1,4 +1,4 @@
-"""Waiting for what threads and other programs do."""
+"""Waits for what threads and other programs do."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ async def until(condition: Callable[[], object], timeout_s: float) -> None:
     """Wait for a condition that no event announces.
 
     Raises:
-        TimeoutError: If it does not come true.
+        TimeoutError: If the condition does not come true.
     """
     async with asyncio.timeout(timeout_s):
         while not condition():

@@ -1,4 +1,4 @@
-"""What a robot's body is asked for, at the robot and at the gateway, and over a line that loses, doubles and reorders."""
+"""Acts of a robot's body, at the robot and at the gateway, and over a line that loses, doubles and reorders messages."""
 
 import random
 from itertools import pairwise
@@ -21,7 +21,7 @@ ROBOT, GATEWAY = "5f0c9d7a41e2b386", "c81d3fa2907be654"
 
 
 class Body:
-    """A robot's acts, and the body that carries them out, with a clock of their own."""
+    """A robot's acts, and the body that carries them out, with their own clock."""
 
     def __init__(self, *, there: bool = True) -> None:
         self.now = 100.0
@@ -214,7 +214,7 @@ def test_an_act_is_told_again_until_it_is_answered():
     assert asked.due(10.0 + RETELL_S) == ([tell], [])
     (answered,) = asked.acted(acted(key))
     assert answered.outcome == "started"
-    assert asked.acted(acted(key, "done")) == [], "the first word counts"
+    assert asked.acted(acted(key, "done")) == [], "the first outcome must count"
     assert asked.next_due() is None
 
 
@@ -224,7 +224,7 @@ def test_an_act_that_nobody_answers_is_given_up():
     (unheard,) = asked.due(10.0 + PATIENCE_S)[1]
     assert (unheard.id, unheard.outcome) == (key, None)
     assert asked.acted(acted(key)) == []
-    assert asked.acted(acted(99)) == [], "nor is anything known of what was never asked"
+    assert asked.acted(acted(99)) == [], "an act that was never asked must be unknown"
 
 
 def test_what_waits_is_bounded():
@@ -271,10 +271,10 @@ def test_it_turns_to_where_the_person_was_heard_while_the_robot_was_silent():
     hear(-20.0, speaks=True)
     body.act(4, "turn")
     body.run(3.0)
-    assert body.pose.yaw_deg == pytest.approx(30, abs=2), "as seen from where the head looked"
+    assert body.pose.yaw_deg == pytest.approx(30, abs=2), "the angle counts from where the head looked"
     body.run(61.0)
     body.act(5, "turn")
-    assert body.outcomes[-1] == (5, "refused"), "a person may have moved after a minute"
+    assert body.outcomes[-1] == (5, "refused"), "after a minute the person may have moved"
 
 
 @pytest.mark.parametrize("yaw_deg", [-179.0, 200.0, 1e6, float("inf")])
@@ -301,7 +301,7 @@ def test_a_volume_that_is_none_is_refused(percent):
 def test_a_body_does_by_itself_what_it_is_told_and_no_more():
     body = Body(there=False)
     body.act(1, "manner", breathing=0.0, posture=0.0, wobble=0.0)
-    assert body.outcomes == [(1, "done")], "without a body, too"
+    assert body.outcomes == [(1, "done")], "also without a body"
     body.acts.found(NEUTRAL, body.now)
     body.acts.mood = "refused"
     for _ in range(300):
@@ -321,7 +321,7 @@ def test_it_turns_to_the_person_once_they_have_spoken_if_it_is_told_to(turn, asi
     for _ in range(50):
         body.now += 0.02
         body.pose, _ = body.acts.pose(body.now, None, aside_deg)
-    assert body.pose.yaw_deg == pytest.approx(0, abs=0.5), "it is still while they speak"
+    assert body.pose.yaw_deg == pytest.approx(0, abs=0.5), "the head must be still while the person speaks"
     body.acts.person_speaks = False
     body.run(2.0)
     assert body.pose.yaw_deg == pytest.approx(yaw_deg, abs=2)
@@ -352,10 +352,10 @@ def test_where_the_person_is_is_told_on_change_to_a_gateway_that_asks_and_at_mos
     body.now += 61
     assert hears(None) == [None], "nobody was heard lately"
     body.act(2, "manner", sense=1.0)
-    assert hears(20) == [20], "asked anew, told anew"
+    assert hears(20) == [20], "a new question must get a new answer"
     body.boot = "a" * 16
     body.act(1, "stop")
-    assert hears(50) == [], "another start of a gateway has not asked"
+    assert hears(50) == [], "a restarted gateway has not asked"
 
 
 def test_answers_to_what_was_never_asked_are_nothing():
@@ -378,7 +378,7 @@ def test_a_body_with_moves_of_its_own_offers_and_does_them():
 
 
 class BadLine:
-    """A robot and a gateway, and a line between them that loses, doubles and reorders."""
+    """A robot and a gateway, and a line between them that loses, doubles and reorders messages."""
 
     def __init__(self, seed: int, loss: float) -> None:
         self.draw = random.Random(seed)  # noqa: S311
@@ -387,7 +387,7 @@ class BadLine:
         self.body, self.asked = Body(), Asked(ROBOT)
         self.line: list[tuple[float, object]] = []
         self.begun: list[tuple[str, int]] = []
-        """What the robot has carried out, in this order: the gateway's boot, and the id of the act."""
+        """The acts that the robot has begun, in order: the gateway's boot, and the act's id."""
         self.learnt: dict[tuple[str, int], str | None] = {}
         self.asked_for: list[tuple[str, int]] = []
 
@@ -406,7 +406,7 @@ class BadLine:
         self.send(self.asked.cancel(self.asked_for[-1][1], self.now))
 
     def restart(self, who: str) -> None:
-        """The robot starts anew: its conversation knows of no act then, and counts on. Or the gateway does, and counts anew."""
+        """Restart the robot, whose conversation then knows no act and counts on; or the gateway, which counts anew."""
         self.learnt = dict.fromkeys(self.asked_for) | self.learnt
         self.line.clear()
         if who == "robot":
@@ -463,7 +463,7 @@ def test_over_a_bad_line_each_act_is_carried_out_at_most_once_and_its_caller_lea
             both.cancel()
         both.step(beats=step % 13 == 0)
     assert len(both.begun) == len(set(both.begun)), "at most once"
-    assert set(both.learnt) == set(both.asked_for), "and each caller learns what came of it"
+    assert set(both.learnt) == set(both.asked_for), "each caller must learn the outcome"
     if loss < 0.5:
         assert not both.body.acts._going_on, "the dance was called off"
     if loss == 0.0 and restarts == "gateway":

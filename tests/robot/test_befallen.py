@@ -1,4 +1,4 @@
-"""What becomes of a motion: each row of the table in ``docs/protocol.md``, at the robot's core."""
+"""What happens to a movement: each row of the table in ``docs/protocol.md``, at the robot's core."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ OTHER_GATEWAY = "b" * 16
 
 
 def dancing(name: str = "dance") -> Rig:
-    """A robot that dances to its left and right, or makes a gesture that takes a while."""
+    """A robot that dances to its left and right, or makes a long gesture."""
     rig = connected()
     rig.take(rig.core.body(rig.now, NEUTRAL))
     what = {"name": "sway", "seconds": 30.0} if name == "dance" else {"name": "celebrate"}
@@ -23,7 +23,7 @@ def dancing(name: str = "dance") -> Rig:
 
 
 def swing(rig: Rig, seconds: float, *, beats: bool = True) -> tuple[float, float]:
-    """How far the head swings from side to side in the last half of the time, and where it is in the end, in mm."""
+    """How far the head swings sideways in the last half of the time, in mm, and its height at the end, in mm."""
     sides: list[float] = []
     steps = round(seconds / 0.02)
     for step in range(steps):
@@ -38,7 +38,7 @@ def swing(rig: Rig, seconds: float, *, beats: bool = True) -> tuple[float, float
 
 
 def outcomes(rig: Rig) -> list[str]:
-    """Of the first act."""
+    """The outcomes of the first act."""
     return list(dict.fromkeys(it.outcome for it in rig.sent(Acted) if it.id == 1))
 
 
@@ -77,7 +77,7 @@ def test_a_dance_ends_with_what_ends_it(what):
     rig = dancing()
     ENDS[what](rig)
     assert swing(rig, 4.0)[0] < 1
-    if what != "another boot of the gateway":  # which knows of no act
+    if what != "another boot of the gateway":  # it knows of no act
         assert outcomes(rig) == ["started", "cancelled"]
 
 

@@ -1,4 +1,4 @@
-"""The body's poses under whatever may come: within the limits, without a jump, and back to rest."""
+"""The body's poses, whatever happens: within the limits, without a jump, and back to rest."""
 
 import math
 from itertools import pairwise
@@ -135,7 +135,8 @@ def test_whatever_comes_the_pose_stays_within_the_limits(present, doings):
             body.step(situation)
     body.composer.cut(body.now)
     body.composer.rests = False
-    body.run(18.0)  # a look of 8 s, to as far aside as it can, from a pose in which it was found
+    went_back_s = sum(-how for (what, how), _, _ in doings if what == "jump" and how < 0)  # what it began lasts as much longer
+    body.run(18.0 + went_back_s)  # a look of 8 s as far aside as possible, from the pose at the start
     assert body.composer.awake
     rest = boxed(NEUTRAL.plus(POSTURES["listening"]))
     assert max(abs(a - b) for a, b in zip(body.pose, rest, strict=True)) < 4.0, "at rest again"

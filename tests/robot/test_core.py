@@ -1,4 +1,4 @@
-"""The core as a whole: a device that is lost, what is wrong, whatever happens."""
+"""The core as a whole: a lost device, what is logged, and random events."""
 
 import numpy as np
 import pytest
@@ -224,7 +224,7 @@ def test_what_was_said_is_shown_only_if_asked_for(show):
     assert "secret" not in " ".join(rig.words())
 
 
-# --- whatever happens -------------------------------------------------------------------------------------------------
+# --- random events ----------------------------------------------------------------------------------------------------
 
 TURNS = st.integers(1, 5)
 STEPS = st.lists(

@@ -1,4 +1,4 @@
-"""The file of gateways that a robot was told of."""
+"""The file of the gateways that a robot was told of."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""The robot's end of the link, at real sockets that do not do their part."""
+"""The robot's end of the link, at real sockets of gateways that misbehave."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from reachy_robot.link import RobotEnd
 
 
 async def test_who_goes_elsewhere_when_something_else_answers_leaves_nothing_behind():
-    """The end that is told of the trouble closes the very socket whose event that was."""
+    """The robot's end, told of the trouble, closes the very socket that reported the event."""
     problems, troubles = [], []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
 
@@ -41,14 +41,14 @@ async def test_who_goes_elsewhere_when_something_else_answers_leaves_nothing_beh
     async with asyncio.timeout(10):
         while len(troubles) < with_the_next + 2:
             await asyncio.sleep(0.05)
-    await asyncio.sleep(1.0)  # the longest that a dial of the first gateway could have been put off
+    await asyncio.sleep(1.0)  # the longest possible delay of a dial to the first gateway
     end.close()
     server.close()
     assert problems == []
 
 
 async def test_what_hangs_up_at_once_may_be_a_gateway_that_starts_and_is_dialled_every_second():
-    """As Docker's proxy hangs up, until the container behind it listens."""
+    """Docker's proxy hangs up at once until the container behind it listens."""
     loop = asyncio.get_running_loop()
     dialled_s, often, troubles = [], asyncio.Event(), []
 
@@ -72,7 +72,7 @@ async def test_what_hangs_up_at_once_may_be_a_gateway_that_starts_and_is_dialled
 
 
 async def test_what_is_asked_again_while_nobody_listens_does_not_wait_for_somebody_who_does():
-    """Else a gateway that comes back is asked hundreds of times, and the queue has no room for the last word."""
+    """Else a returning gateway gets hundreds of subscriptions, and the queue has no room for the newest one."""
     public, secret = zmq.curve_keypair()
     context = zmq.Context()
     identity = RobotIdentity("reachy-1", KeyPair(*zmq.curve_keypair()), public)
@@ -117,7 +117,7 @@ async def test_what_is_asked_again_while_nobody_listens_does_not_wait_for_somebo
 
 
 async def test_a_name_is_never_dialled():
-    """libzmq would look it up, and end the process for one that it cannot read."""
+    """libzmq would look the name up, and would end the process for a name that it cannot parse."""
     identity = RobotIdentity("reachy-1", KeyPair(*zmq.curve_keypair()), zmq.curve_keypair()[0])
     troubles, told = [], asyncio.Event()
     end = RobotEnd(identity, Address("_gateway"), lambda _: None, lambda trouble: (troubles.append(trouble), told.set()))

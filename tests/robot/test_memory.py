@@ -29,7 +29,7 @@ def test_a_lone_gateway_is_remembered_if_its_address_had_to_be_looked_up():
     memory.welcomed(A, [], given=False)
     assert memory.due(0.0) == [Remember((A,))]
     memory.welcomed(B, [], given=False)
-    assert memory.due(100.0) == [Remember((B,))], "where it was before is forgotten"
+    assert memory.due(100.0) == [Remember((B,))], "the earlier gateway must be forgotten"
 
 
 def test_a_gateway_that_names_no_others_takes_nothing_away():
@@ -44,7 +44,7 @@ def test_a_gateway_that_names_others_each_time_does_not_wear_the_disk_out():
         memory.welcomed(A, [Address(f"10.1.{second // 250}.{second % 250}")], given=True)
         written += memory.due(second)
     assert len(written) == 600 / REMEMBER_S
-    assert memory.due(600.0) == [Remember((A, Address("10.1.2.99")))], "what came last is not lost"
+    assert memory.due(600.0) == [Remember((A, Address("10.1.2.99")))], "the last change must not be lost"
 
 
 def test_a_gateway_that_names_itself_is_there_once():

@@ -1,4 +1,4 @@
-"""What is heard, and what is sent of it."""
+"""What the microphone hears, and what is sent of it."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_the_gateway_may_wish_for_longer_chunks_and_each_message_says_so(mic_ms,
     assert {message.samples for message in rig.sent(Mic)} == {samples}
     rig.tell(BeatDown, ack=rig.last_seq())
     rig.hear(sound[320 * 5 :])
-    assert rig.sent(Mic)[-1].samples == 320, "it has changed its mind, or it is another gateway"
+    assert rig.sent(Mic)[-1].samples == 320, "after a change, or at another gateway, short messages must follow"
     assert b"".join(rig.mic_pcm()) == to_pcm16(sound), "without a sample lost"
 
 
@@ -59,7 +59,7 @@ def test_without_acks_the_robot_stops_after_200_ms_probes_and_says_so_once():
 
 
 def test_a_gateway_that_hears_no_audio_although_it_beats_is_dialled_anew():
-    """The downlink stands and the uplink does not: no probe is confirmed for 3 s."""
+    """The down connection stands and the up connection does not: no probe is acknowledged for 3 s."""
     rig = connected()
     rig.run(2.9, mic=True, acks=False)
     assert rig.of(Redial) == []
@@ -147,7 +147,7 @@ def test_a_gateway_that_listens_only_now_is_told_what_the_person_did_last(events
     rig.run(1.0, mic=True)
     assert [message.event for message in rig.sent(Activity)] == told
     rig.tell(Welcome, boot=NEW_GATEWAY, to_boot=BOOT, software="gateway 2")
-    assert [message.event for message in rig.sent(Activity)] == told * 2, "another gateway does not know it either"
+    assert [message.event for message in rig.sent(Activity)] == told * 2, "another gateway must be told again"
 
 
 def test_a_mark_that_a_short_blip_of_the_link_swallowed_is_told_again():

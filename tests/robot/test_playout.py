@@ -26,12 +26,12 @@ def ms_of(chunks: list[Samples]) -> float:
 
 
 def levels(chunks: list[Samples]) -> list[float]:
-    """What was handed over, by the level that each chunk ends with."""
+    """What was handed over: the level at the end of each chunk."""
     return [round(float(samples[-1, 0]), 3) for samples in chunks]
 
 
 def run_out(p: Playout, tick_ms: float = 10, for_ms: float = 1000) -> list[Samples]:
-    """What a device plays from now on: it starts empty and asks for more at every tick."""
+    """What a device plays from now on. It starts empty and asks for more at every tick."""
     queued_ms, out = 0.0, []
     for _ in range(round(for_ms / tick_ms)):
         due = p.due(queued_ms)
@@ -83,7 +83,7 @@ def test_a_turn_of_which_only_the_end_arrived_is_reported_as_empty():
 
 
 def started(level: float = 0.5) -> Playout:
-    """A turn that has started, and of which all that came has been handed to the device."""
+    """A turn that has started, and whose audio so far has all been handed to the device."""
     p = playout()
     for _ in range(3):
         p.push(1, chunk(level))
@@ -154,7 +154,7 @@ def test_the_end_of_a_turn_is_no_gap():
 
 
 def test_jitter_below_the_target_is_not_heard():
-    """Chunks that come 20 ms apart on average, each up to 50 ms late."""
+    """Chunks that arrive 20 ms apart on average, each up to 50 ms late."""
     p, queued_ms = playout(), 0.0
     late_ms = [0, 50, 30, 10, 0, 0, 50, 50, 40, 20, 0] * 10
     arrivals = sorted((i * 20 + late, i) for i, late in enumerate(late_ms))
@@ -366,7 +366,7 @@ def test_a_turn_of_which_something_came_while_there_was_no_device_is_reported_on
 
 @dataclass
 class Rig:
-    """A playout and a device, what went in and what came out; chunks are told apart by their level, which is a number."""
+    """A playout and a device, with a record of what went in and came out. A chunk's level is its number."""
 
     lead_ms: int
     playout: Playout = field(init=False)
@@ -375,11 +375,11 @@ class Rig:
     newest: int = 0
     ended: set[int] = field(default_factory=set)
     accepted: list[tuple[int, int]] = field(default_factory=list)
-    """Turn and number of each chunk that was taken."""
+    """Turn and number of each accepted chunk."""
     left: list[tuple[int, int]] = field(default_factory=list)
     lengths: dict[int, float] = field(default_factory=dict)
     gone_ms: Counter[int] = field(default_factory=Counter)
-    """Of each chunk, what has left."""
+    """How much of each chunk has left, in ms."""
     turns: dict[int, int] = field(default_factory=dict)
     fades: int = 0
 
@@ -431,7 +431,7 @@ class Rig:
             self.queued_ms += ms
 
     def drain(self) -> None:
-        """Nothing more comes, and time passes."""
+        """Let time pass without further input."""
         if self.playout.active:
             self.end(self.newest)
         for _ in range(400):
@@ -511,7 +511,7 @@ def test_whatever_the_lead_speech_flows(lead_ms):
 
 
 def test_each_turn_begins_behind_what_the_device_has_yet_to_play():
-    """Short replies in a row, of which one call hands over several."""
+    """Short replies in a row, several of which one call hands over."""
     p = playout(lead_ms=200)
     for turn in (1, 2, 3):
         p.push(turn, chunk(0.1 * turn))
@@ -528,4 +528,4 @@ def test_a_turn_begins_once_and_one_without_sound_never():
     handed = p.due(0.0) + p.due(0.0) + p.due(0.0)
     p.push(2, chunk())
     assert handed
-    assert p.begun == [(2, 0.0)], "concealment is no beginning, nor what comes after it"
+    assert p.begun == [(2, 0.0)], "neither concealment nor the audio after it is a beginning"

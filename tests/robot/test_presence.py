@@ -1,4 +1,4 @@
-"""Being welcomed, staying so, and finding another gateway."""
+"""Being welcomed, staying connected, and finding another gateway."""
 
 import sys
 import threading
@@ -144,7 +144,7 @@ def test_a_gateway_that_started_anew_is_greeted_at_once_and_heard_from_its_first
     assert rig.of(Hush) == [Hush()], "the old gateway's reply is over"
     rig.run(0.01, beats=False)
     assert len(rig.sent(Hello)) == 1
-    assert "the gateway has started anew" in rig.words()
+    assert "the gateway has restarted" in rig.words()
     rig.welcome(boot=NEW_GATEWAY)
     rig.speaker(1, 0.3, count=3, boot=NEW_GATEWAY)
     rig.tell(TurnEnd, turn=1, boot=NEW_GATEWAY)
@@ -178,7 +178,7 @@ def test_a_gateway_that_comes_in_place_of_one_that_refused_is_asked_at_the_usual
     rig.take(rig.core.trouble(Trouble("unreachable", "nobody listens"), rig.now))
     rig.run(1.0, beats=False)
     assert len(rig.sent(Hello)) >= 4
-    assert rig.of(Say) == [], "it may be back at once"
+    assert rig.of(Say) == [], "the gateway may be back at once"
     for _ in range(3):
         rig.tell(Refuse, reason="no room", boot=NEW_GATEWAY)
         rig.run(5.0, beats=False)
@@ -237,7 +237,7 @@ def test_after_a_second_of_silence_the_robot_subscribes_again_and_after_three_it
 
 
 def test_a_line_that_dials_by_itself_is_left_to_it():
-    """The sockets dial anew after a failed handshake; hanging up in between would only disturb them."""
+    """The sockets dial again after a failed handshake. Hanging up meanwhile would only disturb them."""
     rig = connected()
     for _ in range(10):
         rig.run(1.0, beats=False)
@@ -347,7 +347,7 @@ NOBODY = Trouble("unreachable", "nobody listens")
 
 
 def served(**options: object) -> Rig:
-    """Welcomed by the first of two gateways, long ago."""
+    """A rig that the first of two gateways welcomed long ago."""
     rig = connected(addresses=[ONE, TWO], **options)
     rig.run(10.0, mic=True)
     rig.forget()
@@ -430,7 +430,7 @@ def test_a_gateway_that_is_left_is_told_goodbye_after_the_last_report_as_it_may_
     told = [item.message if isinstance(item, Send) else item for _, item in rig.out]
     assert [type(item) for item in told if isinstance(item, Played | Bye | Redial)] == [Played, Bye, Redial]
     rig.run(20.0, beats=False)
-    assert len(rig.sent(Bye)) == 1, "the others have nothing of this robot"
+    assert len(rig.sent(Bye)) == 1, "the other gateways know nothing of this robot"
 
 
 @pytest.mark.parametrize("told", [Refuse, Stranger])
@@ -487,10 +487,10 @@ def test_nothing_of_the_conversation_with_one_gateway_counts_at_the_next():
     rig.speaker(1, count=5, boot=NEW_GATEWAY)
     rig.tell(TurnEnd, turn=1, boot=NEW_GATEWAY)
     rig.run(0.5, beats=False)
-    assert [report.latency_ms for report in rig.sent(Played)] == [None], "the question was the other's"
+    assert [report.latency_ms for report in rig.sent(Played)] == [None], "the question was asked at the other gateway"
     rig.forget()
     rig.tell(Leave, to_boot=BOOT, reason="being stopped", boot=NEW_GATEWAY)
-    assert len(rig.sent(Bye)) == 1, "it is not the one that was to be heard to the end"
+    assert len(rig.sent(Bye)) == 1, "this is not the gateway whose answer must be heard to its end"
 
 
 def test_a_gateway_that_started_anew_is_heard_from_its_first_state_on():
@@ -532,7 +532,7 @@ def test_an_idle_robot_that_is_told_to_leave_says_goodbye_and_dials_the_next_gat
     assert len(rig.sent(Bye)) == 1
     assert rig.of(Redial) == [Redial(TWO)]
     assert [type(item) for _, item in rig.out if type(item) in (Redial, Send)] == [Send, Redial, Send], "bye, dial, hello"
-    assert f"the gateway at {ONE} asks to leave: being stopped" in rig.words(warning=False)
+    assert f"the gateway at {ONE} asks this robot to leave: being stopped" in rig.words(warning=False)
     assert rig.words(warning=True) == []
     rig.welcome(boot=NEW_GATEWAY)
     assert rig.core.welcomed
@@ -543,7 +543,7 @@ def test_a_turn_in_progress_is_heard_to_its_end_before_the_robot_leaves():
     rig.tell(State, state="thinking")
     rig.tell(Leave, to_boot=BOOT, reason="being stopped")
     rig.run(0.5, mic=True)
-    assert rig.mic_pcm() != [], "it is heard until it leaves"
+    assert rig.mic_pcm() != [], "the robot must be heard until it leaves"
     rig.tell(State, state="speaking")
     rig.speaker(1, count=10)
     rig.run(0.1)
@@ -567,7 +567,7 @@ def test_a_gateway_that_dies_before_the_turn_has_ended_is_left_all_the_same():
     assert rig.of(Redial) == [Redial(TWO)]
     rig.welcome(boot=NEW_GATEWAY)
     rig.run(1.0, beats=False)
-    assert rig.core.welcomed, "it is the former gateway that was to be left"
+    assert rig.core.welcomed, "the robot should leave the former gateway only"
 
 
 def test_a_robot_with_one_gateway_leaves_it_and_asks_for_its_successor_at_the_usual_pace():
@@ -602,7 +602,7 @@ def found(rig: Rig, *ips: str, name: str = "box.lab") -> list[Out]:
 
 
 def named(*ips: str, addresses: Sequence[Address] = (BOX,)) -> Rig:
-    """Welcomed at the first address of a name, long ago."""
+    """A rig that was welcomed at the first address of a name, long ago."""
     rig = Rig(addresses=addresses)
     rig.run(0.01)
     found(rig, *ips)
@@ -646,15 +646,13 @@ def test_a_look_up_without_an_end_holds_nobody_up_for_more_than_2_s():
     assert rig.of(Redial) == []
     rig.run(0.2)
     assert rig.of(Redial) == [Redial(TWO)]
-    assert rig.words(warning=True) == [
-        "no name server answers what the address of box.lab is: check the network, and /etc/resolv.conf"
-    ]
+    assert rig.words(warning=True) == ["no name server answers for box.lab: check the network, and /etc/resolv.conf"]
     rig.take(rig.core.trouble(NOBODY, rig.now))
     rig.run(3.1)
     assert [(dial.address, at) for at, dial in rig.out if isinstance(dial, Redial)][1:] == [
         (BOX, pytest.approx(55.1, abs=0.1)),
         (TWO, pytest.approx(55.1, abs=0.1)),
-    ], "it has waited for that look-up already"
+    ], "the robot has waited for that look-up already"
     assert rig.of(LookUp) == [LookUp("box.lab")]
     found(rig, "10.0.0.1")
     rig.take(rig.core.trouble(NOBODY, rig.now))
@@ -663,7 +661,7 @@ def test_a_look_up_without_an_end_holds_nobody_up_for_more_than_2_s():
 
 
 def test_a_look_up_that_begins_late_has_its_2_s_all_the_same():
-    """As where the device takes its time to be made, before the first tick."""
+    """As when the device takes long to open, before the first tick."""
     rig = Rig(addresses=[BOX, TWO])
     rig.now += 1.5
     rig.run(1.9)
@@ -725,7 +723,7 @@ def test_other_addresses_do_not_disturb_who_is_served():
 
 
 def test_a_gateway_of_two_addresses_is_reached_at_the_other_at_once_and_never_waits_for_a_round():
-    """As a gateway that listens on 127.0.0.1 alone, and is called localhost."""
+    """Like a gateway named localhost that listens on 127.0.0.1 only."""
     rig = named("[::1]", "127.0.0.1")
     rig.take(rig.core.trouble(NOBODY, rig.now))
     for _ in range(300):
@@ -749,7 +747,7 @@ NAMED = ("10.0.0.2:5555+5556",)
 
 
 def told(*gateways: str, **options: object) -> Rig:
-    """Served for long by the only gateway that was given, which names others."""
+    """A rig long served by the only given gateway, which names others."""
     rig = Rig(**{"addresses": [ONE]} | options)
     rig.run(0.01)
     rig.welcome(gateways=gateways or NAMED)
@@ -868,7 +866,7 @@ def test_where_the_name_is_not_found_the_robot_goes_to_the_address_that_it_remem
     rig.forget()
     found(rig, "10.0.0.9")
     rig.run(5.0, mic=True)
-    assert (rig.core.welcomed, rig.of(Redial)) == (True, []), "it is served"
+    assert (rig.core.welcomed, rig.of(Redial)) == (True, []), "the robot is served"
     rig.take(rig.core.trouble(NOBODY, rig.now))
     assert rig.of(Redial) == [Redial(BOX.at("10.0.0.9"))], "now the name comes first again"
     assert here != rig.core.route.here
@@ -923,7 +921,7 @@ def test_where_the_robot_is_and_what_it_cannot_read_is_no_destination(to):
     for _ in range(3):
         rig.tell(Refuse, reason="being stopped")
         rig.run(1.0, beats=False)
-    assert len(rig.sent(Hello)) >= 14, "it asks for the successor, as if nothing had been named"
+    assert len(rig.sent(Hello)) >= 14, "the robot must ask for the successor, as if no gateway had been named"
 
 
 def test_a_robot_that_is_sent_to_a_name_waits_for_its_addresses_and_dials_each_of_them_first():
@@ -934,7 +932,7 @@ def test_a_robot_that_is_sent_to_a_name_waits_for_its_addresses_and_dials_each_o
     found(rig, "10.0.0.8", "10.0.0.9")
     rig.take(rig.core.trouble(NOBODY, rig.now))
     dialled = [dial.address for dial in rig.of(Redial)]
-    assert dialled[0] == BOX, "which hangs up"
+    assert dialled[0] == BOX, "this gateway hangs up"
     assert {address.host for address in dialled[1:]} == {"10.0.0.8", "10.0.0.9"}
 
 
@@ -990,7 +988,7 @@ def test_what_was_dropped_may_be_asked_for_by_another_thread_while_it_is_counted
     def asks() -> None:
         while not over.is_set():
             try:
-                rig.core.counts  # noqa: B018 - asking is the test
+                rig.core.counts  # noqa: B018 - reading the counts is the test
             except RuntimeError as error:
                 faults.append(error)
 

@@ -1,4 +1,4 @@
-"""Recorded moves are played as they were recorded, and what is none is refused by name."""
+"""Recorded moves are played as recorded, and files that are not moves are refused by name."""
 
 import json
 import os
@@ -110,9 +110,9 @@ def test_a_folder_gives_its_moves_and_says_what_it_refuses(tmp_path):
     told = {remark.split(".json")[0].lstrip("'"): remark for remark in remarks}
     refused = {"Shout", "a" * 25, "b b", "nod", "..", "\\xfc", "broken", "huge", "outside", "gone", "round", "folder", "pipe"}
     assert set(told) == refused | {"wide"}
-    assert "held back" in told["wide"]
+    assert "goes beyond the robot's limits" in told["wide"]
     assert "leads out of the folder" in told["outside"]
-    assert "is there already" in told["nod"]
+    assert "there is already a move" in told["nod"]
     assert moves.keys().isdisjoint(MOVES)
 
 

@@ -1,4 +1,4 @@
-"""Names are looked up beside the event loop, by a stand-in for the system that a test can hold up."""
+"""Names are looked up beside the event loop, here by a stand-in for the system that a test can hold up."""
 
 import asyncio
 import errno
@@ -14,7 +14,7 @@ from reachy_robot.resolver import ADDRESSES_MAX, THREADS_MAX, Resolver, system_l
 
 
 class System:
-    """Plays the system's look-up: each name waits until it is let go."""
+    """Plays the system's look-up. Each name waits until the test releases it."""
 
     def __init__(self, answers=None):
         self.answers = answers or {}
@@ -31,7 +31,7 @@ class System:
 
 
 class Asked:
-    """A resolver, and what it answers."""
+    """A resolver, and its answers."""
 
     def __init__(self, system):
         self.answers = asyncio.Queue()
@@ -102,7 +102,7 @@ async def test_a_system_without_room_for_a_thread_ends_nothing(monkeypatch):
         (
             socket.gaierror(socket.EAI_AGAIN, "Temporary failure"),
             "silent",
-            "no name server answers what the address of box.lab",
+            "no name server answers for box.lab:",
         ),
         (
             socket.gaierror(socket.EAI_FAIL, "Non-recoverable failure"),

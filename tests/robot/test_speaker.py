@@ -162,7 +162,7 @@ def test_a_flush_that_is_said_twice_hushes_once():
 
 @pytest.mark.parametrize("ended", [True, False], ids=["ended", "not ended"])
 def test_barge_in_silences_the_last_of_a_reply_that_only_the_device_still_holds(ended):
-    """All chunks have been handed over, up to lead_ms ahead: what is not flushed there is heard."""
+    """All chunks have been handed over, up to lead_ms ahead: what is not flushed in the device is heard."""
     rig = connected(lead_ms=300)
     rig.speaker(1, count=15)
     if ended:
@@ -201,13 +201,13 @@ def test_a_turn_is_reported_with_its_moments_on_the_robots_clock():
     rig.run(1.0)
     (report,) = rig.sent(Played)
     assert report.arrived_us == arrived_us
-    assert report.started_us == pytest.approx(arrived_us + 30_000, abs=1000), "60 ms are there after 20, of which 10 still play"
+    assert report.started_us == pytest.approx(arrived_us + 30_000, abs=1000), "60 ms arrived in 20 ms, and 10 still play"
     assert report.cut_us is None
 
 
 @pytest.mark.parametrize("chunks", [1, 2], ids=["one chunk", "two chunks"])
 def test_turns_that_follow_one_another_at_once_have_each_its_own_beginning(chunks):
-    """The second used to begin a chunk late, or never if it was one chunk, which then took the next one's latency."""
+    """Each turn begins on time, also a turn of one chunk, and has its own latency."""
     rig = connected()
     rig.tell(State, state="speaking", heard_us=int(rig.now * 1e6))
     began_us = int(rig.now * 1e6)
@@ -257,4 +257,4 @@ def test_a_change_of_volume_is_a_ramp_and_full_volume_leaves_the_samples_alone()
     short = gain.apply(ones[:80])
     assert short[0] == pytest.approx(0.125)
     assert gain.apply(ones) is ones
-    assert ones.min() == 1.0, "what it was given is not changed"
+    assert ones.min() == 1.0, "the given samples must not change"

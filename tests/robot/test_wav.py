@@ -16,7 +16,7 @@ UTTERANCES = sorted((Path(__file__).parents[2] / "services/robot-io/utterances")
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):
-    """An event loop that does not wait for the next timer but moves its clock there."""
+    """An event loop that does not wait for the next timer but sets its clock ahead to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,9 +32,9 @@ class SkippingLoop(asyncio.SelectorEventLoop):
 
 
 def run(device: WavDevice, on_tick: Callable[[int], None], ticks: int = 10_000) -> Samples:
-    """Runs the device until its microphone ends, or for so many ticks: all that the microphone gave.
+    """Run the device until its microphone ends, or for so many ticks. Returns all that the microphone gave.
 
-    An end that complains of utterances without an answer is an end.
+    An end with a complaint about unanswered utterances counts as an end.
     """
 
     async def main() -> list[Samples]:
@@ -250,7 +250,7 @@ def test_what_is_played_after_a_hush_is_heard(one, tmp_path):
     assert np.all(read(tmp_path / "speaker.wav")[16 * TICK : 18 * TICK] == 0.25)
 
 
-# --- what cannot be ---------------------------------------------------------------------------------------------------
+# --- bad input --------------------------------------------------------------------------------------------------------
 
 
 def complaint(device: WavDevice) -> str:

@@ -7,7 +7,7 @@ CHUNK_S = 0.02
 
 
 class Uplink:
-    """A robot that offers a chunk every 20 ms, and remembers which were sent."""
+    """A robot that offers a chunk every 20 ms, and remembers which chunks were sent."""
 
     def __init__(self, rtt_s: float = 0.0) -> None:
         self.window = AckWindow()

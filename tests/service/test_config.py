@@ -37,7 +37,7 @@ def clean(monkeypatch, tmp_path):
 
 
 def complaints(capsys) -> list[str]:
-    """The lines with which loading ends the program; its status is 2."""
+    """The lines with which loading ends the program, with status 2."""
     with pytest.raises(SystemExit) as caught:
         load(Example)
     assert caught.value.code == 2
@@ -108,7 +108,7 @@ def test_a_secret_that_is_given_goes_before_its_file(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe"], ids=["missing", "empty", "blank", "not text"])
 def test_a_secret_file_that_holds_no_secret_is_told_by_the_variables_name(monkeypatch, tmp_path, capsys, content):
-    """A key that was meant to be given must not silently be none at all."""
+    """A key that was meant to be given must not silently be missing."""
     if content is not None:
         (tmp_path / "secret").write_bytes(content)
     monkeypatch.setenv("THE_KEY_FILE", str(tmp_path / "secret"))
@@ -234,7 +234,7 @@ def test_a_time_zone_that_the_system_knows_is_none_to_warn_of(zone):
 def test_a_time_zone_that_is_none_is_told_with_what_follows(zone, near):
     told = zone_problem(zone)
     assert told is not None
-    assert told.startswith(f"TZ={zone} is no time zone that is known here: days begin at midnight UTC")
+    assert told.startswith(f"TZ={zone} is no known time zone: days begin at midnight UTC")
     assert f"is it {near}" in told if near else True
 
 

@@ -29,7 +29,7 @@ def serving(host="127.0.0.1", names=(), **told):
 
 @contextmanager
 def answering(answer):
-    """Something else listens there."""
+    """Run another program on the health port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve():
@@ -105,7 +105,7 @@ def test_it_listens_on_the_families_that_its_host_says(host, reached):
 
 
 def test_its_start_asks_no_name_server(monkeypatch):
-    """As a silent one would hold it up, while the gateway serves nobody yet."""
+    """A silent name server would delay the start, while the gateway serves no robot yet."""
     for name in ("getfqdn", "gethostbyaddr"):
         monkeypatch.delattr(socket, name)
     with serving("*") as port:

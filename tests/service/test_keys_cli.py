@@ -19,7 +19,7 @@ def new_public() -> str:
 
 @pytest.fixture
 def run(tmp_path, capsys, monkeypatch):
-    """Runs the command on a gateway's directory: its exit status, what it printed, and what it complained of."""
+    """Runs the command on a gateway's directory. Returns its exit status, its output and its error output."""
     monkeypatch.delenv("REACHY_HEALTH_PORT", raising=False)
 
     def run(*arguments: str, directory: Path = tmp_path / "gateway") -> tuple[int, str, str]:
@@ -36,9 +36,9 @@ def test_from_nothing_to_an_admitted_robot_by_what_the_command_prints(run, tmp_p
     gateway_public = told.splitlines()[-1].removeprefix("reachy-keys trust ").strip("'")
     status, told, _ = run("robot", "reachy-1", directory=robot)
     assert status == 0
-    command, words = told.splitlines()[-1].split(" (with Docker: ")
-    command, words = command.split(" ", 1)
-    assert command == "reachy-keys"
+    [line] = [line for line in told.splitlines() if line.startswith("reachy-keys admit ")]
+    assert f"docker compose run --rm keys {line.removeprefix('reachy-keys ')}" in told.splitlines()
+    _, words = line.split(" ", 1)
     assert run("trust", gateway_public, directory=robot)[0] == 0
     name, robot_id, quoted = words.split(" ")
     assert run(name, robot_id, quoted.strip("'")) == (0, "admitted reachy-1; takes effect at once\n", "")
@@ -87,7 +87,7 @@ def test_the_list_tells_who_is_connected_if_the_gateways_health_answers(run, mon
     connections = [{"robot": "reachy-1", "key": one, "since": 1796169600}]
     server = HealthServer("127.0.0.1", 0, lambda: {"ok": False, "connections": connections})
     monkeypatch.setenv("REACHY_HEALTH_PORT", str(server.port))
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # which is not asked
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # the command must not use this proxy
     lines = f"reachy-1\t{one}\tconnected since 2026-12-02 00:00:00 UTC\nreachy-2\t{two}\tnot connected\n"
     assert run("list") == (0, lines, "")
     server.close()
@@ -117,8 +117,8 @@ def test_without_a_health_port_nobody_is_asked(run, monkeypatch, port):
     assert run("list") == (0, f"reachy-1\t{public}\n", "")
 
 
-def test_the_list_of_nobody_is_empty(run):
-    assert run("list") == (0, "", "")
+def test_the_list_of_nobody_is_empty_and_says_so_to_a_person(run):
+    assert run("list") == (0, "", "no robot is admitted\n")
 
 
 def test_a_robot_whose_file_is_damaged_is_not_admitted_anew_but_can_be_shut_out(run, tmp_path):
@@ -363,7 +363,7 @@ def test_a_console_that_somebody_made_a_viewer_stays_one(run, tmp_path):
 
 
 def test_a_console_of_version_0_1_keeps_its_robots(run, tmp_path):
-    """Which had a folder for each, and no key of its own."""
+    """It had a folder for each robot, and no key of its own."""
     run("demo", str(tmp_path / "console" / "browser-1"), "browser-1")
     before = load_robot(tmp_path / "console" / "browser-1")
     assert run("console", str(tmp_path / "console"), "page", "browser-1")[0] == 0

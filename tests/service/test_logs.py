@@ -6,6 +6,7 @@ import sys
 import threading
 
 import pytest
+import uvloop
 
 from reachy_service import logs
 from reachy_service.logs import Redacted, calm, conceal, set_up
@@ -15,7 +16,7 @@ SECRET = "AIzaSyExampleExampleExample"  # noqa: S105 - not one
 
 @pytest.fixture(autouse=True)
 def forgotten():
-    """No test's secrets are another's."""
+    """Keep each test's secrets from the other tests."""
     known = set(logs._secrets)
     yield
     logs._secrets.clear()
@@ -24,7 +25,7 @@ def forgotten():
 
 @pytest.fixture
 def restored():
-    """Logging as it was before the test."""
+    """Restore logging after the test."""
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     root, levels = logging.getLogger(), {}
     handlers, level = root.handlers[:], root.level
@@ -49,7 +50,7 @@ def restored():
 
 
 def said(capsys) -> str:
-    """What is logged so far: a thread writes it."""
+    """What is logged so far; a thread writes the log."""
     assert logs.flush()
     return capsys.readouterr().err
 
@@ -169,6 +170,39 @@ async def test_faults_of_the_event_loop_are_told_once_a_second_however_many_ther
     finally:
         loop.set_exception_handler(None)
     assert said(capsys).count("ZeroDivisionError") == 1
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_that_tls_cannot_write_on_a_connection_that_was_ended_here_is_no_fault(restored, capsys, run):
+    """uvloop reports so, with a traceback, if a dial is given up while the server's last bytes arrive."""
+
+    async def end_a_connection() -> None:
+        loop = asyncio.get_running_loop()
+        calm(loop)
+        hung_up = asyncio.Event()
+
+        async def answer(reader, writer) -> None:
+            await reader.read()
+            writer.close()
+            hung_up.set()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        fault = {"message": "Fatal error on SSL protocol", "transport": writer.transport}
+        writer.transport.abort()
+        words = f"unable to perform operation on {writer.transport!r}; the handler is closed"
+        loop.call_exception_handler(fault | {"exception": RuntimeError(words)})
+        loop.call_exception_handler(fault | {"exception": ValueError("of another kind")})
+        server.close()
+        await hung_up.wait()
+        await server.wait_closed()
+        await asyncio.sleep(0)  # in which uvloop frees the socket
+
+    set_up("gemini_gateway", "INFO", [])
+    run(end_a_connection())
+    told = said(capsys)
+    assert "of another kind" in told
+    assert "the handler is closed" not in told
 
 
 async def test_a_look_up_that_fails_when_nobody_waits_for_it_any_more_is_no_fault(restored, capsys):

@@ -1,4 +1,4 @@
-"""A stream that blocks, refuses or cannot spell keeps nobody waiting."""
+"""A stream that blocks, refuses or cannot encode the text makes no caller wait."""
 
 import fcntl
 import io
@@ -17,7 +17,7 @@ PIPE = 4096
 
 @pytest.fixture
 def pipe():
-    """A pipe of 4 KiB: where it is read, and a stream that writes to it."""
+    """A pipe of 4 KiB: its reading end, and a stream that writes to it."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE)
     with os.fdopen(reader, "rb", buffering=0) as read, os.fdopen(writer, "w", encoding="ascii") as write:
@@ -53,7 +53,7 @@ def test_a_pipe_that_nobody_reads_keeps_nobody_waiting_and_what_is_lost_is_told_
     lost = out.lost
     got = until(read, b"the last\n")
     told = [each for each in got.split(b"\n") if each and each.strip(b"x")]
-    *gaps, last = told  # one, unless the thread that writes came late
+    *gaps, last = told  # one gap, unless the writing thread was late
     assert last == b"the last"
     assert sum(int(gap.removesuffix(b" lost")) for gap in gaps) == lost
     assert len(got) <= WAITING_MAX + PIPE + 2 * len(line)
@@ -89,7 +89,7 @@ def test_a_pipe_whose_reader_is_gone_and_a_full_disk_refuse_lines_which_are_coun
 
 
 def test_after_a_full_disk_the_rest_begins_on_a_line_of_its_own(tmp_path):
-    """A file that may not grow beyond a limit takes a part of a line."""
+    """A file that may not grow beyond a limit accepts part of a line."""
     script = (
         "import resource, signal, sys\n"
         "from reachy_service.spool import Spool\n"

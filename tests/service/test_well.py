@@ -1,4 +1,4 @@
-"""What the health check of an image runs."""
+"""The health check of an image."""
 
 import os
 import socket
@@ -68,7 +68,7 @@ def test_who_does_not_answer_or_speaks_something_else_is_not_well():
         ok, words = ask(port)
         assert not ok
         assert "no health server" in words
-        ok, words = ask(port)  # nobody answers now
+        ok, words = ask(port)  # no server answers now
         assert not ok
         assert "timed out" in words
     ok, words = ask(port)
@@ -77,7 +77,7 @@ def test_who_does_not_answer_or_speaks_something_else_is_not_well():
 
 
 def test_the_command_imports_next_to_nothing():
-    """It runs for as long as its container, and each import costs more than the question."""
+    """It runs as long as its container, and each import costs more than the question."""
     code = "import sys; before = set(sys.modules); import reachy_service.well; print(*(set(sys.modules) - before))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     allowed = {
@@ -99,7 +99,7 @@ def test_the_command_imports_next_to_nothing():
 
 @pytest.fixture
 def check(tmp_path):
-    """``services/healthy`` with a mark in a directory of the test's own, and a clock that is told."""
+    """``services/healthy`` with its mark in a directory of the test, and a clock that the test sets."""
     script = tmp_path / "healthy"
     slept = tmp_path / "slept"
     script.write_text(HEALTHY.read_text(encoding="utf-8").replace("/dev/shm", str(tmp_path)), encoding="utf-8")  # noqa: S108

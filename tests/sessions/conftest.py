@@ -1,4 +1,4 @@
-"""A person who talks with a Gemini voice: a microphone that never pauses, an ear that remembers, and a sim that is watched."""
+"""A person who talks with a Gemini voice: a microphone that never pauses, a record of the reply, and a watched simulator."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ TESTS = Path(__file__).parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest begin first, each on a worker of its own as far as there are some, so that nobody waits for them at last."""
+    """Start the longest tests first, spread over the workers, so that the run does not end with them."""
     long = [item for item in items if item.get_closest_marker("timeout") and item.path.parent == Path(__file__).parent]
     for n, item in enumerate(long):
         items.remove(item)
@@ -59,12 +59,12 @@ def numbers() -> list[bytes]:
 
 
 class Talk:
-    """One robot's voice, driven as the gateway drives it: 20 ms of microphone every 20 ms, and what comes back kept.
+    """One robot's voice, driven as the gateway drives it: 20 ms of microphone every 20 ms. Keeps what comes back.
 
-    The room has a faint noise, different at every moment, so that no piece of it can be lost, doubled or moved unseen.
+    The room has a faint noise, different at every moment, so a piece that is lost, doubled or moved is always noticed.
 
     Args:
-        pace: Times real time.
+        pace: Speed as a multiple of real time.
     """
 
     def __init__(self, robot: str, office: Voices, sim: GeminiLiveSim, *, pace: float = 1.0) -> None:
@@ -76,9 +76,9 @@ class Talk:
         """Everything that the voice was given."""
         self.events: list[tuple[float, VoiceEvent]] = []
         self.muted = False
-        """No microphone at all: not even silence."""
+        """Send nothing at all, not even silence."""
         self.zeros = False
-        """The zeros of half-duplex."""
+        """Send zeros, as half-duplex does."""
         self.forgetful = False
         """Keep next to nothing, for tests that look at memory."""
         self.task: asyncio.Task[None] | None = None
@@ -88,7 +88,7 @@ class Talk:
         self._changed = asyncio.Event()
 
     def say(self, pcm: bytes) -> None:
-        """Speak, after what is being said already."""
+        """Speak, after what is already queued."""
         self._speech.extend(pcm[at : at + CHUNK_BYTES] for at in range(0, len(pcm), CHUNK_BYTES))
 
     @property
@@ -111,7 +111,7 @@ class Talk:
 
     @property
     def states(self) -> list[str]:
-        """How its connection stood, one after the other: without the wait for the first, and whatever the reasons."""
+        """The states of the connection, in order: without the wait for the first connection, and without the reasons."""
         told = dropwhile(lambda standing: standing.state == "reconnecting", self.standings)
         return [state for state, _ in groupby(standing.state for standing in told)]
 
@@ -124,21 +124,21 @@ class Talk:
 
     @property
     def sessions(self) -> list[SimSession]:
-        """The simulator's records of this robot's connections: each robot has an instruction of its own."""
+        """The simulator's records of this robot's connections, recognised by the robot's instruction."""
         return [it for it in self.sim.sessions if it.setup and it.setup.instruction == instruction(self.robot)]
 
     @property
     def heard(self) -> bytes:
-        """What the simulator heard of this robot, over all connections."""
+        """All audio that the simulator heard from this robot, over all connections."""
         return b"".join(bytes(session.heard) for session in self.sessions)
 
     @property
     def answered(self) -> bytes:
-        """What the simulator sent to this robot, over all connections."""
+        """All audio that the simulator sent to this robot, over all connections."""
         return b"".join(answer.sent for session in self.sessions for answer in session.answers)
 
     async def until(self, condition: Callable[[], object], timeout_s: float = 10.0) -> float:
-        """Wait for a condition, looking at it with every event and every 20 ms; how long it took."""
+        """Wait for a condition; look at every event and every 20 ms. Returns how long that took."""
         began = time.monotonic()
         async with asyncio.timeout(timeout_s):
             while not condition():
@@ -150,13 +150,13 @@ class Talk:
         return time.monotonic() - began
 
     async def never(self, condition: Callable[[], object], for_s: float) -> None:
-        """Watch for so long that a condition does not come true."""
+        """Check for this long that a condition does not become true."""
         began = time.monotonic()
         await self.until(lambda: condition() or time.monotonic() - began > for_s, for_s + 10)
         assert not condition()
 
     async def live(self, timeout_s: float = 10.0) -> SimSession:
-        """Wait until the newest connection is talked on."""
+        """Wait until audio reaches the newest connection."""
         await self.until(lambda: self.sessions and self.sessions[-1].open and self.sessions[-1].heard_bytes, timeout_s)
         return self.sessions[-1]
 
@@ -167,7 +167,7 @@ class Talk:
         await self.until(lambda: not self.saying and self.turns > turns, timeout_s)
 
     async def all_heard(self, timeout_s: float = 5.0) -> None:
-        """Switch the microphone off and wait until the last of what it gave has been heard."""
+        """Mute the microphone, and wait until the last of its audio has been heard."""
         self.muted = True
         await self.until(lambda: self.sessions[-1].heard and self.fed.endswith(self.sessions[-1].heard[-6400:]), timeout_s)
 
@@ -216,14 +216,14 @@ def instruction(robot: str) -> str:
 
 
 class Watchman:
-    """Watches a simulator, as its ``on_event``: who talks on which connection when, and whether a robot ever has two."""
+    """Watches a simulator, as its ``on_event``: when each connection gets audio, and whether a robot ever has two."""
 
     def __init__(self) -> None:
         self.sim: GeminiLiveSim | None = None
         self.doubles: list[str] = []
         """Robots that opened a connection while another of theirs was open."""
         self.times: dict[int, list[float]] = defaultdict(list)
-        """When mic audio came, by connection."""
+        """When mic audio arrived, by connection."""
 
     def __call__(self, session: SimSession, name: str, at_ns: int, _detail: object) -> None:
         if name == "setup" and self.sim:
@@ -234,7 +234,7 @@ class Watchman:
             self.times[session.number].append(at_ns / 1e9)
 
     def gaps_ms(self, talk: Talk) -> list[float]:
-        """Between each connection's last mic audio and the next one's first: what a renewal costs."""
+        """From each connection's last mic audio to the next one's first: what a renewal costs."""
         times = [self.times[session.number] for session in talk.sessions if self.times[session.number]]
         return [1000 * (after[0] - before[-1]) for before, after in pairwise(times)]
 
@@ -245,7 +245,7 @@ def watchman() -> Watchman:
 
 
 def robots_toml(robots: Sequence[str], defaults: dict[str, Any], **tables: dict[str, Any]) -> str:
-    """A robots file in which each robot is told its name, so that the simulator can tell them apart."""
+    """A robots file in which each robot's instruction holds its name, so that the simulator can tell robots apart."""
     named = {f"robots.{robot}": {"instruction": instruction(robot)} for robot in robots}
     tables = {**tables, "defaults": defaults} | {name: table | tables.get(name, {}) for name, table in named.items()}
     return "\n".join(
@@ -261,7 +261,7 @@ def toml(value: Any) -> str:
 
 @pytest.fixture
 def robots_file(tmp_path):
-    """Writes the robots file; its path."""
+    """Writes the robots file. Returns its path."""
     path = tmp_path / "robots.toml"
 
     def write(*robots: str, defaults: dict[str, Any] | None = None, **tables: dict[str, Any]) -> Path:
@@ -273,7 +273,7 @@ def robots_file(tmp_path):
 
 @pytest.fixture
 def open_office(tmp_path, robots_file):
-    """Makes what the voices of a gateway share, as its main does; the robots file is written unless it is given."""
+    """Makes what the voices of a gateway share, as its main does. Writes the robots file unless one is given."""
     ledgers = []
 
     def make(
@@ -311,7 +311,7 @@ async def running(talks: list[Talk]) -> AsyncIterator[None]:
 
 @pytest.fixture
 def talking(open_office):
-    """Runs one robot's conversation, ``async with talking(sim) as talk``; or several, if their names are given."""
+    """Runs one robot's conversation, ``async with talking(sim) as talk``, or several if robots are named."""
 
     @asynccontextmanager
     async def run(

@@ -1,4 +1,4 @@
-"""What it cost: as the server counted, to the cent, whatever happened to the connections; and an end when a budget is spent."""
+"""Costs: as the server counted, to the cent, whatever happens to the connections; and what happens when a budget is spent."""
 
 import sqlite3
 from collections import Counter
@@ -33,13 +33,13 @@ def reported(sessions) -> tuple[int, dict[str, int], Decimal]:
 
 
 def booked(office, robot: str) -> tuple[int, dict[str, int], Decimal]:
-    """The same, as our books have it."""
+    """Turns, tokens and dollars from the gateway's books."""
     account = office.books.account(office._today().date(), robot)
     return account.turns, {kind: n for kind, n in account.tokens.items() if n}, account.cost
 
 
 def per_session(office) -> list[tuple[str, int]]:
-    """Turns by robot and session, as a person would ask the ledger."""
+    """Turns by robot and session, from the ledger."""
     return office._ledger._db.execute("SELECT robot, COUNT(*) FROM turns GROUP BY robot, session").fetchall()
 
 
@@ -61,19 +61,19 @@ async def test_tokens_and_cost_are_those_that_the_server_reported_after_reconnec
             third = await talk.live()
             talk.say(question)
             await talk.until(lambda: len(talk.reply) > len(talk.answered) - 12000 and third.answers)
-            third.do(Abort())  # lost in mid-answer: what the server did not report cannot be booked
+            third.do(Abort())  # lost in mid-answer: unreported tokens cannot be booked
             await talk.until(lambda: len(talk.sessions) == 4)
             await talk.ask(question)
             third_turn = talk.sessions[3]
             third_turn.say(3000)
             await talk.until(lambda: third_turn.answers[-1].sent_bytes > 24000)
-            talk.say(question)  # interrupted: a turn of its own, and the answer to that
+            talk.say(question)  # interrupted: a separate turn, and the answer to the interruption
             await talk.until(lambda: len(third_turn.usage) >= 3, 15)
             await talk.until(lambda: booked(office, "reachy-1")[0] == len([r for s in talk.sessions for r in s.usage]))
         turns, tokens, cost = reported(talk.sessions)
         measured(f"{turns} turns, {sum(tokens.values())} tokens, ${cost}")
         assert turns >= 5
-        # Lost twice in a short time, the session was given up: there were two, each over several connections or one.
+        # After two losses in a short time the session was given up: there were two sessions, the first over three connections.
         assert [session.resumed for session in talk.sessions] == [False, True, True, False]
         first_turns, first_cost = reported(talk.sessions[:3])[0], reported(talk.sessions[:3])[2]
         assert sorted(per_session(office)) == sorted(
@@ -82,7 +82,7 @@ async def test_tokens_and_cost_are_those_that_the_server_reported_after_reconnec
         assert office.books.session("reachy-1").cost == cost - first_cost
         for robot, sessions in (("reachy-1", talk.sessions), ("reachy-2", neighbour.sessions)):
             assert booked(office, robot) == reported(sessions)
-        # A gateway that was started anew reads the same, and counts on.
+        # A restarted gateway reads the same, and counts on.
         again = open_office(sim, *TWO)
         assert booked(again, "reachy-1") == (turns, tokens, cost)
         async with talking(sim, "reachy-1", office=again) as [talk]:
@@ -92,7 +92,7 @@ async def test_tokens_and_cost_are_those_that_the_server_reported_after_reconnec
 
 
 async def test_counts_within_a_turn_are_not_added_to_those_at_its_end(talking, question):
-    """They are cumulative: what comes in mid-answer is a part of what comes with its end."""
+    """Counts are cumulative: those in mid-answer are part of those at its end."""
     async with serve(SimSettings(mode="tone", tone_ms=2000, speed=1)) as sim, talking(sim) as talk:
         session = await talk.live()
         talk.say(question)
@@ -105,7 +105,7 @@ async def test_counts_within_a_turn_are_not_added_to_those_at_its_end(talking, q
 
 
 async def test_an_answer_in_several_turns_is_billed_turn_by_turn(talking, question):
-    """Extended thinking: several turnComplete for one question, each with its counts."""
+    """Extended thinking: several turnComplete for one question, each with its own counts."""
     async with serve(SimSettings(mode="tone", tone_ms=900, replies=3, interaction_status=True)) as sim, talking(sim) as talk:
         await talk.live()
         talk.say(question)
@@ -116,7 +116,7 @@ async def test_an_answer_in_several_turns_is_billed_turn_by_turn(talking, questi
 
 
 async def test_a_turn_is_booked_at_the_price_of_the_model_that_spoke_it(talking, open_office, robots_file, question):
-    """The persona has another model by the time that the turn ends, but the connection had the old one."""
+    """When the turn ends, the persona has another model, but the connection had the old one."""
     dear = {"as_of": "2026-11-01", "in_text": 1000, "in_audio": 1000, "in_image": 1000, "out_text": 1000, "out_audio": 1000}
     prices = {"prices.dear": dear}
     robots_file(**prices)
@@ -138,7 +138,7 @@ async def test_a_turn_is_booked_at_the_price_of_the_model_that_spoke_it(talking,
 async def test_a_budget_that_is_reached_in_mid_turn_lets_the_turn_finish_then_says_why_and_goes_on_when_raised(
     measured, talking, open_office, robots_file, question
 ):
-    """The gateway's: the neighbour spends it while the robot is in the middle of its answer."""
+    """The gateway's budget: the neighbour spends it while the robot is in the middle of its answer."""
     long_answer = Behaviour(mode="tone", tone_ms=3000, speed=1)
     async with serve(QUICK) as sim:
         office = open_office(sim, file=robots_file(*TWO, gateway={"budget_usd_per_day": 0.0002}))
@@ -154,7 +154,7 @@ async def test_a_budget_that_is_reached_in_mid_turn_lets_the_turn_finish_then_sa
                 assert not first.answers[0].complete, "in mid-turn"
             await talk.until(lambda: talk.states == ["live", "refused"])
             [answer] = first.answers
-            assert talk.reply == answer.pcm == answer.sent, "it was let finish"
+            assert talk.reply == answer.pcm == answer.sent, "the turn must finish"
             assert "the gateway's budget for today: " in talk.reasons
             assert "goes on tomorrow, or when the budget is raised" in talk.reasons
             measured(talk.standings[-1].reason)
@@ -188,11 +188,11 @@ async def test_a_model_without_a_price_is_billed_as_the_default_one_and_that_is_
         await talk.live()
         await talk.ask(question)
         assert booked(talk.office, "reachy-1") == reported(talk.sessions)
-        assert "nobody told the price of gemini-4-live: it is billed as gemini-3.8-live" in caplog.text
+        assert "the price of gemini-4-live is unknown: it is billed as gemini-3.8-live" in caplog.text
 
 
 async def test_a_person_who_talks_on_without_a_pause_does_not_talk_a_budget_away(talking, question):
-    """The next question comes at once, every time: the turn in progress is finished, not the next ones."""
+    """Each next question comes at once. The turn in progress finishes, but the next ones do not begin."""
     async with serve(QUICK) as sim, talking(sim, settings={"budget_usd_per_day": 0.0003}) as talk:
         await talk.live()
         over_at: list[int] = []
@@ -209,7 +209,7 @@ async def test_a_person_who_talks_on_without_a_pause_does_not_talk_a_budget_away
 
 
 async def test_at_eighty_percent_there_is_one_warning_and_one_more_when_it_is_spent(open_office, caplog):
-    """However many turns there are between: the sum in it changes with each."""
+    """However many turns there are in between: the sum in the warning changes with each."""
     async with serve(QUICK) as sim:
         office = open_office(sim, settings={"budget_usd_per_day": 1.0})
         warned_after = []
@@ -223,7 +223,7 @@ async def test_at_eighty_percent_there_is_one_warning_and_one_more_when_it_is_sp
 
 
 async def test_a_ledger_that_cannot_be_written_ends_no_conversation(talking, question, caplog):
-    """A full disk: the turn stays in the books of this start, and it is said."""
+    """A full disk: the turn stays in this start's books, and the failure is logged."""
     async with serve(QUICK) as sim, talking(sim) as talk:
         await talk.live()
         talk.office._ledger._db.execute("PRAGMA query_only = ON")

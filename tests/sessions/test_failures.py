@@ -1,4 +1,4 @@
-"""Each way in which Gemini was seen to fail, one by one: the conversation goes on, and the robot next to it notices nothing."""
+"""Each observed failure of Gemini, one by one: the conversation goes on, and the neighbour robot notices nothing."""
 
 import time
 
@@ -26,14 +26,14 @@ TWO = ("reachy-1", "reachy-2")
 
 
 async def mid_answer(talk, question):
-    """Ask, and come back in the middle of the answer."""
+    """Ask, and return in the middle of the answer."""
     heard = len(talk.reply)
     talk.say(question)
     await talk.until(lambda: len(talk.reply) > heard + 12000)
 
 
 async def unaffected(neighbour):
-    """The neighbour has one connection only, and nothing of it was lost."""
+    """Check that the neighbour had only one connection and lost nothing."""
     await neighbour.all_heard()
     assert len(neighbour.sessions) == 1
     assert neighbour.heard == neighbour.fed
@@ -70,7 +70,9 @@ async def test_a_close(measured, talking, watchman, question, code, moment):
                 assert len(cut.sent) < len(cut.pcm)
             await talk.ask(question)
             assert talk.reply == talk.answered
-            assert newest.resumed or (moment, code) == ("in mid-setup", 1007), "only what blames the setup costs the handle"
+            assert newest.resumed or (moment, code) == ("in mid-setup", 1007), (
+                "only a code that blames the setup may cost the handle"
+            )
             await unaffected(neighbour)
     assert watchman.doubles == []
     assert "refused" not in talk.states
@@ -105,7 +107,7 @@ async def test_a_connection_that_is_dropped_without_a_word(talking, watchman, qu
 
 
 async def test_the_end_of_an_answer_that_is_followed_by_a_close_at_once_is_not_lost(talking, question):
-    """All of a long answer, and the close, come in one burst, while the microphone goes on."""
+    """All of a long answer, and the close, arrive in one burst, while the microphone continues."""
     last = Step(on="audio_out", count=100, action=Close(code=1011))
     async with serve(QUICK) as sim:
         sim.script([Behaviour(mode="tone", tone_ms=4000, speed=0, script=(last,))])
@@ -179,7 +181,7 @@ async def test_a_setup_whose_answer_is_none(talking, question, message):
 async def test_a_server_that_falls_silent_on_an_open_socket(
     measured, talking, watchman, question, monkeypatch, how, moment, silence_s
 ):
-    """A stalled socket takes and gives nothing, not even pongs; a silent server hears everything and says nothing."""
+    """A stalled socket takes and gives nothing, not even pongs. A silent server hears everything and says nothing."""
     monkeypatch.setattr(timing, "SILENCE_S", silence_s)
     async with serve(QUICK, on_event=watchman) as sim:
         watchman.sim = sim
@@ -207,7 +209,7 @@ async def test_a_server_that_falls_silent_on_an_open_socket(
 
 
 async def test_a_server_that_takes_nothing_while_the_microphone_fills_all_buffers(measured, talking, question):
-    """Sends wait then, and so would a polite close. Sixty times real time, as there is room for a minute of audio."""
+    """Sends then block, and so would an orderly close. Sixty times real time fills the buffers with a minute of audio."""
     async with serve(QUICK) as sim, talking(sim, pace=60.0) as talk:
         first = await talk.live()
         first.stall()
@@ -217,13 +219,13 @@ async def test_a_server_that_takes_nothing_while_the_microphone_fills_all_buffer
         stuck_s = await talk.until(lambda: talk.sessions[-1] is not first and talk.sessions[-1].heard_bytes, 30)
         measured(f"buffers hold {room_s:.0f} s of audio; heard again {stuck_s:.1f} s after")
         assert stuck_s < 3.0 + 1.0 + HANG_UP_S + 3.0
-        assert sockets_of_ours() == 1, "the stuck one is not waited for"
+        assert sockets_of_ours() == 1, "the stuck socket must not be waited for"
         first.resume_io()
 
 
 @pytest.mark.parametrize("patient", [True, False])
 async def test_pongs_that_come_late_are_no_reason_to_connect_anew(talking, question, monkeypatch, patient):
-    """Ten times as fast as it is: pongs have been seen 8 to 30 s late. The SDK alone waits for 20 s, and hangs up."""
+    """Ten times as fast as reality: pongs were seen 8 to 30 s late. The SDK alone waits for 20 s and then hangs up."""
     assert (client.PING_S, client.PONG_S) == (20.0, 60.0)
     monkeypatch.setattr(client, "PING_S", 2.0)
     monkeypatch.setattr(client, "PONG_S", 6.0 if patient else 2.0)
@@ -281,7 +283,7 @@ STRANGE = {
 
 
 async def test_messages_that_nobody_understands_do_no_harm(talking):
-    """None is a reason to connect anew, nor to lose anything."""
+    """No such message is a reason to reconnect, or to lose anything."""
     async with serve(QUICK) as sim, talking(sim) as talk:
         session = await talk.live()
         for name, message in STRANGE.items():
@@ -297,7 +299,7 @@ async def test_messages_that_nobody_understands_do_no_harm(talking):
 
 
 async def test_a_modality_that_the_sdk_does_not_know_is_billed_as_the_dearest(talking, question):
-    """The SDK warns of it."""
+    """The SDK warns of the unknown modality."""
     usage = {"promptTokenCount": 7, "promptTokensDetails": [{"modality": "SMELL", "tokenCount": 7}]}
     async with serve(QUICK) as sim, talking(sim) as talk:
         session = await talk.live()
@@ -384,7 +386,7 @@ async def test_a_handle_that_is_refused_is_dropped_and_the_new_session_is_told_w
             assert len(tried) == (2 if why == "poisoned" else 1)
             assert not newest.resumed
             assert list(newest.history) == history, "word for word"
-            assert newest.answers == [], "which was no question"
+            assert newest.answers == [], "the transcript must not count as a question"
     assert watchman.doubles == []
 
 
@@ -405,7 +407,7 @@ async def test_a_handle_to_which_gemini_says_nothing_is_dropped_too_and_is_nobod
 
 @pytest.mark.parametrize("model", MODELS)
 async def test_every_model_takes_what_a_new_session_is_told(talking, question, model):
-    """Older ones close with 1007 unless it is announced; then the person's next question is answered, and not before."""
+    """Older models close with 1007 unless the history is announced. Then only the person's next question is answered."""
     async with serve(QUICK) as sim, talking(sim, settings={"model": model}) as talk:
         first = await talk.live()
         await talk.ask(question)
@@ -449,6 +451,6 @@ async def test_a_server_that_still_holds_the_old_connection_refuses_the_handle_a
         reasons = [session.close_reason for session in sim.sessions if session.setup is None]
         assert reasons == ["The session is still open on another connection."] * 2
         assert not newest.resumed
-        assert len(newest.history) == 2, "it was told what was said"
+        assert len(newest.history) == 2, "the new session must be told what was said"
         await talk.ask(question)
         first.resume_io()

@@ -1,4 +1,4 @@
-"""Gemini cannot be reached for a while: one robot asks for all whether it is back, and then all talk again at once."""
+"""Gemini is unreachable for a while: one robot probes for all, and then all talk again at once."""
 
 import asyncio
 import time
@@ -12,9 +12,9 @@ from gemini_live_sim.settings import SimSettings
 from reachy_gateway.provider import circuit_breaker
 
 BACK_S = 1.0
-"""The budget: so long after the server is back, it hears the robot again."""
+"""The budget: how long after the server's return it must hear the robot again."""
 NOISE_S = 0.5
-"""What a busy machine may add to that: both ends' TLS handshakes and setups are some 40 ms of work, in this one process."""
+"""What a busy machine may add: both ends' TLS handshakes and setups are some 40 ms of work in this one process."""
 QUICK = SimSettings(mode="tone", tone_ms=500, thinking_ms=100)
 TWENTY = [f"reachy-{n}" for n in range(1, 21)]
 
@@ -45,7 +45,7 @@ async def test_it_talks_again_within_a_second_after_gemini_is_back(measured, tal
             await talk.ask(question)
             assert talk.reply == talk.answered
             await talk.all_heard()
-            # What was heard first is from the 2 s before, and from there on nothing is missing.
+            # The first audio heard is from the 2 s before, and from there on nothing is missing.
             at = talk.fed.find(second.heard)
             assert at > 0
             assert talk.fed.endswith(second.heard)
@@ -54,7 +54,7 @@ async def test_it_talks_again_within_a_second_after_gemini_is_back(measured, tal
 
 
 class Pit:
-    """Takes the place of a server: accepts connections, says nothing, and counts who is there."""
+    """Takes the place of a server: accepts connections, says nothing, and counts its clients."""
 
     def __init__(self) -> None:
         self.came: list[float] = []
@@ -76,7 +76,7 @@ class Pit:
 
     @asynccontextmanager
     async def instead_of(self, sim):
-        """Unreachable for so long as the block lasts; what is open is dropped."""
+        """Replace the simulator while the block lasts. Open connections are dropped."""
         await sim.go_dark(drop=False)
         server = await asyncio.start_server(self._accept, "127.0.0.1", sim.port)
         sim.abort_all()
@@ -87,6 +87,7 @@ class Pit:
             await sim.come_back()
 
 
+@pytest.mark.calm
 async def test_one_voice_of_twenty_asks_whether_gemini_is_back_and_then_all_talk_within_two_seconds(
     measured, talking, question
 ):
@@ -118,7 +119,7 @@ async def test_one_voice_of_twenty_asks_whether_gemini_is_back_and_then_all_talk
 
 
 async def test_a_server_that_is_slow_after_an_outage_is_given_the_time(measured, talking, question, monkeypatch):
-    """It needs longer for a handshake than probes take at first."""
+    """The server needs longer for a handshake than probes allow at first."""
     delay_ms = 2500
     monkeypatch.setattr(circuit_breaker, "HASTY_S", 2.0)
     monkeypatch.setattr(circuit_breaker, "SHORT_S", 4.0)

@@ -1,4 +1,4 @@
-"""A robot to which nobody talks costs nothing; the first word wakes it, and is heard."""
+"""A robot that no person talks to costs nothing. The first word wakes it, and is heard."""
 
 from gemini_gateway.session.timing import SessionSettings
 from gemini_live_sim.server import serve
@@ -46,7 +46,7 @@ async def test_a_word_that_is_over_before_the_session_is_awake_is_answered(talki
 
 
 async def test_a_word_in_the_moment_of_parking_is_not_lost(talking, question):
-    """The socket is being closed, which takes a while as the server does not read just then."""
+    """Closing the socket takes a while, because the server does not read at that moment."""
     async with serve(QUICK) as sim, talking(sim, **PARKS) as talk:
         first = await talk.live()
         first.stall()

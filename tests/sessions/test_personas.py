@@ -1,4 +1,4 @@
-"""Personas change under way, and what was said is kept for who asked for it."""
+"""Personas change in mid-conversation, and transcripts are kept for robots whose persona asks for it."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ async def test_a_changed_persona_drops_no_conversation_and_holds_from_the_next_r
             await talk.ask(question)
             await talk.all_heard()
             assert talk.heard == talk.fed
-            assert len(neighbour.sessions) == 1, "whose persona is the same as before"
+            assert len(neighbour.sessions) == 1, "the neighbour's persona has not changed"
             assert talk.states == neighbour.states == ["live"]
     assert watchman.doubles == []
 
@@ -66,7 +66,9 @@ async def test_both_sides_are_told_as_events_and_kept_in_a_file_a_day_but_not_in
     assert talk.said("robot") == "".join(spoken)
     assert talk.said("person").count(" of speech)") == 2
     kept = {path.name: [json.loads(line) for line in path.read_text().splitlines()] for path in (tmp_path / "said").iterdir()}
-    assert sorted(kept) == ["reachy-1-2026-11-23.jsonl", "reachy-1-2026-11-24.jsonl"], "of who asked for it alone"
+    assert sorted(kept) == ["reachy-1-2026-11-23.jsonl", "reachy-1-2026-11-24.jsonl"], (
+        "only of the robot whose persona asks for it"
+    )
     lines = kept["reachy-1-2026-11-23.jsonl"] + kept["reachy-1-2026-11-24.jsonl"]
     for who in ("person", "robot"):
         assert "".join(line["text"] for line in lines if line["who"] == who) == talk.said(who) != ""
@@ -103,7 +105,7 @@ async def test_what_was_said_shows_in_no_log_even_if_the_message_is_broken(talki
         await talk.until(lambda: len(talk.reply) >= before + 4800)
         assert talk.office.tally.total("unknown_message", "reachy-1") == len(BROKEN)
         assert len(sim.sessions) == 1
-    assert "a message that nobody understands: " in caplog.text
+    assert "a message that the gateway does not understand: " in caplog.text
     assert SAID not in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""What trying again cannot mend is said in words, not hammered, is nobody else's trouble, and goes on when it is mended."""
+"""Refusals that a retry cannot fix are reported in words, dialled seldom, do not affect other robots, and end when fixed."""
 
 import asyncio
 import logging
@@ -25,11 +25,11 @@ TWO = ("reachy-1", "reachy-2")
 KEY = "AIzaSyGoodGoodGood"
 BAD_KEY = "AIzaSyBadBadBad"
 WATCHED_S = 2.0
-"""For so long nobody may dial: more than any pause after a loss, far less than that after a refusal."""
+"""No robot may dial for this long: more than any pause after a loss, far less than the pause after a refusal."""
 
 
 async def no_dials(sim, talk, neighbour=None, question=b""):
-    """Nobody dials any more; meanwhile the neighbour talks over its first connection, as if nothing had happened."""
+    """Check that no robot dials. Meanwhile the neighbour talks over its first connection, as if nothing had happened."""
     dials, turns = len(sim.sessions) + len(sim.refused), neighbour.turns if neighbour else 0
     if neighbour:
         neighbour.say(question)
@@ -49,7 +49,7 @@ def key_file(tmp_path):
 
 @pytest.fixture
 async def with_key_file(open_office, key_file):
-    """An office that reads the key from a file, and follows it."""
+    """An office that reads the key from a file, and follows the file."""
     watches = []
 
     def make(sim, **changes):
@@ -95,7 +95,7 @@ async def test_a_key_that_is_withdrawn_ends_no_conversation_but_refuses_who_dial
             first.abort()
             await talk.until(lambda: talk.states[-1] == "refused")
             await no_dials(sim, talk, neighbour, question)
-            assert len(sim.sessions) - 2 <= 2, "one dial with the handle, one without, as either could be wrong"
+            assert len(sim.sessions) - 2 <= 2, "one dial with the handle and one without, as either could be at fault"
             key_file.write_text(KEY)
             await talk.until(lambda: talk.states[-1] == "live")
             assert (await talk.live()).resumed, "the handle was not to blame"
@@ -210,7 +210,7 @@ async def test_a_quota_is_a_long_pause_with_its_reason(talking, question, how):
         await no_dials(sim, talk, neighbour, question)
         assert len(sim.refused) == (1 if how == "HTTP 429" else 0)
         sim.refuse(None)
-        talk.office.reload()  # as a person does who has raised the quota
+        talk.office.reload()  # as after raising the quota
         await talk.ask(question)
         assert talk.sessions[-1].resumed
 
@@ -228,7 +228,7 @@ async def test_a_quota_is_waited_out(talking, question, monkeypatch):
 async def test_a_model_that_gemini_does_not_know_is_refused_until_the_persona_is_mended(
     talking, open_office, robots_file, question
 ):
-    """Of one robot; the other's is known."""
+    """Of one robot. The other robot's model is known."""
     other = {"robots.reachy-2": {"model": "gemini-3.8-live"}}
     file = robots_file(*TWO, defaults={"model": "gemini-99-live"}, **other)
     async with serve(SimSettings(**QUICK, models="gemini-3.8-live")) as sim:
@@ -239,7 +239,7 @@ async def test_a_model_that_gemini_does_not_know_is_refused_until_the_persona_is
                 await talk.until(lambda: talk.states == ["refused"])
                 await neighbour.live()
                 assert "does not know the model" in talk.reasons
-                assert "gemini-99-live" in talk.reasons, "which one"
+                assert "gemini-99-live" in talk.reasons, "the reason must name the model"
                 await no_dials(sim, talk, neighbour, question)
                 assert len(sim.sessions) == 2
                 robots_file(*TWO, **other)
@@ -333,7 +333,7 @@ async def test_the_key_shows_in_no_log_no_state_no_repr_and_no_exception(talking
 async def test_one_robot_that_gemini_always_hangs_up_on_holds_up_no_renewal_of_another(
     measured, talking, question, monkeypatch
 ):
-    """Its dials are answered, so Gemini is there: that is no outage for the others."""
+    """Its dials are answered, so Gemini is reachable: for the other robots this is no outage."""
     for name in ("SHORT_CAP_S", "FIRST_S"):
         monkeypatch.setattr(circuit_breaker, name, 20.0)
     async with serve(SimSettings(**QUICK)) as sim, talking(sim, *TWO) as (talk, neighbour):

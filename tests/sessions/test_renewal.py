@@ -1,4 +1,4 @@
-"""A connection is renewed before the server ends it; the person notices nothing of it."""
+"""A connection is renewed before the server ends it, and the person notices nothing."""
 
 import random
 import statistics
@@ -25,7 +25,7 @@ MINUTE_S = 60.0
 async def test_a_reply_in_which_the_go_away_comes_arrives_whole_and_then_the_session_is_renewed(
     talking, watchman, question, time_left_s, speed
 ):
-    """The simulator only announces the end, so that what cuts a reply can only be us."""
+    """The simulator only announces the end, so only the gateway could cut a reply."""
     go_away = Step(on="audio_out", count=10, action=GoAway(time_left_s=time_left_s))
     async with serve(on_event=watchman) as sim:
         watchman.sim = sim
@@ -39,7 +39,7 @@ async def test_a_reply_in_which_the_go_away_comes_arrives_whole_and_then_the_ses
             assert len(answer.pcm) == 2 * 48000
             assert talk.reply == answer.sent == answer.pcm
             assert talk.sessions[1].resumed
-            assert first.close_code == 1000, "closed by us, in peace"
+            assert first.close_code == 1000, "the gateway must close, without an error"
             await talk.all_heard()
             assert talk.heard == talk.fed
     assert watchman.doubles == []
@@ -49,7 +49,7 @@ async def test_a_reply_in_which_the_go_away_comes_arrives_whole_and_then_the_ses
 async def test_a_reply_that_is_cut_by_the_servers_deadline_is_ended_cleanly_and_what_was_said_meanwhile_is_heard(
     talking, watchman, question, numbers
 ):
-    """The server keeps its word: a reply longer than the time that is left cannot be saved. The microphone is."""
+    """The server keeps to its deadline: a longer reply cannot be saved, but the microphone's audio is."""
     script = (Step(on="audio_out", count=10, action=GoAway(time_left_s=1.0)),)
     script += (Step(on="audio_out", count=10, after_s=1.0, action=Close(code=1011, reason=DEADLINE)),)
     persona_hears_on = {"vad": {"interrupts": False}}
@@ -74,7 +74,7 @@ async def test_a_reply_that_is_cut_by_the_servers_deadline_is_ended_cleanly_and_
 async def test_what_is_said_into_a_reply_beyond_the_servers_deadline_is_not_sent_to_a_server_that_no_longer_listens(
     talking, numbers, question
 ):
-    """From its deadline on it reads nothing, and then it is gone with all that it was sent."""
+    """After its deadline the server reads nothing. Then it is gone, with everything that was sent to it."""
     script = (Step(on="audio_out", count=10, action=GoAway(time_left_s=1.0)),)
     script += (Step(on="audio_out", count=10, after_s=1.0, action=Stall(sending=False)),)
     script += (Step(on="audio_out", count=10, after_s=2.0, action=Abort()),)
@@ -127,7 +127,7 @@ async def test_a_question_longer_than_the_time_that_is_left_goes_on_over_the_nex
 
 
 async def test_a_question_that_ends_just_before_the_deadline_is_answered(talking, watchman, question):
-    """The server needs the silence after it to know that it is over, whatever the deadline."""
+    """The server needs the silence after the question to know that the question is over, whatever the deadline."""
     async with serve(QUICK, on_event=watchman) as sim:
         watchman.sim = sim
         async with talking(sim) as talk:
@@ -145,7 +145,7 @@ async def test_a_question_that_ends_just_before_the_deadline_is_answered(talking
 
 
 async def test_an_answer_of_several_turns_is_not_cut_between_them(talking, question):
-    """Extended thinking: the first turn of the answer says that it is being thought about."""
+    """Extended thinking: the first turn of the answer says that the model is thinking."""
     half = {"serverContent": {"turnComplete": True, "interactionStatus": "IN_PROGRESS"}}
     async with serve(QUICK) as sim, talking(sim) as talk:
         first = await talk.live()
@@ -162,7 +162,7 @@ async def test_an_answer_of_several_turns_is_not_cut_between_them(talking, quest
 
 
 async def test_a_close_without_go_away_at_the_age_at_which_google_closes(talking, question):
-    """Some closes come without notice; the limit that renews before is not there to save this one."""
+    """Some closes come without notice. Here the server closes long before the age at which the gateway would renew."""
     behaviour = Behaviour(mode="tone", tone_ms=500, max_age_s=2.0, go_away_left_s=None)
     async with serve(QUICK) as sim:
         sim.script([behaviour])
@@ -171,12 +171,12 @@ async def test_a_close_without_go_away_at_the_age_at_which_google_closes(talking
             await talk.until(lambda: not first.open)
             assert first.close_reason == DEADLINE
             assert (await talk.live()).resumed
-            assert talk.states == ["live"], "so short that nobody was told"
+            assert talk.states == ["live"], "the gap must be too short to be reported"
             await talk.ask(question)
 
 
 class Chat:
-    """A person who asks one question after the other: of any length, at any moment after the answer, but not into it."""
+    """A person who asks one question after the other, of any length, at any moment after the answer, but not into it."""
 
     def __init__(self, talk, questions: list[bytes], draw: random.Random) -> None:
         self.talk = talk
@@ -196,9 +196,9 @@ class Chat:
 
 @pytest.mark.timeout(150)
 async def test_a_minute_that_stands_for_an_hour(measured, talking, watchman, question, numbers):
-    """Three people talk all the time, while Gemini announces the end of every connection 1.5 s after it was opened.
+    """Three people talk all the time, while Gemini announces the end of every connection 1.5 s after its start.
 
-    A connection lives for 6.5 s, as against 10 min: about a hundredth of what it is.
+    A connection lives for 6.5 s instead of 10 min: about a hundredth.
     """
     script = (
         Step(on="ready", after_s=1.5, action=GoAway(time_left_s=5.0)),
@@ -223,7 +223,7 @@ async def test_a_minute_that_stands_for_an_hour(measured, talking, watchman, que
             for chat in chats:
                 await chat.talk.live()
                 await chat.talk.all_heard()
-                assert chat.talk.heard == chat.talk.fed, "before a microphone that is off for 1 s counts as paused"
+                assert chat.talk.heard == chat.talk.fed, "wait less than 1 s: then a muted microphone would count as paused"
     gaps = sorted(gap for talk in talks for gap in watchman.gaps_ms(talk))
     asked = sum(chat.asked for chat in chats)
     measured(f"{len(gaps)} renewals, {asked} questions; gap p50 {statistics.median(gaps):.0f} ms, max {gaps[-1]:.0f} ms")

@@ -1,4 +1,4 @@
-"""What people reported of real servers, each as the smallest input that shows it, through the real SDK to the simulator."""
+"""Reports about real servers, each as the smallest input that shows the fault, through the real SDK to the simulator."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ HALF = '{"serverContent":{"outputTranscription":{"text":"done \\ud83d"}}}'
 
 @pytest.mark.parametrize("kept", [False, True])
 async def test_half_an_emoji_costs_nothing(talking, open_office, question, tmp_path, kept):
-    """B: text as it is streamed, cut anywhere."""
+    """Report B: streamed text, cut anywhere."""
     async with serve(SimSettings(mode="tone", tone_ms=2000, speed=2)) as sim:
         office = open_office(sim, settings={"transcripts_to_file": kept}, transcripts=tmp_path / "said")
         async with talking(sim, office=office) as talk:
@@ -56,7 +56,7 @@ async def test_half_an_emoji_costs_nothing(talking, open_office, question, tmp_p
 
 
 async def test_an_emoji_that_was_split_is_whole_again(talking, question):
-    """B."""
+    """Report B."""
     async with serve(SimSettings(split_emoji=True)) as sim, talking(sim) as talk:
         await talk.live()
         await talk.ask(question)
@@ -66,7 +66,7 @@ async def test_an_emoji_that_was_split_is_whole_again(talking, question):
 
 
 async def test_a_question_comes_before_its_answer_whenever_its_transcript_comes(talking, open_office, question, tmp_path):
-    """J: in what a new session is told, and in the file."""
+    """Report J: in what a new session is told, and in the file."""
     async with serve(SimSettings(late_input=True, refused_handle_code=1008)) as sim:
         office = open_office(sim, settings={"transcripts_to_file": True}, transcripts=tmp_path / "said")
         async with talking(sim, office=office) as talk:
@@ -85,7 +85,7 @@ async def test_a_question_comes_before_its_answer_whenever_its_transcript_comes(
 
 @pytest.mark.parametrize("unasked", [None, True])
 async def test_words_that_nobody_asked_for_are_kept_nowhere(talking, open_office, question, tmp_path, unasked):
-    """K: gemini-3 models send transcripts unasked."""
+    """Report K: gemini-3 models send transcripts unasked."""
     async with serve(SimSettings(unasked_transcripts=unasked)) as sim:
         settings = {"transcripts": False, "transcripts_to_file": True}
         office = open_office(sim, settings=settings, transcripts=tmp_path / "said")
@@ -107,7 +107,7 @@ async def test_words_that_nobody_asked_for_are_kept_nowhere(talking, open_office
 
 @pytest.mark.parametrize("babble", ["input", "resumption", "usage", "voice_activity"])
 async def test_a_server_that_babbles_and_does_not_answer_is_found_out(talking, question, monkeypatch, babble):
-    """D1: with the real times it is SILENCE_S, 10 s."""
+    """Report D1. The real limit is SILENCE_S, 10 s."""
     monkeypatch.setattr(timing, "SILENCE_S", 2.5)
     monkeypatch.setattr(timing, "SILENCE_MAX_S", 5.0)
     async with serve(SimSettings(**QUICK)) as sim:
@@ -132,7 +132,7 @@ async def test_a_server_that_babbles_and_does_not_answer_is_found_out(talking, q
     ids=str,
 )
 async def test_turns_without_a_sound_are_told_and_a_new_session_begins_after_some(talking, question, caplog, fault, words):
-    """D2."""
+    """Report D2."""
     async with serve(SimSettings(**QUICK)) as sim:
         sim.script([Behaviour(**QUICK, **fault, hold_turn_complete=False)])
         async with talking(sim) as talk:
@@ -153,7 +153,7 @@ async def test_turns_without_a_sound_are_told_and_a_new_session_begins_after_som
 
 @pytest.mark.parametrize("shape", ["none", "total", "candidates", "negative", "huge"])
 async def test_a_turn_costs_what_is_known_of_it_whatever_is_counted(talking, question, caplog, shape, monkeypatch):
-    """E1: by the total, or by 25 tokens for each second of sound, 0.8 s up and 2 s down."""
+    """Report E1: by the total, or by 25 tokens for each second of sound, 0.8 s up and 2 s down."""
     monkeypatch.setattr(meter, "LATE_S", 0.5)
     settings = {"budget_usd_per_day": 0.0006}
     counting = SimSettings(mode="tone", tone_ms=2000, speed=4, usage=shape)
@@ -164,11 +164,11 @@ async def test_a_turn_costs_what_is_known_of_it_whatever_is_counted(talking, que
         assert "budget" in talk.reasons
         assert bills(talk.office) == 1, "a budget that one turn exceeds"
         assert Decimal("0.0006") < spent(talk.office) < Decimal("0.002")
-        assert "budgets go by that" in caplog.text
+        assert "budgets use this estimate" in caplog.text
 
 
 async def test_counts_that_come_twice_are_billed_once(talking, question):
-    """E2."""
+    """Report E2."""
     async with serve(SimSettings(**QUICK, usage_again_ms=100)) as sim, talking(sim) as talk:
         live = await talk.live()
         for _ in range(3):
@@ -192,12 +192,12 @@ def closing(code: int, reason: str) -> Behaviour:
         (1011, "Your prepayment credits are depleted. Please top up.", 1, "billing", "key"),
         (1011, "Your account was suspended on Tuesday.", 3, "suspended on Tuesday", "key"),
         (1013, "Call us.", 3, "Call us.", "key"),
-        (1007, "User location is not supported for the API use.", 1, "where this gateway's address is", "GEMINI_MODEL"),
+        (1007, "User location is not supported for the API use.", 1, "the region of this gateway's address", "GEMINI_MODEL"),
         (1008, "Nobody likes you.", 1, "Nobody likes you.", "key"),
     ],
 )
 async def test_a_setup_that_is_refused_in_new_words_is_dialled_seldom(talking, question, code, reason, dials, told, not_told):
-    """F1, F2: 8 s, in which a dropped socket would be dialled twenty times; and another robot does not notice."""
+    """Reports F1 and F2: in 8 s a dropped socket would be dialled twenty times. Another robot is unaffected."""
     async with serve(SimSettings(**QUICK)) as sim:
         sim.script([closing(code, reason)] * 50)
         async with talking(sim) as talk:
@@ -207,7 +207,7 @@ async def test_a_setup_that_is_refused_in_new_words_is_dialled_seldom(talking, q
 
 
 async def test_a_robot_that_is_refused_for_itself_keeps_no_other_from_dialling(talking, question, open_office):
-    """F4: a voice that the server does not have."""
+    """Report F4: a voice that the server does not have."""
     async with serve(SimSettings(**QUICK, voices="Kore")) as sim:
         office = open_office(sim, *TWO, file=None)
         office._configuration.personas.robots["reachy-1"] = office.persona("reachy-1").model_copy(update={"voice": "Nobody"})
@@ -222,7 +222,7 @@ async def test_a_robot_that_is_refused_for_itself_keeps_no_other_from_dialling(t
 
 
 async def test_a_fluke_right_after_the_setup_is_dialled_once_more(talking, question):
-    """F3."""
+    """Report F3."""
     fluke = Step(on="ready", after_s=0.3, action=actions.Close(code=1007, reason="Request contains an invalid argument."))
     async with serve(SimSettings(**QUICK)) as sim:
         sim.script([Behaviour(**QUICK, script=(fluke,))])
@@ -247,7 +247,7 @@ async def test_a_refusal_right_after_every_setup_is_believed(talking, caplog):
 @pytest.mark.parametrize("mime", ["audio/L16;codec=pcm;rate={hz}", "AUDIO/PCM; RATE={hz}", 'audio/pcm;rate="{hz}"'])
 @pytest.mark.parametrize("shortcut", [True, False])
 async def test_pcm_is_played_whatever_its_type_is_called(talking, question, mime, shortcut):
-    """H."""
+    """Report H."""
     async with serve(SimSettings(**QUICK, mime=mime)) as sim, talking(sim, shortcut=shortcut) as talk:
         await talk.live()
         await talk.ask(question)
@@ -256,7 +256,7 @@ async def test_pcm_is_played_whatever_its_type_is_called(talking, question, mime
 
 @pytest.mark.parametrize("mime", ["audio/pcmu;rate=8000", "audio/mpeg", "audio/pcm;rate={hz};channels=2"])
 async def test_sound_that_cannot_be_played_is_said_once_and_counted(talking, question, caplog, mime):
-    """H."""
+    """Report H."""
     async with serve(SimSettings(**QUICK, mime=mime)) as sim, talking(sim) as talk:
         await talk.live()
         talk.say(question)
@@ -270,7 +270,7 @@ async def test_sound_that_cannot_be_played_is_said_once_and_counted(talking, que
 
 
 async def test_a_model_that_needs_a_thinking_level_talks(talking, question):
-    """M."""
+    """Report M."""
     async with serve(SimSettings(**QUICK)) as sim, talking(sim, settings={"model": THINKER}) as talk:
         live = await talk.live()
         await talk.ask(question)
@@ -280,7 +280,7 @@ async def test_a_model_that_needs_a_thinking_level_talks(talking, question):
 @pytest.mark.parametrize("model", ["gemini-3.8-live", THINKER, "gemini-3.1-flash-live-preview", "not-listed"])
 @pytest.mark.parametrize("silence_ms", [300, 1500])
 async def test_a_microphone_that_ends_right_after_speech_is_answered(talking, question, model, silence_ms):
-    """N: gemini-3.8 does not heed the end of the stream, and waits for silence that it can hear."""
+    """Report N: gemini-3.8 ignores the end of the stream, and waits for silence that it can hear."""
     settings = {"model": model, "vad": {"silence_duration_ms": silence_ms}}
     heeds = None if model != "not-listed" else False
     async with serve(SimSettings(**QUICK, stream_end=heeds)) as sim, talking(sim, settings=settings) as talk:
@@ -293,7 +293,7 @@ async def test_a_microphone_that_ends_right_after_speech_is_answered(talking, qu
 
 
 async def test_an_answer_that_nobody_asked_for_is_no_trouble(talking, question):
-    """SendRaw of everything at once: what one message costs is that message."""
+    """SendRaw of everything at once. It costs only that one message."""
     hostile = [
         {"serverContent": {"turnComplete": True, "turnCompleteReason": "\ud83d" * 50}},
         {"toolCall": {"functionCalls": [{"id": "\ud83d", "name": "\ud83d", "args": {"x": "\ud83d"}}]}},

@@ -34,7 +34,7 @@ def samples(pcm: bytes) -> np.ndarray:
 
 @asynccontextmanager
 async def a_robot(tmp_path, office):
-    """The whole stack around one robot, with the gateway's states in the order in which they came."""
+    """The whole stack around one robot, which is welcomed and listens."""
     made = Keys(tmp_path / "keys", "reachy-1")
     async with running_hub(made, office.make) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
         await robot.welcomed()
@@ -86,7 +86,7 @@ async def test_the_first_word_to_a_parked_robot_comes_back_whole(tmp_path, open_
 
 @contextmanager
 def gateway_process(made: Keys, ports: tuple[int, ...], sim, log: Path, **more: Path):
-    """The program itself, told of a server and of what else it is to know."""
+    """The gateway's program, with a server and further settings."""
     settings = {
         "REACHY_KEYS_DIR": made.gateway_dir,
         "REACHY_LOG_LEVEL": "DEBUG",
@@ -103,7 +103,7 @@ def gateway_process(made: Keys, ports: tuple[int, ...], sim, log: Path, **more: 
 
 @contextmanager
 def program(name: str, log: Path, **settings: object):
-    """One of our programs, with these settings and none of the caller's."""
+    """Run one of our programs, with these settings and none of the caller's."""
     foreign = ("GEMINI", "GOOGLE", "GATEWAY", "ROBOT", "REACHY")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     with log.open("w") as stderr:
@@ -117,7 +117,7 @@ def program(name: str, log: Path, **settings: object):
 
 @contextmanager
 def virtual_robot(tmp_path, made: Keys, ports: tuple[int, ...], speech: list[bytes], **settings: object):
-    """robot-io itself, with a folder of what it says."""
+    """Run robot-io with a folder of utterances."""
     utterances = tmp_path / "utterances"
     utterances.mkdir(exist_ok=True)
     for n, pcm in enumerate(speech):
@@ -145,7 +145,7 @@ async def exit_status(process: subprocess.Popen, timeout_s: float = 30.0) -> int
 
 @asynccontextmanager
 async def with_push_to_talk(tmp_path, robots_file):
-    """A simulator, the gateway's program in front of it, and a robot's key; the persona's VAD is manual."""
+    """A simulator, the gateway's program in front of it, and a robot's key. The persona's VAD is manual."""
     made, ports = Keys(tmp_path / "keys", "reachy-1"), free_ports(2)
     file = robots_file("reachy-1", defaults={"vad": {"mode": "manual"}})
     async with serve(ECHO) as sim:
@@ -169,13 +169,13 @@ async def test_a_virtual_robot_that_holds_its_button_is_answered_and_one_that_do
         session = sim.sessions[-1]
         assert [kind for kind in session.kinds if kind.startswith("Activity")] == ["ActivityStart", "ActivityEnd"] * 2
         for answer, speech in zip(session.answers, said, strict=True):
-            # An echo of what was said while the button was held: all of it, and the moment until it was let go.
+            # An echo of what was said while the button was held: all of it, and the moment until the release.
             assert 0 <= len(answer.pcm) / 48_000 - len(speech) / 32_000 < 0.2
 
 
 @pytest.mark.timeout(120)
 async def test_a_signal_is_a_button_too(tmp_path, robots_file, numbers):
-    """As for a real robot, whose button is whatever its owner made one of."""
+    """As on a real robot, whose owner decides what the button is."""
     async with with_push_to_talk(tmp_path, robots_file) as (sim, made, ports):
         with virtual_robot(tmp_path, made, ports, [b"".join(numbers) * 5]) as process:
             session = await sim.session(1, timeout_s=20)
@@ -200,7 +200,7 @@ async def test_a_signal_is_a_button_too(tmp_path, robots_file, numbers):
 
 async def test_the_program_names_the_robots_of_its_file_of_which_no_key_is_admitted(tmp_path, robots_file):
     made, ports, log = Keys(tmp_path / "keys", "reachy-1"), free_ports(2), tmp_path / "log"
-    words = f"no key is admitted of these in {robots_file('reachy-1', 'reachi-2', 'a-robot')}: "
+    words = f"robots without a key in {robots_file('reachy-1', 'reachi-2', 'a-robot')}: "
     async with serve(ECHO) as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports), Desk()) as robot:
         with gateway_process(made, ports, sim, log, GATEWAY_ROBOTS_FILE=tmp_path / "robots.toml"):
             await robot.desk.until(lambda: f"{words}a-robot, reachi-2\n" in log.read_text(), 30)
@@ -219,7 +219,7 @@ async def test_the_program_says_that_the_key_is_bad_and_goes_on_by_itself_when_i
     ):
         with gateway_process(made, ports, sim, log, GEMINI_API_KEY_FILE=key_file) as process:
             await robot.desk.until(lambda: robot.core._presence.phase == "refused", 30)
-            await robot.desk.until(lambda: robot.desk.handed)  # the sound that says so
+            await robot.desk.until(lambda: robot.desk.handed)  # the sound that reports it
             dials = len(sim.sessions)
             key_file.unlink()
             process.send_signal(signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""Calls of tools, with the real SDK against the simulator: what each model needs, and what befalls a call that is open."""
+"""Tool calls, with the real SDK and the simulator: what each model needs, and what can happen to an open call."""
 
 import asyncio
 import re
@@ -53,7 +53,7 @@ def equipped(talking):
 
 @pytest.fixture
 def asked_by_phrase(monkeypatch):
-    """Has the simulator take a recording of its own for a question that is answered by that tool."""
+    """Make the simulator take one of its own recordings for a question that this tool answers."""
 
     def made(tool: str, **args):
         known = Phrase("What time is it?", tool, args)
@@ -91,7 +91,7 @@ async def test_a_question_that_only_a_tool_can_answer_is_answered_on_every_model
         [session] = talk.sessions
         [response] = session.tool_responses
         assert response["response"]["time"] in session.answers[-1].text
-        assert "scheduling" not in response, "the answer waits for it"
+        assert "scheduling" not in response, "the answer waits for this response"
         behaviour = declared(session)["what_time_is_it"].get("behavior")
         assert behaviour == ("BLOCKING" if model == NEWER else None)
         assert ended(talk) == [("what_time_is_it", "done")]
@@ -126,7 +126,7 @@ async def test_what_goes_on_in_the_background_is_declared_and_spoken_of_as_the_m
             await talk.never(lambda: talk.reply, 1.0)
         else:
             await talk.until(lambda: session.answers and session.answers[-1].complete)
-        assert session.open, "which no 1007 has closed"
+        assert session.open, "no 1007 must have closed the session"
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -150,7 +150,7 @@ async def test_a_robot_whose_persona_names_no_tool_has_none(talking):
 
 
 async def test_a_call_in_mid_speech_and_several_in_one_message(equipped, question):
-    """The model speaks, and calls: what sounds goes on, and each id gets its answer."""
+    """The model speaks, and calls: the sound continues, and each id gets its answer."""
     script = (Step(on="audio_out", count=5, action=want("boogie", "search", "turn", direction="left")),)
     settings = QUICK.model_copy(update={"tone_ms": 2000, "script": script})
     async with serve(settings) as sim, equipped(sim, "boogie", "search", "turn") as talk:
@@ -212,7 +212,7 @@ async def test_a_model_that_calls_again_on_an_empty_result_gets_none(equipped, a
 
 
 async def test_a_call_that_the_microphones_noise_takes_back_is_answered_on_its_second_time(equipped, asked_by_phrase):
-    """As gemini-3.1 does after 12 s; here after one."""
+    """gemini-3.1 does so after 12 s; here after one."""
     asked_by_phrase("wait", seconds=1.5)
     settings = QUICK.model_copy(update={"mic_cancels_after_s": 1.0})
     async with serve(settings) as sim, equipped(sim, "wait", model=MIDDLE) as talk:
@@ -224,7 +224,7 @@ async def test_a_call_that_the_microphones_noise_takes_back_is_answered_on_its_s
         assert {it["id"] for it in session.tool_responses}.isdisjoint(session.cancelled_calls)
 
 
-# --- what befalls a call that is open ---------------------------------------------------------------------------------
+# --- what can happen to an open call ----------------------------------------------------------------------------------
 
 
 async def test_speech_into_a_call_that_the_model_waits_for_takes_it_back(equipped, asked_by_phrase, question):
@@ -242,7 +242,7 @@ async def test_speech_into_a_call_that_the_model_waits_for_takes_it_back(equippe
 
 
 async def test_a_renewal_waits_for_a_call_and_for_a_handle_that_knows_of_its_answer(equipped, monkeypatch):
-    monkeypatch.setattr("gemini_gateway.session.calls.SILENCE_S", 0.5)  # nobody asked, and nothing is said of it
+    monkeypatch.setattr("gemini_gateway.session.calls.SILENCE_S", 0.5)  # no person asked, and the result is not spoken of
     async with serve(QUICK) as sim, equipped(sim, "search") as talk:
         first = await talk.live()
         first.do(want("search", seconds=2.5))
@@ -252,7 +252,7 @@ async def test_a_renewal_waits_for_a_call_and_for_a_handle_that_knows_of_its_ans
         await talk.never(lambda: len(talk.sessions) > 1, 2.0)
         await talk.until(lambda: len(talk.sessions) == 2, 5)
         assert [it["response"] for it in first.tool_responses] == [{"waited_s": 2.5}]
-        assert len(first.handles) > handles, "the handle that it waited for"
+        assert len(first.handles) > handles, "the gateway must have waited for this handle"
         assert talk.sessions[1].resumed
         assert talk.sessions[1].setup.session_resumption.handle == first.handles[-1]
 
@@ -294,7 +294,7 @@ async def test_lost_calls_are_answered_before_the_microphone_and_the_next_senten
 
 
 async def test_the_simulator_swallows_the_next_sentence_where_lost_calls_get_no_answer(equipped, question, monkeypatch):
-    """Else the test before would show nothing."""
+    """Else the test before this one would show nothing."""
     monkeypatch.setattr("gemini_gateway.session.calls.Calls.connected", lambda *_, **__: [])
     async with serve(QUICK) as sim, equipped(sim, "search") as talk:
         first = await talk.live()
@@ -335,7 +335,7 @@ async def test_a_tool_that_may_not_be_cut_runs_to_its_end_and_its_result_is_drop
 async def test_a_persona_without_the_tool_refuses_it_at_once_and_declares_it_no_more(
     equipped, robots_file, question, monkeypatch
 ):
-    monkeypatch.setattr("gemini_gateway.session.calls.SILENCE_S", 0.5)  # nobody asked, and nothing is said of it
+    monkeypatch.setattr("gemini_gateway.session.calls.SILENCE_S", 0.5)  # no person asked, and the result is not spoken of
     async with serve(QUICK) as sim, equipped(sim, "search", "turn") as talk:
         first = await talk.live()
         first.do(want("search", seconds=1.5))
@@ -352,7 +352,7 @@ async def test_a_persona_without_the_tool_refuses_it_at_once_and_declares_it_no_
 
 
 async def test_a_session_with_an_open_call_is_not_parked(equipped, monkeypatch):
-    monkeypatch.setattr("gemini_gateway.session.calls.SILENCE_S", 0.5)  # nobody asked, and nothing is said of it
+    monkeypatch.setattr("gemini_gateway.session.calls.SILENCE_S", 0.5)  # no person asked, and the result is not spoken of
 
     def parks(persona, tools):
         return replace(session_settings(persona, tools), park_after_s=1.0)
@@ -404,7 +404,7 @@ async def test_a_setup_that_is_refused_for_its_tools_is_made_without_and_said(eq
             await talk.ask(question)
 
 
-# --- who means no good ------------------------------------------------------------------------------------------------
+# --- hostile calls ----------------------------------------------------------------------------------------------------
 
 
 BIG = "x" * 1_000_000

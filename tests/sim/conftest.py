@@ -46,12 +46,12 @@ def question() -> bytes:
 
 @pytest.fixture(scope="session")
 def spoken(question: bytes) -> bytes:
-    """The question with silence around it, enough for its end to be noticed; whole chunks of 20 ms."""
+    """The question with enough silence around it for its end to be noticed, in whole chunks of 20 ms."""
     return silence(200) + question + bytes(-len(question) % CHUNK_BYTES) + silence(700)
 
 
 class Talk:
-    """A session with a clock of its own: send, let time pass, look at what came out when."""
+    """A session with its own clock: send, let time pass, and see what came out when."""
 
     def __init__(self, door: Door, setup: dict[str, Any] | None = None, number: int = 1, now: float = 0.0, **fields: Any):
         self.now = now
@@ -76,7 +76,7 @@ class Talk:
             self.wait(len(chunk) / 2 / HZ)
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, from one due thing to the next."""
+        """Let time pass, from one due action to the next."""
         until = self.now + seconds
         while (due := self.session.next_due()) is not None and due <= until:
             self.now = max(self.now, due)
@@ -111,7 +111,7 @@ def door() -> Door:
 
 @pytest.fixture
 def talk(door: Door) -> Callable[..., Talk]:
-    """Open a session: setup fields, then fields of its behaviour."""
+    """Opens a session from setup fields and fields of its behaviour."""
 
     def opened(setup: dict[str, Any] | None = None, **fields: Any) -> Talk:
         return Talk(door, {} if setup is None else setup, **fields)
@@ -120,7 +120,7 @@ def talk(door: Door) -> Callable[..., Talk]:
 
 
 class Sdk:
-    """The real SDK, pointed at a server."""
+    """The real SDK, connected to a given server."""
 
     def __init__(self, sim: GeminiLiveSim, key: str, api_version: str, **socket: Any):
         context = ssl.create_default_context(cafile=str(sim.root_path))
@@ -135,7 +135,7 @@ class Sdk:
 
 @pytest.fixture
 def call() -> Callable[..., Any]:
-    """Connect the SDK: ``async with call(sim, **config) as session``."""
+    """Connects the SDK: ``async with call(sim, **config) as session``."""
 
     def connect(
         sim: GeminiLiveSim,
@@ -151,7 +151,7 @@ def call() -> Callable[..., Any]:
 
 @pytest.fixture
 def speak() -> Callable[..., Any]:
-    """Send audio through the SDK, faster than real time."""
+    """Sends audio through the SDK, faster than real time."""
 
     async def send(session: Any, pcm: bytes) -> None:
         for at in range(0, len(pcm), CHUNK_BYTES):

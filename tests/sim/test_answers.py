@@ -48,7 +48,7 @@ def test_answers_come_at_the_rate_that_is_asked_for() -> None:
 def test_resampling_clips_and_never_wraps() -> None:
     square = np.where(np.arange(1600) // 40 % 2, 32767, -32768).astype("<i2")
     louder = np.frombuffer(resample(square.tobytes(), HZ, 24_000), "<i2")
-    # Overshoot at the edges would wrap to the other sign: within a half wave all samples keep theirs.
+    # Overshoot at the edges would wrap to the other sign; within a half wave all samples must keep theirs.
     assert (louder[15:45] < 0).all()
     assert (louder[75:105] > 0).all()
     assert louder.min() == -32768

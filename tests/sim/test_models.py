@@ -1,4 +1,4 @@
-"""What a model refuses, as others saw it on the real server."""
+"""What each model refuses, as observed on the real server."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def functions(*declared: dict) -> dict:
 
 
 def refusal(talk, model: str, setup: dict, **fields) -> str | None:
-    """Why the setup was refused, with what extended thinking needs; nothing if it was accepted."""
+    """The reason why the setup was refused; None if it was accepted. Adds what extended thinking needs."""
     if model == THINKING and "generationConfig" not in setup:
         setup = setup | level("LOW")
     opened = talk({"model": f"models/{model}", **setup}, **fields)

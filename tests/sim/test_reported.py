@@ -1,4 +1,4 @@
-"""What real servers were reported to do: each is a field of Behaviour. The pure core; test_sdk_reported.py has the wire."""
+"""Reported behaviour of real servers, each a field of Behaviour: the pure core. test_sdk_reported.py tests the wire."""
 
 import json
 
@@ -23,7 +23,7 @@ def bills(talk) -> list[dict]:
 
 
 def names(talk) -> list[str]:
-    """The messages in order, serverContent by what is in it."""
+    """The messages in order; a serverContent by its content."""
     return [next(iter(message.get("serverContent", message))) for message in talk.messages]
 
 
@@ -37,7 +37,7 @@ def test_an_answer_may_end_without_turn_complete_and_the_next_question_is_answer
     assert len(opened.times("generationComplete")) == 4
     assert [answer.turn for answer in opened.journal.answers if answer.complete] == complete
     assert len(opened.times("turnComplete")) == len(bills(opened)) == len(opened.journal.usage) == len(complete)
-    assert len(opened.journal.handles) == 5, "there are handles all the same"
+    assert len(opened.journal.handles) == 5, "there must be handles nevertheless"
 
 
 def test_an_interrupted_answer_may_stay_without_turn_complete_too(talk, spoken) -> None:
@@ -194,7 +194,7 @@ def test_a_late_question_that_nobody_answers_comes_at_once(talk, spoken) -> None
 
 
 def asks(talk, spoken, **fields):
-    """A session in which somebody asks at once; what follows is the babble of a silent server."""
+    """A session in which the person asks at once. A silent server then only babbles."""
     opened = talk(BOTH | {"sessionResumption": {}}, **FAST, silent=True, **fields)
     opened.say(spoken)
     del opened.out[:]

@@ -1,4 +1,4 @@
-"""Every named scenario: how far a connection gets."""
+"""Every named scenario, and how far a connection gets in it."""
 
 import json
 
@@ -27,9 +27,9 @@ REACHES: dict[str, list[str]] = {
     "flaky": [WHOLE, WHOLE, "abort"],
     "quota": [WHOLE, NOT_ASKED, "1011"],
     "mute": [WHOLE, UNANSWERED],
-    "stall": [WHOLE, WHOLE, "stall"],  # the rim holds what the session still says
+    "stall": [WHOLE, WHOLE, "stall"],  # the rim holds back what the session still sends
     "chatty": [WHOLE, WHOLE],
-    "overloaded": [WHOLE, WHOLE],  # once it is past the handshake: see below
+    "overloaded": [WHOLE, WHOLE],  # after the handshake: see below
     "credits": [NOT_ASKED, NOT_ASKED, "1011"],
     "location": [NOT_ASKED, NOT_ASKED, "1007"],
     "fluke": [WHOLE, WHOLE],  # from the second connection on: see below
@@ -50,7 +50,7 @@ REACHES: dict[str, list[str]] = {
 
 
 def told(talk) -> str:
-    """What came, in order, each thing once."""
+    """The kinds of messages that came, in order, each kind once."""
     seen: dict[str, None] = {}
     for message in talk.messages:
         for name, value in (message.get("serverContent", {}) | message).items():
@@ -71,7 +71,7 @@ def told(talk) -> str:
 
 
 def ends(talk) -> list[str]:
-    """Goodbyes and faults, in order."""
+    """The GoAways, closes and faults, in order."""
     found = []
     for _, output in talk.out:
         match output:
@@ -87,7 +87,7 @@ def ends(talk) -> list[str]:
 
 
 def converse(talk, spoken: bytes, behaviour: Behaviour) -> list[str]:
-    """Ask in the first seconds, and again before 20 s are over; stay for 70 s."""
+    """Ask in the first seconds, and again before 20 s are over. Stay for 70 s."""
     opened = talk(SETUP, **dict(behaviour))
     answers, ended = [], ends(opened)
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""The real SDK against a running server: each way to fail shows as the exception that it shows as with Google."""
+"""The real SDK against a running server: each failure raises the same exception as with Google."""
 
 import asyncio
 import ssl
@@ -83,7 +83,7 @@ async def test_a_close_while_only_sending(call) -> None:
 @pytest.mark.parametrize(("action", "code"), [(Close(code=1011, reason=QUOTA), 1011), (Abort(), 1006)])
 async def test_an_end_in_the_middle_of_the_setup(call, on, action, code) -> None:
     async with serve(SimSettings(script=(Step(on=on, action=action),))) as sim:
-        # Whether the SDK is still sending its setup or already waits for the reply is a matter of luck.
+        # By chance the SDK is still sending its setup, or already waits for the reply.
         with pytest.raises((errors.APIError, ConnectionClosedError)) as error:
             await call(sim).__aenter__()
         assert str(code) in str(error.value) or code == 1006

@@ -1,4 +1,4 @@
-"""The real SDK against a running server that does what real servers were reported to do."""
+"""The real SDK against a running server with the reported behaviour of real servers."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ THINKING = "gemini-3.8-live-extended-thinking"
 
 
 async def take(session, until) -> list[types.LiveServerMessage]:
-    """Messages up to the first for which this holds, over turns."""
+    """Receive messages up to the first for which the condition holds, over several turns."""
     messages = []
     async with asyncio.timeout(5):
         while True:
@@ -40,7 +40,7 @@ def audio(messages) -> bytes:
 
 
 async def refused(connecting) -> str:
-    """Why a setup is refused with 1007."""
+    """The reason of a setup's refusal with 1007."""
     with pytest.raises(errors.APIError) as error:
         await connecting.__aenter__()
     assert error.value.code == 1007

@@ -1,4 +1,4 @@
-"""The pure core: time is passed in, nothing sleeps."""
+"""The pure core: the test passes the time in, and nothing sleeps."""
 
 import pytest
 
@@ -191,7 +191,7 @@ def test_no_interruption_lets_answers_queue(talk, spoken) -> None:
 
 
 OLDER = {"model": "models/gemini-2.5-flash-native-audio-preview-12-2025"}
-"""It hears audioStreamEnd, and writes nothing unasked."""
+"""This model understands audioStreamEnd, and sends no unasked transcripts."""
 MANUAL = {"realtimeInputConfig": {"automatic_activity_detection": {"disabled": True}}}
 
 
@@ -268,7 +268,7 @@ def test_an_interrupted_answer_is_billed_as_far_as_it_went_out(talk) -> None:
 def test_silence_is_billed_only_if_the_turn_covers_it(talk, spoken, coverage, audio_tokens) -> None:
     opened = talk({"realtimeInputConfig": {"turn_coverage": coverage}}, **FAST)
     opened.say(spoken)
-    # Tokens are counted up per message: 71 messages of 20 ms are 71 tokens, up to the one that ended the speech.
+    # Tokens are rounded up per message: 71 messages of 20 ms are 71 tokens, up to the message that ended the speech.
     assert opened.journal.usage[0].prompt["AUDIO"] == pytest.approx(audio_tokens, abs=8)
 
 

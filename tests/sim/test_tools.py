@@ -1,4 +1,4 @@
-"""Calls of tools, as each model makes them: when a turn ends, what is spoken of, and what a connection's loss leaves."""
+"""Tool calls as each model makes them: when a turn ends, what the model speaks of, and what remains after a lost connection."""
 
 import wave
 from importlib import resources

@@ -1,4 +1,4 @@
-"""A fleet of gateways as processes before one simulator and one store: each can be killed, hung, cut off and started again."""
+"""A fleet of gateway processes with one simulator and one store. Each can be killed, hung, cut off and started again."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ BIN = Path(sys.executable).parent
 
 
 class Box:
-    """One gateway, and the lines to it from robots, and from it to the store."""
+    """One gateway, with its lines to the robots and to the store."""
 
     def __init__(self, made: Keys, sim: GeminiLiveSim, store: RunningStore | None, name: str, **more: object) -> None:
         self.name = name
@@ -38,7 +38,7 @@ class Box:
         self.process: subprocess.Popen[bytes] | None = None
 
     async def lay(self) -> None:
-        """Lay its lines."""
+        """Open the lines."""
         self._lines = [Relay("127.0.0.1", self.ports[:2], (0, 0))]
         self.bind = Bind("127.0.0.1", *await self.robots.start())
         if self._store:
@@ -77,7 +77,7 @@ class Box:
 
     @property
     def admitted(self) -> str:
-        """Who is admitted, by its files."""
+        """The admitted keys, read from the gateway's files."""
         return " ".join(sorted(path.read_text() for path in (self.keys_dir / "admitted").glob("*.pub")))
 
     def said(self) -> str:
@@ -88,13 +88,13 @@ class Box:
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """As when its power fails, but that its machine says goodbye on its lines."""
+        """Kill the process. Unlike in a power failure, the kernel still closes its connections."""
         if self.process:
             self.process.kill()
             self.process.wait()
 
     def vanish(self) -> None:
-        """As when its cables are pulled: nobody is told anything, and Gemini goes on to hold its connection."""
+        """Act as if all cables were pulled: no peer is told, and Gemini still holds its connection."""
         self.signal(signal.SIGSTOP)
         for line in self._lines:
             line.open.clear()
@@ -111,14 +111,14 @@ class Box:
         for line in self._lines:
             line.open.set()
             line.stop()
-        await asyncio.sleep(0.01)  # what was cut is closed in the next turns of the loop
+        await asyncio.sleep(0.01)  # the event loop closes the cut connections in its next turns
 
 
 @asynccontextmanager
 async def boxes(
     made: Keys, sim: GeminiLiveSim, store: RunningStore | None, count: int = 2, **more: object
 ) -> AsyncIterator[list[Box]]:
-    """So many gateways that listen."""
+    """Run so many gateways, and wait until they listen."""
     found = [Box(made, sim, store, f"box-{n + 1}", **more) for n in range(count)]
     try:
         for box in found:
@@ -135,7 +135,7 @@ async def boxes(
 
 
 async def until(condition, timeout_s: float = 15.0) -> None:
-    """Ask a process that tells nobody, again and again."""
+    """Wait for a condition in another process; look every 10 ms."""
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""A real browser: Debian's headless Chromium, by Playwright."""
+"""A real browser: Debian's headless Chromium, controlled by Playwright."""
 
 import shutil
 import wave
@@ -27,7 +27,7 @@ NUMBER = read_wav(Path(__file__).parent.parent / "e2e" / "data" / "number-1.wav"
 
 
 def spoken(path: Path, *parts: float | np.ndarray) -> str:
-    """What the browser takes for its microphone, as a flag: seconds of silence, and speech at 16 kHz."""
+    """The flag that gives the browser this microphone: seconds of silence, and speech at 16 kHz."""
     pieces = [np.zeros((int(16000 * it), 1), np.float32) if isinstance(it, float) else it for it in parts]
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
@@ -50,7 +50,7 @@ async def browser(*flags: str) -> AsyncIterator[Browser]:
 
 
 class Seen:
-    """What a page complained of, and asked for."""
+    """A page's error messages, and the addresses that it requested."""
 
     def __init__(self, page: Page) -> None:
         self.errors: list[str] = []

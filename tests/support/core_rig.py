@@ -1,4 +1,4 @@
-"""A robot's core, the device that it feeds, and the gateway that it talks to, played by a test."""
+"""A robot's core with a device and a gateway that a test plays."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -63,7 +63,7 @@ class Rig:
     def take(self, out: Sequence[Out]) -> list[Out]:
         for item in out:
             self.out.append((self.now, item))
-            assert self.core.has_device or not isinstance(item, Play | Hush | Say), "there is nothing to play it on"
+            assert self.core.has_device or not isinstance(item, Play | Hush | Say), "audio without a device to play it on"
             match item:
                 case Play(samples):
                     self.queued_ms += STEREO.ms(len(samples))
@@ -75,7 +75,7 @@ class Rig:
         return list(out)
 
     def tell(self, kind: type[Down], payload: bytes = b"", **fields: object) -> list[Out]:
-        """The gateway tells the robot something."""
+        """Send the robot a message from the gateway."""
         header = {"robot": "reachy-1", "boot": GATEWAY, "seq": self._told, "t_us": int(self.now * 1e6) + 9_000_000_000}
         self._told += 1
         return self.take(self.core.down(kind(**header | fields), payload, self.now, self.queued_ms))
@@ -84,13 +84,13 @@ class Rig:
         return self.tell(Welcome, **{"to_boot": BOOT, "software": "gateway 1"} | fields)
 
     def speaker(self, turn: int, level: float = 0.5, count: int = 1, **fields: object) -> None:
-        """Chunks for the speaker; what a turn sounds like is its level."""
+        """Send speaker chunks. A turn is recognised by its level."""
         for _ in range(count):
             payload = to_pcm16(np.full((320, 2), level, np.float32))
             self.tell(Speaker, payload, turn=turn, samples=320, **fields)
 
     def run(self, seconds: float, *, beats: bool = True, mic: bool = False, acks: bool = True) -> None:
-        """Time passes, in ticks of 10 ms; the gateway beats as it does."""
+        """Let time pass in ticks of 10 ms. The gateway beats as a real one does."""
         for _ in range(round(seconds * 100)):
             self.now = round(self.now + 0.01, 2)
             self.queued_ms = max(0.0, self.queued_ms - 10)
@@ -123,14 +123,14 @@ class Rig:
         return [item.payload for item in self.of(Send) if isinstance(item.message, Mic)]
 
     def levels(self) -> list[float]:
-        """What was played, by the level that each piece ends with; concealment left out."""
+        """The level at the end of each played piece, without concealment."""
         return [round(float(item.samples[-1, 0]), 2) for item in self.of(Play) if len(item.samples) == 320]
 
     def words(self, *, warning: bool | None = None) -> list[str]:
         return [item.words for item in self.of(Log) if warning in (None, item.warning)]
 
     def forget(self) -> None:
-        """Look only at what comes from now on."""
+        """Forget what was put out so far."""
         self.out.clear()
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus and Grafana are given, and what a dashboard asks for."""
+"""The configuration of Prometheus and Grafana, and the queries of the dashboard."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ OBSERVABILITY = Path(__file__).parents[2] / "observability"
 DASHBOARD = json.loads((OBSERVABILITY / "grafana" / "dashboards" / "reachy-link.json").read_text())
 ALERTS = [rule for group in yaml.safe_load((OBSERVABILITY / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
 RANGES = {"$__rate_interval": "1m", "$__range": "1h", "$robot": ".*"}
-"""What Grafana puts in."""
+"""Grafana's variables, and the values that replace them."""
 
 
 def asked_by_panels() -> Iterator[tuple[str, str]]:
@@ -21,7 +21,7 @@ def asked_by_panels() -> Iterator[tuple[str, str]]:
 
 
 def filled(query: str) -> str:
-    """As Grafana sends it."""
+    """A query as Grafana sends it."""
     for variable, value in RANGES.items():
         query = query.replace(variable, value)
     return query

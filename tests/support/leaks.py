@@ -1,4 +1,4 @@
-"""What is left behind, for tests that look for leaks."""
+"""Counts what is left behind, for tests that look for leaks."""
 
 import gc
 
@@ -7,5 +7,5 @@ from websockets.protocol import State
 
 
 def sockets_of_ours() -> int:
-    """Connections of the SDK that are not closed."""
+    """How many connections of the SDK are not closed."""
     return sum(issubclass(type(it), ClientConnection) and it.state is not State.CLOSED for it in gc.get_objects())

@@ -1,4 +1,4 @@
-"""What may befall an open session, for whoever breaks sessions at random."""
+"""Faults of an open session, for tests and benches that break sessions at random."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ CALLS: Final = actions.CallTools(
         for name, seconds in (("wait", 0.2), ("search", 1.5), ("boogie", 0), ("unstoppable", 0.7), ("raises", 0))
     )
 )
-"""Several tools at once, some of which are still busy when the next thing befalls the session."""
+"""Several tools at once; some are still busy at the next fault."""
 LIVES: Final[tuple[actions.Action, ...]] = (
     *(actions.Close(code=code, reason="The operation was aborted.") for code in (1000, 1007, 1008, 1011)),
     actions.Close(code=1011, reason=actions.DEADLINE),

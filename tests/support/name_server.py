@@ -1,7 +1,7 @@
 """A name server: ``name_server.py ADDRESS RECORDS``.
 
-RECORDS is a file of lines ``NAME ADDRESS``, read for each question; a server whose file is missing says nothing at all.
-The line ``* SERVFAIL`` makes the server fail at every question, ``* 1.5`` makes the server answer so many seconds later.
+RECORDS is a file of lines ``NAME ADDRESS``, read for each question. A server whose file is missing does not answer. The line
+``* SERVFAIL`` makes the server fail at every question; ``* 1.5`` delays its answers by this many seconds.
 """
 
 import socket
@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 TYPES = {1: 4, 28: 6}
-"""Of a question: A, AAAA; and the version of IP."""
+"""A question's type (A, AAAA), and the version of IP."""
 
 
 def answer(question: bytes, records: str) -> bytes:
@@ -27,7 +27,7 @@ def answer(question: bytes, records: str) -> bytes:
     addresses = [ip_address(ip) for host, ip in known if host == ".".join(name).lower()]
     found = [ip.packed for ip in addresses if TYPES.get(kind) == ip.version]
     body = b"".join(struct.pack("!HHHIH", 0xC00C, kind, 1, 0, len(ip)) + ip for ip in found)
-    flags = 0x8580 if addresses else 0x8583  # what is not there has no such domain
+    flags = 0x8580 if addresses else 0x8583  # an unknown name gets NXDOMAIN
     return question[:2] + struct.pack("!5H", flags, 1, len(found), 0, 0) + question[12 : at + 5] + body
 
 

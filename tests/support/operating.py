@@ -1,4 +1,4 @@
-"""An operator at a gateway's admin port: the console's own end of it, and what it was told."""
+"""An operator at a gateway's admin port: the console's own end of the port, and a record of its messages."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +23,7 @@ from reachy_link.operators import Operators
 
 
 class Permissive(NoOffice):
-    """Lets operators have whatever there is."""
+    """Permits operators everything."""
 
     def permits(self, robot: str) -> Permits:
         del robot
@@ -31,12 +31,12 @@ class Permissive(NoOffice):
 
 
 def gemini_office(voices: Voices) -> GeminiOffice:
-    """That of a test's voices."""
+    """The office of a test's voices."""
     return GeminiOffice(voices, voices._configuration, voices.toolbox.names, None)
 
 
 def operator_of(made: Keys, name: str = "console", role: admin.Role = "operator") -> KeyPair:
-    """The keys of somebody who may use the admin port of a test's gateway."""
+    """Make the keys of an operator or viewer, and admit them at a test's gateway."""
     keys = make_pair(made.directory / f"{role}-{name}")
     Operators(made.gateway_dir).admit(role, name, keys.public.decode())
     return keys
@@ -51,7 +51,7 @@ async def running_admin(
     port: int = 0,
     host: str = "127.0.0.1",
 ) -> AsyncIterator[Admin]:
-    """The admin port of a gateway that runs."""
+    """Run the admin port of a running gateway."""
     made_of = {"directory": made.gateway_dir, "host": host, "port": port, "recordings": recordings}
     served = Admin(hub, made.pair, hub._ring, office or NoOffice(), **made_of)  # type: ignore[arg-type]
     task = asyncio.create_task(served.run())
@@ -64,7 +64,7 @@ async def running_admin(
 
 
 class Operator:
-    """Watches, and commands."""
+    """A client that watches and commands."""
 
     def __init__(self, made: Keys, keys: KeyPair, port: int) -> None:
         self.view = Gateway("test")
@@ -84,14 +84,14 @@ class Operator:
         return [told for told in self.told if isinstance(told, kind)]
 
     async def watch(self, *robots: str, afresh: bool = False) -> None:
-        """Ask until something is told of each."""
+        """Ask to watch these robots, until the request is sent."""
         request = admin.Watch(robots=robots, afresh=afresh)
         async with asyncio.timeout(5):
             while not self.link.tell(request):
                 await asyncio.sleep(0.01)
 
     async def until(self, condition: Callable[[], object], timeout_s: float = 10.0) -> None:
-        """Wait for what a message makes true, asking to watch all the while."""
+        """Wait for a condition that a message makes true, and renew the watch meanwhile."""
         robots = self.view._looked.keys()
         async with asyncio.timeout(timeout_s):
             while not condition():
@@ -103,14 +103,14 @@ class Operator:
                     self.link.tell(admin.Watch(robots=tuple(robots)))
 
     async def do(self, kind: type, **fields: Any) -> admin.Answer:
-        """Have something done."""
+        """Send a command, and wait for its answer."""
         answer, _ = await self.link.do(kind(id=next(self._numbers), **fields))
         return answer
 
 
 @asynccontextmanager
 async def operating(made: Keys, keys: KeyPair, port: int) -> AsyncIterator[Operator]:
-    """Somebody at the admin port."""
+    """Connect an operator to the admin port."""
     operator = Operator(made, keys, port)
     operator.link.dial()
     try:

@@ -1,4 +1,4 @@
-"""The console as it is served, and a page that a test plays: its socket, its microphone and its ears."""
+"""The console as a server, and a page that a test plays: its socket, its microphone and its speaker."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ SECRET = "s" * 20
 
 
 class Served:
-    """A console that runs."""
+    """A running console."""
 
     def __init__(self, port: int, console: Console, logins: Logins, seats: Seats) -> None:
         self.port = port
@@ -45,11 +45,11 @@ class Served:
 
     @classmethod
     def at(cls, port: int) -> "Served":
-        """One that runs elsewhere."""
+        """A console that runs in another process."""
         return cls(port, None, None, None)  # type: ignore[arg-type]
 
     def open_link(self, code: str) -> str:
-        """The cookie that whoever opens this link is given."""
+        """Open a link. Returns the cookie that the console sets."""
         request = urllib.request.Request(f"{self.url}/login", code.encode(), {"Origin": self.url})  # noqa: S310
         with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310 - the loopback
             return str(response.headers["Set-Cookie"]).partition(";")[0].partition("=")[2]
@@ -63,7 +63,7 @@ class Served:
         return f"http://{self.host}"
 
     def let_in(self, role: str = "operator") -> str:
-        """A cookie, as somebody has who opened a link."""
+        """A cookie, as after opening a link."""
         token = self.logins.redeem(self.logins.make_link(role, self.now()), self.now())  # type: ignore[arg-type]
         assert token
         return token
@@ -84,7 +84,7 @@ class Served:
 
 
 class FakePage:
-    """A page: it says what it is told into its microphone, and remembers what comes."""
+    """A page. It sends what it is told to say as its microphone, and remembers what it receives."""
 
     def __init__(self, socket: ClientConnection, rate_hz: int, tab: str) -> None:
         self.tab = tab
@@ -105,7 +105,7 @@ class FakePage:
         self._talks = True
 
     def deafen(self) -> None:
-        """Read nothing more, as one whose network is gone."""
+        """Stop reading, like a page whose network is gone."""
         self.socket.transport.pause_reading()
         self._talks = False
 
@@ -130,7 +130,7 @@ class FakePage:
         return np.concatenate([np.zeros((0, 1), np.float32), *(from_pcm16(pcm, 1) for pcm in self.heard)])
 
     async def until(self, condition: Callable[[], object], timeout_s: float = 15.0) -> None:
-        """Wait for something that a message, or the socket's end, makes true."""
+        """Wait for a condition that a message, or the socket's end, makes true."""
         async with asyncio.timeout(timeout_s):
             while not condition():
                 self._changed.clear()
@@ -149,7 +149,7 @@ class FakePage:
             self._changed.set()
 
     async def listen(self) -> None:
-        """The microphone, in real time; silence where nothing is said."""
+        """Send the microphone in real time, with silence when nothing is said."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         silence = np.zeros((int(self.rate_hz * CHUNK_S), 1), np.float32)
@@ -172,7 +172,7 @@ async def running_console(
     look_up: LookUp = system_look_up,
     **settings: Any,
 ) -> AsyncIterator[Served]:
-    """A console on a port of its own, with these robots; or one that takes the place of another."""
+    """Run a console with these robots, on a free port or at a given one."""
     given = ConsoleSettings(state_dir=Path("unused"), **settings)
     seats = Seats([Seat(made.robot(it), addresses, given.quiet_s, half_duplex=given.half_duplex) for it in robots])
     logins = logins or Logins(lambda: secrets.token_urlsafe(9))

@@ -14,7 +14,7 @@ BIN = Path(sys.executable).parent
 
 @contextmanager
 def gateway_process(made: Keys, ports: tuple[int, ...], sim, **more: object) -> Iterator[subprocess.Popen[bytes]]:
-    """A gemini-gateway that talks to a simulator, with keys of the fleet's and a ledger of its own."""
+    """Run a gemini-gateway that talks to a simulator, with the fleet's keys and its own ledger."""
     settings = {
         "REACHY_KEYS_DIR": made.gateway_dir,
         "GATEWAY_HOST": "127.0.0.1",

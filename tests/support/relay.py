@@ -1,4 +1,4 @@
-"""A network of its own before some ports of a gateway: it can be cut, and frozen."""
+"""A network in front of some ports of a gateway. It can be cut, and frozen."""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,17 +6,17 @@ from contextlib import suppress
 
 
 class Relay:
-    """Passes connections on to the ports of a host, each by a port of its own on the loopback.
+    """Forwards connections to the ports of a host; each has its own port on the loopback.
 
     Args:
-        host: The gateway's.
-        ports: The gateway's.
-        own: Where to listen for each of them; 0 is any port.
+        host: The gateway's host.
+        ports: The gateway's ports.
+        own: The port to listen on for each of them; 0 means any port.
     """
 
     def __init__(self, host: str, ports: Sequence[int], own: Sequence[int]) -> None:
         self.open = asyncio.Event()
-        """Nothing passes, and nobody is connected, while this is cleared."""
+        """While this is cleared, no data passes and no new connection is forwarded."""
         self.open.set()
         self._host = host
         self._ports = list(zip(ports, own, strict=True))
@@ -24,7 +24,7 @@ class Relay:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> list[int]:
-        """Listen; on which ports."""
+        """Listen. Returns the ports."""
         for port, own in self._ports:
 
             async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int = port) -> None:
@@ -45,7 +45,7 @@ class Relay:
             writer.transport.abort()
 
     def stop(self) -> None:
-        """Cut for good."""
+        """Cut all connections and stop listening."""
         for server in self._servers:
             server.close()
         self.cut()

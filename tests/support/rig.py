@@ -1,4 +1,4 @@
-"""A whole Reachy Link in one event loop, around real sockets: keys, gateway, robots, and a desk in place of the hardware."""
+"""A whole Reachy Link in one event loop, over real sockets: keys, gateway, robots, and a desk in place of the hardware."""
 
 import asyncio
 import time
@@ -30,13 +30,13 @@ TICK_MS = 10
 
 
 def read_wav(path: Path) -> Samples:
-    """float32 ``(n, channels)``."""
+    """A file's samples as float32 ``(n, channels)``."""
     with wave.open(str(path)) as file:
         return from_pcm16(file.readframes(file.getnframes()), file.getnchannels())
 
 
 class Keys:
-    """A gateway's and its robots' keys in a directory of a test's own."""
+    """A gateway's and its robots' keys, in a test's own directory."""
 
     def __init__(self, directory: Path, *robots: str) -> None:
         self.directory = directory
@@ -50,7 +50,7 @@ class Keys:
         return self.directory / robot
 
     def robot(self, robot: str) -> keys.RobotIdentity:
-        """The robot's identity, made if need be; that alone does not admit it."""
+        """The robot's identity, created when missing. Creation does not admit the robot."""
         directory = self.robot_dir(robot)
         if not directory.exists():
             keys.make_pair(directory)
@@ -69,7 +69,7 @@ async def running_hub(
     host: str = "127.0.0.1",
     load: Load | None = None,
 ) -> AsyncIterator[Hub]:
-    """A gateway on ports of its own."""
+    """Run a gateway on its own ports."""
     bind = Bind(host, up_port, down_port)
     ring = keys.Keyring(made.gateway_dir)
     hub = Hub(made.pair, ring, bind, make_voice, max_robots=max_robots, software="test", load=load)
@@ -82,17 +82,16 @@ async def running_hub(
 
 
 class Desk:
-    """The port to a device, played by a test: its microphone says what it is told, its speaker remembers."""
+    """A device that a test plays: its microphone says what it is told, and its speaker remembers what it gets."""
 
     lead_ms = 40
 
     def __init__(self, mic: Format = STEREO_16K, speaker: Format = STEREO_16K) -> None:
         self.mic = mic
         self.speaker = speaker
-        self.said = np.zeros((0, mic.channels), np.float32)
-        """Everything that the microphone gave, silence included."""
+        self._said = [np.zeros((0, mic.channels), np.float32)]
         self.handed: list[tuple[float, Samples]] = []
-        """What playout handed over, with the time."""
+        """What the playout handed over, with the time."""
         self.hushed: list[float] = []
         self.moments: list[Moment] = []
         self.closed = False
@@ -103,17 +102,23 @@ class Desk:
         self._lost = False
 
     def say(self, samples: Samples) -> None:
-        """Speak into the microphone, after what is being said already."""
+        """Speak into the microphone, after what is already queued."""
         spread = np.repeat(samples, self.mic.channels // samples.shape[1], axis=1)
         self._speech.extend(np.array_split(spread, max(1, len(spread) * 1000 // self.mic.rate_hz // TICK_MS)))
 
     def switch_off(self) -> None:
-        """End the recording, and with it the robot."""
+        """End the recording, and so the robot."""
         self._off = True
 
     def be_lost(self) -> None:
-        """Fail, as when it is unplugged; it can be opened again."""
+        """Fail as if unplugged. The device can be opened again."""
         self._lost = True
+
+    @property
+    def said(self) -> Samples:
+        """Everything that the microphone gave, silence included."""
+        self._said = [np.concatenate(self._said)]
+        return self._said[0]
 
     @property
     def saying(self) -> bool:
@@ -121,11 +126,11 @@ class Desk:
 
     @property
     def played(self) -> Samples:
-        """Everything that was handed over, in a row."""
+        """Everything that was handed over, joined."""
         return np.concatenate([np.zeros((0, self.speaker.channels), np.float32), *(samples for _, samples in self.handed)])
 
     async def until(self, condition: Callable[[], object], timeout_s: float = 15.0) -> None:
-        """Wait for a condition that a tick, or anything the robot does with the device, can make true."""
+        """Wait for a condition that a tick, or the robot's use of the device, can make true."""
         async with asyncio.timeout(timeout_s):
             while not condition():
                 self._changed.clear()
@@ -146,7 +151,7 @@ class Desk:
             self._queued = max(0, self._queued - self.speaker.rate_hz * TICK_MS // 1000)
             silence = np.zeros((self.mic.rate_hz * TICK_MS // 1000, self.mic.channels), np.float32)
             chunk = self._speech.popleft() if self._speech else silence
-            self.said = np.concatenate([self.said, chunk])
+            self._said.append(chunk)
             self._changed.set()
             yield chunk
 
@@ -200,7 +205,7 @@ async def running_robot(
     software: str = "test",
     **more_of_runner: Any,
 ) -> AsyncIterator[RunningRobot]:
-    """A robot that dials a gateway on this machine, or others if that does not serve it."""
+    """Run a robot that dials a gateway on this machine, and the others if that one does not serve it."""
     desk = desk or Desk()
     boot = np.random.default_rng().bytes(8).hex()
 
@@ -220,7 +225,7 @@ async def running_robot(
 
 @asynccontextmanager
 async def a_line_to(port: int, stands: asyncio.Event | None = None) -> AsyncIterator[tuple[int, Callable[[], None]]]:
-    """A way of its own to one port of a gateway, as a new port, and what cuts it for good; nothing passes until it stands."""
+    """A relay to one port of a gateway. Yields its port, and a function that cuts it for good. Frozen before ``stands``."""
     relay = Relay("127.0.0.1", [port], [0])
     relay.open = stands or relay.open
     [own] = await relay.start()
@@ -231,7 +236,7 @@ async def a_line_to(port: int, stands: asyncio.Event | None = None) -> AsyncIter
 
 
 def segments_with_speech(samples: Samples, rate_hz: int, threshold: float = 0.01) -> Iterator[tuple[int, Samples]]:
-    """The 100 ms segments of a mono signal that hold speech, with where each starts."""
+    """The 100 ms segments of a mono signal that hold speech, with their start."""
     n = rate_hz // 10
     for start in range(0, len(samples) - n + 1, n):
         segment = samples[start : start + n]
@@ -251,14 +256,14 @@ def best_match(segment: Samples, signal: Samples) -> tuple[int, float]:
 
 
 WHOLE: Final = 0.98
-"""The least correlation of a segment that has come whole."""
+"""The least correlation of a segment that arrived whole."""
 
 
 def faults(heard: Samples, said: Samples) -> list[str]:
-    """How an echo differs from what was said, both mono at 16 kHz: by 100 ms segments that hold speech.
+    """How an echo differs from what was said, both mono at 16 kHz: checked in segments of 100 ms that hold speech.
 
-    A segment is looked for where the one before it was, and only then everywhere: that takes 5 ms a segment, and the event
-    loop of the robot that is being tested stands still meanwhile.
+    A segment is searched first where the one before it was found. A search everywhere takes 5 ms a segment, and blocks the
+    event loop of the tested robot.
     """
     found, lags = [], []
     for start, segment in segments_with_speech(said, 16000):

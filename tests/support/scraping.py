@@ -1,4 +1,4 @@
-"""A gateway that is asked for its metrics over HTTP, as Prometheus asks, and what it answers."""
+"""Asks a gateway for its metrics over HTTP, as Prometheus does, and reads the answer."""
 
 import asyncio
 import urllib.request
@@ -28,14 +28,14 @@ NUMBER = read_wav(Path(__file__).parent.parent / "e2e" / "data" / "number-1.wav"
 
 
 class Scrape:
-    """One answer."""
+    """One answer of the metrics port."""
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.families = list(text_string_to_metric_families(text))
 
     def value(self, name: str, **labels: str) -> float | None:
-        """The one sample of that name and these labels, whatever others it has; None if there is none."""
+        """The value of the only sample with this name and at least these labels; None if there is none."""
         found = [sample for sample in self.samples(name) if labels.items() <= sample.labels.items()]
         assert len(found) <= 1, found
         return found[0].value if found else None
@@ -44,13 +44,13 @@ class Scrape:
         return [sample for family in self.families for sample in family.samples if sample.name == name]
 
     def labels(self, label: str, *besides: str) -> set[str]:
-        """Every value that a label has anywhere, or anywhere but in some families."""
+        """Every value of a label, in all families except those given."""
         families = [family for family in self.families if family.name not in besides]
         return {sample.labels[label] for family in families for sample in family.samples if label in sample.labels}
 
 
 class Asked:
-    """The port on which a hub's metrics are told."""
+    """A hub's metrics port."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -60,7 +60,7 @@ class Asked:
         return await asyncio.to_thread(self._scrape)
 
     async def until(self, condition: Callable[[Scrape], object], timeout_s: float = 10.0) -> Scrape:
-        """Ask until it holds."""
+        """Scrape until a condition holds."""
         async with asyncio.timeout(timeout_s):
             while not condition(scrape := await self.scrape()):
                 await asyncio.sleep(0.05)
@@ -74,7 +74,7 @@ class Asked:
 
 @asynccontextmanager
 async def asked(hub: Hub, sources: Iterable[Source] = ()) -> AsyncIterator[Asked]:
-    """The metrics of a hub, on a port of their own."""
+    """Serve a hub's metrics on their own port."""
     metrics = Metrics(hub, sources)
     health = HealthServer("127.0.0.1", 0, lambda: {"ok": True}, {"/metrics": metrics.page})
     watch = asyncio.create_task(metrics.watch())
@@ -86,13 +86,13 @@ async def asked(hub: Hub, sources: Iterable[Source] = ()) -> AsyncIterator[Asked
 
 
 def heard_and_billed(scrape: Scrape) -> bool:
-    """Whether an answer was heard to its end, and its bill has come: the robot tells the one, Gemini the other."""
+    """Whether an answer was heard to its end and billed. The robot reports the first, Gemini the second."""
     heard = scrape.value("reachylink_turns_total", outcome="done") == 1
     return heard and scrape.value("reachylink_tokens_total", robot="reachy-1", kind="out_audio") > 0
 
 
 def a_fleet() -> Member:
-    """That of a gateway whose store is away, and which knew another one."""
+    """The fleet member of a gateway that knew another gateway and has lost its store."""
     member = Member(
         Valkey(parse("redis://:x@127.0.0.1:1"), "x"), Seal(b"x"), lambda: Present(inbox="", name="", robots=0, robots_max=1)
     )
@@ -101,7 +101,7 @@ def a_fleet() -> Member:
 
 
 async def talked(directory: Path, office: Callable[..., Voices], fleet: Member | None = None) -> dict[str, Scrape]:
-    """What a gateway tells of a conversation: a call, an answer, an interruption, a renewal, a loss, a stranger, a goodbye."""
+    """Scrapes of one conversation: a call, an answer, an interruption, a renewal, a loss, a stranger, a goodbye."""
     made = Keys(directory, "reachy-1", "reachy-2")
     scrapes: dict[str, Scrape] = {}
     async with serve() as sim:
@@ -126,7 +126,9 @@ async def talked(directory: Path, office: Callable[..., Voices], fleet: Member |
                 session.go_away(10.0)
                 await sim.session(2)
                 renewed = {"cause": "renewal", "robot": "reachy-1"}
-                await port.until(lambda it: it.value("reachylink_gemini_reconnects_total", **renewed) == 1)  # it knows, too
+                await port.until(
+                    lambda it: it.value("reachylink_gemini_reconnects_total", **renewed) == 1
+                )  # the gateway has counted the renewal, too
                 sim.abort_all()
                 await sim.session(3)
                 async with running_robot(made.robot("stranger"), hub.bound) as stranger:

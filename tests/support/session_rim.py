@@ -1,4 +1,4 @@
-"""A session with a test in place of its rim and of the server; time passes only when the test says so."""
+"""A session whose rim and server a test plays. Time passes only when the test says so."""
 
 from gemini_gateway.events import FunctionCall, LiveError, Resumable, ToolCall
 from gemini_gateway.session.decisions import Answer, Count, Dial, Emit, HangUp, Response, Run, SessionPhase, Stop
@@ -23,7 +23,7 @@ A_REPLY = Audio(b"\0\1" * 480, 24000)
 
 
 class Rim:
-    """Carries out what the session decides. The server is the test; it dials when allowed, and sends what it may."""
+    """Carries out the session's decisions. The test is the server; the rim dials when allowed, and sends what it may."""
 
     def __init__(self, draw: float = 0.0, **limits) -> None:
         self.now = 1000.0
@@ -42,7 +42,7 @@ class Rim:
         self.stopped: list[int] = []
         self.hanging_up = False
         self.phases = [SessionPhase.WAITING]
-        """Where the session was, one phase after the other."""
+        """The session's phases, in order."""
 
     # --- what the session decides
 
@@ -96,14 +96,14 @@ class Rim:
     # --- the connection
 
     def dial(self) -> Dial:
-        """Permission is granted."""
+        """Permit the session to dial."""
         before = len(self.dials)
         self.do(self.session.dial(self.now))
         assert len(self.dials) == before + 1
         return self.dials[-1]
 
     def open(self, handle: str | None = None) -> "Rim":
-        """Dial, and be answered."""
+        """Dial, and connect."""
         self.dial()
         self.sent.append([])
         self.do(self.session.opened(self.now))
@@ -113,7 +113,7 @@ class Rim:
         return self
 
     def open_dialled(self) -> None:
-        """The dial is answered."""
+        """Connect an earlier dial."""
         self.sent.append([])
         self.do(self.session.opened(self.now))
 
@@ -121,7 +121,7 @@ class Rim:
         self.do(self.session.failed(error, self.now))
 
     def close(self, error: LiveError | None = None) -> None:
-        """The connection has ended."""
+        """End the connection."""
         self.hanging_up = False
         self.do(self.session.closed(error, self.now))
 
@@ -130,7 +130,7 @@ class Rim:
             self.do(self.session.server(event, self.now))
 
     def tool_ends(self, n: int = -1, outcome: str = "done") -> None:
-        """The n-th tool that was run comes to its end."""
+        """End the n-th tool run."""
         self.do(self.session.tool_ended(self.ran[n].key, {"it": "is"}, outcome, self.now))
         self.send()
 
@@ -145,14 +145,14 @@ class Rim:
         self.send()
 
     def wait(self, seconds: float) -> None:
-        """Time passes without any mic audio."""
+        """Let time pass without mic audio."""
         until = self.now + seconds
         while self.now < until - 1e-9:
             self.now = min(until, self.now + TICK_S)
             self.tick()
 
     def mic(self, seconds: float, *, speaking: bool = False) -> None:
-        """The microphone is on for so long; each chunk has bytes of its own."""
+        """Send mic audio for so long. Each chunk has its own bytes."""
         ticked = self.now
         for _ in range(round(seconds / CHUNK_S)):
             self.now += CHUNK_S
@@ -165,7 +165,7 @@ class Rim:
         self.tick()
 
     def speak(self, seconds: float = 1.0) -> None:
-        """The person says something, and stops."""
+        """Let the person say something and stop."""
         self.mic(seconds, speaking=True)
         self.mic(CHUNK_S)
 
@@ -177,7 +177,7 @@ class Rim:
         self.do(self.session.budget(allowed=allowed, words=words))
 
     def answer(self, tokens: Tokens | None = None) -> None:
-        """The server answers with a whole turn."""
+        """Let the server answer with a whole turn."""
         self.server(A_REPLY, ReplyGenerated(), *([tokens] if tokens else []), TurnComplete())
 
     @property
@@ -193,7 +193,7 @@ def used(n: int) -> Tokens:
 
 
 def pauses(rim: Rim, error: LiveError, times: int) -> list[float]:
-    """How long it is from each failed dial to the next."""
+    """The pause between each failed dial and the next."""
     found = []
     for _ in range(times):
         rim.dial()
@@ -219,5 +219,5 @@ def refused(rim: Rim) -> None:
 
 
 def wanted(*names: str, first: int = 1) -> ToolCall:
-    """The model calls these, with ids that count from ``first``."""
+    """A message that calls these tools, with ids that count from ``first``."""
     return ToolCall(tuple(FunctionCall(f"call-{n}", name, {}) for n, name in enumerate(names, first)))

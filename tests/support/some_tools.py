@@ -19,7 +19,7 @@ class Direction(Arguments):
 
 
 class Wait(Tool[Seconds]):
-    """The answer needs it."""
+    """The model waits for this tool's result before it answers."""
 
     name = "wait"
     description = "Waits, and tells for how long."
@@ -32,14 +32,14 @@ class Wait(Tool[Seconds]):
 
 
 class Search(Wait):
-    """It goes on while the robot talks, which then speaks of the result."""
+    """Runs while the robot talks; the robot then speaks of the result."""
 
     name = "search"
     mode = "background"
 
 
 class Boogie(Tool[Seconds]):
-    """It goes on while the robot talks, and nothing is said of it."""
+    """Runs while the robot talks; the result is not spoken of."""
 
     name = "boogie"
     description = "Dances."
@@ -61,7 +61,7 @@ class Turn(Tool[Direction]):
 
 
 class Unstoppable(Wait):
-    """Runs on, whoever does not want its result any more."""
+    """Runs to its end even when its result is no longer wanted."""
 
     name = "unstoppable"
     may_be_cut = False
@@ -108,13 +108,13 @@ class Hangs(_Broken):
 
 
 class Blocks(_Broken):
-    """Holds its thread for as long as the test tells."""
+    """Blocks its thread for as long as the test sets."""
 
     name = "blocks"
     for_s = 2.0
 
     async def call(self, _arguments, _context):
-        time.sleep(self.for_s)  # noqa: ASYNC251 - as somebody will write it
+        time.sleep(self.for_s)  # noqa: ASYNC251 - as a tool's author may write it
         return {"status": "done"}
 
 
@@ -149,4 +149,4 @@ class NoObject(_Broken):
 GOOD = (Wait, Search, Boogie, Turn, Unstoppable)
 BROKEN = (Raises, Exits, SaysNo, Hangs, Blocks, Huge, Empty, NoJson, NoObject)
 KINDS = (Wait, Search, Boogie, Unstoppable, Raises)
-"""Those that end by themselves, whatever they are called with."""
+"""Tools that end by themselves, whatever their arguments."""

@@ -15,7 +15,7 @@ PASSWORD = "the-password-of-the-store"  # noqa: S105 - of a test
 
 
 class RunningStore:
-    """A Valkey on a port of its own, with a password and an append-only file as the compose file has them."""
+    """A Valkey on its own port, with a password and an append-only file as in the compose file."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

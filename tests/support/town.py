@@ -1,4 +1,4 @@
-"""A gateway, three robots and a simulator as processes in a world of their own, and a record of who was answered when."""
+"""A gateway, three robots and a simulator as processes in their own world, and a record of which question was answered when."""
 
 import fcntl
 import json
@@ -30,33 +30,34 @@ KEY = "the-marked-API-key-0123456789-abcdef"
 NAME_SERVER = "127.0.0.53"
 NAME = "gateway.lab"
 CORE = str(max(os.sched_getaffinity(0)))
-"""The gateway's."""
+"""The gateway's core."""
 PIPE = 4096
 DAY_S = 86400
 QUESTION_S, ANSWER_S = 0.8, 0.3
-"""Of sound; 0.6 s of a faint room go before the question, so that a spent budget finds its quiet moment, and 0.1 s after it."""
+"""Length of the sound. Before the question come 0.6 s of a faint room, so that a spent budget finds its quiet moment; after it
+0.1 s."""
 PATIENCE_S = 4.0
 """How long a person waits for an answer before asking again."""
 ROUND_S = 0.9 + QUESTION_S + 0.5 + 0.15 + ANSWER_S
-"""From a question to the next: the lead-in, the question, the server's wait for its end and its thinking, the answer."""
+"""From one question to the next: the lead-in, the question, the server's wait for its end, its thinking, the answer."""
 BUSY_S = 2.0
-"""By how much a busy machine may delay a question."""
+"""How much a busy machine may delay a question."""
 CALM_S = 1.0 + QUESTION_S + PATIENCE_S + ROUND_S + BUSY_S
-"""From an answer to the next while nothing is wrong: one question may have been lost to a fault that has just ended."""
+"""From one answer to the next without a fault: one question may have been lost to a fault that has just ended."""
 STOPS_S = 2.0 + 3.0 + BUSY_S
-"""GATEWAY_DRAIN_S, and what .env.example grants beyond it."""
+"""GATEWAY_DRAIN_S, and the time that .env.example grants beyond it."""
 ROBOT_STOPS_S = 1.5 + BUSY_S
-"""As tests/names has it."""
+"""As in tests/names."""
 STARTS_S = 15.0
 FINDS_S = 3.0 + 1.0 + 4.0
-"""A robot is started, the system asks a silent name server again, and the robot connects (tests/names)."""
+"""A robot starts, the system asks a silent name server again, and the robot connects (tests/names)."""
 PORTS = (5555, 5556)
 WORDS = ("a tone of", "of speech)")
-"""What transcripts hold of answers and of questions, and logs must not."""
+"""Words of answers and questions. Transcripts must hold them, logs must not."""
 
 
 class Hit(NamedTuple):
-    """Whom a fault may silence, and for how long after it is healed."""
+    """Which robots a fault may silence, and for how long after it is healed."""
 
     whom: tuple[str, ...] = ()
     well_s: float = 0.0
@@ -64,19 +65,19 @@ class Hit(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Spell:
-    """A time of bad weather."""
+    """A period with one fault."""
 
     kind: str
     whom: frozenset[str]
-    """Who may be silent meanwhile."""
+    """The robots that may be silent meanwhile."""
     well_s: float
-    """And for so long afterwards."""
+    """How long afterwards they may still be silent."""
     began: float
     ended: float = float("inf")
 
     heals: ExitStack = field(default_factory=ExitStack)
     until: float = 0.0
-    """When it is to be healed."""
+    """When the fault is to be healed."""
 
     @property
     def over(self) -> float:
@@ -84,7 +85,7 @@ class Spell:
 
 
 class Person:
-    """Who talks with one robot: when there was an answer, and when patience was at its end."""
+    """A person who talks with one robot: when answers came, and when the person gave up waiting."""
 
     def __init__(self, robot: str) -> None:
         self.robot = robot
@@ -111,7 +112,7 @@ class Person:
 
 
 class Sink:
-    """A pipe of 4 KiB that somebody reads, or not for a while."""
+    """A pipe of 4 KiB, whose reader can pause."""
 
     def __init__(self) -> None:
         self.told = b""
@@ -123,10 +124,10 @@ class Sink:
         self._thread.start()
 
     def fill(self) -> None:
-        """Nobody reads, and there is no room for another line."""
+        """Stop reading, and fill the pipe."""
         self.reads.clear()
-        writer = os.open(f"/proc/self/fd/{self.writer}", os.O_WRONLY | os.O_NONBLOCK)  # the gateway's own end goes on to block
-        for _ in range(2):  # the reader may still take what is there once
+        writer = os.open(f"/proc/self/fd/{self.writer}", os.O_WRONLY | os.O_NONBLOCK)  # the gateway's own end stays blocking
+        for _ in range(2):  # the reader may empty the pipe once more
             with suppress(BlockingIOError):
                 for _ in range(3 * PIPE):
                     os.write(writer, b".")
@@ -146,14 +147,14 @@ class Sink:
 
 
 class Town:
-    """Programs, persons and the weather that befell them."""
+    """The programs, the persons, and the faults that hit them."""
 
     def __init__(self, world: World, made: Keys, directory: Path, draw: random.Random, robots_toml: str) -> None:
         self.world, self.made, self.directory, self.draw = world, made, directory, draw
         self.began = time.monotonic()
         self.spells: list[Spell] = []
         self.active: list[Spell] = []
-        """Those that are not healed yet."""
+        """Spells that are not healed yet."""
         self.people = {robot: Person(robot) for robot in ROBOTS}
         self.gateway: Program | None = None
         self.stopped_within: list[float] = []
@@ -161,7 +162,7 @@ class Town:
         self.sink_kind = "pipe"
         self.days = 0
         self.arrivals = Counter({today(0): 1})
-        """How often the gateway came to a day."""
+        """How often the gateway's clock reached each day."""
         self.robots_file = directory / "robots.toml"
         self.robots_file.write_text(robots_toml)
         self.key_file = directory / "api.key-file"
@@ -180,7 +181,7 @@ class Town:
     # --- programs -------------------------------------------------------------------------------------------------------
 
     def start_sim(self) -> None:
-        """Its certificate is ten days old, so that no step of the gateway's clock makes it one of the future."""
+        """Start the simulator. Its certificate is ten days old, so that it is valid at every setting of the gateway's clock."""
         past = self.directory / "past"
         past.write_bytes(struct.pack("=q", -10 * DAY_S))
         sim = self.world.start(
@@ -190,7 +191,7 @@ class Town:
         sim.until(lambda: listens(sim.process.pid, 8765), STARTS_S)
 
     def start_gateway(self, sink: str = "pipe", **changes: str) -> None:
-        """Start it with its log on a pipe, in a file of a small disk, or on nothing; wait until it listens."""
+        """Start the gateway with its log on a pipe, in a file on a small disk, or closed. Wait until it listens."""
         self.sink_kind = sink
         settings = {
             "REACHY_KEYS_DIR": self.made.gateway_dir, "REACHY_LOG_LEVEL": "DEBUG",
@@ -212,7 +213,7 @@ class Town:
         self.until(lambda: listens(gateway.process.pid, *PORTS), STARTS_S, "the gateway listens")
 
     def stop_gateway(self) -> None:
-        """End it by SIGTERM, whatever is wrong; how long that took is kept."""
+        """End the gateway with SIGTERM, whatever is wrong, and keep how long that took."""
         assert self.gateway
         process, began = self.gateway.process, time.monotonic()
         process.send_signal(signal.SIGTERM)
@@ -224,7 +225,7 @@ class Town:
         self.stopped_within.append(time.monotonic() - began)
 
     def start_robot(self, robot: str, **changes: str) -> None:
-        """Start a robot, in place of the one before."""
+        """Start a robot in place of the previous one."""
         person = self.people[robot]
         if person.program and person.program.process.poll() is None:
             assert person.program.stop() < ROBOT_STOPS_S
@@ -238,7 +239,7 @@ class Town:
     # --- the world ------------------------------------------------------------------------------------------------------
 
     def inside(self, where: str) -> Path:
-        """A small disk, as it is found from outside the world."""
+        """The path of a small disk as seen from outside the world."""
         return self.world.path(str(self.directory / where))
 
     @property
@@ -249,7 +250,7 @@ class Town:
         return (self.sink.told + self.log_file.read_bytes()).decode(errors="replace")
 
     def turn_clock(self, days: int) -> None:
-        """The gateway's date is so many days ahead from now on."""
+        """Set the gateway's date this many days ahead."""
         self.arrivals[today(days)] += self.days != days
         self.days = days
         self._clock(days)
@@ -258,13 +259,13 @@ class Town:
         path = self.directory / "ahead"
         if not path.exists():
             path.write_bytes(struct.pack("=q", 0))
-        with path.open("r+b") as file:  # in place: the gateway has it mapped
+        with path.open("r+b") as file:  # write in place: the gateway has the file mapped
             file.write(struct.pack("=q", days * DAY_S))
 
     # --- time passes ----------------------------------------------------------------------------------------------------
 
     def watch(self) -> None:
-        """A moment passes."""
+        """Let a moment pass: hear the persons, and restart robots that have ended."""
         time.sleep(0.05)
         for person in self.people.values():
             person.listen()
@@ -285,7 +286,7 @@ class Town:
         return time.monotonic() - began
 
     def everybody_answers(self, within_s: float) -> float:
-        """Wait until everybody was answered once more."""
+        """Wait until every person has had one more answer."""
         began = time.monotonic()
         return self.until(
             lambda: all(person.answers and person.answers[-1] > began for person in self.people.values()),
@@ -294,7 +295,7 @@ class Town:
         )
 
     def strike(self, kind: str, fault: Callable[["Town"], AbstractContextManager[Hit]], lasts_s: float) -> None:
-        """Something breaks."""
+        """Cause a fault."""
         spell = Spell(kind, frozenset(), 0.0, time.monotonic())
         self.spells.append(spell)
         hit = spell.heals.enter_context(fault(self))
@@ -302,21 +303,21 @@ class Town:
         self.active.append(spell)
 
     def heal(self, when: Callable[[Spell], bool] = lambda _: True) -> None:
-        """What broke is mended."""
+        """Heal the faults that the condition selects."""
         for spell in [spell for spell in self.active if when(spell)]:
             self.active.remove(spell)
             spell.heals.close()
             spell.ended = time.monotonic()
 
     def disturb(self, *robots: str) -> None:
-        """These lose their link, so that they ask for the name again: what is wrong with that is theirs, too."""
+        """Note that these robots lose their link. They then ask for the name again, so a fault of names hits them, too."""
         for spell in self.active:
             if spell.kind.startswith("names"):
                 spell.whom |= set(robots)
                 spell.well_s = max(spell.well_s, FINDS_S)
 
     def weather(self) -> str:
-        """The last spells, for a failure's words."""
+        """The last spells, for a failure message."""
         now = time.monotonic()
         told = [f"{spell.kind} from {now - spell.began:.1f} to {now - spell.ended:.1f} s ago" for spell in self.spells[-6:]]
         return "; ".join(told)
@@ -324,7 +325,7 @@ class Town:
     # --- what became of it ----------------------------------------------------------------------------------------------
 
     def silences(self) -> list[str]:
-        """Whoever was silent for longer than something was wrong, and CALM_S beyond."""
+        """Robots that were silent for longer than their faults and CALM_S explain."""
         found = []
         for person in self.people.values():
             spells = [(spell.began, spell.over) for spell in self.spells if person.robot in spell.whom]
@@ -340,7 +341,7 @@ class Town:
         return found
 
     def outcomes(self) -> dict[str, list[int]]:
-        """By kind of weather: questions asked, answered and lost in it or right afterwards; and how many spells there were."""
+        """For each kind of fault: questions asked, answered and lost in it or right after it, and the number of spells."""
         counted: dict[str, list[int]] = {"calm": [0, 0, 0, 0]}
         for spell in self.spells:
             counted.setdefault(spell.kind, [0, 0, 0, 0])[3] += 1
@@ -354,7 +355,7 @@ class Town:
         return counted
 
     def lost_for_nothing(self) -> list[str]:
-        """Questions that were lost while nothing was wrong that excuses it."""
+        """Questions that were lost without a fault that explains the loss."""
         found = []
         for person in self.people.values():
             for at in person.lost:
@@ -364,7 +365,7 @@ class Town:
         return found
 
     def shown(self, *more: str) -> list[str]:
-        """Secrets and words that show in a log."""
+        """Secrets and spoken words that a log shows."""
         secrets = [KEY[:12], self.made.pair.secret.decode(), *WORDS, *more]
         secrets += [self.made.robot(robot).keys.secret.decode() for robot in ROBOTS]
         logs = {path.name: path.read_bytes() for path in self.directory.glob("*.log")}
@@ -375,13 +376,15 @@ class Town:
         return sorted((self.inside("words") / "kept").glob("*.jsonl"))
 
     def said(self) -> str:
-        """What the transcripts hold."""
+        """The text of all transcripts."""
         lines = [line for path in self.transcripts() for line in path.read_text().splitlines()]
         return " ".join(" ".join(json.loads(line)["text"] for line in lines).split())
 
     def booked(self) -> Counter[tuple[str, str]]:
-        """How many turns the ledger of a gateway that has ended has, by day and robot."""
-        copy = shutil.copytree(self.inside("data") / "books", self.directory / "books")  # SQLite looks for it in its own world
+        """How many turns the ledger has, by day and robot. The gateway must have ended."""
+        copy = shutil.copytree(
+            self.inside("data") / "books", self.directory / "books"
+        )  # SQLite resolves paths in its own namespace
         with closing(sqlite3.connect(copy / "ledger.sqlite")) as ledger:
             return Counter(ledger.execute("SELECT day, robot FROM turns").fetchall())
 
@@ -394,12 +397,12 @@ class Town:
 
 
 def today(days: int) -> str:
-    """A day as a gateway in UTC has it whose clock is ahead by so many."""
+    """The date for a gateway in UTC whose clock is this many days ahead."""
     return (datetime.now(UTC).date() + timedelta(days=days)).isoformat()
 
 
 def covered(spells: list[tuple[float, float]], begin: float, end: float) -> float:
-    """How much of the time from begin to end these cover together."""
+    """How much of the time from begin to end these spells cover together."""
     total, at = 0.0, begin
     for since, until in sorted(spells):
         total += max(0.0, min(until, end) - max(since, at))
@@ -408,7 +411,7 @@ def covered(spells: list[tuple[float, float]], begin: float, end: float) -> floa
 
 
 def listens(pid: int, *ports: int) -> bool:
-    """Whether somebody listens on all these ports in the network of that process."""
+    """Whether a program listens on all these ports in that process's network."""
     try:
         lines = [line for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]]
     except OSError:
@@ -418,7 +421,7 @@ def listens(pid: int, *ports: int) -> bool:
 
 
 def speech(directory: Path) -> Path:
-    """120 utterances of noise that passes for speech, in a faint room: a robot ends with the last, and is started again."""
+    """Write 120 utterances of speech-like noise in a faint room. A robot ends after the last and is started again."""
     folder = directory / "speech"
     folder.mkdir()
     noise = np.random.default_rng(1).normal(0, 10, round(16000 * (QUESTION_S + 0.7)))
@@ -436,7 +439,7 @@ def speech(directory: Path) -> Path:
 
 @contextmanager
 def town(directory: Path, draw: random.Random, robots_toml: str) -> Iterator[Town]:
-    """A town where everybody talks; cleaned up at the end."""
+    """Run a town where every robot talks. Clean up at the end."""
     made = Keys(directory / "keys", *ROBOTS)
     with kept(directory, "timeout:1 attempts:2") as keeper:
         world = World(directory, made, keeper)

@@ -1,6 +1,6 @@
-"""A small world of a test's own: a network namespace with its loopback alone, its own mounts, name servers and hosts file.
+"""A test's own small world: a network namespace with only its loopback, and its own mounts, name servers and hosts file.
 
-It needs root (or another way to ``unshare``), and Debian's iproute2; ``tests/run`` says so where they are missing.
+A world needs root (or another way to ``unshare``) and Debian's iproute2; ``tests/run`` reports it where they are missing.
 """
 
 import os
@@ -23,7 +23,7 @@ ROBOT = "reachy-1"
 
 
 class Program:
-    """A program in the world, and what it says."""
+    """A program in the world, and its output."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
         self.process = process
@@ -34,7 +34,7 @@ class Program:
         return self.log.read_text()
 
     def until(self, condition: Callable[[], object], within_s: float) -> float:
-        """Wait for it; how long that took."""
+        """Wait for a condition. Returns how long that took."""
         began = time.monotonic()
         while not condition():
             assert self.process.poll() is None, self.said
@@ -49,11 +49,14 @@ class Program:
         return self.until_said("connected to the gateway", within_s, times)
 
     def until_it_talks(self, within_s: float) -> float:
-        """Until another turn was heard to its end."""
+        """Wait until one more turn was heard to its end."""
         return self.until_said(" done, ", within_s, self.said.count(" done, ") + 1)
 
     def stop(self) -> float:
-        """End it by SIGTERM; how long that took."""
+        """End the program with SIGTERM. Returns how long that took."""
+        until = time.monotonic() + 10
+        while not self.said and self.process.poll() is None and time.monotonic() < until:
+            time.sleep(0.02)  # until its first line a signal ends it as any process that has just begun
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(30) == 0, self.said
@@ -61,7 +64,7 @@ class Program:
 
 
 class World:
-    """A network namespace with files of its own."""
+    """A network namespace with its own files."""
 
     def __init__(self, directory: Path, made: Keys, keeper: int) -> None:
         self._directory = directory
@@ -69,7 +72,7 @@ class World:
         self._keeper = keeper
         self._programs: list[Program] = []
         self.gateways_file = directory / "gateways"
-        """What its robots remember."""
+        """The gateways that its robots remember."""
 
     def inside(self, *command: object) -> list[str]:
         return ["nsenter", "--target", str(self._keeper), "--net", "--mount", "--", *map(str, command)]
@@ -78,18 +81,18 @@ class World:
         subprocess.run(self.inside(*command), check=True, timeout=10)
 
     def path(self, where: str) -> Path:
-        """Where a path of this world, its own mounts included, is found from outside."""
+        """The outside path of a path in this world, its mounts included."""
         return Path(f"/proc/{self._keeper}/root{where}")
 
     def interface(self, name: str, address: str) -> None:
-        """An interface with that address, and with nobody else."""
+        """Add an interface with this address, and no other host behind it."""
         self.run("ip", "link", "add", name, "type", "veth", "peer", "name", "nobody")
         self.run("ip", "address", "add", address, "dev", name, "nodad")
         for end in (name, "nobody"):
             self.run("ip", "link", "set", end, "up")
 
     def start(self, *command: object, stderr: int | None = None, **settings: object) -> Program:
-        """A program; its standard error goes to its log, or to that descriptor."""
+        """Start a program. Its standard error goes to its log, or to the given descriptor."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         env = clean | {"PYTHONUNBUFFERED": "1"} | {name: str(value) for name, value in settings.items()}
         log = self._directory / f"{len(self._programs)}.log"
@@ -99,7 +102,7 @@ class World:
         return self._programs[-1]
 
     def name_server(self, ip: str, **records: str) -> Path:
-        """A server at that address; without records it is silent. The file in which it looks them up."""
+        """Run a name server at this address. Without records it is silent. Returns the file of its records."""
         file = self._directory / f"records-{ip}"
         if records:
             file.write_text("".join(f"{name.replace('__', '.')} {ip}\n" for name, ips in records.items() for ip in ips.split()))
@@ -115,7 +118,7 @@ class World:
         return gateway
 
     def robot(self, gateways: str, **settings: object) -> Program:
-        """A robot that dials these in the given order, and talks as long as anybody listens; no words before it dials."""
+        """Run a robot that dials these in order and talks as long as a gateway listens. Wait until it dials."""
         speech = self._directory / "speech"
         speech.mkdir(exist_ok=True)
         for n in range(60):
@@ -137,7 +140,7 @@ class World:
 
 @contextmanager
 def kept(directory: Path, patience: str = "timeout:5 attempts:2") -> Iterator[int]:
-    """A namespace, as long as its keeper lives; how patient its system is with name servers."""
+    """Make a namespace that lives as long as its keeper. ``patience`` sets how long its system waits for name servers."""
     for name, text in (("resolv.conf", f"options {patience}\n"), ("hosts", "127.0.0.1 localhost\n::1 localhost\n")):
         (directory / name).write_text(text)
     binds = " && ".join(f"mount --bind {directory / name} /etc/{name}" for name in ("resolv.conf", "hosts"))

@@ -1,4 +1,4 @@
-/* A wall clock that is ahead by as many seconds as the file CLOCK_AHEAD holds, as an int64; the monotonic clock is left alone. */
+/* A wall clock that is ahead by the number of seconds in the file CLOCK_AHEAD, an int64. The monotonic clock is unchanged. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-"""The world around a gateway fails at random: names, proxies, clock, disks, files, core. Everybody talks on, or talks again."""
+"""The world around a gateway fails at random: names, proxies, clock, disks, files, core. Robots talk on, or talk again."""
 
 import os
 import random
@@ -14,16 +14,16 @@ import pytest
 from town import CALM_S, CORE, FINDS_S, ROBOTS, WORDS, Hit, Town, missing, town
 
 WEATHER_S = float(os.environ.get("WEATHER_S", "45"))
-"""As long as anybody likes: ``make weather`` takes a quarter of an hour."""
+"""How long to run; ``make weather`` runs for a quarter of an hour."""
 ONLY = tuple(os.environ.get("WEATHER_ONLY", "").split(","))
 """The kinds of weather, by how their names begin: ``WEATHER_ONLY=names,clock``."""
 FAULT_S = (1.0, 8.0)
 TALKS_S = FINDS_S + CALM_S
-"""When everything is well again everybody is answered within this: the slowest recovery, a lost question and another."""
+"""How soon every robot is answered after all faults are healed: the slowest recovery, one lost question and another one."""
 RSS_MIB, THREADS, DESCRIPTORS = 6.0, 0, 4
-"""What the gateway may grow by from the middle, when it has run for a quarter of the time, to the end."""
+"""How much the gateway may grow from a quarter of the time to the end."""
 LINKS_S = 2.0 + 3.0 + 1.0
-"""A robot takes its link for lost, dials anew and is welcomed (LOST_S, REDIAL_S of robot-io's core; docs/protocol.md)."""
+"""A robot takes its link for lost, dials again and is welcomed (LOST_S, REDIAL_S of robot-io's core; docs/protocol.md)."""
 READS_S = 1.0
 """A gateway looks at its files once a second."""
 ROBOTS_TOML = "[gateway]\nbudget_usd_per_day = 1000.0\n\n[defaults]\ntranscripts_to_file = true\n"
@@ -36,7 +36,7 @@ Fault = Callable[[Town], AbstractContextManager[Hit]]
 
 
 def names(how: str) -> Fault:
-    """The name server is at fault, and a robot is started that needs it."""
+    """The name server is at fault, and a robot that needs it is started."""
     wrong = {"servfail": "* SERVFAIL\n", "elsewhere": "gateway.lab 127.0.0.99\n", "slow": "* 1.5\ngateway.lab 127.0.0.1\n"}
 
     @contextmanager
@@ -55,11 +55,11 @@ def names(how: str) -> Fault:
     return fault
 
 
-# --- programs are started anew ---------------------------------------------------------------------------------------------
+# --- programs restart -----------------------------------------------------------------------------------------------------
 
 
 def proxies(draw: random.Random) -> dict[str, str]:
-    """A proxy at which nobody listens."""
+    """A proxy that does not listen."""
     proxy = draw.choice(["socks5://127.0.0.1:9", "http://127.0.0.1:9", "127.0.0.1:9"])
     names = draw.sample(["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WSS_PROXY", "https_proxy", "all_proxy"], 2)
     return dict.fromkeys(names, proxy)
@@ -67,10 +67,10 @@ def proxies(draw: random.Random) -> dict[str, str]:
 
 @contextmanager
 def gateway_restarted(town: Town) -> Iterator[Hit]:
-    """The gateway is ended whatever else is wrong, and started in another environment once that is healed."""
+    """The gateway is stopped, whatever else is wrong. Once that is healed, it is started in another environment."""
     town.disturb(*ROBOTS)
     town.stop_gateway()
-    town.heal()  # a gateway that starts needs what a gateway that runs can do without
+    town.heal()  # a starting gateway needs things that a running one does not
     town.start_gateway(town.draw.choice(["pipe", "pipe", "file", "closed"]), **proxies(town.draw))
     yield Hit(ROBOTS, LINKS_S)
 
@@ -132,7 +132,7 @@ def full(disk: str) -> Fault:
 
 @contextmanager
 def read_only(town: Town) -> Iterator[Hit]:
-    """The transcripts' disk; that of the ledger cannot become so while its file is open."""
+    """The transcripts' disk. The ledger's disk cannot become read-only while its file is open."""
 
     def remount(how: str) -> bool:
         command = town.world.inside("mount", "-o", f"remount,{how}", town.directory / "words")
@@ -211,7 +211,7 @@ def robots_file(town: Town) -> Iterator[Hit]:
 
 @contextmanager
 def key_file(town: Town) -> Iterator[Hit]:
-    """A part of a key is another key, which is refused to whoever dials."""
+    """A part of a key is a different key, with which every dial is refused."""
     how = town.draw.choice(BROKEN)
     with broken(town.key_file, how, town.draw):
         yield Hit(ROBOTS, 2 * READS_S + 1.0) if how in ("cut", "half written") else Hit()
@@ -219,7 +219,7 @@ def key_file(town: Town) -> Iterator[Hit]:
 
 @contextmanager
 def admitted_file(town: Town) -> Iterator[Hit]:
-    """What is no key admits nobody."""
+    """A file without a valid key admits no robot."""
     how, robot = town.draw.choice(BROKEN), town.draw.choice(ROBOTS)
     harmless = how in ("the same", "with a BOM")
     if not harmless:
@@ -273,7 +273,7 @@ FAULTS: dict[str, Fault] = {
 }
 KILLS = "programs: the gateway is killed"
 FAULTS[KILLS] = gateway_killed
-"""Only where budgets are looked at: everything else is lost by it for a moment, as is known."""
+"""Used only in the test of budgets: a kill is known to lose everything else for a moment."""
 STOP_MAX_S = 5.0
 RESTARTS = "programs: the gateway"
 
@@ -283,10 +283,10 @@ def sort(kind: str) -> str:
 
 
 class Gremlin:
-    """Breaks things, two at a time at most, and no two of a sort, as they would undo each other.
+    """Breaks things: at most two at a time, and never two of a sort, as they would undo each other.
 
     Args:
-        first: The kinds that come first; then every kind comes once before any comes again.
+        first: The kinds that come first. Then every kind comes once before any comes again.
     """
 
     def __init__(self, town: Town, kinds: list[str], first: tuple[str, ...] = ()) -> None:
@@ -352,12 +352,12 @@ def test_a_long_run_of_bad_weather(tmp_path, measured):
         assert sizes[1][1] - sizes[0][1] <= THREADS
         assert sizes[1][2] - sizes[0][2] <= DESCRIPTORS
         assert all(words in said for words in WORDS)
-        assert len(days) > 1 or "clock" not in kinds, "transcripts of other days tell that the clock was turned"
+        assert len(days) > 1 or "clock" not in kinds, "transcripts of other days show that the clock was turned"
         assert here.shown() == []
 
 
 def final_fault(here: Town) -> None:
-    """The gateway ends in time while its disks are full and nobody reads its log."""
+    """The gateway ends in time although its disks are full and its log is not read."""
     with ExitStack() as stack:
         for kind in ("disks: the ledger's full", "disks: the transcripts' full", "log: nobody reads", "core: busy"):
             stack.enter_context(FAULTS[kind](here))
@@ -386,7 +386,7 @@ budget_usd_per_day = 2.0
 
 @pytest.mark.timeout(BUDGET_S + 180)
 def test_a_budget_holds_in_bad_weather(tmp_path, measured):
-    """A day has two turns, and one more each time that the date steps back onto it while a turn is under way."""
+    """A day has two turns, and one more each time that the date steps back onto it while a turn is in progress."""
     draw = random.Random(int(os.environ.get("WEATHER_SEED", "42")))  # noqa: S311
     always = ["files: robots.toml", "files: the key", "disks: the transcripts' full", "log: nobody reads", "core: busy"]
     with town(tmp_path, draw, BUDGET_TOML) as here:

@@ -1,4 +1,4 @@
-"""reachy-console: the page, or a new link to the one that runs."""
+"""reachy-console: serve the page, or print a new link to the running console."""
 
 import argparse
 import asyncio
@@ -31,21 +31,23 @@ log = logging.getLogger(__name__)
 
 MESSAGE_MAX_BYTES: Final = 16384
 PING_S: Final = 5.0
-"""A page whose network is gone without a word is known to be gone after twice as long at most."""
+"""Time between two pings. A page whose network vanishes is noticed after twice this time at most."""
 CONNECTIONS_MAX: Final = 200
-"""At a time; further ones are answered with HTTP's 503."""
+"""Most connections at a time. Further connections get HTTP status 503."""
 STARTED_S: Final = 0.05
 REMIND_S: Final = (45.0, 300.0)
-"""The demo's virtual robot has ended by the first."""
+"""Pauses before the link is logged again. The demo's virtual robot has ended before the first of them."""
+LINK_WAIT_S: Final = 5.0
+"""How long ``link`` waits for a console that is starting."""
 SECRET_NAME: Final = "link-secret"  # noqa: S105 - a file's name
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until a signal comes, or print a link; exit status 0, 1 if none can be had, 2 for bad configuration."""
-    parser = argparse.ArgumentParser(prog="reachy-console", description="A robot in the browser.")
+    """Serve until a signal comes, or print a link. Exit status: 0; 1 without a link or server; 2 for bad configuration."""
+    parser = argparse.ArgumentParser(prog="reachy-console", description="Serve a page with a robot and a fleet view.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    link = commands.add_parser("link", help="print a link to the page that runs, which lets in once, within ten minutes")
-    link.add_argument("--viewer", action="store_true", help="for somebody who only looks")
+    link = commands.add_parser("link", help="print a link to the running console; it works once, within ten minutes")
+    link.add_argument("--viewer", action="store_true", help="a link for a viewer, who may only look")
     given = parser.parse_args(argv)
     settings = load(ConsoleSettings)
     if given.command == "link":
@@ -65,11 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals alone: uvicorn raises them anew at its end, which ends the process before the log is written."""
+    """Leaves signals alone. uvicorn raises them again at its end, which ends the process before the log is written."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the event loop's."""
+        """Do nothing: the event loop handles signals."""
         yield
 
 
@@ -116,19 +118,19 @@ async def _serve(
 
 
 async def _invite(settings: ConsoleSettings, logins: Logins, server: uvicorn.Server) -> None:
-    """Tell a link once it can be opened, and again where nobody has used one: what else was logged may have buried it."""
-    while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
+    """Log a link when the server has started, and again while nobody has used one: other log lines may have buried it."""
+    while not server.started:  # noqa: ASYNC110 - uvicorn offers nothing to wait for
         await asyncio.sleep(STARTED_S)
     for pause_s in (0.0, *REMIND_S):
         await asyncio.sleep(pause_s)
         if logins.guests:
             return
         link = _url(settings, logins.make_link("operator", time.monotonic()))
-        log.info("the page, for whoever opens this link first, within ten minutes: %s", link)
+        log.info("open the page with this link, which works once, within ten minutes: %s", link)
 
 
 def server_config(settings: ConsoleSettings, console: Console) -> uvicorn.Config:
-    """How the console is served."""
+    """The configuration of uvicorn for the console."""
     return uvicorn.Config(
         console.app(),
         host=settings.host,
@@ -150,7 +152,7 @@ def server_config(settings: ConsoleSettings, console: Console) -> uvicorn.Config
 
 
 def _identities(settings: ConsoleSettings) -> list[RobotIdentity]:
-    """The keys of the robots for pages: of each folder in the keys directory one. Kubernetes' own begin with a dot."""
+    """The keys of the pages' robots: a folder in the keys directory each. Kubernetes' own folders begin with a dot."""
     problems, found = [], []
     try:
         folders = sorted(path for path in settings.keys_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -163,7 +165,7 @@ def _identities(settings: ConsoleSettings) -> list[RobotIdentity]:
             problems.append(f"REACHY_KEYS_DIR: {error}")
     if not found and not problems:
         problems.append(
-            f"REACHY_KEYS_DIR: no folder with a robot's keys in {settings.keys_dir}; on the gateway's machine make some "
+            f"REACHY_KEYS_DIR: no folder with a robot's keys in {settings.keys_dir}; make keys on the gateway's machine "
             "with: reachy-keys console FOLDER console browser-1"
         )
     if problems:
@@ -172,7 +174,7 @@ def _identities(settings: ConsoleSettings) -> list[RobotIdentity]:
 
 
 def _operator(settings: ConsoleSettings) -> tuple[KeyPair | None, bytes]:
-    """The console's own keys, as an operator's, and the gateways' public key; none where no admin port is named."""
+    """The console's operator keys and the gateways' public key; None and b"" where no admin port is named."""
     if not settings.admin:
         return None, b""
     try:
@@ -192,16 +194,16 @@ def _url(settings: ConsoleSettings, code: str) -> str:
 
 
 def _here(settings: ConsoleSettings) -> str:
-    """How this machine reaches the page."""
+    """The host name by which this machine reaches the page."""
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "localhost") else settings.host
     return f"[{host}]" if ":" in host else host
 
 
 def _write(folder: Path, secret: str) -> None:
-    """Leave the secret where nobody else can read it."""
+    """Write the secret to a file that only this user can read."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to somebody else")
+        raise PermissionError(f"{folder} belongs to another user")
     folder.chmod(0o700)
     file = folder / SECRET_NAME
     file.unlink(missing_ok=True)
@@ -211,27 +213,42 @@ def _write(folder: Path, secret: str) -> None:
 
 
 def _link(settings: ConsoleSettings, role: str) -> int:
-    """Ask the console that runs here for a link, and print it."""
-    try:
-        secret = (settings.state_dir / SECRET_NAME).read_text(encoding="ascii")
-        if settings.tls_cert:
-            context = ssl._create_unverified_context()  # noqa: S323, SLF001 - this machine, by a name that is not in the certificate
-            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                _here(settings), settings.port, timeout=5, context=context
-            )
-        else:
-            connection = http.client.HTTPConnection(_here(settings), settings.port, timeout=5)
-        connection.request("POST", "/link", role, {"Authorization": f"Bearer {secret}"})
-        response = connection.getresponse()
-        code = response.read(200).decode()
-    except OSError as error:
-        tell(sys.stderr, f"reachy-console: no console runs here: {error}\n")
-        return 1
-    if response.status != http.HTTPStatus.OK:
-        tell(sys.stderr, f"reachy-console: the console gives no link: {response.status}\n")
+    """Ask the console that runs on this machine for a link, and print the link."""
+    until = time.monotonic() + LINK_WAIT_S
+    while True:
+        try:
+            status, code = _asked(settings, role)
+            break
+        except OSError as error:
+            if isinstance(error, FileNotFoundError | ConnectionRefusedError) and time.monotonic() < until:
+                time.sleep(0.1)  # it may be starting
+                continue
+            tell(sys.stderr, f"reachy-console: no console runs here: {error}\n")
+            return 1
+    if status != http.HTTPStatus.OK:
+        tell(sys.stderr, f"reachy-console: the console refused to make a link: HTTP {status}\n")
         return 1
     tell(sys.stdout, _url(settings, code) + "\n")
     return 0
+
+
+def _asked(settings: ConsoleSettings, role: str) -> tuple[int, str]:
+    """The HTTP status and the text with which the console on this machine answers.
+
+    Raises:
+        OSError: If none answers.
+    """
+    secret = (settings.state_dir / SECRET_NAME).read_text(encoding="ascii")
+    if settings.tls_cert:
+        context = ssl._create_unverified_context()  # noqa: S323, SLF001 - this machine, by a name not in the certificate
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            _here(settings), settings.port, timeout=5, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection(_here(settings), settings.port, timeout=5)
+    connection.request("POST", "/link", role, {"Authorization": f"Bearer {secret}"})
+    response = connection.getresponse()
+    return response.status, response.read(200).decode()
 
 
 if __name__ == "__main__":

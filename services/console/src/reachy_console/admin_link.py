@@ -1,4 +1,4 @@
-"""The console's end of a gateway's admin port: a DEALER that proves whose it is, and trusts the gateway's key alone."""
+"""The console's end of a gateway's admin port: a DEALER that proves the console's key and trusts only the gateway's key."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,23 +14,23 @@ from reachy_link.keys import KeyPair
 from reachy_link.sockets import NOW, Drain, Inbox, Monitor, SyncSocket, set_dialer
 
 PATIENCE_S: Final = 12.0
-"""The gateway gives up a command before."""
+"""Longest wait for an answer. The gateway gives up a command earlier."""
 THERE_S, RETRY_S = 2.0, 0.05
-"""A connection that does not stand is waited for, and looked at so often."""
+"""How long a command waits for a connection, and how often it tries to send."""
 TOLD_MAX_BYTES: Final = 2_000_000
 QUEUE: Final = 1000
-"""Messages of the gateway that wait for the console; beyond it TCP holds them back, and the gateway tells all anew."""
-UNKNOWN: Final = "whether it was done is not known"
+"""Messages of the gateway that wait for the console. Beyond this TCP holds them back, and the gateway reports all afresh."""
+UNKNOWN: Final = "the command may or may not have been carried out"
 
 
 class AdminLink:
-    """To one gateway; dials while it is open.
+    """The connection to one gateway. It dials while it is open.
 
     Args:
-        keys: The console's own.
-        gateway_public: The gateway's.
-        address: Where; its first port is the admin port.
-        on_told: Told of each message, but for answers.
+        keys: The console's keys.
+        gateway_public: The gateway's public key.
+        address: The gateway's address; its first port is the admin port.
+        on_told: Called with each message that is not an answer.
     """
 
     def __init__(self, keys: KeyPair, gateway_public: bytes, address: Address, on_told: Callable[[admin.Told], None]) -> None:
@@ -42,15 +42,15 @@ class AdminLink:
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[tuple[admin.Answer, bytes]]] = {}
         self.unread = 0
-        """Messages that nobody understands."""
+        """Messages that could not be parsed."""
 
     @property
     def is_open(self) -> bool:
-        """Whether it dials, or stands."""
+        """Whether the link dials or is connected."""
         return self._socket is not None
 
     def dial(self) -> None:
-        """Dial from now on."""
+        """Connect, and reconnect from now on."""
         if self._socket:
             return
         self._context = zmq.Context(io_threads=1)
@@ -64,17 +64,17 @@ class AdminLink:
         self._drain = Drain(socket, self._ready)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._socket is None:
             return
         self._socket = None
         self._drain.close()
         self._monitor.close()
         self._context.destroy(linger=0)
-        self._give_up("the console hung up")
+        self._give_up("the console closed the connection")
 
     def tell(self, request: admin.Request) -> bool:
-        """Send it; false if it cannot be."""
+        """Send a request; False if there is no connection."""
         if self._socket is None:
             return False
         try:
@@ -84,12 +84,12 @@ class AdminLink:
         return True
 
     async def do(self, command: admin.Command) -> tuple[admin.Answer, bytes]:
-        """Have a command carried out; whatever comes of it is an answer."""
+        """Send a command and return the answer and its payload. A failure is an answer, too."""
         number = next(self._numbers)
         waits = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
             if not await self._sent(command.model_copy(update={"id": number})):
-                return admin.Answer(id=command.id, ok=False, words="the gateway does not answer: nothing was done"), b""
+                return admin.Answer(id=command.id, ok=False, words="the gateway does not answer: the command was not sent"), b""
             async with asyncio.timeout(PATIENCE_S):
                 answer, payload = await waits
         except TimeoutError:
@@ -99,10 +99,10 @@ class AdminLink:
         return answer.model_copy(update={"id": command.id}), payload
 
     async def _sent(self, command: admin.Command) -> bool:
-        """Send it, once the gateway is there; false if it is not."""
+        """Send a command, waiting up to ``THERE_S`` for the connection; False if there is none."""
         self.dial()
         until = asyncio.get_running_loop().time() + THERE_S
-        while not (sent := self.tell(command)) and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110 - libzmq tells nobody
+        while not (sent := self.tell(command)) and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110 - libzmq has no event for it
             await asyncio.sleep(RETRY_S)
         return sent
 
@@ -112,14 +112,14 @@ class AdminLink:
                 waits.set_result((admin.Answer(id=number, ok=False, words=f"{why}: {UNKNOWN}"), b""))
 
     def _monitored(self, _event: int, _value: int, _endpoint: str) -> None:
-        self._give_up("the gateway has gone")
+        self._give_up("the connection to the gateway is lost")
 
     def _ready(self) -> bool:
         try:
             parts = self._inbox.next()
         except zmq.Again:
             return False
-        if len(parts) != 2:  # noqa: PLR2004 - a header, and a payload; none while the rest of a longer one is thrown away
+        if len(parts) != 2:  # noqa: PLR2004 - header and payload; empty while a longer message is discarded
             self.unread += bool(parts)
             return True
         try:

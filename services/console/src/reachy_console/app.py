@@ -1,4 +1,4 @@
-"""The console's web server: the page's files, the door, and one WebSocket for each page."""
+"""The console's web server: the page's files, the login, and one WebSocket for each page."""
 
 import asyncio
 import hmac
@@ -34,21 +34,21 @@ log = logging.getLogger(__name__)
 STATIC: Final = Path(__file__).with_name("static")
 BODY_MAX_BYTES: Final = 1024
 PAGES_MAX: Final = 32
-"""Pages that are open at a time; the next is told so."""
+"""Most pages that are open at a time. The next page gets a message that says so."""
 SPENT_S: Final = 1.0
 
 
 class Console:
-    """What the handlers share.
+    """The web application and the state that its handlers share.
 
     Args:
         seats: The robots for pages.
-        logins: Who may use them.
-        names: Names by which the console may be asked.
-        port: Names the cookie: a browser shows a host's cookies to all its ports.
-        secure: Whether it is served by TLS.
-        gateways: What is known of them.
-        secret: Lets ``reachy-console link`` in.
+        logins: The guests and their roles.
+        names: Host names under which the console answers.
+        port: Part of the cookie's name, because a browser shows a host's cookies to all its ports.
+        secure: Whether the console is served by TLS.
+        gateways: The gateways and their state.
+        secret: The secret with which ``reachy-console link`` gets a link.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Console:
         self._pages: set[WebSocket] = set()
 
     def app(self) -> ASGIApp:
-        """To be served."""
+        """The ASGI application."""
         routes = [
             Route("/", self._index),
             Route("/me", self._me),
@@ -87,7 +87,7 @@ class Console:
 
     @property
     def pages(self) -> int:
-        """How many are open."""
+        """The number of open pages."""
         return len(self._pages)
 
     @asynccontextmanager
@@ -100,22 +100,22 @@ class Console:
             task.cancel()
         await self._seats.close()
 
-    # --- the door -----------------------------------------------------------------------------------------------------
+    # --- login --------------------------------------------------------------------------------------------------------
 
     def _guarded(self, app: ASGIApp) -> ASGIApp:
-        """Refuse what :mod:`reachy_console.guard` refuses, before anything reads it; each answer says what a page may do."""
+        """Refuse requests by :mod:`reachy_console.guard` before anything reads them, and add security headers to answers."""
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] not in ("http", "websocket"):
                 return await app(scope, receive, send)
-            asked_by_command = scope["path"] == "/link"  # which shows its secret, and has no page
+            asked_by_command = scope["path"] == "/link"  # the command shows the secret and sends no Origin
             method = "GET" if asked_by_command else scope.get("method", "")
             why = guard.refusal(scope["type"], method, scope["headers"], self._names, secure=self._secure)
             if why is None:
                 return await app(scope, receive, _with_headers(send))
             log.debug("refused: %s", why)
             if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": POLICY_VIOLATION})  # before it is accepted: HTTP's 403
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION})  # before the accept: HTTP status 403
             else:
                 await PlainTextResponse(why, 403)(scope, receive, _with_headers(send))
             return None
@@ -132,17 +132,17 @@ class Console:
         role = self._role(request)
         response = JSONResponse({"role": role}, 200 if role else 401)
         if role:
-            self._set_cookie(response, request.cookies[self._cookie])  # for as long again
+            self._set_cookie(response, request.cookies[self._cookie])  # renews the cookie's lifetime
         return response
 
     async def _login(self, request: Request) -> Response:
         code = await _body(request)
         token = self._logins.redeem(code, time.monotonic()) if code else None
         if token is None:
-            return PlainTextResponse("this link lets nobody in: it was used, or is too old", 403)
+            return PlainTextResponse("this link does not work: it was used before, or it is too old", 403)
         response = Response(status_code=204)
         self._set_cookie(response, token)
-        log.info("somebody was let in, as %s", self._logins.role(token, time.monotonic()))
+        log.info("a guest has signed in as %s", self._logins.role(token, time.monotonic()))
         return response
 
     def _set_cookie(self, response: Response, token: str) -> None:
@@ -157,7 +157,7 @@ class Console:
         return response
 
     async def _link(self, request: Request) -> Response:
-        """For ``reachy-console link``, which can read a file of ours."""
+        """Make a link for ``reachy-console link``, which shows the secret from the console's file."""
         shown = Headers(scope=request.scope).get("authorization", "").removeprefix("Bearer ")
         role: Role | None = {"operator": "operator", "viewer": "viewer"}.get(await _body(request) or "")  # type: ignore[assignment]
         if role is None or not hmac.compare_digest(shown.encode(), self._secret.encode()):
@@ -165,9 +165,9 @@ class Console:
         return PlainTextResponse(self._logins.make_link(role, time.monotonic()))
 
     async def _recording(self, request: Request) -> Response:
-        """A recording as a file. A page asks for it, so whoever may not command may not have it."""
+        """Send a recording as a file, to operators only."""
         if self._role(request) != "operator":
-            return PlainTextResponse("recordings are for operators", 403)
+            return PlainTextResponse("only operators may fetch recordings", 403)
         recording, gateway = request.query_params.get("id", ""), request.query_params.get("gateway", "")
         try:
             pieces = self._gateways.pieces(gateway, admin.Fetch(id=0, recording=recording).recording)
@@ -199,7 +199,7 @@ class Console:
         return None
 
     async def _tell_spending(self) -> None:
-        """Tell pages what their robots cost."""
+        """Tell pages the costs of their robots."""
         told: dict[str, tuple[Page, Spent]] = {}
         while True:
             await asyncio.sleep(SPENT_S)
@@ -228,7 +228,7 @@ async def _whole(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[by
 
 
 async def _body(request: Request) -> str | None:
-    """What was posted; None if that is no short text."""
+    """The posted text; None if it is longer than ``BODY_MAX_BYTES`` or is not UTF-8."""
     data = b""
     async for part in request.stream():
         data += part

@@ -1,4 +1,4 @@
-"""The sound and the body of a robot that is a page: ports of ``reachy_robot`` over what a page is sent and sends."""
+"""A page as a robot's sound device and body: implements the ports of ``reachy_robot`` with messages to and from the page."""
 
 import asyncio
 import time
@@ -14,21 +14,21 @@ from reachy_robot.motion.pose import ASLEEP, NEUTRAL, Pose
 from reachy_robot.sound import Moment
 
 AUDIO_MAX: Final = 100
-"""Messages of sound that wait for the page's socket, 2 s; beyond it the oldest are dropped: the page reads too slowly."""
+"""Audio messages that may wait for the page's socket: 2 s. Beyond this the oldest are dropped: the page reads too slowly."""
 TEXT_MAX: Final = 200
-"""Other messages that wait; a page that leaves more is hung up on."""
+"""Other messages that may wait. Beyond this the console closes the page's connection."""
 MIC_MAX: Final = 50
-"""Chunks of the microphone that wait for the runner, 1 s; the oldest are dropped."""
+"""Microphone chunks that may wait for the runner: 1 s. Beyond this the oldest are dropped."""
 PAGE_GONE_S: Final = 10.0
-"""A page that was reloaded, or whose network blinked, finds its robot for so long."""
+"""How long a robot waits for its page after a reload or a network failure."""
 POSE_EVERY: Final = 2
-"""Of the poses, 50 a second, the page is sent one in so many."""
+"""The page gets one of this many poses. Poses come 50 times a second."""
 POSE_STEP: Final = 0.05
-"""In degrees and mm: less is no change."""
+"""Smallest change of a pose that is sent, in degrees and mm."""
 
 
 class Page:
-    """What waits to be sent to one page. Bounded; who fills it never waits."""
+    """The queue of messages to one page. Bounded; adding a message never waits."""
 
     def __init__(self) -> None:
         self._texts: deque[ConsoleMessage] = deque()
@@ -36,12 +36,12 @@ class Page:
         self._pose: Posed | None = None
         self._more = asyncio.Event()
         self.over = ""
-        """Why it is to be hung up on, if it is."""
+        """Why the page's connection is to be closed; empty while it stays open."""
         self.dropped = 0
-        """Messages of sound that found no room."""
+        """Audio messages that were dropped because the queue was full."""
 
     def tell(self, message: ConsoleMessage) -> None:
-        """Send it, after what waits; before sound that waits."""
+        """Queue a message after the other messages and before all audio."""
         if len(self._texts) >= TEXT_MAX:
             self.hang_up("the page reads too slowly")
         else:
@@ -49,28 +49,28 @@ class Page:
         self._more.set()
 
     def hang_up(self, why: str) -> None:
-        """End it."""
+        """Close the page's connection."""
         self.over = self.over or why
         self._more.set()
 
     def play(self, pcm: bytes) -> None:
-        """Send sound."""
+        """Queue audio."""
         self.dropped += len(self._audio) == AUDIO_MAX
         self._audio.append(pcm)
         self._more.set()
 
     def hush(self) -> None:
-        """Drop the sound that waits, and have the page drop its own; what is played after this is heard."""
+        """Drop the queued audio, and make the page drop its own. Audio that is queued later is heard."""
         self._audio.clear()
         self.tell(Hush())
 
     def show(self, pose: Posed) -> None:
-        """Send the pose; one that waits is out of date."""
+        """Queue a pose. It replaces a pose that still waits."""
         self._pose = pose
         self._more.set()
 
     async def next(self) -> ConsoleMessage | bytes | None:
-        """What is to be sent next; None if it is to be hung up on."""
+        """Wait for the next message to send; None if the connection is to be closed."""
         while not self.over:
             if self._texts:
                 return self._texts.popleft()
@@ -85,7 +85,7 @@ class Page:
 
 
 class BrowserDevice:
-    """The microphone and the speaker of whichever page the robot is at. Mono, at the page's own rate."""
+    """The microphone and speaker of the robot's page. Mono, at the page's own rate."""
 
     lead_ms = 80
 
@@ -96,29 +96,29 @@ class BrowserDevice:
         self._heard: deque[Samples] = deque(maxlen=MIC_MAX)
         self._more = asyncio.Event()
         self.ended = False
-        """Whether its microphone has ended for good."""
+        """Whether the microphone has ended for good."""
         self._plays_until = 0.0
 
     def attach(self, page: Page | None) -> None:
-        """Be at this page from now on, or at none for a while."""
+        """Use this page from now on, or wait ``PAGE_GONE_S`` for a page if None."""
         self.page, self._gone_at = page, time.monotonic()
         self._more.set()
 
     def hear(self, pcm: bytes) -> None:
-        """What the page's microphone heard."""
+        """Take audio from the page's microphone."""
         self._heard.append(from_pcm16(pcm, 1))
         self._more.set()
 
     def end(self) -> None:
-        """End the microphone, and so the robot: it says goodbye."""
+        """End the microphone, so that the robot says goodbye and ends."""
         self.ended = True
         self._more.set()
 
     async def open(self) -> None:
-        """It is open with the page."""
+        """Do nothing: the device is open while the page is."""
 
     async def record(self) -> AsyncIterator[Samples]:
-        """The page's microphone; ends with the page."""
+        """The page's microphone audio. It ends by :meth:`end`, or ``PAGE_GONE_S`` after the page has gone."""
         while not self.ended:
             while self._heard:
                 yield self._heard.popleft()
@@ -133,14 +133,14 @@ class BrowserDevice:
                 return
 
     def play(self, samples: Samples) -> None:
-        """Send sound to the page."""
+        """Send audio to the page."""
         now = time.monotonic()
         self._plays_until = max(self._plays_until, now) + len(samples) / self.speaker.rate_hz
         if self.page:
             self.page.play(to_pcm16(samples))
 
     def queued_ms(self) -> float:
-        """What the page has yet to play, by the clock of this machine."""
+        """The audio that the page has yet to play, estimated by this machine's clock."""
         return max(0.0, self._plays_until - time.monotonic()) * 1000
 
     def hush(self) -> None:
@@ -150,17 +150,17 @@ class BrowserDevice:
             self.page.hush()
 
     def notice(self, moment: Moment) -> None:
-        """A page shows how the robot stands, and needs none of it."""
+        """Do nothing: the page shows the robot's state by other messages."""
 
     async def close(self) -> None:
-        """The page stays: it may ask for a robot again."""
+        """Do nothing: the page stays and may ask for a robot again."""
 
 
 class BrowserBody:
     """A body that the page draws.
 
     Args:
-        device: Where the page is.
+        device: The device that knows the page.
     """
 
     def __init__(self, device: BrowserDevice) -> None:
@@ -170,11 +170,11 @@ class BrowserBody:
         self._shown_to: Page | None = None
 
     async def open(self) -> Pose:
-        """A page's robot lies asleep until it has a gateway."""
+        """Return the sleeping pose: a page's robot sleeps until it has a gateway."""
         return ASLEEP
 
     def target(self, pose: Pose) -> None:
-        """Show it."""
+        """Show a pose on the page."""
         page = self._device.page
         self._n += 1
         if page is None or self._n % POSE_EVERY:
@@ -185,8 +185,8 @@ class BrowserBody:
             page.show(Posed(pose=tuple(round(value, 2) for value in pose)))
 
     def heard_deg(self) -> float | None:
-        """A page does not know where its person is."""
+        """Return None: a page does not know the person's direction."""
         return None
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to release."""

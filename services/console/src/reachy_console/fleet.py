@@ -1,4 +1,4 @@
-"""What the console knows of the gateways: what each has told, put together, and how old it is. Pure: time is passed in."""
+"""The console's copy of each gateway's state, put together from its messages, with its age. Pure: time is passed in."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Final, Literal
 from reachy_link import admin
 
 STALE_S: Final = 2.5
-"""A gateway tells something every 0.8 s: what it told is old after so long without a word."""
+"""A gateway reports every 0.8 s. After this long without a report its data is stale."""
 GONE_S: Final = 8.0
 ASK_S: Final = 1.0
 
@@ -17,7 +17,7 @@ News = admin.Fleet | admin.Detail | admin.Event | admin.Levels
 
 @dataclass(slots=True)
 class _Looked:
-    """A robot that a page looks at."""
+    """The details of a robot that a page shows."""
 
     head: admin.Detail
     turns: deque[admin.Turn] = field(default_factory=lambda: deque(maxlen=admin.TURNS_KEPT))
@@ -26,10 +26,10 @@ class _Looked:
 
 
 class Gateway:
-    """One gateway.
+    """The known state of one gateway.
 
     Args:
-        name: Its address, as it was given.
+        name: The gateway's address, as it was given.
     """
 
     def __init__(self, name: str) -> None:
@@ -45,18 +45,18 @@ class Gateway:
         self._asked_at = float("-inf")
 
     def standing(self, now: float) -> Literal["here", "stale", "gone"]:
-        """How old what is known of it is."""
+        """``here``, ``stale`` or ``gone``, by the age of the last report."""
         age_s = float("inf") if self.heard_at is None else now - self.heard_at
         return "here" if age_s < STALE_S else "stale" if age_s < GONE_S else "gone"
 
     def is_to_tell_anew(self, now: float) -> bool:
-        """Whether it is to be asked for all of it: not again before it has had the time to answer."""
+        """Whether to ask the gateway for everything afresh; True at most once in ``ASK_S``, so that it has time to answer."""
         asks = now - self._asked_at >= ASK_S
         self._asked_at = now if asks else self._asked_at
         return asks
 
     def take(self, news: News, now: float) -> bool:
-        """What it told; false if something before it was missed: then this is worth nothing, and all has to be told again."""
+        """Take a message. False if an earlier one was missed: the message is ignored, and all must be sent afresh."""
         if isinstance(news, admin.Levels):
             return True
         begins = isinstance(news, admin.Fleet) and news.afresh
@@ -78,7 +78,7 @@ class Gateway:
         return True
 
     def all_rows(self) -> Iterator[admin.Fleet]:
-        """Everything, for a page that knows nothing yet."""
+        """All rows, refused keys and recordings, as messages for a page that knows nothing yet."""
         rows = list(self.rows.values())
         pages = [tuple(rows[start : start + admin.ROWS_MAX]) for start in range(0, len(rows), admin.ROWS_MAX)] or [()]
         for number, page in enumerate(pages):
@@ -86,7 +86,7 @@ class Gateway:
             yield admin.Fleet(boot=self._boot or "0" * 16, seq=0, afresh=not number, rows=page, **more)  # type: ignore[arg-type]
 
     def detail(self, robot: str) -> admin.Detail | None:
-        """A robot that is looked at, for another page that does; None if nothing is known."""
+        """The details of a shown robot, for another page; None if nothing is known."""
         looked = self._looked.get(robot)
         if looked is None:
             return None
@@ -94,7 +94,7 @@ class Gateway:
         return looked.head.model_copy(update=kept)
 
     def forget(self, robots: set[str]) -> None:
-        """Nobody looks at others than these any more."""
+        """Drop the details of all robots except these, which pages still show."""
         for robot in self._looked.keys() - robots:
             del self._looked[robot]
 

@@ -1,4 +1,4 @@
-"""All gateways that the console knows, and the pages that look at them. It asks nothing while nobody looks."""
+"""All gateways that the console knows, and the pages that show them. The console asks for nothing while no page shows them."""
 
 import asyncio
 import time
@@ -18,30 +18,30 @@ from reachy_robot.trouble import Trouble
 
 TELL_S: Final = 1.0
 PIECE_S: Final = 0.025
-"""Between two pieces of a recording: a gateway answers 50 requests a second of one console."""
+"""Pause between two pieces of a recording: a gateway answers 50 requests a second from one console."""
 LOOK_S: Final = 0.2
-"""Gateways are asked no more often, however fast pages look at one robot after another."""
+"""Shortest time between two requests to the gateways, however fast pages switch robots."""
 HANG_UP_S: Final = 15.0
-"""So long after the last page the console hangs up: one that was reloaded finds everything as it was."""
+"""The console disconnects this long after the last page left, so that a reloaded page finds everything unchanged."""
 LOOK_UP_S: Final = 5.0
-"""So often a name is looked up while somebody looks: behind it a gateway may have come or gone."""
+"""Time between two lookups of a name while a page shows the gateways: the name may have gained or lost a gateway."""
 
 
 class Look(NamedTuple):
-    """What a page shows."""
+    """The part of the fleet that a page shows."""
 
     fleet: bool = False
     robot: str | None = None
 
 
 class Gateways:
-    """See the module.
+    """The gateways, their admin links, and the pages' looks.
 
     Args:
-        keys: The console's own, as an operator.
-        gateway_public: The one key of all gateways.
-        addresses: Their admin ports. A name of several addresses is a gateway at each, at most 16.
-        talking: The robots of pages that somebody talks to: what they cost is shown.
+        keys: The console's operator keys.
+        gateway_public: The public key that all gateways share.
+        addresses: The admin ports. A name with several addresses stands for one gateway at each address, at most 16.
+        talking: Whether somebody talks to a page's robot. Such a page shows costs, so the gateways are asked.
         look_up: Looks names up.
     """
 
@@ -58,7 +58,7 @@ class Gateways:
         self._gateway_public = gateway_public
         self._given = tuple(addresses) if keys else ()
         self._found: dict[str, list[str]] = {}
-        """The addresses of names that have several."""
+        """The addresses of each name that has several."""
         self._resolver = Resolver(self._looked_up, look_up)
         self._looked_up_at = float("-inf")
         self._looks: dict[Page, Look] = {}
@@ -68,7 +68,7 @@ class Gateways:
         self._settle()
 
     async def run(self) -> None:
-        """Watch while somebody looks, until cancelled."""
+        """Watch the gateways while a page shows them, until cancelled."""
         try:
             while True:
                 now = time.monotonic()
@@ -91,7 +91,7 @@ class Gateways:
                 link.close()
 
     def _looked_up(self, name: str, ips: Sequence[str], _: Trouble) -> None:
-        """A name has these addresses: of one family, as a gateway may listen on both. One that is alone libzmq finds itself."""
+        """Take a name's addresses, of one family only: a gateway may listen on both. libzmq resolves one address itself."""
         ips = [ip for ip in ips if not is_ipv6(ip)] or ips
         if len(ips) > 1 or (ips and self._found.get(name)):
             self._found[name] = sorted(ips)
@@ -99,13 +99,13 @@ class Gateways:
             self._watch_soon()
 
     def _settle(self) -> None:
-        """A gateway for each address, with what was known of it. One that has none any more stays until it is gone."""
+        """Make one gateway for each address and keep the known ones. A gateway without an address stays until it is gone."""
         known = {gateway.name: (gateway, link) for gateway, link in self._known}
         settled: dict[str, tuple[Gateway, AdminLink]] = {}
         for given in self._given:
             for host in self._found.get(given.host) or [given.host]:
                 name = f"{host}:{given.up_port}"
-                if name not in settled:  # by two names, one gateway
+                if name not in settled:  # two names may lead to one gateway
                     settled[name] = known.pop(name) if name in known else self._made(name, given.at(host))
         now, names = time.monotonic(), {f"{given.host}:{given.up_port}" for given in self._given}
         for name, (gateway, link) in known.items():
@@ -117,11 +117,11 @@ class Gateways:
 
     def _made(self, name: str, address: Address) -> tuple[Gateway, AdminLink]:
         gateway = Gateway(name)
-        assert self._keys  # noqa: S101 - without them there is no address
+        assert self._keys  # noqa: S101 - without keys there are no addresses
         return gateway, AdminLink(self._keys, self._gateway_public, address, partial(self._told, gateway))
 
     def look(self, page: Page, look: Look) -> None:
-        """A page shows this from now on."""
+        """Note what a page shows from now on, and send it the known state."""
         before = self._looks.get(page, Look())
         if look == Look():
             self._looks.pop(page, None)
@@ -129,7 +129,7 @@ class Gateways:
             self._looks[page] = look
         looked_at = set(self._looked_at())
         for gateway, _ in self._known:
-            gateway.forget(looked_at)  # what was said is kept no longer than somebody looks
+            gateway.forget(looked_at)  # spoken words are kept only while a page shows the robot
         if look.robot != before.robot or (look != Look() and not all(link.is_open for _, link in self._known)):
             self._watch_soon()
         if not self._looks and not self._talking():
@@ -144,7 +144,7 @@ class Gateways:
                 page.tell(messages.Detail(gateway=gateway.name, it=detail))
 
     async def do(self, name: str, command: admin.Command) -> AsyncIterator[messages.Done]:
-        """Have a gateway do something, or all of them if none is named; each answer as it comes."""
+        """Send a command to the named gateway, or to all if the name is empty. Yields each answer as it comes."""
         asked = [(gateway, link) for gateway, link in self._known if name in ("", gateway.name)]
         if not asked:
             words = f"this console knows of no gateway {name}"
@@ -158,10 +158,10 @@ class Gateways:
             yield await done
 
     async def pieces(self, name: str, recording: str) -> AsyncIterator[bytes]:
-        """A recording, from its beginning.
+        """Fetch a recording, piece by piece from its beginning.
 
         Raises:
-            LookupError: If it is not to be had; the message says why.
+            LookupError: If the recording cannot be fetched; the message says why.
         """
         link = next((link for gateway, link in self._known if gateway.name == name), None)
         if link is None:
@@ -172,13 +172,13 @@ class Gateways:
             if not answer.ok or answer.size_bytes is None:
                 raise LookupError(answer.words)
             if not piece and offset < answer.size_bytes:
-                raise LookupError("the recording has become shorter")
+                raise LookupError("the recording on the gateway has become shorter")
             offset, size = offset + len(piece), answer.size_bytes
             yield piece
             await asyncio.sleep(PIECE_S)
 
     def money(self, robot: str) -> tuple[float, float | None] | None:
-        """What a robot has cost today, by all gateways, and may; None if nobody knows."""
+        """A robot's cost today over all gateways, and its budget, in dollars; None if no gateway has told."""
         known = [gateway for gateway, _ in self._known if robot in gateway.rows]
         rows = [gateway.rows[robot] for gateway in known]
         budgets = [row.budget for row in rows if row.budget is not None]
@@ -187,13 +187,13 @@ class Gateways:
         return (sum(alone) + max(together, default=0.0), max(budgets, default=None)) if rows else None
 
     def _watch_soon(self) -> None:
-        """Ask at once, but not too often."""
+        """Ask the gateways at once, but not within ``LOOK_S`` of the last time."""
         if self._soon is None:
             loop, wait_s = asyncio.get_running_loop(), max(0.0, self._asked_at + LOOK_S - time.monotonic())
             self._soon = loop.call_later(wait_s, self._watch)
 
     def _watch(self) -> None:
-        """Ask all gateways; those that were not asked for long are dialled."""
+        """Send a watch request to all gateways, after dialling the disconnected ones."""
         if self._soon:
             self._soon.cancel()
             self._soon = None
@@ -203,12 +203,12 @@ class Gateways:
         looked_at = self._looked_at()
         for gateway, link in self._known:
             link.dial()
-            # What was forgotten here the gateway would take for known.
+            # The console has dropped this robot's details; the gateway believes that the console still has them.
             afresh = any(gateway.detail(robot) is None and robot in gateway.rows for robot in looked_at)
             link.tell(admin.Watch(robots=looked_at, afresh=afresh))
 
     def _looked_at(self) -> tuple[str, ...]:
-        """The robots that pages look at, the newest look first."""
+        """The robots that pages show, the newest look first, at most ``LOOKED_AT_MAX``."""
         robots = dict.fromkeys(look.robot for look in reversed(self._looks.values()) if look.robot)
         return tuple(robots)[: admin.LOOKED_AT_MAX]
 

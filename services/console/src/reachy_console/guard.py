@@ -1,4 +1,4 @@
-"""Which requests are answered at all, by whom they were made and by what name the console was asked. Pure."""
+"""Decides which requests are answered at all, by their ``Host`` and ``Origin``. Pure."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -20,7 +20,7 @@ HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
-"""Of every answer."""
+"""Headers of every answer."""
 
 
 def refusal(
@@ -28,15 +28,16 @@ def refusal(
 ) -> str | None:
     """Why a request is refused; None if it may pass.
 
-    A page that somebody else serves can have a browser ask here. It cannot choose the ``Host`` of this machine's own names nor
-    forge ``Origin``: the first shows a name that it made mean this machine, the second shows who asks where that matters.
+    A foreign page can make a browser send requests to this console. Such a request betrays itself by two headers that the page
+    cannot forge. ``Host`` holds the attacker's name, even if that name resolves to this machine (DNS rebinding). ``Origin``
+    holds the foreign page's origin; it is checked for WebSockets and for requests other than GET and HEAD.
 
     Args:
         kind: ``http`` or ``websocket``.
-        method: Of an HTTP request.
-        headers: Names in lower case.
-        names: By which the console may be asked, beside those of the loopback; with any port.
-        secure: Whether it is asked by TLS, as far as it knows: something in front may see to that.
+        method: The HTTP method.
+        headers: The headers, with names in lower case.
+        names: Host names under which the console answers, beside the loopback's; any port.
+        secure: Whether the console itself serves TLS. If not, a proxy in front may.
     """
     given: dict[bytes, list[bytes]] = {}
     for name, value in headers:
@@ -45,11 +46,11 @@ def refusal(
     host = hosts[0].decode("latin-1").strip().lower() if len(hosts) == 1 else ""
     found = _HOST.fullmatch(host)
     if not found or found[1] not in LOOPBACK | set(names):
-        return f"asked by the name {host[:80]!r}: ask by 127.0.0.1 or localhost, or list the name in CONSOLE_NAMES"
+        return f"unknown host name {host[:80]!r}: use 127.0.0.1 or localhost, or add the name to CONSOLE_NAMES"
     if kind == "http" and method in ("GET", "HEAD"):
         return None
     origins = given.get(b"origin", [])
     own = {f"https://{host}"} if secure else {f"https://{host}", f"http://{host}"}
     if len(origins) != 1 or origins[0].decode("latin-1").lower() not in own:
-        return "asked by a page of another origin"
+        return "the request comes from a page of another origin"
     return None

@@ -1,4 +1,4 @@
-"""Who may use the page: links that let in once, and who was let in. Pure: time and chance are passed in."""
+"""Login to the page: links that work once, and the guests who used them. Pure: time and randomness are passed in."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from typing import Final, Literal
 from reachy_link.bucket import Rate, TokenBucket
 
 Role = Literal["operator", "viewer"]
-"""A viewer sees, and neither talks nor commands."""
+"""A viewer may look, but neither talk nor command."""
 
 LINK_S: Final = 600.0
-"""A link lets in for so long, once."""
+"""How long an unused link works."""
 LINKS_MAX: Final = 16
-"""Links that wait to be used; of more the oldest is void."""
+"""Most unused links. Beyond this the oldest is void."""
 IDLE_S: Final = 12 * 3600.0
-"""Who was let in is forgotten after so long without a question."""
+"""A guest who sends no request for this long is forgotten."""
 GUESTS_MAX: Final = 100
-"""Who was let in; of more whoever was away longest is forgotten."""
+"""Most guests. Beyond this the guest with the oldest request is forgotten."""
 ATTEMPTS: Final = Rate(0.5, 10)
-"""Links that may be tried, a second and at once, by all together."""
+"""Login attempts of all clients together: per second, and at once."""
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class _Kept:
 
 
 class Logins:
-    """Links and guests. What lets in is kept as its hash.
+    """Links and guests. Codes and tokens are kept as hashes only.
 
     Args:
         draw: Makes a word that nobody can guess.
@@ -43,11 +43,11 @@ class Logins:
 
     @property
     def guests(self) -> int:
-        """How many were let in, and are not forgotten."""
+        """The number of guests."""
         return len(self._guests)
 
     def make_link(self, role: Role, now: float) -> str:
-        """A code that lets in whoever shows it first."""
+        """Make a link's code, which signs in the first client that shows it."""
         code = self._draw()
         self._links[_hash(code)] = _Kept(role, now)
         while len(self._links) > LINKS_MAX:
@@ -55,7 +55,7 @@ class Logins:
         return code
 
     def redeem(self, code: str, now: float) -> str | None:
-        """What a guest shows from now on; None if the code lets nobody in, or too many were tried."""
+        """Exchange a code for a guest's token; None if the code is not valid, or after too many attempts."""
         if not self._attempts.take(1, now):
             return None
         link = self._links.pop(_hash(code), None)
@@ -68,7 +68,7 @@ class Logins:
         return token
 
     def role(self, token: str, now: float) -> Role | None:
-        """What whoever shows this may do; None for nothing."""
+        """The role of the guest with this token; None without one."""
         guest = self._guests.get(_hash(token))
         if guest is None or now - guest.at > IDLE_S:
             return None
@@ -76,7 +76,7 @@ class Logins:
         return guest.role
 
     def leave(self, token: str) -> None:
-        """Let in no more."""
+        """Sign the guest out."""
         self._guests.pop(_hash(token), None)
 
 

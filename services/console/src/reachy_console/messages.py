@@ -1,6 +1,6 @@
-"""What the page and the console tell each other, beside audio. Frozen models, one direction each.
+"""The messages between page and console, except audio. Frozen models; each goes in one direction.
 
-Audio is a binary message either way: PCM, signed 16 bit, little-endian, mono, at the page's own rate.
+Audio is a binary message in both directions: PCM, signed 16 bit, little-endian, mono, at the page's own rate.
 """
 
 from typing import Annotated, Final, Literal
@@ -11,9 +11,9 @@ from reachy_link import admin
 from reachy_link.messages import RobotId, Words
 
 AUDIO_MAX_BYTES: Final = 8192
-"""Of a message up: 85 ms at 48 kHz, where 20 are usual."""
+"""Longest audio message from the page: 85 ms at 48 kHz. 20 ms are usual."""
 TEXT_MAX_BYTES: Final = 49152
-"""Of any other message up: a persona's table is the longest that a page sends."""
+"""Longest other message from the page. A persona's table is the longest that a page sends."""
 
 
 class _Message(BaseModel):
@@ -24,34 +24,34 @@ class _Message(BaseModel):
 
 
 class Start(_Message):
-    """Talk: give this page a robot."""
+    """Begin to talk: give this page a robot."""
 
     kind: Literal["start"] = "start"
     rate_hz: int = Field(ge=8000, le=48000)
-    """Of the page's microphone and speaker."""
+    """Sample rate of the page's microphone and speaker."""
     tab: str = Field(pattern=r"^[0-9a-zA-Z-]{1,64}$")
-    """Drawn once for each tab: the same after a reload, or on a new socket."""
+    """Random name of the browser tab. It stays the same after a reload and on a new socket."""
     n: int = Field(ge=0, lt=2**31)
-    """Counts the page's conversations."""
+    """Number of the conversation, counted by the page."""
     visible: bool = True
-    """Whether anybody can see the page."""
+    """Whether the browser shows the page."""
 
 
 class Stop(_Message):
-    """Talk no more: the robot says goodbye."""
+    """End the conversation: the robot says goodbye."""
 
     kind: Literal["stop"] = "stop"
 
 
 class Visible(_Message):
-    """Whether anybody can see the page."""
+    """Whether the browser shows the page."""
 
     kind: Literal["visible"] = "visible"
     visible: bool
 
 
 class Look(_Message):
-    """What the page shows: whether all robots, and which of them in full."""
+    """The part of the fleet that the page shows: all robots, or one in full, or both."""
 
     kind: Literal["look"] = "look"
     fleet: bool = False
@@ -59,11 +59,11 @@ class Look(_Message):
 
 
 class Command(_Message):
-    """Something that a gateway is to do. Of the admin port's own command, ``id`` is the page's number."""
+    """A command for a gateway. The page chooses the ``id`` inside ``do``."""
 
     kind: Literal["command"] = "command"
     gateway: str = Field(max_length=300)
-    """Its name among the ``gateways``; empty for all of them."""
+    """The gateway's name, as in :class:`Gateways`; empty for all of them."""
     do: Annotated[admin.Command, Field(discriminator="kind")]
 
 
@@ -75,16 +75,16 @@ UP: TypeAdapter[PageMessage] = TypeAdapter(Annotated[PageMessage, Field(discrimi
 
 
 class Welcome(_Message):
-    """The page is let in."""
+    """The page is connected and signed in."""
 
     kind: Literal["welcome"] = "welcome"
     role: Literal["operator", "viewer"]
     robots: int
-    """How many there are for pages."""
+    """Number of robots for pages."""
 
 
 class Seated(_Message):
-    """The page has this robot."""
+    """The page has got this robot."""
 
     kind: Literal["seated"] = "seated"
     robot: str
@@ -92,7 +92,7 @@ class Seated(_Message):
 
 
 class Standing(_Message):
-    """How the robot stands."""
+    """The robot's state."""
 
     kind: Literal["standing"] = "standing"
     state: Literal["alone", "listening", "thinking", "speaking", "waiting", "refused"]
@@ -103,20 +103,20 @@ class Standing(_Message):
 
 
 class Hush(_Message):
-    """Be silent at once; what comes after this is heard."""
+    """Drop all audio and be silent at once. Audio that arrives later is played."""
 
     kind: Literal["hush"] = "hush"
 
 
 class Posed(_Message):
-    """Where the body is to be: the fields of a pose in their order, degrees and millimetres."""
+    """The body's target pose: the fields of a pose in their order, in degrees and millimetres."""
 
     kind: Literal["pose"] = "pose"
     pose: tuple[float, ...] = Field(min_length=9, max_length=9)
 
 
 class Said(_Message):
-    """A piece of what was said."""
+    """A piece of a transcript."""
 
     kind: Literal["said"] = "said"
     who: Literal["person", "robot"]
@@ -128,13 +128,13 @@ class Answered(_Message):
 
     kind: Literal["answered"] = "answered"
     latency_ms: int | None
-    """From the end of the person's speech to the first sound."""
+    """From the end of the person's speech to the turn's first sound."""
     played_ms: int
     complete: bool
 
 
 class Spent(_Message):
-    """What the robot has cost today, and may."""
+    """The robot's cost today, and its daily budget."""
 
     kind: Literal["spent"] = "spent"
     dollars: float
@@ -142,35 +142,35 @@ class Spent(_Message):
 
 
 class Ended(_Message):
-    """The page has no robot any more, or got none; why, in words."""
+    """The page has lost its robot, or got none, with the reason in words."""
 
     kind: Literal["ended"] = "ended"
     n: int
-    """Which of the page's conversations."""
+    """Number of the conversation, as in :class:`Start`."""
     why: Words
 
 
 class Gateway(_Message):
-    """How a gateway stands, as the console sees it."""
+    """A gateway's state, as the console sees it."""
 
     name: str
     standing: Literal["here", "stale", "gone"]
-    """``stale``: what is shown of it may be old. ``gone``: it does not answer."""
+    """``stale``: the gateway's data may be old. ``gone``: the gateway does not answer."""
     age_s: float | None = None
-    """Since it was heard; None: it never was."""
+    """Seconds since the gateway's last report; None: there was none."""
     whole: admin.Whole | None = None
 
 
 class Gateways(_Message):
-    """All of them, in their order. Once a second, to pages that look."""
+    """All gateways, in their configured order. Sent once a second to pages that show the fleet."""
 
     kind: Literal["gateways"] = "gateways"
     gateways: tuple[Gateway, ...]
-    """None: the console knows of no admin port."""
+    """Empty: the console knows of no admin port."""
 
 
 class Fleet(_Message):
-    """The robots of a gateway, as its admin port tells."""
+    """The robots of a gateway, as the admin port reports them."""
 
     kind: Literal["fleet"] = "fleet"
     gateway: str
@@ -178,7 +178,7 @@ class Fleet(_Message):
 
 
 class Detail(_Message):
-    """A robot that the page looks at, as the gateway's admin port tells; as the next two."""
+    """The robot that the page shows in full, as the gateway's admin port reports it."""
 
     kind: Literal["detail"] = "detail"
     gateway: str
@@ -202,7 +202,7 @@ class Levels(_Message):
 
 
 class Done(_Message):
-    """What became of a command, at one gateway; ``it.id`` is the page's number."""
+    """One gateway's answer to a command; ``it.id`` is the command's ``id``."""
 
     kind: Literal["done"] = "done"
     gateway: str

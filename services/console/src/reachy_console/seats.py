@@ -1,11 +1,10 @@
-"""The robots that pages may have: one each, with the ordinary runner."""
+"""The robots for pages. Each page that talks gets one, run by the ordinary robot runner."""
 
 import asyncio
 import logging
 import secrets
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from itertools import takewhile
 from typing import Final
 
@@ -18,35 +17,37 @@ from reachy_robot.acts import OFFER
 from reachy_robot.decisions import Profile, TurnSummary
 from reachy_robot.runner import Runner
 from reachy_robot.sound import Device
+from reachy_service.release import software
 
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.1
-"""How often it is looked how a robot stands."""
+"""Time between two looks at a robot's state."""
 GOODBYE_S: Final = 1.0
 HIDDEN_S: Final = 10.0
-"""A page that nobody sees says goodbye after so long."""
+"""The robot of a hidden page says goodbye after this long."""
 UNBILLED_OR_BUSY: Final = frozenset({"alone", "thinking", "speaking"})
-"""How a robot stands whose silence is none of a person, or costs nothing."""
+"""States in which a silent person does not count as quiet: without a gateway, silence costs nothing; otherwise the voice is
+busy."""
 
 
 class Seat:
     """A robot, and the page that has it.
 
     Args:
-        identity: Its keys.
-        addresses: The gateways.
-        quiet_s: Without speech for so long it says goodbye.
+        identity: The robot's keys.
+        addresses: The gateways' addresses.
+        quiet_s: The robot says goodbye after this long without speech.
         half_duplex: Whether the gateway hears silence while the robot speaks.
     """
 
     def __init__(self, identity: RobotIdentity, addresses: Sequence[Address], quiet_s: float, *, half_duplex: bool) -> None:
         self.robot = identity.robot
         self.guest = self.tab = ""
-        """Whose page has it, or had it last, and in which tab."""
+        """The guest and the tab of the page that has the robot, or had it last."""
         self._n = 0
         self.device: BrowserDevice | None = None
-        """While a page has it, and for a while after."""
+        """The page's device. It stays for a while after the page has gone; None while the robot is free."""
         self._identity = identity
         self._addresses = addresses
         self._quiet_s = quiet_s
@@ -57,11 +58,11 @@ class Seat:
 
     @property
     def is_free(self) -> bool:
-        """Whether no page has it."""
+        """Whether no page has the robot."""
         return self.device is None
 
     def begin(self, guest: str, start: Start, page: Page) -> None:
-        """Be this page's robot, from sleep on."""
+        """Give the robot to this page. The robot starts asleep."""
         self.guest, self.tab, self._n, self.device = guest, start.tab, start.n, BrowserDevice(start.rate_hz)
         self.visible(visible=start.visible)
         self._why = "the robot said goodbye"
@@ -73,24 +74,24 @@ class Seat:
         task.add_done_callback(self._tasks.discard)
 
     def is_at(self, guest: str, start: Start) -> bool:
-        """Whether this tab has it, whose page may have been reloaded, or have lost its socket without anybody noticing."""
+        """Whether this tab has the robot. The tab's page may have been reloaded, or its socket may be lost unnoticed."""
         device = self.device
         if device is None or device.ended:
             return False
         return (self.guest, self.tab, device.mic.rate_hz) == (guest, start.tab, start.rate_hz)
 
     def go_on(self, start: Start, page: Page) -> None:
-        """The page is back."""
-        assert self.device  # noqa: S101 - not while it is free
+        """Continue with a page that has come back."""
+        assert self.device  # noqa: S101 - the caller has checked that the tab has the robot
         if self.device.page:
-            self.device.page.hang_up("the page has come back by another way")
+            self.device.page.hang_up("the page has connected again")
         self._n = start.n
         self.device.attach(page)
         self.visible(visible=start.visible)
         self._tell_seated(page)
 
     def leave(self, page: Page) -> None:
-        """The page is gone, perhaps for a moment."""
+        """Note that the page has gone, perhaps only for a moment."""
         if self.device and self.device.page is page:
             self.device.attach(None)
 
@@ -101,16 +102,16 @@ class Seat:
             self.device.end()
 
     def visible(self, *, visible: bool) -> None:
-        """Whether anybody can see the page."""
+        """Note whether the browser shows the page."""
         self._hidden_at = None if visible else self._hidden_at or time.monotonic()
 
     async def settled(self) -> None:
-        """Wait until a goodbye that is being said has been said."""
+        """Wait until a goodbye in progress has been said, for ``GOODBYE_S`` at most."""
         if self.device and self.device.ended and self._tasks:
             await asyncio.wait(self._tasks, timeout=GOODBYE_S)
 
     async def close(self) -> None:
-        """End whatever goes on, with a goodbye."""
+        """End the conversation with a goodbye."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -124,7 +125,7 @@ class Seat:
                 mic=it.mic,
                 speaker=it.speaker,
                 lead_ms=it.lead_ms,
-                software=f"reachy-console {version('reachy-console')}",
+                software=software("reachy-console"),
                 half_duplex_tail_ms=300 if self._half_duplex else None,
                 show_transcripts=True,
                 body=OFFER.model_copy(update={"turns": False}),
@@ -145,9 +146,9 @@ class Seat:
         watch = asyncio.create_task(self._watch(runner), name=f"watch over {self.robot}")
         try:
             await runner.run()
-        except Exception:  # whatever it is, it is this page's alone: the other pages' robots go on
-            log.exception("%s: a fault of ours ended a page's conversation", self.robot)
-            self._why = "a fault of the console; its log says more"
+        except Exception:  # the fault ends this page's robot only
+            log.exception("%s: a fault of the console ended a page's conversation", self.robot)
+            self._why = "a fault of the console; see the console's log"
         finally:
             watch.cancel()
             device, self.device = self.device, None
@@ -156,7 +157,7 @@ class Seat:
             log.info("%s: the page's conversation has ended: %s", self.robot, self._why)
 
     async def _watch(self, runner: Runner) -> None:
-        """Tell the page how its robot stands, and end what nobody uses."""
+        """Tell the page its robot's state, and end a conversation that nobody uses."""
         core = runner.core
         told: tuple[Standing, Page] | None = None
         newest: TurnSummary | None = None
@@ -189,7 +190,7 @@ class Seat:
 
 
 class Seats:
-    """All of them.
+    """All robots for pages.
 
     Args:
         seats: The robots.
@@ -203,11 +204,11 @@ class Seats:
 
     @property
     def taken(self) -> list[Seat]:
-        """Those that pages have."""
+        """The robots that pages have."""
         return [seat for seat in self._seats if not seat.is_free]
 
     async def take(self, guest: str, start: Start, page: Page) -> Seat | None:
-        """A robot for this page: the one that the tab has already, or a free one; None if all are taken."""
+        """Take a robot for this page: the robot that the tab already has, or a free one; None if all are taken."""
         for seat in self._seats:
             await seat.settled()
         for seat in self._seats:
@@ -220,5 +221,5 @@ class Seats:
         return free
 
     async def close(self) -> None:
-        """End whatever goes on."""
+        """End all conversations."""
         await asyncio.gather(*(seat.close() for seat in self._seats))

@@ -1,4 +1,4 @@
-"""One page, from its socket's accept to its end: what it sends, and what it is told."""
+"""One page's WebSocket connection, from its accept to its end: the messages in both directions."""
 
 import asyncio
 import logging
@@ -21,23 +21,23 @@ from reachy_link.bucket import Rate, TokenBucket
 log = logging.getLogger(__name__)
 
 PER_S: Final = Rate(100, 300)
-"""Messages that a page may send; 50 of them are usual. Beyond it the page is hung up on."""
+"""Messages that a page may send, a second and at once; 50 a second are usual. Beyond this the connection is closed."""
 READ_S: Final = 10.0
-"""A page that takes nothing for so long is hung up on."""
+"""The connection of a page that reads nothing for this long is closed."""
 LOOK_S: Final = 30.0
-"""How often it is looked whether a page's guest is still let in."""
+"""Time between two checks that the page's guest is still signed in."""
 COMMANDS_MAX: Final = 4
-"""Of a page, that are carried out at a time."""
+"""Most commands of one page that are carried out at a time."""
 POLICY_VIOLATION, GOING_AWAY, TRY_LATER = 1008, 1001, 1013
 
 
 class Visit:
-    """See the module.
+    """One page's connection.
 
     Args:
-        guest: Who was let in.
-        is_let_in: Whether that still holds.
-        may_talk: Whether the page may talk, and command.
+        guest: The guest's token.
+        is_let_in: Tells whether the guest is still signed in.
+        may_talk: Whether the page may talk and command.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Visit:
         self._bucket = TokenBucket(PER_S)
 
     async def run(self) -> None:
-        """Send and receive, until either ends."""
+        """Send and receive until one of the two ends."""
         ways = {asyncio.create_task(way, name="page") for way in (self._send(), self._receive(), self._look_after())}
         try:
             done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -80,14 +80,14 @@ class Visit:
                 self._seat.leave(self._page)
 
     async def _hang_up(self, code: int, why: str) -> None:
-        with suppress(RuntimeError, WebSocketDisconnect, TimeoutError):  # it has gone already
+        with suppress(RuntimeError, WebSocketDisconnect, TimeoutError):  # the page has gone already
             async with asyncio.timeout(1.0):
                 await self._socket.close(code, why)
 
     async def _look_after(self) -> tuple[int, str]:
-        while self._is_let_in():  # noqa: ASYNC110 - time tells nobody; to ask also keeps the guest from being forgotten
+        while self._is_let_in():  # noqa: ASYNC110 - logins expire without an event; each look also renews the login
             await asyncio.sleep(LOOK_S)
-        return POLICY_VIOLATION, "you are let in no more"
+        return POLICY_VIOLATION, "you are signed out"
 
     async def _send(self) -> tuple[int, str] | None:
         while (item := await self._page.next()) is not None:
@@ -114,12 +114,12 @@ class Visit:
             data, text = got.get("bytes"), got.get("text")
             if data is not None:
                 if not self._hear(data):
-                    return POLICY_VIOLATION, "not the sound that was agreed"
+                    return POLICY_VIOLATION, "an audio message is too long, empty or half a sample"
             elif text is not None and (why := await self._take(text)):
                 return POLICY_VIOLATION, why
 
     def _hear(self, pcm: bytes) -> bool:
-        """The page's microphone; what comes after the end of a conversation is nobody's."""
+        """Take the page's microphone audio; False if it is malformed. Audio outside a conversation is ignored."""
         if len(pcm) > AUDIO_MAX_BYTES or len(pcm) % 2 or not pcm:
             return False
         device = self._seat.device if self._seat else None
@@ -128,18 +128,18 @@ class Visit:
         return True
 
     async def _take(self, text: str) -> str:
-        """A message; what is wrong with it."""
+        """Handle a message; return what is wrong with it, or an empty text."""
         if len(text) > TEXT_MAX_BYTES:
-            return "too long a message"
+            return "a message is too long"
         try:
             message = UP.validate_json(text)
         except ValidationError:
-            return "not a message of this page: reload it"
+            return "the console does not know this message: reload the page"
         device = self._seat.device if self._seat else None
         has_it = self._seat if device and device.page is self._page and not device.ended else None
         match message:
             case Start() if not self._may_talk:
-                self._page.tell(Ended(n=message.n, why="whoever sees may not talk: ask for an operator's link"))
+                self._page.tell(Ended(n=message.n, why="a viewer may not talk: ask for an operator's link"))
             case Start() if has_it is None:
                 self._seat = await self._seats.take(self._guest, message, self._page)
                 if self._seat is None:
@@ -156,13 +156,13 @@ class Visit:
         return ""
 
     def _command(self, gateway: str, do: admin.Command) -> None:
-        """Have it done beside what else comes."""
+        """Carry out a command in a task of its own, so that further messages are handled meanwhile."""
         why = ""
         if not self._may_talk:
-            why = "whoever sees may not command: ask for an operator's link"
-            log.warning("a viewer asked for %s, and was refused", do.kind)
+            why = "a viewer may not command: ask for an operator's link"
+            log.warning("a viewer sent the command %s and was refused", do.kind)
         elif len(self._commands) >= COMMANDS_MAX:
-            why = "too much is being done at once: try again"
+            why = "too many commands at once: try again"
         if why:
             self._page.tell(messages.Done(gateway=gateway, it=admin.Answer(id=do.id, ok=False, words=why)))
             return
@@ -178,6 +178,6 @@ class Visit:
 
 
 def tell_fault(task: "asyncio.Task[None]") -> None:
-    """Else nobody would know."""
+    """Log the exception of a background task, which nobody awaits."""
     if not task.cancelled() and (error := task.exception()):
-        log.error("a fault of ours in what goes on beside the pages", exc_info=error)
+        log.error("a fault of the console ended a background task", exc_info=error)

@@ -1,3 +1,3 @@
-"""Gives the robots of Reachy Link a voice by Gemini Live."""
+"""Gives the robots of Reachy Link a voice through Gemini Live."""
 
-import reachy_link  # noqa: F401 - before numpy: it says how many threads that makes
+import reachy_link  # noqa: F401 - import before numpy: it sets how many threads numpy makes

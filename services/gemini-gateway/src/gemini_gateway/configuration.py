@@ -1,4 +1,4 @@
-"""What is read anew while a gateway runs: the robots file, and the server with its key. One watcher, two results."""
+"""Files that are read again while a gateway runs: the robots file, and the server with its key. One watcher, two results."""
 
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -13,7 +13,7 @@ from reachy_link.text import TextError
 
 
 class Reading(NamedTuple):
-    """What was taken of the files; a mistake in one leaves its last good one, and keeps nobody from the other."""
+    """Which files were accepted. If one has a mistake, its last good version stays in use; the other is read all the same."""
 
     robots: bool
     key: bool
@@ -21,14 +21,14 @@ class Reading(NamedTuple):
 
 
 class Configuration:
-    """The last good one.
+    """The last good configuration.
 
     Args:
-        read_endpoint: Reads anew which server to talk to and by which key, as the key's file may have been mended.
-        shared: What the robots file says.
-        robots_file: Where it is, if there is one.
-        model: The model of robots for which it names none.
-        tools: Those that there are.
+        read_endpoint: Reads again the server and its key, because the key's file may have changed.
+        shared: The content of the robots file.
+        robots_file: The path of the robots file, if there is one.
+        model: The model of robots for which the robots file names none.
+        tools: The names of all tools.
 
     Raises:
         ValueError: If the endpoint cannot be read.
@@ -46,23 +46,23 @@ class Configuration:
         self.personas = shared
         self.robots_file = robots_file
         self.own = self.text = shared.text
-        """What the robots file said when it was last taken, and what counts: a fleet's may be newer."""
+        """``own``: the robots file's text as last accepted. ``text``: the text in use, which may be the fleet's newer one."""
         self._read_endpoint = read_endpoint
         self._model = model
         self._tools = tools
         self._seen = self._stamps()
 
     def has_changed(self) -> bool:
-        """Whether a file that matters is another than when this was last asked."""
+        """Whether the robots file or the key's file has changed since the last call."""
         seen, self._seen = self._seen, self._stamps()
         return self._seen != seen
 
     def reload(self, *, asked: bool, retarget: Callable[[Endpoint], None]) -> Reading:
-        """Read the files anew.
+        """Read the files again.
 
         Args:
-            asked: Whether a person asks for it. Only then does a file that takes a limit away count: it may be half written.
-            retarget: Told of another server or key; an OSError or ValueError of it is a mistake.
+            asked: Whether a person asks for this. Only then may a file remove a limit: else it may be half written.
+            retarget: Called with a changed server or key. If it raises an OSError or ValueError, this is a mistake.
         """
         mistakes: list[str] = []
         fresh = self.robots_file and (self.text == self.own or _text(self.robots_file) != self.own)
@@ -72,7 +72,7 @@ class Configuration:
     def _reload_robots(self, mistakes: list[str], *, asked: bool) -> bool:
         read, problems = personas.read(self.robots_file, self._model, self._tools)
         if not problems and not asked and (gone := loosened(self.personas, read)):
-            problems = [f"{self.robots_file} takes away {', '.join(gone)}: if that is meant, send SIGHUP or start again"]
+            problems = [f"{self.robots_file} removes {', '.join(gone)}: if that is intended, send SIGHUP or start again"]
         mistakes += problems
         if not problems:
             self.personas = read
@@ -80,7 +80,7 @@ class Configuration:
         return not problems
 
     def overrule(self, text: str, name: str) -> list[str]:
-        """Have a text count in place of the robots file; what is wrong with it, if it cannot."""
+        """Use a text in place of the robots file. Returns the mistakes in it; with any, nothing changes."""
         read, problems = personas.of_text(text, name, self._model, self._tools)
         if not problems:
             self.personas, self.text = read, text
@@ -92,7 +92,7 @@ class Configuration:
                 retarget(endpoint)
                 self.endpoint = endpoint
         except (OSError, ValueError) as error:
-            mistakes.append(f"{error}; mend it, and it is read again")
+            mistakes.append(f"{error}; correct it, and it is read again")
             return False
         return True
 
@@ -102,7 +102,7 @@ class Configuration:
 
 
 def _text(path: Path | None) -> str:
-    """What a robots file says; nothing if nobody can read it, which is said elsewhere."""
+    """The text of a robots file; empty if it cannot be read, which is reported elsewhere."""
     try:
         return personas.text_of(path)
     except (OSError, TextError):

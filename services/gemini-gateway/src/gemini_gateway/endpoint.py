@@ -1,4 +1,4 @@
-"""Which server speaks the Live wire, and by what it is reached and trusted."""
+"""The server that speaks the Gemini Live API, and how to reach and trust it."""
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -9,14 +9,15 @@ from pydantic import SecretStr
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Which server speaks the Live wire, and what it is trusted by.
+    """A server that speaks the Gemini Live API, and how to reach and trust it.
 
     Args:
-        name: For people: "Google", "the simulator", or the address.
-        base_url: None is the SDK's own, Google's.
+        name: The name for people: "Google", "the simulator", or the address.
+        key: The API key.
+        base_url: The server's URL; None is the SDK's default, Google's.
         root: A certificate to trust beside the system's.
-        key_file: Where the key came from, if it was a file.
-        proxy: The URL of the proxy that it is reached by, if any; with its password.
+        key_file: The file that held the key, if there was one.
+        proxy: The URL of the proxy through which the server is reached, with its password; None if there is none.
     """
 
     name: str
@@ -28,5 +29,5 @@ class Endpoint:
 
     @property
     def account(self) -> str:
-        """Tells this server and key from others, and neither can be told from it."""
+        """A digest of the server and the key, from which neither can be read."""
         return blake2b(f"{self.base_url} {self.key.get_secret_value()}".encode(), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""What a session is told of its server, and the one error that a connection can raise. Our own words, not the SDK's."""
+"""The events of a server, and the one error that a connection can raise. These types are independent of the SDK."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from reachy_gateway.voice import VoiceEvent
 
 
 class LiveError(Exception):
-    """A connection that could not be made, or was lost.
+    """A connection could not be opened, or was lost.
 
     Args:
-        kind: What kind of trouble.
+        kind: The kind of trouble.
         words: What happened, and what to do.
-        sure: Whether the reason is known. A refusal for a reason that nobody knows is tried again sooner.
+        sure: Whether the reason is known. After a refusal for an unknown reason the gateway dials again sooner.
     """
 
     def __init__(self, kind: TroubleKind, words: str, *, sure: bool = True) -> None:
@@ -34,26 +34,26 @@ class GoAway:
 
 @dataclass(frozen=True, slots=True)
 class Resumable:
-    """The newest handle to resume the session with; None while it cannot be resumed."""
+    """The newest handle with which to resume the session; None while the session cannot be resumed."""
 
     handle: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Working:
-    """Whether more of the answer is to come, although its last turn is complete: thinking models speak in between."""
+    """Whether more of the answer comes, although its last turn is complete: thinking models speak in between."""
 
     on: bool
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
-    """One function that is to be called."""
+    """One function that the model wants called."""
 
     id: str
     name: str
     args: Mapping[str, Any] | None
-    """None: more than anybody wants to read."""
+    """None: the arguments are too long or too deep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +72,24 @@ class ToolCancelled:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A message that nobody understands; the connection goes on."""
+    """A message that the gateway does not understand; the connection goes on."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """A message that has nothing for us: the server lives."""
+    """A message without anything for the session. It shows that the server lives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unheard:
-    """A piece of an answer that makes no sound: a thought, or text."""
+    """A piece of an answer without sound: a thought, or text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why the turn is about to end, where the server says so; ``expected`` if such a turn needs no sound."""
+    """Why the turn is about to end, if the server gives a reason. ``expected``: such a turn needs no sound."""
 
     words: str
     expected: bool = False

@@ -1,4 +1,4 @@
-"""What a persona and its tools imply for its session. Pure."""
+"""Derives a session's settings from a persona and its tools. Pure."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -9,12 +9,12 @@ from gemini_gateway.session.timing import CALL_WAIT_MAX_S, SessionSettings, Tool
 from reachy_gateway.tools.port import Tool
 
 TRAILING_S: Final = 1.0
-"""Of silence behind the last word of a microphone that pauses: Gemini's VAD ends a turn after 0.5 to 0.8 s by default."""
+"""The silence sent after the last word when the microphone pauses. By default Gemini's VAD ends a turn after 0.5 to 0.8 s."""
 TRAILING_MARGIN_S: Final = 0.3
 
 
 def session_settings(persona: Persona, tools: Sequence[Tool[Any]] = ()) -> SessionSettings:
-    """What a persona, and its tools, imply for its session."""
+    """The settings of a session with this persona and these tools."""
     silence_s = max(TRAILING_S, (persona.vad.silence_duration_ms or 0) / 1000 + TRAILING_MARGIN_S)
     return SessionSettings(
         park_after_s=persona.park_after_s,

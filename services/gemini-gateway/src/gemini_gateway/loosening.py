@@ -1,11 +1,11 @@
-"""Limits that a robots file takes away, which may be what an editor or a full disk left of it. Pure."""
+"""Finds limits that a robots file no longer has: an editor or a full disk may have truncated it. Pure."""
 
 from gemini_gateway.personas import Personas
 from reachy_gateway.provider.usage import Price
 
 
 def loosened(before: Personas, after: Personas) -> list[str]:
-    """The keys of budgets, and of the prices that budgets are reckoned by, which were in the file and are no longer."""
+    """The keys of budgets that the file no longer sets, and of prices that are missing or lower than before."""
     gone: list[str] = []
     key = "budget_usd_per_day"
     if before.gateway.budget_usd_per_day is not None and after.gateway.budget_usd_per_day is None:
@@ -22,6 +22,6 @@ def loosened(before: Personas, after: Personas) -> list[str]:
 
 
 def _falls(before: Price, after: Price | None) -> bool:
-    """Whether any price of a model is lower now: a number that is cut at its end is a smaller one."""
+    """Whether any price of a model is lower now: a number that is cut off at its end is smaller."""
     was, now = (price.model_dump(exclude={"as_of"}) if price else {} for price in (before, after))
     return any(now.get(key, -1) < value for key, value in was.items())

@@ -11,17 +11,17 @@ from reachy_gateway.provider.usage import KINDS, Account
 
 
 def metrics_of(voices: Voices, robots: Collection[str]) -> Iterator[Metric]:
-    """Those of these robots, and of all together. Called from another thread: reads only."""
+    """The metrics of these robots, and of all robots together. Called from another thread, so it only reads."""
     made = dict(voices.voices)
     talking = {robot: made[robot] for robot in robots if robot in made}
     yield GaugeMetricFamily("reachylink_gemini_down", "1 while Gemini is known not to answer.", voices.down)
-    yield GaugeMetricFamily("reachylink_loop_busy_ratio", "The share of its time that the event loop works.", voices.load.busy)
-    full = "1 while newcomers are turned away, as the robots leave no time."
+    yield GaugeMetricFamily("reachylink_loop_busy_ratio", "The share of time in which the event loop works.", voices.load.busy)
+    full = "1 while new robots are turned away, because the event loop has no time left."
     yield GaugeMetricFamily("reachylink_full", full, voices.load.full)
     message_s = voices.load.message_ms / 1000
-    yield GaugeMetricFamily("reachylink_mic_message_seconds", "How much mic audio goes to Gemini in a message.", message_s)
+    yield GaugeMetricFamily("reachylink_mic_message_seconds", "How much mic audio one message to Gemini holds.", message_s)
     yield from _of_sessions(talking)
-    events = CounterMetricFamily("reachylink_gemini_events", "What befell sessions, by cause.", labels=["robot", "cause"])
+    events = CounterMetricFamily("reachylink_gemini_events", "Events of sessions, by cause.", labels=["robot", "cause"])
     for (cause, robot), count in dict(voices.tally.counts).items():
         if robot in robots:
             events.add_metric([robot, cause], count)
@@ -36,11 +36,11 @@ def _of_sessions(talking: dict[str, GeminiVoice]) -> Iterator[Metric]:
     )
     ended = CounterMetricFamily(
         "reachylink_gemini_reconnects",
-        "Connections to Gemini that took the place of one, by why that ended.",
+        "Connections to Gemini that replaced another, by why the other ended.",
         labels=["robot", "cause"],
     )
     queue = GaugeMetricFamily("reachylink_mic_queue_seconds", "Mic audio that waits to be sent.", labels=["robot"])
-    dropped = CounterMetricFamily("reachylink_mic_dropped_seconds", "Mic audio that had waited too long.", labels=["robot"])
+    dropped = CounterMetricFamily("reachylink_mic_dropped_seconds", "Mic audio that waited too long.", labels=["robot"])
     for robot, voice in talking.items():
         for known in SessionPhase:
             phase.add_metric([robot, known.name.lower()], known is voice.session.phase)
@@ -58,7 +58,7 @@ def _of_the_books(voices: Voices, robots: Collection[str]) -> Iterator[Metric]:
     cost = CounterMetricFamily("reachylink_cost_dollars", "Cost since the gateway started.", labels=["robot"])
     tokens_today = GaugeMetricFamily("reachylink_tokens_today", "Tokens since midnight, by kind.", labels=["robot", "kind"])
     cost_today = GaugeMetricFamily("reachylink_cost_dollars_today", "Cost since midnight.", labels=["robot"])
-    budget = GaugeMetricFamily("reachylink_budget_dollars", "The budget for a day, where there is one.", labels=["robot"])
+    budget = GaugeMetricFamily("reachylink_budget_dollars", "The budget for a day, if there is one.", labels=["robot"])
     today = voices.accounts()
     for accounts, tokens_of, cost_of in ((dict(voices.totals), tokens, cost), (today, tokens_today, cost_today)):
         for robot in robots:
@@ -71,9 +71,9 @@ def _of_the_books(voices: Voices, robots: Collection[str]) -> Iterator[Metric]:
             budget.add_metric([robot], float(dollars))
     yield from (tokens, cost, tokens_today, cost_today, budget)
     spent = float(sum(account.cost for account in today.values()))
-    yield GaugeMetricFamily("reachylink_gateway_cost_dollars_today", "Cost since midnight, of all robots that talked.", spent)
+    yield GaugeMetricFamily("reachylink_gateway_cost_dollars_today", "Cost since midnight of all robots that talked.", spent)
     if voices.elsewhere.heard:
-        words = "Cost since midnight, of all robots of the fleet, as far as this gateway knows."
+        words = "Cost since midnight of all robots of the fleet, as far as this gateway knows."
         yield GaugeMetricFamily("reachylink_fleet_cost_dollars_today", words, float(voices.spent_by_all))
     if (dollars := voices.budget) is not None:
         yield GaugeMetricFamily("reachylink_gateway_budget_dollars", "The gateway's budget for a day.", float(dollars))

@@ -1,7 +1,7 @@
-"""What each model of Gemini Live takes, and what it does unasked: data, of 2026-11-29.
+"""A table of what each model of Gemini Live accepts, and what it does unasked; as of 2026-11-29.
 
-A setup is built from it, and personas are checked by it. Read in Google's migration notes, and in what others saw of the real
-server; ``docs/sessions.md`` has the table.
+Setups are built from this table, and personas are checked against it. The sources are Google's migration notes, and reports of
+people who used the real server. ``docs/sessions.md`` has the table.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ ThinkingLevel = Literal["minimal", "low", "medium", "high"]
 LEVELS: Final[tuple[ThinkingLevel, ...]] = get_args(ThinkingLevel)
 
 Behavior = Literal["blocking", "non_blocking"]
-"""Of a function: whether the model says nothing before it has the response."""
+"""A function's behavior. ``blocking``: the model says nothing before it has the response."""
 Scheduling = Literal["INTERRUPT", "SILENT"]
 
 API_VERSION: Final = "v1beta"
@@ -21,32 +21,32 @@ FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "v1beta": frozenset(),
     "v1alpha": frozenset(("proactive_audio", "affective_dialog")),
 }
-"""What a version of the API knows of the settings that not every version does: the others close the setup with 1007, whatever
-the model ("Unknown name")."""
+"""The settings that only some versions of the API accept, by version. The other versions close such a setup with 1007 ("Unknown
+name"), whatever the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What a model takes beside what all do, and what it does unasked."""
+    """How a model differs from other models: what it accepts, and what it does unasked."""
 
     thinking_levels: frozenset[ThinkingLevel] = frozenset(LEVELS)
     thinking_default: ThinkingLevel | None = None
-    """Sent where a persona names none: the model closes a setup without a level with 1007."""
+    """The level that is sent if a persona names none: the model closes a setup without a level with 1007."""
     proactive: bool | None = None
-    """Whether it speaks up, and stays silent, by its own choice; None: nobody knows."""
+    """Whether the model itself chooses when to speak and when to stay silent; None: unknown."""
     affective_dialog: bool = True
     transcripts_unasked: bool = True
-    """Whether transcripts come that nobody asked for."""
+    """Whether the model sends transcripts that the setup does not ask for."""
     stream_end_counts: bool = False
-    """Whether ``audioStreamEnd`` ends the person's turn. Where it does not the model waits for silence that it can hear."""
+    """Whether ``audioStreamEnd`` ends the person's turn. If it does not, the model waits until it receives silence."""
     content: Literal["any", "history"] = "any"
-    """What client content may be sent once a session has begun: any, or none after the announced history."""
+    """Which client content may be sent once a session has begun: any, or none after the announced history."""
     calls: frozenset[Behavior] = frozenset(("blocking",))
-    """How a function may be declared to behave, so that the model still speaks of its response."""
+    """The behaviors that a function may declare without the model failing to speak of its response."""
     calls_default: Behavior = "blocking"
-    """How a function behaves that declares nothing."""
+    """The behavior of a function that declares none."""
     scheduling: bool = False
-    """Whether a function's response may say when it is to be spoken of."""
+    """Whether a function's response may say when the model should speak of it."""
 
 
 MODELS: Final[Mapping[str, Model]] = {
@@ -76,38 +76,38 @@ MODELS: Final[Mapping[str, Model]] = {
     ),
 }
 UNKNOWN: Final = Model()
-"""A model that is not listed is sent whatever its persona says, and is trusted with the least."""
+"""The entry of a model that is not listed: it is sent whatever its persona says, and counts as able to do the least."""
 
 
 def of(name: str) -> Model:
-    """The model's entry, by its name with or without ``models/``: the longest that it begins with."""
+    """The model's entry: the longest listed name with which the model's name begins, with or without ``models/``."""
     known = longest(name, MODELS)
     return MODELS[known] if known else UNKNOWN
 
 
 def longest(name: str, known: Iterable[str]) -> str | None:
-    """The longest of some names that a model's name begins with: previews have dates behind it."""
+    """The longest of the known names with which a model's name begins. Names of previews end with a date."""
     bare = name.removeprefix("models/") + "-"
     return max((each for each in known if bare.startswith(each + "-")), key=len, default=None)
 
 
 def takes(name: str, field: str) -> bool:
-    """Whether the setup of a model may hold a field that not every version of the API knows."""
+    """Whether a model's setup may contain a field that only some versions of the API accept."""
     return field in FIELDS[API_VERSION] and not (field == "affective_dialog" and not of(name).affective_dialog)
 
 
 def behavior(name: str, *, waits: bool) -> Behavior:
-    """How a function behaves on a model that is to wait for it, or is not, as far as the model lets one choose."""
+    """A function's behavior: the wanted one if the model allows it, else the model's default."""
     wanted: Behavior = "blocking" if waits else "non_blocking"
     model = of(name)
     return wanted if wanted in model.calls else model.calls_default
 
 
 def scheduling(name: str, *, background: bool, speaks: bool) -> Scheduling | None:
-    """When a model is to speak of a response; None leaves it to the model.
+    """When a model should speak of a response; None leaves this to the model.
 
-    What the person waits for is told at once, but gemini-3.8 waits with that while the person speaks. By its own default it has
-    often gone on by itself when a response comes, and contradicts what it said.
+    A response that the person waits for is told at once; gemini-3.8 still waits while the person speaks. By its own default
+    gemini-3.8 has often already gone on when a response comes, and then contradicts itself.
     """
     if not (background and of(name).scheduling):
         return None

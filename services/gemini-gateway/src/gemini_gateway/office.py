@@ -1,4 +1,4 @@
-"""What the admin port asks of Gemini's voices: money, personas, what they permit."""
+"""Answers the admin port's requests about Gemini's voices: money, personas, and what personas permit."""
 
 import asyncio
 import logging
@@ -21,15 +21,15 @@ from reachy_link.text import TextError
 log = logging.getLogger(__name__)
 
 KEPT_BACK: Final = ("budget_usd_per_day", "transcripts", "transcripts_to_file", "transcripts_to_console", "recordings")
-"""What of a persona is money, or privacy: it is changed in the file itself."""
-PASTE: Final = "this gateway may not write its robots file: paste the table there, and it is read within a second"
+"""The keys of a persona that concern money or privacy. They are changed only in the file itself."""
+PASTE: Final = "this gateway may not write its robots file: paste the table into that file, and it is read within a second"
 
 
 class GeminiOffice:
-    """Of one gateway. The one implementation of :class:`reachy_gateway.admin.office.Office` that has personas.
+    """One gateway's office. The one implementation of :class:`reachy_gateway.admin.office.Office` that has personas.
 
     Args:
-        tools: Those that there are.
+        tools: The names of all tools.
         model: The model of robots for which the robots file names none.
     """
 
@@ -46,7 +46,7 @@ class GeminiOffice:
         return Permits(transcripts=persona.transcripts_to_console, recordings=persona.recordings)
 
     def spending(self) -> Spending:
-        """Of today."""
+        """Today's costs and budgets."""
         costs = self._voices.spent()
         known = self._configuration.personas
         own = {robot: known.of(robot).budget_usd_per_day for robot in {*known.robots, *self._voices.voices, *costs}}
@@ -54,7 +54,7 @@ class GeminiOffice:
         return Spending(costs, budgets, self._voices.budget, self._voices.spent_by_all)
 
     def service(self) -> str:
-        """The server, and whether it is known not to answer."""
+        """The server's name, and whether the server is known not to answer."""
         name = self._configuration.endpoint.name
         return f"{name} does not answer" if self._voices.down else name
 
@@ -63,14 +63,14 @@ class GeminiOffice:
         return await asyncio.to_thread(self._read, robot)
 
     async def save_persona(self, robot: str, text: str, digest: str, *, only_check: bool) -> str:
-        """Put a text in its place; the robots file is read anew at once."""
+        """Replace the robot's table by a text. The robots file is read again at once."""
         async with self._alone:
             words, saved = await asyncio.to_thread(self._save, robot, text, digest, only_check=only_check)
             if saved:
                 self._voices.reload()
             return words
 
-    # --- in a thread: reading TOML with its comments takes long -------------------------------------------------------
+    # --- in a thread: parsing TOML with its comments is slow ----------------------------------------------------------
 
     def _read(self, robot: str) -> Table:
         path = self._configuration.robots_file
@@ -81,7 +81,7 @@ class GeminiOffice:
     def _save(self, robot: str, text: str, was: str, *, only_check: bool) -> tuple[str, bool]:
         path, before = self._configuration.robots_file, self._file()
         if _told(lambda: digest(table_of(before, robot))) != was:
-            raise OfficeError("somebody has changed the table since it was read here: read it again")
+            raise OfficeError("somebody has changed the table since you opened it: read it again")
         text = text.replace("\r\n", "\n")
         after = _told(lambda: with_table(before, robot, text if text.endswith("\n") else text + "\n"))
         name = path.name if path else "the table"
@@ -90,16 +90,16 @@ class GeminiOffice:
             raise OfficeError("\n".join(problems))
         known = self._configuration.personas
         if keys := [*_kept_back(known, read, robot), *loosened(known, read)]:
-            raise OfficeError(f"{', '.join(keys)}: money and privacy are changed in the robots file itself, on its machine")
+            raise OfficeError(f"{', '.join(keys)}: change money and privacy in the robots file on the gateway's machine")
         if only_check:
-            return "nothing is wrong with it", False
+            return "the table is correct", False
         if path is None or not self._may_save:
-            raise OfficeError(f"nothing is wrong with it, but {PASTE}")
+            raise OfficeError(f"the table is correct, but {PASTE}")
         try:
             write(path, after, stat.S_IMODE(path.stat().st_mode))
         except OSError as error:
             raise OfficeError(f"{path} cannot be written: {error}") from None
-        return f"saved; {robot} talks so from its next quiet moment on", True
+        return f"saved; {robot} uses the new persona from its next quiet moment on", True
 
     @property
     def _may_save(self) -> bool:
@@ -112,7 +112,7 @@ class GeminiOffice:
             text = personas.text_of(path)
         except (OSError, TextError) as error:
             raise OfficeError(f"{path} cannot be read: {error}") from None
-        return text if text != known.own or known.text == known.own else known.text  # a fleet's may be newer
+        return text if text != known.own or known.text == known.own else known.text  # the fleet's text may be newer
 
 
 def _told(work: Callable[[], str]) -> str:
@@ -123,6 +123,6 @@ def _told(work: Callable[[], str]) -> str:
 
 
 def _kept_back(before: Personas, after: Personas, robot: str) -> list[str]:
-    """The keys of a persona that would change, and are changed in the file itself."""
+    """The keys of ``KEPT_BACK`` that the new table would change."""
     was, now = (known.of(robot).model_dump(include=set(KEPT_BACK)) for known in (before, after))
     return [key for key in KEPT_BACK if was[key] != now[key]]

@@ -1,4 +1,4 @@
-"""Robots and their personas: one TOML file, checked whole. Pure but for :func:`read`."""
+"""Robots and their personas: one TOML file, whose mistakes are all reported at once. Pure except for :func:`read`."""
 
 import tomllib
 from collections.abc import Collection, Mapping
@@ -27,7 +27,7 @@ class Vad(_Table):
     """Who decides when a turn starts and ends."""
 
     mode: Literal["auto", "manual"] = "auto"
-    """``manual`` is push-to-talk: the robot says when."""
+    """``manual`` is push-to-talk: the robot marks the person's turns."""
     interrupts: bool = True
     """Whether speech cuts an answer."""
     start_sensitivity: Literal["low", "high"] | None = None
@@ -35,19 +35,19 @@ class Vad(_Table):
     prefix_padding_ms: int | None = Field(default=None, ge=0, le=2000)
     silence_duration_ms: int | None = Field(default=None, ge=0, le=10_000)
     turn_coverage: Literal["only_activity", "all_input", "audio_activity_and_all_video"] | None = None
-    """What of the microphone belongs to a turn, and is billed: ``all_input`` is the silence as well."""
+    """Which mic audio belongs to a turn and is billed. ``all_input`` includes the silence."""
 
 
 class Manner(_Table):
-    """What a robot's body does by itself."""
+    """The movements that a robot's body makes by itself."""
 
     breathing: bool = True
     posture: bool = True
-    """Show whether it listens, thinks, or has trouble."""
+    """Show whether the robot listens, thinks, or has trouble."""
     wobble: bool = True
-    """Move with what it says."""
+    """Move with the robot's own speech."""
     turn: bool = False
-    """Turn to the person when they have spoken. Its microphones cannot tell front from back."""
+    """Turn to the person when they have spoken. The robot's microphones cannot tell front from back."""
 
 
 class Persona(_Table):
@@ -66,33 +66,33 @@ class Persona(_Table):
     affective_dialog: bool | None = None
     vad: Vad = Vad()
     transcripts: bool = True
-    """Ask Gemini for both sides' transcripts: events for the robot, and what a new session is told of the old one."""
+    """Ask Gemini for both sides' transcripts. The robot gets them as events, and a new session is told those of the old one."""
     transcripts_to_file: bool = False
-    """Keep them, a JSONL file per robot and day."""
+    """Write the transcripts to a JSONL file per robot and day."""
     transcripts_to_console: bool = False
-    """Let a console show what is said, as it is said."""
+    """Let a console show the transcripts live."""
     recordings: bool = False
-    """Let an operator record conversations, with the sound of both sides; the robot shows it."""
+    """Let an operator record conversations, with the audio of both sides. The robot shows that it is recorded."""
     budget_usd_per_day: Money | None = Field(default=None, gt=0)
     park_after_s: float | None = Field(default=None, ge=10)
-    """Hang up after so long without speech; the first word opens the session again. Off unless set."""
+    """Hang up after this long without speech; the first word opens the session again. Off unless set."""
     tools: tuple[ToolName, ...] | None = Field(default=None, max_length=TOOLS_MAX)
-    """What the model may call; by default what the robot's body can do, if it has one. Each costs tokens with every turn."""
+    """The tools that the model may call; by default those of the robot's body. Each tool costs tokens with every turn."""
     body: bool = True
-    """Whether the robot's body moves at all, if it has one: by itself, and by the model."""
+    """Whether the robot's body moves at all: by itself, and when the model asks."""
     manner: Manner = Manner()
     gestures: tuple[MoveName, ...] = Field(default=(), max_length=GESTURES_MAX)
-    """Of a body that knows more gestures than a model is offered: those that are offered first."""
+    """The gestures that are offered to the model first, if the body knows more than a model is offered."""
 
 
 class Gateway(_Table):
-    """What holds for all robots together."""
+    """Settings for all robots together."""
 
     budget_usd_per_day: Money | None = Field(default=None, gt=0)
 
 
 class RobotsFile(_Table):
-    """The file: defaults, robots that differ from them, prices."""
+    """The content of a robots file: defaults, robots that differ from them, prices."""
 
     gateway: Gateway = Gateway()
     defaults: dict[str, Any] = {}
@@ -105,18 +105,18 @@ class Personas:
 
     def __init__(self, default: Persona, robots: Mapping[str, Persona], gateway: Gateway, prices: Mapping[str, Price]) -> None:
         self.text = ""
-        """What they were read from."""
+        """The text from which the personas were read."""
         self.default = default
         self.robots = robots
         self.gateway = gateway
         self.prices = {**PRICES, **prices}
 
     def of(self, robot: str) -> Persona:
-        """The robot's own, or the default."""
+        """The robot's own persona, or the default one."""
         return self.robots.get(robot, self.default)
 
     def price(self, model: str) -> Price:
-        """The model's, or the default model's for one that is not listed."""
+        """The model's price, or the default model's price if the model is not listed."""
         return self.prices.get(model) or self.prices[models.longest(model, self.prices) or DEFAULT_MODEL]
 
 
@@ -124,36 +124,36 @@ DEFAULT_MODEL: Final = "gemini-3.8-live"
 
 
 def read(path: Path | None, model: str | None = None, tools: Collection[str] = ()) -> tuple[Personas, list[str]]:
-    """The personas of a file, or the default ones; and everything that is wrong with it, if anything.
+    """The personas of a file, or the default ones; and all mistakes in the file.
 
     Args:
-        path: The TOML file; None for none.
-        model: What the defaults' model is if the file does not say.
-        tools: Those that there are.
+        path: The TOML file; None if there is none.
+        model: The defaults' model if the file names none.
+        tools: The names of all tools.
     """
     try:
         return of_text(text_of(path), str(path), model, tools)
     except (OSError, TextError) as error:
         remedy = "; with Docker: chmod a+rX config config/robots.toml" if isinstance(error, PermissionError) else ""
-        return _nothing(), [f"{path}: cannot be read (it is what GATEWAY_ROBOTS_FILE names): {error}{remedy}"]
+        return _nothing(), [f"{path}: cannot be read (GATEWAY_ROBOTS_FILE names this file): {error}{remedy}"]
 
 
 def text_of(path: Path | None) -> str:
-    """What a robots file says; nothing where there is none.
+    """The text of a robots file; empty if there is no file.
 
     Raises:
-        OSError, TextError: If it cannot be read.
+        OSError, TextError: If the file cannot be read.
     """
     return decoded(path.read_bytes()) if path else ""
 
 
 def of_text(text: str, name: str, model: str | None = None, tools: Collection[str] = ()) -> tuple[Personas, list[str]]:
-    """The personas that a text is about; and everything that is wrong with it, if anything."""
+    """The personas in a robots file's text, and all mistakes in it."""
     base: dict[str, Any] = {"model": model} if model else {}
     try:
         read, problems = parsed(tomllib.loads(text), name, base, tools)
     except tomllib.TOMLDecodeError as error:
-        return _nothing(), [f"{name}: no TOML: {error}"]
+        return _nothing(), [f"{name}: not TOML: {error}"]
     except RecursionError:
         return _nothing(), [f"{name}: its tables are nested too deeply"]
     read.text = text
@@ -163,7 +163,7 @@ def of_text(text: str, name: str, model: str | None = None, tools: Collection[st
 def parsed(
     tables: Mapping[str, Any], name: str, base: Mapping[str, Any], tools: Collection[str] = ()
 ) -> tuple[Personas, list[str]]:
-    """The personas in a file's tables; and everything that is wrong with them."""
+    """The personas in a file's tables, and all mistakes in them."""
     problems: list[str] = []
     try:
         file = RobotsFile.model_validate(tables)
@@ -173,7 +173,7 @@ def parsed(
     defaults = {**base, **file.defaults}
     default, wrong = _persona(defaults, name, "defaults", problems)
     problems += [f"{name}: defaults.{key}: {why}" for key, why in impossible(default, tools)]
-    inherited = {key: value for key, value in defaults.items() if key not in wrong}  # said there, and not again for each robot
+    inherited = {key: value for key, value in defaults.items() if key not in wrong}  # reported once, for the defaults
     robots: dict[str, Persona] = {}
     for robot, table in file.robots.items():
         robots[robot], _ = _persona(_merged(inherited, table), name, f"robots.{robot}", problems)
@@ -184,14 +184,14 @@ def parsed(
 
 
 def _what_can_be_read(tables: Mapping[str, Any]) -> RobotsFile:
-    """The parts of a file that hold personas, so that what is wrong with them is said together with the rest."""
+    """The parts of a file that hold personas, so that their mistakes are reported together with the other mistakes."""
     defaults, robots = tables.get("defaults"), tables.get("robots")
     readable = {name: table for name, table in robots.items() if isinstance(table, dict)} if isinstance(robots, dict) else {}
     return RobotsFile.model_construct(defaults=defaults if isinstance(defaults, dict) else {}, robots=readable)
 
 
 def _persona(table: Mapping[str, Any], name: str, where: str, problems: list[str]) -> tuple[Persona, set[str]]:
-    """The persona in a table but for what is wrong with it, which is added to the problems; and the keys of that."""
+    """The persona in a table without its wrong keys, and these keys. Their mistakes are added to ``problems``."""
     try:
         return Persona.model_validate(table), set()
     except ValidationError as error:
@@ -201,38 +201,38 @@ def _persona(table: Mapping[str, Any], name: str, where: str, problems: list[str
 
 
 def impossible(persona: Persona, tools: Collection[str] = ()) -> list[tuple[str, str]]:
-    """What the persona's model would refuse, and tools that there are not: keys and reasons."""
+    """Settings that the persona's model would refuse, and tools that do not exist: pairs of a key and a reason."""
     name, model = persona.model, models.of(persona.model)
     found: list[tuple[str, str]] = []
     level = persona.thinking_level
     if level is not None and level not in model.thinking_levels:
         levels = ", ".join(known for known in models.LEVELS if known in model.thinking_levels)
-        instead = f"'{level}', but {levels}" if levels else "it; leave it out"
+        instead = f"'{level}', but {levels}" if levels else "this setting; leave it out"
         found.append(("thinking_level", f"{name} does not take {instead}"))
-    api = f"version {models.API_VERSION} of the API does not take it; leave it out"
+    api = f"version {models.API_VERSION} of the API does not take this setting; leave it out"
     if persona.proactive_audio is not None and not models.takes(name, "proactive_audio"):
         found.append(("proactive_audio", f"{api}: {PROACTIVE[model.proactive].format(name)}"))
     if persona.affective_dialog is not None and not model.affective_dialog:
-        found.append(("affective_dialog", f"{name} does not have it; leave it out"))
+        found.append(("affective_dialog", f"{name} does not have this setting; leave it out"))
     elif persona.affective_dialog is not None and not models.takes(name, "affective_dialog"):
         found.append(("affective_dialog", api))
     named = persona.tools or ()
     if twice := sorted({tool for tool in named if named.count(tool) > 1}):
         found.append(("tools", f"{', '.join(twice)}: named twice"))
     if strange := [tool for tool in named if tool not in tools]:
-        found.append(("tools", f"there is no {', '.join(strange)}; there are {', '.join(sorted(tools))}"))
+        found.append(("tools", f"there is no tool {', '.join(strange)}; the tools are {', '.join(sorted(tools))}"))
     return found
 
 
 PROACTIVE: Final = {
-    True: "{} speaks up, and stays silent, by its own choice",
-    False: "{} speaks when it is spoken to",
-    None: "whether {} speaks up is its own choice",
+    True: "{} itself chooses when to speak and when to stay silent",
+    False: "{} speaks only when it is spoken to",
+    None: "{} itself chooses whether to speak unasked",
 }
 
 
 def _merged(defaults: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, Any]:
-    """A robot's table over the defaults, and so for the tables within."""
+    """The defaults, overwritten by a robot's table; the tables ``vad`` and ``manner`` are merged key by key."""
     both = {**defaults, **table}
     for name in ("vad", "manner"):
         if isinstance(defaults.get(name), dict) and isinstance(table.get(name), dict):
@@ -241,7 +241,7 @@ def _merged(defaults: Mapping[str, Any], table: Mapping[str, Any]) -> dict[str, 
 
 
 def _problems(error: ValidationError, name: str, where: str) -> list[str]:
-    """Each mistake with its file, its key and the reason."""
+    """The mistakes, each with its file, its key and the reason."""
     found = []
     for problem in error.errors(include_url=False):
         key = ".".join(str(step) for step in (where, *problem["loc"]) if step != "")

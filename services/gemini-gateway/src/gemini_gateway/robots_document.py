@@ -1,7 +1,7 @@
-"""The robots file of a fleet: whoever changes it at one gateway has changed it for all.
+"""The robots file of a fleet: a change of the file at one gateway holds for all gateways.
 
-What counts, and since when, is noted in the ledger: so a gateway that starts again while the store is away goes on with it. The
-file itself is never written from here.
+The text in use and its version are noted in the ledger. So a gateway that restarts while the store is away goes on with that
+text. This module never writes the file itself.
 """
 
 import json
@@ -24,20 +24,20 @@ NAME: Final = "robots"
 
 
 class _Counts(NamedTuple):
-    """What counts, and what this gateway's own file said then."""
+    """The text in use with its version, and this gateway's own file at that time."""
 
     version: int
     text: str
     own: str
-    """Its digest."""
+    """The digest of the gateway's own file."""
 
 
 class RobotsDocument:
-    """Follows both, the file and the shelf of the fleet.
+    """Follows both the gateway's file and the fleet's shelf.
 
     Args:
-        on_change: Told when another text counts.
-        now_ms: The time, since 1970.
+        on_change: Called when another text is in use.
+        now_ms: The time in milliseconds since 1970.
     """
 
     def __init__(
@@ -53,17 +53,17 @@ class RobotsDocument:
         self._now_ms = now_ms
         self._shelf: Shelf | None = None
         self._refused = ""
-        """A text of the fleet's that cannot be used here."""
+        """The fleet's text that cannot be used here."""
         self._seen = FIRST
-        """The newest version that the fleet had."""
+        """The newest version that was seen in the fleet."""
 
     def look(self) -> None:
-        """This gateway's file may have changed."""
+        """Look at once, because this gateway's file may have changed."""
         if self._shelf:
             self._shelf.look()
 
     async def follow(self, shelf: Shelf) -> None:
-        """Keep them alike, until cancelled."""
+        """Keep the file and the shelf alike, until cancelled."""
         self._shelf = shelf
         counts = self._noted()
         while True:
@@ -74,14 +74,14 @@ class RobotsDocument:
                 if theirs and counts.version <= theirs.version and theirs.text != counts.text:
                     counts = self._take(theirs, counts)
                 elif (not theirs or theirs.version < counts.version) and (counts.text or counts.version > FIRST):
-                    # A gateway that never had a file says nothing: else one that has could lose its budgets to that.
+                    # A gateway that never had a file publishes nothing: an empty text would remove the others' budgets.
                     await shelf.put({NAME: Thing(counts.version, counts.text)})
             except StoreError as error:
                 log.debug("the fleet's robots file is not known yet: %s", error)
             await shelf.news()
 
     def _noted(self) -> _Counts:
-        """What counted when this gateway stopped, if its own file was not changed since."""
+        """The text in use when this gateway stopped, if its own file has not changed since then."""
         own = digest(self._configuration.own)
         try:
             noted = self._ledger.note(SHELF)
@@ -95,9 +95,9 @@ class RobotsDocument:
         return counts
 
     def _own_word(self, counts: _Counts) -> _Counts:
-        """If somebody has changed this gateway's file, that is the newest."""
+        """If somebody has changed this gateway's file, its text becomes the newest version."""
         own = digest(self._configuration.own)
-        if own == counts.own or self._configuration.robots_file is None:  # who has no file takes nobody's budgets away
+        if own == counts.own or self._configuration.robots_file is None:  # a gateway without a file removes no budgets
             return counts
         return self._note(_Counts(max(self._now_ms(), 1 + max(counts.version, self._seen)), self._configuration.own, own))
 
@@ -107,7 +107,7 @@ class RobotsDocument:
             return counts
         if theirs.text != self._configuration.own:
             path = self._configuration.robots_file
-            log.info("the robots file of the fleet counts%s", f", not {path}, which is older" if path else "")
+            log.info("the fleet's robots file is used%s", f", not {path}, which is older" if path else "")
         return self._note(_Counts(theirs.version, theirs.text, counts.own))
 
     def _refuse(self, text: str, problems: list[str]) -> None:
@@ -128,5 +128,5 @@ class RobotsDocument:
         try:
             self._ledger.set_note(SHELF, json.dumps(counts))
         except LedgerError as error:
-            log.warning("%s: a restart would forget which robots file counts", error)
+            log.warning("%s: after a restart this gateway would not know which robots file is the newest", error)
         return counts

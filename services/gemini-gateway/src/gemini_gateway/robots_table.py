@@ -1,4 +1,4 @@
-"""One robot's table in a robots file: read, and put in the place of another. All around it stays, comments too. Pure."""
+"""Reads and replaces one robot's table in a robots file. Everything around it stays, with all comments. Pure."""
 
 import tomllib
 from hashlib import sha256
@@ -8,14 +8,14 @@ from tomlkit.exceptions import TOMLKitError
 
 
 class TableError(ValueError):
-    """A text that is no such table; the message says why, for the person who wrote it."""
+    """A text is not a robot's table. The message tells its author why."""
 
 
 def table_of(file: str, robot: str) -> str:
-    """A robot's table as it stands in a file, with its header and comments; one with nothing in it, if there is none.
+    """A robot's table as the file has it, with its header and comments; an empty table if the file has none.
 
     Raises:
-        TableError: If the file is no TOML.
+        TableError: If the file is not TOML.
     """
     try:
         robots = tomlkit.parse(file).get("robots", {})
@@ -27,27 +27,27 @@ def table_of(file: str, robot: str) -> str:
         out["robots"] = above
         return tomlkit.dumps(out).strip("\n") + "\n"
     except TOMLKitError as error:
-        raise TableError(f"the robots file is no TOML: {error}") from None
+        raise TableError(f"the robots file is not TOML: {error}") from None
 
 
 def digest(table: str) -> str:
-    """Tells one table from another."""
+    """A digest of a table, to compare it with another."""
     return sha256(table.encode(errors="surrogatepass")).hexdigest()
 
 
 def with_table(file: str, robot: str, table: str) -> str:
-    """A file with another table in place of the robot's.
+    """The file's text with a new table in place of the robot's.
 
     Raises:
-        TableError: If the text is not that table and nothing else, or the file is such that its place cannot be told.
+        TableError: If the text is not exactly this robot's table, or the table's place in the file cannot be found.
     """
     try:
         given = tomllib.loads(table)
     except tomllib.TOMLDecodeError as error:
-        raise TableError(f"no TOML: {error}") from None
+        raise TableError(f"not TOML: {error}") from None
     own = given.get("robots", {}).get(robot) if isinstance(given.get("robots", {}), dict) else None
     if given != {"robots": {robot: own}} or not isinstance(own, dict):
-        raise TableError(f"write the table [robots.{robot}], and nothing beside it; tables within are [robots.{robot}.vad]")
+        raise TableError(f"write only the table [robots.{robot}]; tables inside it look like [robots.{robot}.vad]")
     try:
         document, item = tomlkit.parse(file), tomlkit.parse(table)["robots"][robot]
         if "robots" not in document:

@@ -1,4 +1,4 @@
-"""The tools that run for one robot, each a task beside the conversation."""
+"""The tools that run for one robot. Each is a task of its own beside the conversation."""
 
 import asyncio
 import logging
@@ -17,23 +17,23 @@ log = logging.getLogger(__name__)
 
 
 class ToolHost(Protocol):
-    """What tools need of the gateway that they run at."""
+    """The port through which tools use the gateway."""
 
     toolbox: Toolbox
 
     def local_time(self) -> datetime:
-        """The time, with the gateway's zone."""
+        """The gateway's local time, with its time zone."""
 
     def budget_left(self, robot: str) -> Money | None:
         """What the robot may still spend today; None without a budget."""
 
 
 class RunningTools:
-    """Those of one robot.
+    """One robot's running tools.
 
     Args:
-        view: What may be asked of the robot.
-        on_ended: Told how each call ended, by the session's key.
+        view: Answers a tool's questions about the robot.
+        on_ended: Called when a call has ended, with the session's key of the call.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class RunningTools:
         self._tasks: dict[int, asyncio.Task[Answer]] = {}
 
     def run(self, run: Run, tools: Sequence[Tool[Any]]) -> None:
-        """Call one of these tools."""
+        """Call the tool that the session has named."""
         host, robot = self._host, self._robot
         tool = next(tool for tool in tools if tool.name == run.name)
         context = Context(robot, host.local_time(), self._view.vitals(), host.budget_left(robot), self._view)
@@ -55,12 +55,12 @@ class RunningTools:
         task.add_done_callback(partial(self._ended, run.key))
 
     def stop(self, key: int) -> None:
-        """Cancel a call that nobody wants the result of any more."""
+        """Cancel a call whose result nobody wants any more."""
         if task := self._tasks.get(key):
             task.cancel()
 
     def close(self) -> None:
-        """The robot has left: nobody is told anything any more, and nothing of the robot is kept."""
+        """The robot has left: report no more results, and hold no reference to the robot."""
         self._view = Unseen()
         self._on_ended = lambda *_: None
 
@@ -69,7 +69,7 @@ class RunningTools:
         if task.cancelled():
             self._on_ended(key, refusal("the tool was stopped", retryable=True), "cancelled")
         elif error := task.exception():
-            log.error("a fault of ours in a call", exc_info=error)
+            log.error("a bug in this program ended a call of a tool", exc_info=error)
             self._on_ended(key, refusal("the tool is broken", retryable=False), "fault")
         else:
             self._on_ended(key, *task.result())

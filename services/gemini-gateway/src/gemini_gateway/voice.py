@@ -1,4 +1,4 @@
-"""The rim of a session: carries out what the pure session decides, on the SDK's connection and the event loop."""
+"""The rim of a session: carries out the pure session's decisions, with the SDK's connection and the event loop."""
 
 import asyncio
 import random
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from reachy_gateway.provider.causes import TroubleKind
 
 TICK_S: Final = 0.05
-"""The pace of dialling."""
+"""The longest time between two ticks while no connection is open."""
 LIVE_TICK_S: Final = 0.2
-"""The pace of deadlines while a connection is open; nothing that a person hears waits for it."""
+"""The time between two ticks while a connection is open. Nothing that a person hears waits for a tick."""
 
 
 class GeminiVoice:
     """One robot's voice.
 
     Args:
-        settings_of: What a persona and its tools imply for the session.
-        view: What may be asked of the robot.
+        settings_of: Derives the session's settings from a persona and its tools.
+        view: Answers the voice's questions about the robot.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class GeminiVoice:
         self._breaker = host.breaker(self._model)
         self._interrupts = True
         self._name = ""
-        """Of the session in the books, over all connections by which it is resumed."""
+        """The session's name in the ledger, the same for all connections that resume the session."""
         self._now = time.monotonic
         self.session = Session(self._settings(self._persona, self._tools), self._now(), random.random)
         self.reconnects = Reconnects()
@@ -69,12 +69,12 @@ class GeminiVoice:
         self._hang_up = asyncio.Event()
         self._connecting: asyncio.Task[None] | None = None
         self._idle: Connection | None = None
-        """The open connection, while everything was sent."""
+        """The open connection, while nothing waits to be sent; else None."""
         self._running_tools = RunningTools(robot, host, self._view, self._tool_ended)
 
     @property
     def _tools(self) -> tuple[Tool[Any], ...]:
-        """What the persona lets the model call."""
+        """The tools that the persona lets the model call."""
         persona = self._persona
         return self._host.toolbox.of(persona.tools, self._view.body if persona.body else None, persona.gestures)
 
@@ -89,34 +89,34 @@ class GeminiVoice:
         self._more.set()
 
     def say(self, text: str) -> str:
-        """Have the model say this; why not, if it cannot."""
+        """Ask the model to say this. Returns "" or the reason why it cannot."""
         why_not, out = self.session.prompt(text, self._now())
         self._carry_out(out)
         self._more.set()
         return why_not
 
     def refresh(self, *, mended: bool) -> None:
-        """The configuration was read anew; ``mended`` if what was refused may now be accepted."""
+        """The configuration was read again. ``mended``: a setup that was refused may now be accepted."""
         persona = self._host.persona(self.robot)
         if persona != self._persona:
             kept = self.session.settle_words()
-            if self._persona.transcripts_to_file:  # else words from before the file was on would be in it
+            if self._persona.transcripts_to_file:  # words said while the file was off must not get into it
                 self._carry_out(kept)
             self._persona = persona
             self._tell_manner()
             self.settings_changed()
             self.session.persona_changed()
-            self._view.keep(self._memory)  # perhaps without what was said
+            self._view.keep(self._memory)  # the new persona may not allow transcripts in the memory
             mended = True
         if mended:
             self._carry_out(self.session.mended(self._now()))
 
     def settings_changed(self) -> None:
-        """What the persona implies for the session has changed."""
+        """The session's settings may have changed: derive them again."""
         self.session.change(self._settings(self._persona, self._tools))
 
     def _tell_manner(self) -> None:
-        """What the robot's body does by itself is the persona's; where the body is off it does nothing."""
+        """Tell the robot what its body does by itself, as the persona says: nothing, if the persona's body is off."""
         manner = self._persona.manner.model_dump()
         self._view.manner(manner if self._persona.body else dict.fromkeys(manner, False))
 
@@ -134,28 +134,28 @@ class GeminiVoice:
                 if self.session.wants_to_dial(now):
                     self._dial(now)
                 if self._connecting and self._connecting.done():
-                    self._connecting.result()  # a fault of ours ends this robot's conversation, and is logged there
+                    self._connecting.result()  # an unexpected error ends this robot's conversation, which logs it
                 self._send_what_is_due()
-                # Not in step with the others: of robots that ask together one would be let dial, at every tick again.
+                # The pause is random: of robots that ask in step, the circuit breaker lets only one dial at each tick.
                 live = self.session.phase is SessionPhase.LIVE
                 await asyncio.sleep(LIVE_TICK_S if live else TICK_S * random.uniform(0.2, 1.0))  # noqa: S311
         finally:
             self._breaker.gave_up(self.robot)
             if self._connecting:
                 self._connecting.cancel()
-            self._carry_out(self.session.left())  # before the hang-up, which not everybody waits for
+            self._carry_out(self.session.left())  # before the hang-up, whose end not every caller awaits
             if self._connecting:
                 await asyncio.wait([self._connecting])
-                # The gateway keeps this voice until the robot's next one. The cancelled task would keep the connection with it.
+                # The gateway keeps this voice until the robot's next voice, and the task would keep the connection.
                 self._connecting = None
             self._running_tools.close()
-            view, self._view = self._view, Unseen()  # it knows this voice, too
+            view, self._view = self._view, Unseen()  # the view holds this voice, too
             self._emit = lambda _: None  # the function holds this voice, which holds the last mic audio
             last = self._memory()
             view.keep(lambda: last)
 
     def _inherit(self) -> None:
-        """Go on with the conversation that another gateway had."""
+        """Take over the conversation from another gateway, if there is one."""
         inherited = self._view.inherited
         memory = Memory.read(inherited.text) if inherited else None
         if inherited is None or memory is None:
@@ -163,10 +163,10 @@ class GeminiVoice:
         memory = memory.older(inherited.age_s, model=self._persona.model, account=self._host.account)
         self._name = memory.session if memory.handle else ""
         self.session.inherit(memory, self._now(), doubted=inherited.held == "silent")
-        self._view.keep(self._memory)  # with its age
+        self._view.keep(self._memory)  # with the handle's age
 
     def _memory(self) -> str:
-        """What another gateway has to know to go on with the conversation."""
+        """The memory with which another gateway can continue the conversation."""
         memory = self.session.memory(self._now())
         more = {"session": self._name, "model": self._model, "account": self._host.account}
         return memory.model_copy(update=more).text()
@@ -181,7 +181,7 @@ class GeminiVoice:
         for item in out:
             match item:
                 case Emit(SpeechNoticed()) if not self._interrupts:
-                    pass  # the server tells of speech whatever it is to do
+                    pass  # the server reports speech even where speech must not interrupt
                 case Emit(event):
                     self._emit(event)
                 case Keep(who, text, at):
@@ -231,7 +231,7 @@ class GeminiVoice:
                     taken=taken.set,
                 ) as connection,
             ):
-                if dial.seed:  # announced by the setup: so nothing, at least, if the words are to be kept no more
+                if dial.seed:  # the setup announced it: without transcripts an empty history is sent
                     await connection.remind(dial.seed if self.session.settings.transcripts else ())
                 patience.reschedule(None)
                 opened = True
@@ -240,14 +240,14 @@ class GeminiVoice:
                 self._carry_out(self.session.opened(self._now()))
                 await self._talk(connection)
         except TimeoutError:
-            # Of a server that takes the socket and does not answer the setup it may be the session that it cannot find.
+            # If the server took the socket but did not answer the setup, it may not find the session: suspect the handle.
             kind: TroubleKind = "lost" if taken.is_set() and dial.handle else "unreachable"
             error = LiveError(kind, f"Gemini did not answer within {self._now() - started:.1f} s")
         except LiveError as raised:
-            # The traceback's frames hold the tasks, and these the error: 0.3 MB would stay until Python collects garbage.
+            # The traceback's frames hold the tasks, and the tasks hold the error: 0.3 MB until Python collects garbage.
             error = raised.with_traceback(None)
         finally:
-            # The timeout holds this task, and the error of a cancelled task holds this frame: so the frame drops the timeout.
+            # The timeout holds this task, and a cancelled task's error holds this frame: the frame must drop the timeout.
             del patience
         self._ended(dial, error, opened=opened)
 
@@ -258,7 +258,7 @@ class GeminiVoice:
             self.reconnects.closed(now, idle=self.session.phase in (SessionPhase.PARKED, SessionPhase.SPENT))
             return
         error = error or LiveError("lost", "the connection ended at once")
-        # A handle that fails is this robot's trouble; anything else that is lost is the server's, and everyone's.
+        # A failed handle is this robot's trouble. A loss without a handle is the server's, and concerns every robot.
         if error.kind == "unreachable" or (error.kind == "lost" and dial.handle is None):
             self._breaker.failed(self.robot, now)
         else:
@@ -266,10 +266,10 @@ class GeminiVoice:
         self._carry_out(self.session.failed(error, now))
 
     async def _talk(self, connection: Connection) -> None:
-        """Send and receive until the connection is lost or is to be closed.
+        """Send and receive until the connection is lost or must be closed.
 
         Raises:
-            LiveError: If it is lost.
+            LiveError: If the connection is lost.
         """
         loop = asyncio.get_running_loop()
         sender, receiver = loop.create_task(self._send(connection)), loop.create_task(self._receive(connection))
@@ -292,7 +292,7 @@ class GeminiVoice:
                 task.result()
 
     def _silence(self) -> None:
-        """An interruption has come, and waits behind speech that it has cut: what sounds stops now."""
+        """An interruption has come, but waits behind earlier audio: silence the robot at once."""
         self._carry_out([Emit(SpeechNoticed())])
 
     def _send_what_is_due(self) -> None:
@@ -300,7 +300,7 @@ class GeminiVoice:
             self._more.set()
 
     def _sent_at_once(self, connection: Connection) -> bool:
-        """Send audio without a turn of the event loop, most of what sending costs; false if there is more to send."""
+        """Send audio without a turn of the event loop, which is most of the cost. False if items remain to be sent."""
         while (item := self.session.take()) is not None:
             if not (isinstance(item, bytes) and connection.offer_audio(item)):
                 self.session.untaken(item)
@@ -341,9 +341,9 @@ class GeminiVoice:
         async for event in connection.receive():
             out = self.session.server(event, self._now())
             if connection.interrupted and isinstance(event, Audio):
-                out = [item for item in out if item != Emit(event)]  # it is cut already, and must not be heard for a moment
+                out = [item for item in out if item != Emit(event)]  # this audio is cut already and must not be heard
             self._carry_out(out)
-            # A burst is handled a message at a time, so that others come in between; what an interruption has cut, faster.
+            # Other robots run after each message of a burst. Audio that an interruption has cut is handled in a batch.
             if connection.interrupted and self._now() >= until:
                 until = self._host.burst_slot.begin(self._now())
             if connection.waits and (not connection.interrupted or self._now() >= until):

@@ -1,4 +1,4 @@
-"""What the voices of a process share, and what they report to."""
+"""The port through which the voices of a process reach what they share, and report."""
 
 from typing import Protocol
 
@@ -13,28 +13,28 @@ from reachy_gateway.voice import Said
 
 
 class VoiceHost(ToolHost, Protocol):
-    """What the voices of a process share, and what they report to."""
+    """What the voices of a process share, and where they report."""
 
     burst_slot: BurstSlot
 
     @property
     def account(self) -> str:
-        """Tells the server and the key from others, without telling what they are."""
+        """A digest of the server and the key, from which neither can be read."""
 
     def persona(self, robot: str) -> Persona:
-        """How the robot is to talk."""
+        """The robot's persona."""
 
     def breaker(self, model: str) -> CircuitBreaker:
-        """Of the server, as the robots with this model know it."""
+        """The circuit breaker for this model, shared by the robots that use the model."""
 
     def bill(self, robot: str, session: str, model: str, bill: Bill) -> None:
-        """Book a turn."""
+        """Book the tokens of a turn."""
 
     def verdict(self, robot: str) -> Verdict:
-        """What the budgets say."""
+        """Whether the budgets let the robot talk."""
 
     def said(self, robot: str, said: Said, age_s: float) -> None:
-        """Tell of a piece of transcript that is so old."""
+        """Publish a piece of transcript that came ``age_s`` seconds ago."""
 
     def count(self, robot: str, cause: SessionCause, words: str) -> None:
-        """Count something, and tell of it."""
+        """Count an event of the robot's session under its cause, and publish it."""

@@ -1,4 +1,4 @@
-"""What the voices of a process share: the configuration, the circuit breakers, the books."""
+"""What the voices of a process share: the configuration, the circuit breakers, the accounts of tokens and cost."""
 
 import asyncio
 import logging
@@ -41,24 +41,25 @@ log = logging.getLogger(__name__)
 
 WATCH_S: Final = 1.0
 NAME_LOOKS: Final = 3
-"""A key that is admitted as the file is written is known by then."""
+"""How many looks later robots without a key are named: a key that was admitted together with the file is known by then."""
 FORGET_EVERY: Final = 60
-"""Once in so many looks robots that are no longer admitted are forgotten."""
+"""After this many looks the voices forget robots that are no longer admitted."""
 
 
 class Voices:
-    """Makes voices, and keeps what they share. The one implementation of :class:`gemini_gateway.voice_host.VoiceHost`.
+    """Makes voices, and holds what they share. The one implementation of :class:`gemini_gateway.voice_host.VoiceHost`.
 
     Args:
         configuration: The robots file, and the server with its key.
-        feed: Told of what happens; if it is left out, one of its own that the log reads.
-        transcripts: Where transcripts are kept, if a persona asks for that.
-        keep_days: For how many days; 0 is for ever.
-        today: The local date and time; budgets turn at its midnight.
-        toolbox: What models may call; if it is left out, the gateway's own tools.
-        settings_of: What a persona, and its tools, imply for its session.
-        load: How busy the gateway is, which looks itself; if it is left out, it is at ease.
-        shortcut: Whether audio goes past the SDK's layers.
+        ledger: The database of every turn's tokens and cost.
+        feed: The feed of events; by default a new feed that the log reads.
+        transcripts: The folder for transcripts of robots whose persona asks for them.
+        keep_days: How many days transcripts are kept; 0 keeps them for ever.
+        today: The local date and time. A day's budget begins at local midnight.
+        toolbox: The tools that models may call; by default the gateway's own.
+        settings_of: Derives a session's settings from a persona and its tools.
+        load: How busy the gateway is; by default it counts as idle.
+        shortcut: Whether audio bypasses the SDK's layers.
     """
 
     def __init__(
@@ -91,24 +92,24 @@ class Voices:
         self.burst_slot = BurstSlot()
         self.toolbox = toolbox or Toolbox()
         self._admitted: frozenset[str] | None = None
-        """The robots that have a key, once that is known."""
+        """The robots that have a key; None until this is known."""
         self._name_in = NAME_LOOKS
-        """After so many looks the robots of the file that have no key are named; 0: they were."""
+        """After this many looks the log names the robots of the file that have no key; 0: it has named them."""
         self._breakers: dict[str, CircuitBreaker] = {}
         self.totals: dict[str, Account] = {}
-        """What each robot used since the gateway started."""
+        """Each robot's tokens and cost since the gateway started."""
         self.elsewhere = Elsewhere()
-        """What the other gateways of a fleet spent."""
+        """What the other gateways of the fleet spent."""
         self.books = Books(ledger.accounts, self.elsewhere)
         self.books.open(today().date())
         self.tally = Tally[SessionCause](known=lambda robot: robot in self.voices)
         self.voices: dict[str, GeminiVoice] = {}
         self._warned: dict[str, str] = {}
         self.on_reload: Callable[[], None] = lambda: None
-        """Told that the files were read anew."""
+        """Called after the files were read again."""
 
     def make(self, robot: str, view: RobotView | None = None) -> GeminiVoice:
-        """A voice for a robot, and what it may ask of the robot."""
+        """Make a voice for a robot. Through the view the voice asks about the robot."""
         voice = self.voices[robot] = GeminiVoice(robot, self._live, self, self._settings, view)
         return voice
 
@@ -116,7 +117,7 @@ class Voices:
         return replace(self._settings_of(persona, tools), batch_ms=self.load.message_ms)
 
     async def watch(self) -> None:
-        """Follow the robots file, the key's file and how busy the gateway is, until cancelled."""
+        """Watch the robots file, the key's file and the gateway's load, until cancelled."""
         message_ms = self.load.message_ms
         for look in count(1):
             await asyncio.sleep(WATCH_S)
@@ -135,10 +136,10 @@ class Voices:
                 self._forget()
 
     def reload(self, *, asked: bool = False) -> None:
-        """Read the configuration anew; a mistake is said, and leaves the last good one in place.
+        """Read the configuration again. If it has mistakes, they are logged and the last good one stays in use.
 
         Args:
-            asked: Whether a person asks for it. Only then does a file that takes a limit away count: it may be half written.
+            asked: Whether a person asks for this. Only then may a file remove a limit: else it may be half written.
         """
         robots, key, mistakes = self._configuration.reload(asked=asked, retarget=self._live.retarget)
         for mistake in mistakes:
@@ -146,68 +147,68 @@ class Voices:
         if robots:
             self._name_in = NAME_LOOKS
         if taken := [name for name, well in (("robots file", robots), ("key", key)) if well]:
-            log.info("configuration read anew: %s", " and ".join(taken))
+            log.info("configuration read again: %s", " and ".join(taken))
         self.refresh(mended=bool(taken))
         self.on_reload()
 
     def refresh(self, *, mended: bool) -> None:
-        """Other personas may count."""
+        """Tell every voice that its persona, or the key, may have changed."""
         for voice in self.voices.values():
             voice.refresh(mended=mended)
 
     def accounts_of_the_fleet(self) -> SharedBooks:
-        """What this gateway spends, for a store that adds up."""
+        """This gateway's spending, for a store that adds up the fleet's."""
         return SharedBooks(self._ledger, self.elsewhere, lambda: self._today().date())
 
     def close(self) -> None:
-        """Finish what is being written."""
+        """Finish writing transcripts."""
         if self._transcripts:
             self._transcripts.close()
 
-    # --- what metrics are made of: may be asked from another thread ---------------------------------------------------
+    # --- read by the metrics, possibly from another thread ------------------------------------------------------------
 
     @property
     def down(self) -> bool:
-        """Whether Gemini is known not to answer, for any model."""
+        """Whether Gemini is known not to answer for at least one model."""
         return any(breaker.down for breaker in tuple(self._breakers.values()))
 
     @property
     def budget(self) -> Money | None:
-        """The gateway's, for a day."""
+        """The gateway's budget for a day."""
         return self._configuration.personas.gateway.budget_usd_per_day
 
     def accounts(self) -> dict[str, Account]:
-        """Today's, by robot."""
+        """Today's accounts, by robot."""
         return self.books.accounts(self._today().date())
 
     def spent(self) -> dict[str, Money]:
-        """Today's dollars, by robot, over the whole fleet."""
+        """Today's cost in dollars, by robot, in the whole fleet."""
         day = self._today().date()
         return {robot: self.books.spent(day, robot) for robot in {*self.books.accounts(day), *self.elsewhere.robots(day)}}
 
     @property
     def spent_by_all(self) -> Money:
-        """Today's dollars, of all robots of the fleet; may be asked from another thread."""
+        """Today's cost in dollars of all robots of the fleet."""
         here = sum((account.cost for account in self.accounts().values()), Money(0))
         return here + self.elsewhere.total(self._today().date())
 
-    # --- what voices ask and tell -------------------------------------------------------------------------------------
+    # --- called by the voices -----------------------------------------------------------------------------------------
 
     @property
     def account(self) -> str:
-        """Tells the server and the key from others, without telling what they are."""
+        """A digest of the server and the key, from which neither can be read."""
         return self._configuration.endpoint.account
 
     def persona(self, robot: str) -> Persona:
-        """How the robot is to talk."""
+        """The robot's persona."""
         return self._configuration.personas.of(robot)
 
     def local_time(self) -> datetime:
-        """The time, with the gateway's zone."""
+        """The local time, with its time zone."""
         return self._today()
 
     def budget_left(self, robot: str) -> Money | None:
-        """What the robot may still spend today, by its own budget and by that of all; None without either."""
+        """What the robot's budget and the gateway's let the robot still spend today; None without a budget."""
         day = self._today().date()
         left = []
         if (own := self.persona(robot).budget_usd_per_day) is not None:
@@ -217,11 +218,11 @@ class Voices:
         return min(left, default=None)
 
     def breaker(self, model: str) -> CircuitBreaker:
-        """Of a model: one that is in trouble, or is none, keeps no robot with another from dialling."""
+        """The model's circuit breaker: a model in trouble, or an unknown one, stops no robot with another model."""
         return self._breakers.setdefault(model, CircuitBreaker(random.random))
 
     def bill(self, robot: str, session: str, model: str, bill: Bill) -> None:
-        """Book a turn."""
+        """Book the tokens of a turn."""
         day, tokens = self._today().date(), bill.tokens
         cost = self._configuration.personas.price(model).of(tokens)
         turns = 0 if bill.amends else 1
@@ -230,28 +231,26 @@ class Voices:
         if bill.estimated:
             self.count(robot, "uncounted", self._uncounted(robot, cost))
         if model not in self._configuration.personas.prices:
-            self.count(robot, "unknown_price", f"nobody told the price of {model}: it is billed as {personas.DEFAULT_MODEL}")
+            self.count(robot, "unknown_price", f"the price of {model} is unknown: it is billed as {personas.DEFAULT_MODEL}")
         try:
             self._ledger.add(day, robot, session, model, tokens, cost)
         except LedgerError as error:
-            self.count(robot, "ledger", f"{error}; a restart before it can be would forget this turn")
+            self.count(robot, "ledger", f"{error}; a restart before the ledger works again would lose this turn")
         whole, account = self.books.session(robot), self.books.account(day, robot)
         self._feed.tell(Billed(robot, cost, session, whole, account))
 
     def _uncounted(self, robot: str, cost: Money) -> str:
         limited = self.persona(robot).budget_usd_per_day or self.budget
-        trust = ", and budgets go by that" if limited else ""
-        return f"Gemini did not count all of a turn's tokens: it is billed by its sound, ${cost:.4f}{trust}"
+        trust = ", and budgets use this estimate" if limited else ""
+        return f"Gemini did not count all of a turn's tokens: the turn is billed by its audio, ${cost:.4f}{trust}"
 
     def verdict(self, robot: str) -> Verdict:
-        """What the budgets say; a new warning is told once."""
+        """Whether the budgets let the robot talk. A new warning is published once."""
         budget, gateway_budget = self.persona(robot).budget_usd_per_day, self._configuration.personas.gateway.budget_usd_per_day
         if budget is None and gateway_budget is None:
             return Verdict(allowed=True)
         verdict = self.books.verdict(self._today().date(), robot, budget, gateway_budget)
-        level = (
-            f"{verdict.allowed} {verdict.words.partition(':')[0]}"  # whose budget, without the sum, which grows with every turn
-        )
+        level = f"{verdict.allowed} {verdict.words.partition(':')[0]}"  # without the sum, which grows with every turn
         if level != self._warned.get(robot):
             self._warned[robot] = level
             if verdict.words:
@@ -259,17 +258,17 @@ class Voices:
         return verdict
 
     def said(self, robot: str, said: Said, age_s: float = 0.0) -> None:
-        """Tell of a piece of transcript that is so old."""
+        """Publish a piece of transcript that came ``age_s`` seconds ago."""
         if self._feed.is_read(Spoken):
             self._feed.tell(Spoken(robot, said, self._today() - timedelta(seconds=age_s)))
 
     def count(self, robot: str, cause: SessionCause, words: str) -> None:
-        """Count something, and tell of it."""
+        """Count an event of the robot's session under its cause, and publish it."""
         first = self.tally.count(cause, robot)
         self._feed.tell(SessionNews(robot, cause, words, first))
 
     def _keep(self, it: Spoken) -> None:
-        """Keep a piece of transcript, if that was asked for."""
+        """Write a piece of transcript to its file, if the robot's persona asks for that."""
         if self._transcripts and self.persona(it.robot).transcripts_to_file:
             self._transcripts.keep(it.robot, it.at, it.said)
 
@@ -277,7 +276,7 @@ class Voices:
         self._admitted = it.admitted
 
     def _tell_lost_transcripts(self) -> None:
-        """Count what was lost, and say once that, and once more when it is over."""
+        """Count lost pieces of transcript. Log once that writing fails, and once that it works again."""
         if self._transcripts is None:
             return
         lost, trouble = self._transcripts.take_lost()
@@ -285,13 +284,13 @@ class Voices:
             self.tally.count("transcript", robot, pieces)
         if bool(trouble) != bool(self._transcripts_trouble) and self._trouble_lines.take(1, time.monotonic()):
             if trouble:
-                log.warning("the transcript cannot be written: %s (what is said meanwhile is lost, and counted)", trouble)
+                log.warning("the transcript cannot be written: %s (its words are lost until then, and counted)", trouble)
             else:
                 log.info("transcripts are written again")
         self._transcripts_trouble = trouble
 
     def _forget(self) -> None:
-        """Forget robots that are not admitted any more; their conversations have ended."""
+        """Forget robots that are no longer admitted; their conversations have ended."""
         if self._admitted is None:
             return
         for known in (self.voices, self.totals, self._warned):
@@ -300,7 +299,7 @@ class Voices:
         self.tally.forget()
 
     def _name_strangers(self) -> None:
-        """A persona whose robot is mistyped would wait for it for ever, without a word."""
+        """Log robots of the robots file that have no admitted key: their names may be mistyped."""
         known = self._configuration.personas.robots.keys()
         if strangers := known - self._admitted if self._admitted is not None else ():
-            log.warning("no key is admitted of these in %s: %s", self._configuration.robots_file, ", ".join(sorted(strangers)))
+            log.warning("robots without a key in %s: %s", self._configuration.robots_file, ", ".join(sorted(strangers)))

@@ -1,6 +1,7 @@
 """A wire-compatible stand-in for the Gemini Live API.
 
-``async with serve(SimSettings(mode="echo")) as sim`` runs one inside a test; ``python -m gemini_live_sim`` on its own.
+``async with serve(SimSettings(mode="echo")) as sim`` runs a server inside a test; ``python -m gemini_live_sim`` runs one on
+its own.
 """
 
 from importlib import import_module
@@ -75,11 +76,11 @@ _HOMES = {
     "SimSettings": "settings",
     "UsageReport": "usage",
 }
-"""Where the names are that are no actions."""
+"""Exported name -> its module. Names that are not listed are in ``actions``."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is used for the first time: the health check, which is in this package too, uses none."""
+    """Import a name at its first use. The health check in this package then imports none of them."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'actions')}"), name)

@@ -1,4 +1,4 @@
-"""``gemini-live-sim``: run a server until a signal; ``gemini-live-sim health``: ask one."""
+"""``gemini-live-sim``: run a server until a signal; ``gemini-live-sim health``: check a running server."""
 
 import os
 import sys

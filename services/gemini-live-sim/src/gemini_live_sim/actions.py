@@ -1,4 +1,4 @@
-"""What can be done to a session, by a script or at run time. Plain data, so that a TOML file can hold it."""
+"""Actions on a session, from a script or at run time. Plain data, so that a TOML file can hold them."""
 
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -17,14 +17,14 @@ class _Action(BaseModel):
 
 
 class GoAway(_Action):
-    """Announce the end of the connection. Nothing follows by itself."""
+    """Announce the end of the connection. The connection stays open."""
 
     do: Literal["go_away"] = "go_away"
     time_left_s: float = 50.0
 
 
 class Close(_Action):
-    """Close with a code and a reason (at most 123 bytes go out)."""
+    """Close with a code and a reason. At most 123 bytes of the reason are sent."""
 
     do: Literal["close"] = "close"
     code: int = 1011
@@ -32,7 +32,7 @@ class Close(_Action):
 
 
 class Abort(_Action):
-    """Drop the TCP connection: no close message."""
+    """Drop the TCP connection without a close message."""
 
     do: Literal["abort"] = "abort"
 
@@ -44,7 +44,7 @@ class Stall(_Action):
     reading: bool = True
     sending: bool = True
     for_s: float | None = None
-    """End it after this long by itself."""
+    """End the stall after this long; None: it does not end by itself."""
 
 
 class ResumeIo(_Action):
@@ -54,21 +54,21 @@ class ResumeIo(_Action):
 
 
 class SendRaw(_Action):
-    """Send this message, whatever it is: an object as JSON, text and bytes as they are."""
+    """Send any message: an object as JSON, text and bytes unchanged."""
 
     do: Literal["send_raw"] = "send_raw"
     message: dict[str, Any] | str | bytes
 
 
 class SendBig(_Action):
-    """Send a message of at least this size: a text part the client may ignore."""
+    """Send a message of at least this size: a text part that the client may ignore."""
 
     do: Literal["send_big"] = "send_big"
     n_bytes: int = 1_100_000
 
 
 class SendError(_Action):
-    """Send an ``{"error": ...}`` message and go on."""
+    """Send an ``{"error": ...}`` message and keep the connection."""
 
     do: Literal["send_error"] = "send_error"
     code: int = 500
@@ -83,7 +83,7 @@ class Interrupt(_Action):
 
 
 class Say(_Action):
-    """Answer without being asked: a tone of this length, or this PCM16 at 24 kHz."""
+    """Answer without a question: with a tone of this length, or with this PCM16 at 24 kHz."""
 
     do: Literal["say"] = "say"
     n_ms: int = 2000
@@ -91,14 +91,14 @@ class Say(_Action):
 
 
 class Silent(_Action):
-    """Hear everything and answer nothing from now on, or answer again."""
+    """From now on hear everything and answer nothing (``on``), or answer again."""
 
     do: Literal["silent"] = "silent"
     on: bool = True
 
 
 class ToolCall(_Action):
-    """Call a tool; answers wait for the response."""
+    """Call a tool. Answers wait for the response if the function is blocking."""
 
     do: Literal["tool_call"] = "tool_call"
     name: str = "look_around"
@@ -106,12 +106,12 @@ class ToolCall(_Action):
 
 
 class WantedCall(_Action):
-    """One of several calls."""
+    """One call of :class:`CallTools`."""
 
     name: str
     args: dict[str, Any] = {}
     id: str | None = None
-    """Nothing: one of its own; empty: it has none."""
+    """None: the simulator makes an id; empty: the call has no id."""
 
 
 class CallTools(_Action):
@@ -122,7 +122,7 @@ class CallTools(_Action):
 
 
 class CancelTools(_Action):
-    """Take back the tool calls that have no response yet."""
+    """Cancel the tool calls that have no response yet."""
 
     do: Literal["cancel_tools"] = "cancel_tools"
 
@@ -151,10 +151,10 @@ Trigger: TypeAlias = Literal[
 
 
 class Step(_Action):
-    """One line of a script: when something happens for the ``count``-th time (0: every time), do this, maybe later.
+    """One step of a script: when the event ``on`` happens for the ``count``-th time (0: every time), do ``action``.
 
     ``open`` is the accepted handshake, ``setup`` the setup message before its reply, ``ready`` the reply. ``audio_in``
-    and ``audio_out`` count messages. ``every_s`` repeats the action from then on.
+    and ``audio_out`` count messages. ``after_s`` delays the action; ``every_s`` repeats it from then on.
     """
 
     on: Trigger = "ready"

@@ -1,4 +1,4 @@
-"""What is to happen when: a heap of things with times, in order, first come first served at the same time."""
+"""A schedule: a heap of items with due times. Items with the same time come out in the order in which they were put in."""
 
 import heapq
 from typing import Generic, TypeVar
@@ -7,33 +7,33 @@ T = TypeVar("T")
 
 
 class Agenda(Generic[T]):
-    """Bounded by its users: an answer adds an item per message, everything else a handful."""
+    """A schedule of items. Its users bound it: an answer adds one item per message, everything else adds a handful."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, str, T]] = []
         self._count = 0
 
     def put(self, due: float, item: T, tag: str = "") -> None:
-        """Plan an item; the tag is for taking a group of them back."""
+        """Schedule an item. :meth:`drop` removes all items with the same tag."""
         self._count += 1
         heapq.heappush(self._heap, (due, self._count, tag, item))
 
     def drop(self, tag: str) -> None:
-        """Take back everything with this tag."""
+        """Remove all items with this tag."""
         self._heap = [entry for entry in self._heap if entry[2] != tag]
         heapq.heapify(self._heap)
 
     def pop(self, now: float) -> tuple[float, T] | None:
-        """Take the first item that is due, with its time."""
+        """Remove and return the first due item, with its time; None if nothing is due."""
         if not self._heap or self._heap[0][0] > now:
             return None
         due, _, _, item = heapq.heappop(self._heap)
         return due, item
 
     def next_due(self) -> float | None:
-        """When the first item is due."""
+        """The time at which the first item is due; None without items."""
         return self._heap[0][0] if self._heap else None
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all items."""
         self._heap.clear()

@@ -4,7 +4,7 @@ import asyncio
 
 
 class Alarm:
-    """For one waiting task. A ring that nobody waits for is not lost: the next wait returns at once."""
+    """An alarm for one waiting task. A ring without a waiter is not lost: the next wait returns at once."""
 
     def __init__(self) -> None:
         self._waiter: asyncio.Future[None] | None = None
@@ -12,7 +12,7 @@ class Alarm:
         self._due: float | None = None
 
     async def wait(self, due: float | None) -> None:
-        """Wait until ``due`` on the loop's clock, or for ever; or until :meth:`ring`."""
+        """Wait until ``due`` on the loop's clock (None: without limit), or until :meth:`ring`."""
         loop = asyncio.get_running_loop()
         if self._rung:
             self._rung = False
@@ -29,7 +29,7 @@ class Alarm:
                 timer.cancel()
 
     def ring(self, due: float | None = None) -> None:
-        """Wake the waiter, unless it only needs to be up at ``due`` and will be."""
+        """Wake the waiter. With ``due``, wake it only if it would otherwise sleep longer than until ``due``."""
         if due is not None and self._waiter is not None and self._due is not None and self._due <= due:
             return
         self._rung = True

@@ -1,4 +1,4 @@
-"""What the server says: recordings in turn, an echo, a chirp. PCM16 mono at 24 kHz until the last step."""
+"""The server's answers: recordings in turn, an echo, or a chirp. PCM16 mono at 24 kHz until the last step."""
 
 import io
 import tomllib
@@ -23,7 +23,7 @@ _FAINT = 2
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """An answer: PCM16 mono and what it says."""
+    """An answer: PCM16 mono, and its words."""
 
     pcm: bytes
     text: str
@@ -31,7 +31,7 @@ class Speech:
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """The answer's length."""
         return len(self.pcm) / 2 / self.hz
 
 
@@ -44,12 +44,12 @@ def recordings() -> tuple[Speech, ...]:
 
 
 def recording(file: str, text: str) -> Speech:
-    """Read a recording that is no answer of its own."""
+    """Read a recording that is not in the list of answers."""
     return Speech(_read_wav((resources.files("gemini_live_sim") / "answers" / file).read_bytes()), text)
 
 
 def choose(behaviour: Behaviour, spoken: Sequence[Speech], turn: int, heard: Utterance | None) -> Speech:
-    """Answer turn number ``turn`` (from 1); a text has no utterance and is answered by a recording even in echo mode."""
+    """Choose the answer of turn ``turn`` (from 1). ``heard`` is None for a text; echo mode answers it by a recording."""
     if behaviour.mode == "tone":
         return tone(behaviour.tone_ms, behaviour.answer_hz)
     if behaviour.mode == "echo" and heard is not None and heard.pcm:
@@ -60,7 +60,7 @@ def choose(behaviour: Behaviour, spoken: Sequence[Speech], turn: int, heard: Utt
 
 
 def muted(speech: Speech, behaviour: Behaviour) -> Speech:
-    """Take away what is not to be heard of an answer."""
+    """Remove or attenuate an answer's audio, if the behaviour says so."""
     if behaviour.turn_reason:
         return Speech(b"", "", speech.hz)
     if behaviour.mute == "text":
@@ -82,7 +82,7 @@ def tone(n_ms: int, hz: int = HZ) -> Speech:
 
 
 def resample(pcm: bytes, from_hz: int, to_hz: int) -> bytes:
-    """Convert a whole recording at once, at soxr's best."""
+    """Resample a whole recording at once, at soxr's best quality."""
     if from_hz == to_hz:
         return pcm
     samples = np.frombuffer(pcm, dtype="<i2", count=len(pcm) // 2).astype(np.float32)
@@ -90,7 +90,7 @@ def resample(pcm: bytes, from_hz: int, to_hz: int) -> bytes:
 
 
 def _pcm16(samples: npt.NDArray[np.float32] | npt.NDArray[np.float64]) -> bytes:
-    """Round to PCM16; it clips, it never wraps."""
+    """Round to PCM16. Values out of range are clipped and do not wrap."""
     pcm: bytes = np.clip(np.round(samples), -32768, 32767).astype("<i2").tobytes()
     return pcm
 

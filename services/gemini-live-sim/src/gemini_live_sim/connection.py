@@ -1,4 +1,4 @@
-"""One client on the wire: moves messages between a WebSocket and a :class:`Session`, and plays its faults."""
+"""One client's connection: moves messages between a WebSocket and a :class:`Session`, and carries out the session's faults."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ from gemini_live_sim.watch import Watch
 from gemini_live_sim.wire import Audio, WireError, parse
 
 MAX_REASON_BYTES = 123
-"""What a close message has room for."""
+"""Longest reason in a close message."""
 
 OnEvent: TypeAlias = Callable[["SimSession", str, int, Any], None]
 """Called with (session, name, time.monotonic_ns(), detail): ``audio_in`` with the PCM, ``audio_out`` with an
@@ -36,7 +36,7 @@ log = logging.getLogger("gemini_live_sim")
 
 
 class SimConnection(ServerConnection):
-    """A WebSocket that may answer pings late, and that knows how it is to behave."""
+    """A WebSocket that may answer pings late. It holds the connection's behaviour and caller."""
 
     behaviour: Behaviour
     caller: Caller
@@ -60,7 +60,7 @@ class SimConnection(ServerConnection):
 
 
 class SimSession(Journal):
-    """The record of a connection, and what can be done to it while it lasts. Use it from the server's loop."""
+    """The record of a connection, and controls for it while it is open. Use it from the server's event loop."""
 
     def __init__(
         self, number: int, max_bytes: int, socket: SimConnection, door: Door, watch: Watch, on_event: OnEvent | None
@@ -81,7 +81,7 @@ class SimSession(Journal):
     # Controls
 
     def do(self, action: actions.Action) -> None:
-        """Do this next, after what is already on its way."""
+        """Do this action next, after the outputs that are already queued."""
         self._session.do(action, self._loop.time())
         self._alarm.ring()
 
@@ -90,16 +90,16 @@ class SimSession(Journal):
         self.do(actions.GoAway(time_left_s=time_left_s))
 
     def close(self, code: int = 1011, reason: str = actions.INTERNAL) -> None:
-        """Close with a close message."""
+        """Close the connection with a close message."""
         self.do(actions.Close(code=code, reason=reason))
 
     def abort(self) -> None:
-        """Drop the TCP connection now, a stalled one as well."""
+        """Drop the TCP connection now, even if it is stalled."""
         self._reading.set()
         self._socket.transport.abort()
 
     def stall(self, *, reading: bool = True, sending: bool = True, for_s: float | None = None) -> None:
-        """Keep the socket open but stop reading it, sending on it, or both, now."""
+        """Keep the socket open, but stop reading from it, sending on it, or both, from now on."""
         if reading:
             self._reading.clear()
             self._socket.transport.pause_reading()
@@ -109,7 +109,7 @@ class SimSession(Journal):
             self._loop.call_later(for_s, self.resume_io)
 
     def resume_io(self) -> None:
-        """End a stall. What became due meanwhile goes out at once."""
+        """End a stall. Outputs that became due during the stall are sent at once."""
         if not self._reading.is_set() and self.open:
             self._socket.transport.resume_reading()
         self._reading.set()
@@ -125,7 +125,7 @@ class SimSession(Journal):
         self.do(actions.Interrupt())
 
     def say(self, what: bytes | int) -> None:
-        """Answer unasked: PCM16 at 24 kHz, or a tone of so many milliseconds. It waits for an active answer."""
+        """Answer without a question: PCM16 at 24 kHz, or a tone of this many ms. It waits for the end of an active answer."""
         self.do(actions.Say(pcm=what) if isinstance(what, bytes) else actions.Say(n_ms=what))
 
     def tool_call(self, name: str, **args: Any) -> None:
@@ -136,19 +136,19 @@ class SimSession(Journal):
         """Wait until a condition on this record holds.
 
         Raises:
-            TimeoutError: If it does not in time.
+            TimeoutError: If the condition does not hold in time.
         """
         await self._watch.until(lambda: condition(self), timeout_s)
 
-    # The rim
+    # Socket and tasks
 
     @property
     def is_connected(self) -> bool:
-        """Whether the socket is open as far as this side knows."""
+        """Whether the socket is open, as far as this side knows."""
         return self._socket.state is State.OPEN
 
     async def run(self) -> None:
-        """Serve the connection until it ends. Its end is recorded whatever happens."""
+        """Serve the connection until it ends. The end is always recorded."""
         self._socket.pong_delay_s = self.behaviour.pong_delay_ms / 1000
         tasks = [asyncio.create_task(self._quietly(loop())) for loop in (self._read, self._write)]
         try:
@@ -199,11 +199,11 @@ class SimSession(Journal):
                 await self._perform(output)
                 self._watch.changed()
                 if isinstance(output, Send) and output.audio:
-                    await asyncio.sleep(0)  # an answer that goes out at once holds up no other session
+                    await asyncio.sleep(0)  # let other sessions run while a whole answer is sent at once
             await self._alarm.wait(self._session.next_due())
 
     def _end_stall(self, held: Iterable[Output]) -> None:
-        """Do what ends a stall, although what came before it is still held."""
+        """Carry out an action that ends a stall, although earlier outputs still wait."""
         if any(isinstance(output, actions.Abort) for output in held):
             self.abort()
         elif any(isinstance(output, actions.ResumeIo) for output in held):
@@ -239,7 +239,7 @@ class SimSession(Journal):
         await self._socket.send(message)
 
     def _ended(self) -> None:
-        """Note the end, once."""
+        """Record the end of the connection, once."""
         if not self.open:
             return
         self.open = False

@@ -1,4 +1,4 @@
-"""An open session's talk: what is heard or written becomes questions, questions become answers, tools stand between."""
+"""An open session's conversation: speech and text become questions, and questions become answers or tool calls."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,7 +20,7 @@ from gemini_live_sim.vad import SpeechEvent, Utterance
 
 
 class Conversation:
-    """Takes the client's messages once the setup is answered."""
+    """Handles the client's messages after the setup is answered."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Conversation:
         open_calls: dict[str, None],
         hand_out: Callable[[float], None],
     ) -> None:
-        """``open_calls`` is what the session's last connection left; ``hand_out`` gives the client a handle."""
+        """``open_calls`` are the open tool calls of the session's last connection; ``hand_out`` sends the client a handle."""
         self._setup = setup
         self._behaviour = behaviour
         self._spoken = spoken
@@ -46,10 +46,10 @@ class Conversation:
         self.silent = behaviour.silent
 
     def take(self, message: wire.ClientMessage, now: float) -> None:
-        """Take a message.
+        """Handle a message.
 
         Raises:
-            WireError: If it does not belong here.
+            WireError: If the message is not allowed at this point.
         """
         journal = self._stage.journal
         match message:
@@ -87,12 +87,12 @@ class Conversation:
         self._turns.answer(lambda _turn: speech, now)
 
     def interrupt(self, now: float) -> None:
-        """Cut the answer short; calls for which it waits are not needed any more."""
+        """Cut the answer short, and cancel its blocking calls."""
         self.tools.cancel(now, all_of_them=False)
         self._turns.interrupt(now)
 
     def babble(self, kind: Babble) -> wire.Json:
-        """Make a message that is no answer, although it has to do with the last question."""
+        """Make a message that relates to the last question but is not an answer."""
         if kind == "usage":
             return messages.bill(UsageReport(self._turns.number, dict(self._stage.meter.context), {}).as_json() or {})
         if kind == "voice_activity":
@@ -125,7 +125,7 @@ class Conversation:
         self._answer(utterance, self.tools.find(utterance), now, transcript if late else ())
 
     def _transcript(self, pieces: Sequence[str]) -> list[wire.Json]:
-        """Write down what was heard, if that is wanted."""
+        """Make the input's transcription messages, if the setup or the model wants them."""
         unasked = self._behaviour.unasked_transcripts
         unasked = self._model.writes_unasked if unasked is None else unasked
         if self._setup.input_audio_transcription is None and not unasked:
@@ -147,7 +147,7 @@ class Conversation:
             self._answer(None, self.tools.find(said), now)
 
     def _make_way(self, now: float) -> None:
-        """The user begins: whatever is being answered stops, unless nothing may interrupt."""
+        """Interrupt the active answer because the person begins to speak, unless interruptions are switched off."""
         if self._setup.interrupts and (self._turns.active or self._turns.held):
             self.interrupt(now)
 

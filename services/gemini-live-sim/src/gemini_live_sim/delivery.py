@@ -1,4 +1,4 @@
-"""When which piece of an answer goes out."""
+"""Plans when each piece of an answer is sent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ _WORDS_PER_TRANSCRIPT = 3
 
 @dataclass(frozen=True, slots=True)
 class AudioPlan:
-    """One audio message: its parts, as byte offsets into the answer."""
+    """One audio message, as byte offsets of its parts in the answer."""
 
     cuts: tuple[int, ...]
-    """Ascending; n + 1 of them make n parts."""
+    """Ascending offsets; n + 1 offsets make n parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class TextPlan:
 
 @dataclass(frozen=True, slots=True)
 class StrayPlan:
-    """``interrupted`` although nothing is being said."""
+    """``interrupted`` although nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedPlan:
-    """generationComplete: all audio is out."""
+    """generationComplete: all audio is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ Plan: TypeAlias = AudioPlan | TranscriptPlan | TextPlan | StrayPlan | GeneratedP
 
 
 def plan_answer(speech: Speech, start: float, behaviour: Behaviour, *, transcript: bool) -> list[tuple[float, Plan]]:
-    """Lay out an answer from its first audio on: (due, plan) in order of sending."""
+    """Plan an answer whose first audio is due at ``start``: a list of (due, plan), in the order of sending."""
     plans: list[tuple[float, Plan]] = []
     if behaviour.stray_interrupted_ms is not None:
         plans.append((start - behaviour.stray_interrupted_ms / 1000, StrayPlan()))
@@ -84,7 +84,7 @@ def plan_answer(speech: Speech, start: float, behaviour: Behaviour, *, transcrip
 
 
 def _audio(begin: int, end: int, start: float, hz: int, behaviour: Behaviour) -> list[tuple[float, Plan]]:
-    """Cut bytes into messages of ``parts_per_message`` chunks, each with the time it is due."""
+    """Cut bytes into messages of ``parts_per_message`` chunks, each with its due time."""
     chunk_bytes = hz * behaviour.chunk_ms // 1000 * 2
     cuts = list(range(begin, end, chunk_bytes))
     if behaviour.odd_bytes:
@@ -119,6 +119,6 @@ def _pieces(text: str) -> list[str]:
 
 
 def split_emoji(pieces: Sequence[str]) -> list[str]:
-    """End every piece in an emoji's first half and begin the next with its second; the last half stays alone."""
+    """End every piece with an emoji's first half and begin the next with the second. The last piece's half stays alone."""
     first, second = "\ud83d", "\ude00"
     return [f"{second if index else ''}{piece}{first}" for index, piece in enumerate(pieces)]

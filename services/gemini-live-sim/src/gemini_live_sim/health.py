@@ -1,6 +1,6 @@
-"""Asks a server on this machine whether it is well, as a container's health check.
+"""A container's health check: asks the server on this machine whether it works.
 
-A check comes every few seconds, so it reads the three settings that it needs by itself and imports nothing of the server's.
+The check runs every few seconds. So it reads its three settings by itself and imports none of the server's modules.
 """
 
 import http.client
@@ -17,24 +17,24 @@ _MAX_PORT = 65_535
 
 
 def main(environment: Mapping[str, str]) -> int:
-    """Ask the server that has these settings; return the exit code: 1 if it is not well, 2 if they name none."""
+    """Check the server with these settings; return the exit code: 1 if it does not work, 2 if ``SIM_PORT`` is wrong."""
     known = {name.upper(): value for name, value in environment.items()}
     host = known.get("SIM_HOST", "127.0.0.1")
     port = _port(known.get("SIM_PORT", str(PORT)))
     if port is None:
-        return _complain(f"SIM_PORT: {known['SIM_PORT']!r} is not a port: set it to that of the server", code=2)
+        return _complain(f"SIM_PORT: {known['SIM_PORT']!r} is not a port: set SIM_PORT to the server's port", code=2)
     folder = Path(known["SIM_TLS_DIR"]) if "SIM_TLS_DIR" in known else default_tls_dir()
     wrong = ask("127.0.0.1" if host in ("0.0.0.0", "::", "") else host, port, folder / ROOT)
     return _complain(wrong, code=1) if wrong else 0
 
 
 def default_tls_dir() -> Path:
-    """Return where a process puts its root certificate unless told otherwise."""
+    """Return the default folder for a process's root certificate."""
     return Path(tempfile.gettempdir()) / "gemini-live-sim"
 
 
 def ask(host: str, port: int, root: Path) -> str | None:
-    """Ask over TLS, trusting the server's own root; return what is wrong, or nothing."""
+    """Ask over TLS, trusting the server's own root certificate; return what is wrong, or None."""
     try:
         context = ssl.create_default_context(cafile=str(root))
         connection = http.client.HTTPSConnection(host, port, timeout=TIMEOUT_S, context=context)

@@ -1,4 +1,4 @@
-"""What happened on one connection, for tests and benches to look at."""
+"""The record of one connection, for tests and benches."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -11,15 +11,15 @@ from gemini_live_sim.wire import Json
 T = TypeVar("T")
 
 MAX_ENTRIES = 100_000
-"""Lists of small things stop growing here."""
+"""Most entries of a list of small things."""
 MAX_HISTORY = 200
 MAX_TEXT = 10_000
-"""Characters of a text that are kept."""
+"""Most characters of a text that are kept."""
 
 
 @dataclass
 class AnswerRecord:
-    """One answer as it went out."""
+    """The record of one sent answer."""
 
     turn: int
     pcm: bytes
@@ -27,16 +27,16 @@ class AnswerRecord:
     hz: int
     text: str
     sent_bytes: int = 0
-    """How much of it went out before it ended or was interrupted."""
+    """Bytes of the answer that were sent before it ended or was interrupted."""
     leftover_bytes: int = 0
-    """How much more went out after ``interrupted``."""
+    """Bytes that were sent after ``interrupted``."""
     interrupted: bool = False
     complete: bool = False
-    """turnComplete went out."""
+    """Whether turnComplete was sent."""
 
     @property
     def sent(self) -> bytes:
-        """The audio that went out before the end, as one piece."""
+        """The audio that was sent before the end, as one piece."""
         return self.pcm[: self.sent_bytes]
 
 
@@ -48,47 +48,47 @@ class Journal:
     max_bytes: int = 64 * 2**20
     setup: SessionSetup | None = None
     setup_json: Json = field(default_factory=dict)
-    """The setup as it came, keys in camelCase."""
+    """The setup as received, with keys in camelCase."""
     session_id: str = ""
     resumed: bool = False
-    """Whether it went on from a handle."""
+    """Whether the connection resumed a session by a handle."""
     heard: bytearray = field(default_factory=bytearray)
     """All realtime audio in order; bytes beyond the bound are not kept."""
     heard_bytes: int = 0
-    """All realtime audio, counted."""
+    """Bytes of all realtime audio."""
     texts: list[str] = field(default_factory=list)
     history: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=MAX_HISTORY))
     """(role, text), also from before a resume; the newest ``MAX_HISTORY``."""
     kinds: list[str] = field(default_factory=list)
-    """What the client sent, message by message: ``Setup``, ``Audio``, ``Text``, ``ActivityStart``, ..."""
+    """The kinds of the client's messages, in order: ``Setup``, ``Audio``, ``Text``, ``ActivityStart``, ..."""
     sent_kinds: list[str] = field(default_factory=list)
-    """What went out, message by message: the first name in it."""
+    """The first name in each sent message, in order."""
     answers: list[AnswerRecord] = field(default_factory=list)
     answer_bytes: int = 0
     usage: list[UsageReport] = field(default_factory=list)
-    """What was reported, turn by turn."""
+    """The reported token counts, turn by turn."""
     handles: list[str] = field(default_factory=list)
     tool_calls: list[Json] = field(default_factory=list)
     cancelled_calls: list[str] = field(default_factory=list)
-    """Ids of calls that were taken back."""
+    """Ids of cancelled calls."""
     tool_responses: list[Json] = field(default_factory=list)
     context_updates: list[Json] = field(default_factory=list)
     open: bool = True
     close_code: int | None = None
-    """1006 if it ended without a close message."""
+    """1006 if the connection ended without a close message."""
     close_reason: str | None = None
 
     def hear(self, pcm: bytes) -> None:
-        """Keep audio, as far as the bound allows."""
+        """Record audio from the client, as far as the bound allows."""
         self.heard_bytes += len(pcm)
         self.heard += pcm[: max(self.max_bytes - len(self.heard), 0)]
 
     def tell(self, role: str, text: str) -> None:
-        """Keep something that was said, by the ``user`` or the ``model``."""
+        """Record a text of the ``user`` or the ``model`` in the history."""
         self.history.append((role, text[:MAX_TEXT]))
 
     def answer(self, record: AnswerRecord) -> AnswerRecord:
-        """Keep an answer, its audio as far as the bound allows."""
+        """Record an answer, and its audio as far as the bound allows."""
         if self.answer_bytes + len(record.pcm) > self.max_bytes:
             record.pcm = b""
         self.answer_bytes += len(record.pcm)

@@ -15,7 +15,7 @@ def plan_end(behaviour: Behaviour, now: float, born: float, *, compressed: bool)
         return
     end = max(min(ends), now)
     if behaviour.go_away_left_s is not None:
-        # A connection that lives shorter than the notice is told at once, with what is left.
+        # A connection that lives shorter than the notice gets goAway at once, with the remaining time.
         left_s = min(behaviour.go_away_left_s, end - now)
         yield end - left_s, GoAway(time_left_s=round(left_s, 3))
     if behaviour.close_at_max_age:

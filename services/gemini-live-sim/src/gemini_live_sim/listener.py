@@ -1,4 +1,4 @@
-"""The listening socket: open, closed, or accepting connections only to ignore them; always on the same port."""
+"""The listening socket, always on the same port. It serves clients, is closed, or accepts clients and ignores them."""
 
 import asyncio
 import ssl
@@ -16,7 +16,7 @@ _CLOSE_TIMEOUT_S = 2.0
 
 
 class Listener:
-    """Connections outlive the listener that accepted them; :meth:`finish` waits for them all."""
+    """The listening socket. Connections stay open when the socket closes; :meth:`finish` waits for them all."""
 
     def __init__(self, handler: Handler, http_handler: HttpHandler, tls: ssl.SSLContext, settings: SimSettings) -> None:
         self._handler = handler
@@ -27,7 +27,7 @@ class Listener:
         self._pit: asyncio.Server | None = None
         self._ignored: set[asyncio.BaseTransport] = set()
         self.port = settings.port or 0
-        """Known once it listens."""
+        """The TCP port; 0 until the socket listens, unless the settings name a port."""
 
     async def start(self) -> None:
         """Listen for clients."""
@@ -40,7 +40,7 @@ class Listener:
             process_request=self._http_handler,
             create_connection=SimConnection,
             compression="deflate" if self._settings.deflate else None,
-            # The server never drops a client for being slow: that is a fault, and faults are asked for.
+            # The server never drops a slow client by itself: a dropped connection is a fault, and faults are configured.
             ping_interval=None,
             close_timeout=_CLOSE_TIMEOUT_S,
             max_size=self._settings.max_message_bytes,
@@ -56,30 +56,30 @@ class Listener:
         self._pit = await loop.create_server(lambda: _Ignore(self._ignored), self._settings.host, self.port)
 
     async def stop(self) -> None:
-        """Close the listening socket. Who is served stays served, and who is ignored stays ignored, as on a line cut off."""
+        """Close the listening socket. Served clients stay served, and ignored clients stay ignored."""
         if self._pit is not None:
             self._pit.close()
             self._pit = None
         for server in self._servers:
             server.close(close_connections=False)
-            while server.is_serving():  # noqa: ASYNC110 - it stops within one turn of the loop, without an event
+            while server.is_serving():  # noqa: ASYNC110 - the server stops within one turn of the loop, without an event
                 await asyncio.sleep(0)
 
     def drop_ignored(self) -> None:
-        """Drop who is ignored."""
+        """Drop the ignored connections."""
         for transport in list(self._ignored):
             if isinstance(transport, asyncio.WriteTransport):
                 transport.abort()
 
     async def finish(self) -> None:
-        """Drop who is ignored, and wait until all handlers have returned."""
+        """Drop the ignored connections, and wait until all handlers have returned."""
         self.drop_ignored()
         for server in self._servers:
             await server.wait_closed()
 
 
 class _Ignore(asyncio.Protocol):
-    """Reads what comes, keeps nothing, says nothing."""
+    """Reads and discards all input, and sends nothing."""
 
     def __init__(self, ignored: set[asyncio.BaseTransport]) -> None:
         self._ignored = ignored

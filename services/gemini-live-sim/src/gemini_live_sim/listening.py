@@ -1,4 +1,4 @@
-"""From audio and activity signals to utterances, whoever decides where they start and end."""
+"""Turns audio and activity signals into utterances, in automatic and in manual mode."""
 
 from gemini_live_sim.setup import Vad
 from gemini_live_sim.vad import MAX_UTTERANCE_MS, SpeechDetector, SpeechEvent, SpeechStart, Utterance
@@ -6,7 +6,7 @@ from gemini_live_sim.wire import ActivityEnd, ActivityStart, Audio, StreamEnd, W
 
 
 class SpeechInput:
-    """Automatic detection, or the client's own signals when that is disabled. Holds at most one utterance."""
+    """Finds utterances by automatic detection, or by the client's signals if detection is disabled. Holds one at most."""
 
     def __init__(self, vad: Vad, threshold_dbfs: float, *, stream_end: bool = True) -> None:
         self._manual = vad.disabled
@@ -15,10 +15,10 @@ class SpeechInput:
         self._held: bytearray | None = None
         self._hz = 16_000
         self.heard_s = 0.0
-        """All audio so far."""
+        """The length of all audio so far."""
 
     def take(self, message: Audio | ActivityStart | ActivityEnd | StreamEnd) -> list[SpeechEvent]:
-        """Take the next message; return what it starts or ends.
+        """Take the next message; return the starts and ends of speech in it.
 
         Raises:
             WireError: If the client signals activity although detection is automatic.

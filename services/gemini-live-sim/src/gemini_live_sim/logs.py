@@ -1,4 +1,4 @@
-"""The log: a bounded queue takes the lines and a thread writes them, so that a stream which nobody reads stops no server."""
+"""The log: a bounded queue takes the lines, and a thread writes them. So a stream that nobody reads cannot stop the server."""
 
 import logging
 import os
@@ -7,15 +7,15 @@ import threading
 from typing import Final, TextIO
 
 WAITING_MAX: Final = 1000
-"""So many lines wait; what finds no room is dropped and counted."""
+"""Most lines that wait. Further lines are dropped and counted."""
 EXIT_S: Final = 1.0
-"""For so long a program that ends waits for what is not written yet."""
+"""Longest time that an ending program waits for unwritten lines."""
 
 
 class Lines(logging.Handler):
-    """Writes log lines to a stream, whatever that does: full, closed or on a full disk. Nobody who logs waits for it.
+    """Writes log lines to a stream. The caller never waits, even if the stream is full or closed or its disk is full.
 
-    The first line that is written after others were lost tells how many.
+    The first line after a loss tells how many lines were lost.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -28,7 +28,7 @@ class Lines(logging.Handler):
             threading.Thread(target=self._run, args=(stream,), name="log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a line."""
+        """Queue a line."""
         if self._stream is None:
             return
         try:
@@ -55,14 +55,14 @@ class Lines(logging.Handler):
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Past the stream's own buffer, whose lock a program that ends would wait for."""
+    """Write past the stream's own buffer, because an ending program would wait for the buffer's lock."""
     rest = text.encode(stream.encoding or "utf-8", "backslashreplace")
     while rest:
         rest = rest[os.write(stream.fileno(), rest) :]
 
 
 def tell(stream: TextIO | None, text: str) -> None:
-    """Write what a program says at its end, for ``EXIT_S`` at most."""
+    """Write a program's last words to a stream, waiting ``EXIT_S`` at most."""
     lines = Lines(stream)
     lines.emit(logging.makeLogRecord({"msg": text}))
     lines.flush()

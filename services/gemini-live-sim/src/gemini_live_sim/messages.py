@@ -1,4 +1,4 @@
-"""What the server says, as JSON objects."""
+"""The server's messages, as JSON objects."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ def setup_complete(session_id: str) -> Json:
 
 
 def content(**fields: Any) -> Json:
-    """Something about the turn."""
+    """A ``serverContent`` message with these fields."""
     return {"serverContent": fields}
 
 
@@ -23,7 +23,7 @@ def model_turn(parts: list[Json]) -> Json:
 
 
 def audio_parts(pcm_parts: Sequence[bytes], mime_type: str, *, empty: bool, thoughts: bool) -> list[Json]:
-    """Audio as parts, with the parts between that a client must not stumble over."""
+    """Audio as parts. ``empty`` and ``thoughts`` mix in parts without audio, which a client must ignore."""
     parts: list[Json] = []
     for pcm in pcm_parts:
         if empty:
@@ -35,12 +35,12 @@ def audio_parts(pcm_parts: Sequence[bytes], mime_type: str, *, empty: bool, thou
 
 
 def transcription(side: str, text: str) -> Json:
-    """A piece of what was said; ``side`` is ``input`` or ``output``."""
+    """A piece of a transcription; ``side`` is ``input`` or ``output``."""
     return content(**{f"{side}Transcription": {"text": text}})
 
 
 def turn_complete(usage: Json | None, *, status: str | None = None, reason: str | None = None) -> Json:
-    """The end of a turn, with its bill if there is one."""
+    """The end of a turn, with its token counts if there are any."""
     fields: Json = {"turnComplete": True}
     if status:
         fields["interactionStatus"] = status
@@ -55,32 +55,32 @@ def bill(usage: Json) -> Json:
 
 
 def resumption_update(handle: str) -> Json:
-    """A handle with which a later connection can go on from here."""
+    """A handle with which a later connection can resume the session at this moment."""
     return {"sessionResumptionUpdate": {"newHandle": handle, "resumable": True}}
 
 
 def go_away(time_left_s: float) -> Json:
-    """The connection ends soon."""
+    """The announcement that the connection ends in ``time_left_s`` seconds."""
     return {"goAway": {"timeLeft": f"{time_left_s:.6f}".rstrip("0").rstrip(".") + "s"}}
 
 
 def voice_activity(kind: str, offset_s: float) -> Json:
-    """Speech starts or ends; ``kind`` is ``ACTIVITY_START`` or ``ACTIVITY_END``."""
+    """The start or end of speech; ``kind`` is ``ACTIVITY_START`` or ``ACTIVITY_END``."""
     return {"voiceActivity": {"type": kind, "audioOffset": f"{offset_s:.3f}s"}}
 
 
 def tool_call(calls: list[Json]) -> Json:
-    """Functions to call, each with ``id``, ``name`` and ``args``."""
+    """A message with function calls, each with ``id``, ``name`` and ``args``."""
     return {"toolCall": {"functionCalls": calls}}
 
 
 def tool_call_cancellation(ids: list[str]) -> Json:
-    """Calls that need no response any more."""
+    """A message that cancels calls; they need no response any more."""
     return {"toolCallCancellation": {"ids": ids}}
 
 
 def error(code: int, message: str, status: str) -> Json:
-    """An error that is no close."""
+    """An error message that does not close the connection."""
     return {"error": {"code": code, "message": message, "status": status}}
 
 

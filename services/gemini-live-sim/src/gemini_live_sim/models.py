@@ -1,6 +1,6 @@
-"""What each model takes and does, as others saw it on the real server or read in Google's pages, up to 2026-11-29.
+"""Each model's rules and habits, as reported from the real server or read in Google's pages, up to 2026-11-29.
 
-The rules are those of API version v1beta unless a comment says otherwise. A model that is not listed takes anything.
+The rules are those of API version v1beta unless a comment says otherwise. A model that is not listed accepts anything.
 """
 
 import re
@@ -17,41 +17,42 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The rules of a family of models; the defaults are those that allow most."""
+    """The rules of a family of models. The defaults allow most."""
 
     listed: bool = True
     """Whether a setup is checked at all."""
     levels: frozenset[str] | None = None
-    """Thinking levels that it takes; None: any."""
+    """Accepted thinking levels; None: any."""
     needs_level: bool = False
     affective_dialog: bool = True
     proactive_audio: frozenset[bool] = frozenset({True, False})
-    """What v1alpha takes; v1beta knows no such name."""
+    """Values of ``proactiveAudio`` that v1alpha accepts; v1beta does not know the field."""
     refused_tools: frozenset[str] = frozenset()
     blocking: bool = True
     """Whether a function may be BLOCKING."""
     blocks: bool = True
-    """Whether a function that says nothing of it is BLOCKING."""
+    """Whether a function without a stated behavior is BLOCKING."""
     speaks_non_blocking: bool = True
-    """Whether it ever speaks of what a NON_BLOCKING function answered."""
+    """Whether the model ever speaks of a NON_BLOCKING function's result."""
     json_schema: bool = True
-    """Whether it calls functions that are declared by a JSON Schema."""
+    """Whether the model calls functions that are declared by a JSON Schema."""
     lost_calls_bind: bool = False
-    """Whether calls that were lost with a connection cost the next input its answer, unless they get a response first."""
+    """Whether the next input gets no answer after calls were lost with a connection, unless a lost call gets its response
+    first."""
     repeats_empty: bool = False
-    """Whether it calls again when a result is empty."""
+    """Whether the model calls again when a result is empty."""
     mic_cancels_after_s: float | None = None
-    """After so long with a microphone a call that it waits for is taken back, and called anew."""
+    """Age at which a blocking call is cancelled and made again when microphone audio arrives; None: never."""
     scheduling: bool = True
-    """Whether a function's response may say when it is spoken of."""
+    """Whether a function's response may say when the model speaks of it."""
     pdf: bool = True
     """Whether a function's response may carry a PDF."""
     history_only: bool = False
-    """Client content is taken as announced history only."""
+    """Whether client content is accepted only as history that the setup announced."""
     hears_stream_end: bool = True
     """Whether ``audioStreamEnd`` ends an utterance."""
     writes_unasked: bool = False
-    """Whether it sends the input's transcription although the setup did not ask."""
+    """Whether the model sends the input's transcription although the setup did not ask for it."""
 
 
 MODELS: Final[dict[str, Model]] = {
@@ -91,11 +92,11 @@ MODELS: Final[dict[str, Model]] = {
         writes_unasked=True,
     ),
 }
-"""By the beginning of the name; the longest that fits counts."""
+"""Beginning of a model's name -> its rules. The longest matching beginning counts."""
 
 
 def find_model(name: str) -> Model:
-    """Find the rules of a model, with ``models/`` before its name or without."""
+    """Find the rules of a model, by its name with or without ``models/`` in front."""
     fitting = [known for known in MODELS if name.removeprefix("models/").startswith(known)]
     return MODELS[max(fitting, key=len)] if fitting else Model(listed=False)
 
@@ -104,7 +105,7 @@ def check_setup(setup: SessionSetup, api_version: str) -> None:
     """Check a setup by its model's rules.
 
     Raises:
-        WireError: If the model does not take it.
+        WireError: If the model refuses the setup.
     """
     model = find_model(setup.model)
     if not model.listed:
@@ -130,7 +131,7 @@ def check_responses(model: Model, responses: tuple[Json, ...]) -> None:
     """Check the responses of functions by the model's rules.
 
     Raises:
-        WireError: If the model does not take one.
+        WireError: If the model refuses a response.
     """
     for response in responses:
         if "scheduling" in response and not model.scheduling:
@@ -171,7 +172,7 @@ def _is_open(schema: Json) -> bool:
 
 
 def _schemas(schema: object) -> Iterator[Json]:
-    """A schema and those in it; what a property is called is no word of the schema."""
+    """A schema and all schemas inside it. A property's name is not a keyword of the schema."""
     if isinstance(schema, dict):
         yield schema
         for name, value in schema.items():

@@ -1,4 +1,4 @@
-"""The first message: whether it may open a session, and which one it goes on with."""
+"""Checks a connection's first message, the setup, and finds the session that it resumes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ INTERNAL = 1011
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What all connections of a server share."""
+    """State and limits that all connections of a server share."""
 
     handles: HandleStore
     spoken: Sequence[Speech]
-    """The recordings, in turn."""
+    """The recordings, in the order in which they are played."""
     models: frozenset[str]
     """Known models, without ``models/``; empty: any."""
     new_id: Callable[[], str]
@@ -32,17 +32,18 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who opens a connection, by its handshake."""
+    """Facts about a client from its handshake."""
 
     key_is_known: bool = True
     api_version: str = "v1beta"
 
 
 def read_opening(message: ClientMessage, door: Door, caller: Caller) -> tuple[SessionSetup, Json]:
-    """Check the first message of a connection; return the setup, also as it came.
+    """Check the first message of a connection; return the setup, parsed and as received.
 
     Raises:
-        WireError: If it is no setup, a wrong one, one that its model does not take, or key, model or voice are not known.
+        WireError: If the message is no setup, the setup is malformed or its model refuses it, or the key, model or voice is
+            unknown.
     """
     if not isinstance(message, Setup):
         raise WireError("setup must be the first message and only the first message.")
@@ -51,7 +52,7 @@ def read_opening(message: ClientMessage, door: Door, caller: Caller) -> tuple[Se
         raise WireError(BAD_KEY)
     name = setup.model.removeprefix("models/")
     if not name or (door.models and name not in door.models):
-        # The whole sentence of the real server is longer than a close reason may be.
+        # The real server's whole sentence is longer than a close reason may be.
         version = caller.api_version[:10]
         raise WireError(
             f"models/{name[:40]} is not found for API version {version}, or is not supported for bidiGenerateContent.", POLICY
@@ -63,10 +64,10 @@ def read_opening(message: ClientMessage, door: Door, caller: Caller) -> tuple[Se
 
 
 def find_session(setup: SessionSetup, handles: HandleStore, behaviour: Behaviour, now: float) -> Snapshot | None:
-    """Find what the setup wants to go on with; nothing if it begins anew.
+    """Find the session that the setup resumes; None if it begins a new one.
 
     Raises:
-        WireError: If its handle opens nothing.
+        WireError: If the setup's handle opens no session.
     """
     if setup.session_resumption is None or not setup.session_resumption.handle:
         return None

@@ -1,4 +1,4 @@
-"""What a session wants done: messages to send, notes to log, and the faults the rim has to play."""
+"""A session's outputs: messages to send, notes to log, and faults that the connection carries out."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -9,17 +9,17 @@ from gemini_live_sim.wire import Json
 
 @dataclass(frozen=True, slots=True)
 class AudioOut:
-    """What an audio message carries."""
+    """The content of an audio message."""
 
     turn: int
     first: bool
-    """The first of its turn."""
+    """Whether the message is the first of its turn."""
     pcm: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A message: an object goes out as JSON, text and bytes as they are."""
+    """A message to send: an object goes out as JSON, text and bytes go out unchanged."""
 
     message: Json | str | bytes
     audio: AudioOut | None = None
@@ -27,7 +27,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something happened; ``text`` says it to people."""
+    """An event for the log; ``text`` is the log line."""
 
     name: str
     text: str

@@ -1,6 +1,7 @@
-"""The sentences on which the simulator calls a tool, and how it knows them again: as text, or by the sound of a recording.
+"""The sentences on which the simulator calls a tool, and how it recognises them: as text, or by the sound of a recording.
 
-It recognises no speech: it compares what it hears with its own recordings. Another voice that says the same is not known.
+This is no speech recognition. The simulator compares sound with its own recordings, so it does not recognise the same words
+in another voice.
 """
 
 import io
@@ -19,26 +20,26 @@ import soxr
 from gemini_live_sim.vad import Utterance
 
 Features = npt.NDArray[np.float32]
-"""(frames, bands): the logarithm of the power, without each band's mean."""
+"""Shape (frames, bands): the logarithm of the power, minus each band's mean."""
 HZ: Final = 16_000
 MAX_S: Final = 4.0
-"""Longer utterances are none of these sentences."""
+"""Longer utterances never match."""
 _FRAME, _HOP = 512, 320
 _BANDS: Final = 24
 _LIKE: Final = 0.42
-"""The distance up to which it is the same recording. With noise 15 dB below it is 0.39; other sentences, and other voices, are
-0.5 to 0.8 away."""
+"""Largest distance at which two sounds count as the same recording. With noise 15 dB below the speech the distance is 0.39;
+other sentences and other voices have distances of 0.5 to 0.8."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A sentence, and the call that it is answered by."""
+    """A sentence, and the tool call that answers it."""
 
     text: str
     tool: str
     args: dict[str, Any] = field(default_factory=dict)
     says: bool = False
-    """Whether something is said beside the call, and nothing of its result."""
+    """Whether the simulator speaks along with the call and then not about the result."""
     sound: Features | None = None
 
 
@@ -60,7 +61,7 @@ def phrases() -> tuple[Phrase, ...]:
 
 
 def match(heard: Utterance | str, tools: Collection[str]) -> Phrase | None:
-    """Find the sentence that was said or written, among those whose tool was declared."""
+    """Find the said or written sentence, among the sentences with a declared tool; None if none matches."""
     known = [phrase for phrase in phrases() if phrase.tool in tools]
     if isinstance(heard, str):
         return next((phrase for phrase in known if _plain(phrase.text) in _plain(heard)), None)
@@ -80,7 +81,7 @@ def distance(one: Features, other: Features) -> float:
     rows, columns = costs.shape
     total = np.full((rows + 1, columns + 1), np.inf)
     total[0, 0] = 0
-    for diagonal in range(rows + columns - 1):  # the cells of a diagonal need those of the two before alone
+    for diagonal in range(rows + columns - 1):  # a diagonal's cells depend on the two diagonals before it only
         row = np.arange(max(0, diagonal - columns + 1), min(rows, diagonal + 1))
         column = diagonal - row
         before = np.minimum(np.minimum(total[row, column + 1], total[row + 1, column]), total[row, column] + costs[row, column])
@@ -98,7 +99,7 @@ def _features(pcm: bytes, hz: int) -> Features:
     power = np.abs(np.fft.rfft(frames, axis=1)) ** 2 @ _filters()
     if not power.any():
         return np.zeros((0, _BANDS), np.float32)
-    level = np.log10(power + power.max() * 1e-5)  # 50 dB below the loudest all is silence
+    level = np.log10(power + power.max() * 1e-5)  # all below -50 dB of the loudest counts as silence
     loud = np.flatnonzero(level.mean(axis=1) > level.mean(axis=1).max() - 3)
     level = level[loud[0] : loud[-1] + 1]
     features: Features = (level - level.mean(axis=0)).astype(np.float32)
@@ -107,7 +108,7 @@ def _features(pcm: bytes, hz: int) -> Features:
 
 @lru_cache(maxsize=1)
 def _filters() -> Features:
-    """Triangles at equal distances on the mel scale, from 100 Hz to 7 kHz: (frequencies, bands)."""
+    """Triangular filters, equally spaced on the mel scale from 100 Hz to 7 kHz. Shape (frequencies, bands)."""
     hz = np.fft.rfftfreq(_FRAME, 1 / HZ)
     mel = 2595 * np.log10(1 + hz / 700)
     edges = np.linspace(2595 * np.log10(1 + 100 / 700), 2595 * np.log10(1 + 7000 / 700), _BANDS + 2)

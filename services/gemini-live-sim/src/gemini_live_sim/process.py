@@ -1,4 +1,4 @@
-"""A server as a process of its own, until a signal."""
+"""Runs a server as a process of its own, until a signal."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ log = logging.getLogger("gemini_live_sim")
 
 
 def run() -> int:
-    """Serve; return the exit code: 2 if the settings are wrong."""
+    """Run the server; return the exit code: 2 if the settings are wrong."""
     try:
         settings = read_settings()
     except SettingsError as error:
@@ -38,14 +38,14 @@ def run() -> int:
 
 
 class SettingsError(ValueError):
-    """The environment is wrong; the message has a line for each variable."""
+    """The environment's settings are wrong. The message has a line for each fault."""
 
 
 def read_settings() -> SimSettings:
-    """Read ``SIM_*`` for a server that runs on its own.
+    """Read the ``SIM_*`` variables for a server that runs as its own process.
 
     Raises:
-        SettingsError: With everything that is wrong, by the variable's name.
+        SettingsError: If any is wrong; the message lists every fault by its variable's name.
     """
     try:
         settings = SimSettings()
@@ -55,7 +55,7 @@ def read_settings() -> SimSettings:
     own = {
         "port": settings.port if settings.port is not None else PORT,
         "tls_dir": settings.tls_dir or default_tls_dir(),
-        # A process may run for weeks; nobody looks at its records.
+        # A process may run for weeks, and nobody reads its records.
         "record_bytes": settings.record_bytes or 0,
         "keep_sessions": min(settings.keep_sessions, _KEPT_SESSIONS),
     }
@@ -63,7 +63,7 @@ def read_settings() -> SimSettings:
 
 
 def suspects(environment: Mapping[str, str]) -> list[str]:
-    """A line for each ``SIM_*`` that nothing reads: a misspelt name, or a port that is the address of a Kubernetes Service."""
+    """A line for each unused ``SIM_*`` variable: a misspelt name, or a variable that Kubernetes sets for a Service."""
     known = {f"SIM_{name.upper()}" for name in SimSettings.model_fields}
     found = []
     for name, value in sorted(environment.items()):

@@ -1,4 +1,4 @@
-"""Resumption handles: what a later connection needs to go on where an earlier one stopped."""
+"""Resumption handles, with which a later connection continues the session of an earlier one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ MAX_HANDLES = 10_000
 
 
 class Refusal(Enum):
-    """Why a handle does not open a session."""
+    """The reason why a handle opens no session."""
 
     UNKNOWN = "unknown"
     STALE = "stale"
@@ -19,7 +19,7 @@ class Refusal(Enum):
 
 
 class HandleError(Exception):
-    """A handle does not open a session."""
+    """A handle opens no session."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.value)
@@ -28,7 +28,7 @@ class HandleError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A session at one moment."""
+    """A session's state at one moment."""
 
     session_id: str
     turn: int
@@ -47,30 +47,30 @@ class _Entry:
 
 
 class HandleStore:
-    """All handles of a server. Pure but for the given source of names."""
+    """All handles of a server. Pure, except for the given source of handles."""
 
     def __init__(self, new_handle: Callable[[], str]) -> None:
         self._new_handle = new_handle
         self._entries: dict[str, _Entry] = {}
         self._open: dict[int, str] = {}
-        """Connection -> the session it carries."""
+        """Connection -> the session that it carries."""
         self._calls: dict[str, dict[str, None]] = {}
-        """Session -> its calls of tools without a response."""
+        """Session -> its tool calls without a response."""
         self.is_poisoned: Callable[[str], bool] = lambda _handle: False
-        """Set it to poison handles by name."""
+        """Tells whether a handle is poisoned. Replace it to poison handles by name."""
         self.is_alive: Callable[[int], bool] = lambda _connection: True
-        """Set it to look whether a connection that nobody called closed still is not."""
+        """Tells whether a connection that was not reported closed is still open. Replace it with a real check."""
 
     def opened(self, connection: int, session_id: str) -> None:
-        """A connection carries this session from now on."""
+        """Note that a connection carries this session from now on."""
         self._open[connection] = session_id
 
     def closed(self, connection: int) -> None:
-        """A connection is gone: its handles may be used."""
+        """Note that a connection has ended, so that its handles may be used."""
         self._open.pop(connection, None)
 
     def calls_of(self, session_id: str) -> dict[str, None]:
-        """The ids of the session's calls without a response; whoever carries the session keeps them up to date."""
+        """The ids of the session's tool calls without a response. The session's connection keeps them up to date."""
         calls = self._calls.setdefault(session_id, {})
         if len(self._calls) > MAX_HANDLES:
             del self._calls[next(iter(self._calls))]
@@ -80,7 +80,7 @@ class HandleStore:
         return any(carried == session_id and self.is_alive(number) for number, carried in self._open.items())
 
     def issue(self, snapshot: Snapshot, now: float, *, poisoned: bool = False) -> str:
-        """Make a handle for this moment of a session."""
+        """Make a handle for a session's state at this moment."""
         handle = self._new_handle()
         self._entries[handle] = _Entry(snapshot, now, poisoned)
         if len(self._entries) > MAX_HANDLES:
@@ -88,15 +88,15 @@ class HandleStore:
         return handle
 
     def poison(self, handle: str) -> None:
-        """From now on every resume with this handle fails."""
+        """Make every resume with this handle fail from now on."""
         entry = self._entries[handle]
         self._entries[handle] = _Entry(entry.snapshot, entry.issued, poisoned=True)
 
     def resume(self, handle: str, now: float) -> Snapshot:
-        """Look a handle up.
+        """Look up the session state of a handle.
 
         Raises:
-            HandleError: If it is unknown, too old or poisoned, or its connection is still open.
+            HandleError: If the handle is unknown, too old or poisoned, or its session is still open on a connection.
         """
         entry = self._entries.get(handle)
         if entry is None:

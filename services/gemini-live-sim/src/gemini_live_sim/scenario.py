@@ -1,9 +1,11 @@
-"""Named courses of events for a server that runs on its own, and files that describe one."""
+"""Scenarios: named behaviours for a server that runs as its own process, and TOML files that describe one."""
 
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from gemini_live_sim.actions import CREDITS, LOCATION, QUOTA, Abort, Action, Close, GoAway, Silent, Stall, Step
 from gemini_live_sim.behaviour import Behaviour
@@ -12,11 +14,11 @@ from gemini_live_sim.wire import INVALID, INVALID_ARGUMENT
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What connections do."""
+    """The behaviour of a server's connections."""
 
     behaviour: Behaviour
     connections: tuple[Behaviour, ...] = ()
-    """What the first ones do instead, one each."""
+    """Other behaviours for the first connections, one each."""
 
 
 def _step(action: Action, **when: Any) -> dict[str, Any]:
@@ -53,21 +55,21 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 FIRST: dict[str, tuple[dict[str, Any], ...]] = {
     "fluke": (_step(Close(code=INVALID, reason=INVALID_ARGUMENT), on="ready", after_s=0.3),),
 }
-"""What the first connections of a scenario do instead, one each."""
+"""Scenario -> other behaviours for its first connections, one each."""
 
 
 class ScenarioError(ValueError):
-    """There is no such scenario, or its file is not right."""
+    """The scenario does not exist, or its file is wrong."""
 
 
 def load_scenario(name: str, default: Behaviour) -> Scenario:
     """Find a scenario by name, or read it from a TOML file.
 
-    The file has a table ``[behaviour]`` with fields of :class:`Behaviour`, and tables ``[[connection]]`` with what the
-    first connections do instead, one each.
+    The file has a table ``[behaviour]`` with fields of :class:`Behaviour`, and tables ``[[connection]]`` with other values
+    for the first connections, one table each.
 
     Raises:
-        ScenarioError: If there is neither, or the file is not right.
+        ScenarioError: If there is neither a scenario nor a file of this name, or the file is wrong.
     """
     if name in SCENARIOS:
         behaviour = _changed(default, SCENARIOS[name])
@@ -81,6 +83,9 @@ def load_scenario(name: str, default: Behaviour) -> Scenario:
             raise ScenarioError(f"unknown tables {', '.join(sorted(unknown))}")
         behaviour = _changed(default, tables.get("behaviour", {}))
         return Scenario(behaviour, tuple(_changed(behaviour, table) for table in tables.get("connection", [])))
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_url=False))
+        raise ScenarioError(f"cannot use the scenario {name}: {wrong}") from error
     except (OSError, ValueError, RuntimeError) as error:
         raise ScenarioError(f"cannot use the scenario {name}: {error}") from error
 

@@ -1,4 +1,4 @@
-"""Which steps of a script an event starts."""
+"""Finds the steps of a script that an event starts."""
 
 from collections import Counter
 from collections.abc import Sequence

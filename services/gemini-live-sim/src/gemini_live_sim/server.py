@@ -1,4 +1,4 @@
-"""The server: a TLS listener, its connections, and what can be done to all of them."""
+"""The server: a TLS listener, its connections, and controls for all of them."""
 
 import asyncio
 import re
@@ -34,7 +34,7 @@ _PATH = re.compile(
 
 
 class GeminiLiveSim:
-    """A running server. Use it from the loop it runs in."""
+    """A running server. Use it from its own event loop."""
 
     def __init__(self, settings: SimSettings, folder: Path, on_event: OnEvent | None) -> None:
         self.settings = settings
@@ -42,11 +42,11 @@ class GeminiLiveSim:
         """The root certificate for clients to trust."""
         scenario = load_scenario(settings.scenario, settings.behaviour())
         self.behaviour: Behaviour = scenario.behaviour
-        """What new connections do; set it to change them."""
+        """The behaviour of new connections; assign another one to change it."""
         self.sessions: list[SimSession] = []
         """The records of all connections that passed the handshake, oldest first."""
         self.refused: list[int] = []
-        """The HTTP statuses that handshakes were refused with."""
+        """The HTTP statuses of refused handshakes."""
         self._script: deque[Behaviour] = deque(scenario.connections)
         self._refuse_with: int | None = None
         self._keys = frozenset(key.get_secret_value() for key in settings.api_keys)
@@ -76,22 +76,22 @@ class GeminiLiveSim:
         return [session for session in self.sessions if session.open]
 
     def script(self, behaviours: Iterable[Behaviour]) -> None:
-        """Give the next connections these behaviours, one each, before :attr:`behaviour` is theirs again."""
+        """Give the next connections these behaviours, one each. Later connections get :attr:`behaviour` again."""
         self._script.extend(behaviours)
 
     def refuse(self, status: int | None) -> None:
-        """Refuse all WebSocket handshakes with this HTTP status; with nothing, accept them again."""
+        """Refuse all WebSocket handshakes with this HTTP status; None accepts them again."""
         self._refuse_with = status
 
     async def go_dark(self, *, drop: bool = True) -> None:
-        """Close the listening socket, so that connections are refused; drop the open ones too, by default."""
+        """Close the listening socket, so that connections are refused. By default, also drop the open ones."""
         await self._listener.stop()
         if drop:
             self.abort_all()
             self._listener.drop_ignored()
 
     async def swallow(self, *, drop: bool = True) -> None:
-        """Accept TCP connections on the same port and say nothing on them, not even TLS, ever."""
+        """Accept TCP connections on the same port and never send anything on them, not even TLS."""
         await self._listener.stop()
         if drop:
             self.abort_all()
@@ -110,12 +110,12 @@ class GeminiLiveSim:
         """Wait until a condition on this server or its sessions holds.
 
         Raises:
-            TimeoutError: If it does not in time.
+            TimeoutError: If the condition does not hold in time.
         """
         await self._watch.until(lambda: condition(self), timeout_s)
 
     async def session(self, number: int = 1, timeout_s: float = 5.0) -> SimSession:
-        """Wait for the connection with this number, counted from 1, to be open for talk, and return its record."""
+        """Wait until the connection with this number, counted from 1, has its setup answered. Return its record."""
         found: list[SimSession] = []
 
         def there() -> bool:
@@ -126,11 +126,11 @@ class GeminiLiveSim:
         return found[0]
 
     async def start(self) -> None:
-        """Begin to listen."""
+        """Start to listen."""
         await self._listener.start()
 
     async def stop(self) -> None:
-        """Stop within half a second, politely if the clients are quick."""
+        """Stop within half a second: close each connection, and drop those that have not closed within 0.3 s."""
         await self._listener.stop()
         for session in self.open_sessions:
             session.close(1001, "The server is shutting down.")
@@ -141,7 +141,7 @@ class GeminiLiveSim:
         await self._listener.finish()
 
     async def _answer_http(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Decide about a handshake; nothing lets it go on."""
+        """Decide about a handshake. Returning None accepts the handshake."""
         assert isinstance(connection, SimConnection)  # noqa: S101 - the listener makes no other
         url = urlsplit("//host" + request.path)
         if url.path == "/healthz":
@@ -174,7 +174,7 @@ class GeminiLiveSim:
         await session.run()
 
     def _is_connected(self, number: int) -> bool:
-        """A socket that is being closed counts as closed: its closing handshake takes its own time."""
+        """Whether the connection's socket is open. A closing socket counts as closed: its closing handshake takes a while."""
         return any(session.number == number and session.is_connected for session in self.sessions)
 
     def _forget_old(self) -> None:
@@ -185,7 +185,7 @@ class GeminiLiveSim:
 
 @asynccontextmanager
 async def serve(settings: SimSettings | None = None, *, on_event: OnEvent | None = None) -> AsyncIterator[GeminiLiveSim]:
-    """Run a server inside this loop; by default on a free port, with its root certificate in a temporary directory."""
+    """Run a server in this event loop; by default on a free port, with its root certificate in a temporary directory."""
     settings = settings or SimSettings()
     with tempfile.TemporaryDirectory(prefix="gemini-live-sim-") as temporary:
         sim = GeminiLiveSim(settings, settings.tls_dir or Path(temporary), on_event)

@@ -1,6 +1,7 @@
 """One connection's logic, without socket, loop or clock: messages and times go in, outputs come out.
 
-Feed :meth:`Session.receive`, then collect :meth:`Session.advance` until :meth:`Session.next_due` lies ahead.
+Call :meth:`Session.receive` with each message. Then collect the outputs of :meth:`Session.advance` until
+:meth:`Session.next_due` is in the future.
 """
 
 from dataclasses import dataclass
@@ -35,14 +36,14 @@ class _Ready:
 
 @dataclass(frozen=True, slots=True)
 class _Babble:
-    """Something that is no answer."""
+    """A planned message that is not an answer."""
 
 
 Planned: TypeAlias = Plan | Settled | _Ready | _Babble | Step | actions.GoAway | actions.Close
 
 
 class Session:
-    """Everything behind one WebSocket. ``journal`` is its record; it writes there as it goes."""
+    """The logic behind one WebSocket. It writes its record to ``journal``."""
 
     def __init__(self, behaviour: Behaviour, journal: Journal, door: Door, now: float, caller: Caller | None = None) -> None:
         self._behaviour = behaviour
@@ -51,7 +52,7 @@ class Session:
         self._caller = caller or Caller()
         self._agenda: Agenda[Planned] = Agenda()
         self._out: list[Output] = []
-        """What is due; the rim collects it at once."""
+        """Due outputs; the connection collects them at once."""
         self._over = False
         self._script = Script(behaviour.script)
         self._stage = Stage(journal, UsageMeter(), self._emit, self._happened)
@@ -59,15 +60,15 @@ class Session:
         """Whether the setup was accepted."""
         self._turns: Turns | None = None
         self._talk: Conversation | None = None
-        """There, with the turns, from the reply to the setup on."""
+        """None until the setup is answered, like the turns."""
         self._door.handles.opened(self._journal.number, self._journal.session_id)
         self._wants_handles = False
         self._born = now
-        """When the session began, by this clock, were it all one connection."""
+        """The session's start by this connection's clock: now minus the session's age over all its connections."""
         self._happened("open", now)
 
     def receive(self, message: wire.ClientMessage, now: float) -> None:
-        """Take a message of the client."""
+        """Handle a message of the client."""
         if self._over:
             return
         note(self._journal.kinds, type(message).__name__)
@@ -80,7 +81,7 @@ class Session:
             self.do(actions.Close(code=fault.code, reason=fault.reason), now)
 
     def do(self, action: Action, now: float) -> None:
-        """Do something that no client asked for. What needs an open session is ignored before it is open."""
+        """Do an action of the script or the test. An action that needs an open session is ignored before the session opens."""
         match action:
             case actions.Close() | actions.Abort():
                 self._emit(action)
@@ -102,7 +103,7 @@ class Session:
                     _tell(self._talk, action, now)
 
     def advance(self, now: float) -> list[Output]:
-        """Return what is due, in order. Nothing follows a close or an abort."""
+        """Return the due outputs, in order. Nothing follows a close or an abort."""
         while (entry := self._agenda.pop(now)) is not None:
             due, planned = entry
             self._perform(planned, due)
@@ -110,7 +111,7 @@ class Session:
         return out
 
     def next_due(self) -> float | None:
-        """When to call :meth:`advance` next; nothing if only a message can change anything."""
+        """When to call :meth:`advance` next; None if only a message can change anything."""
         return self._born if self._out else self._agenda.next_due()
 
     def _emit(self, output: Output) -> None:
@@ -145,7 +146,7 @@ class Session:
                     self._turns.perform(planned, now)
 
     def _open(self, message: wire.ClientMessage, now: float) -> None:
-        """Check the setup and plan the reply. What comes before the reply is ignored."""
+        """Check the setup and plan the reply. Messages that arrive before the reply are ignored."""
         setup, fields = read_opening(message, self._door, self._caller)
         snapshot = find_session(setup, self._door.handles, self._behaviour, now)
         self._opened = True
@@ -158,7 +159,7 @@ class Session:
             self._agenda.put(now + self._behaviour.setup_delay_ms / 1000, _Ready(setup, snapshot))
 
     def _ready(self, ready: _Ready, now: float) -> None:
-        """Reply to the setup; from here on the session talks."""
+        """Reply to the setup and open the session for talk."""
         setup, snapshot = ready.setup, ready.snapshot
 
         def hand_out(at: float) -> None:
@@ -187,7 +188,7 @@ class Session:
         self._happened("ready", now)
 
     def _babble(self, now: float) -> None:
-        """Say something that is no answer."""
+        """Send a message that is not an answer."""
         if self._turns is None or self._talk is None:
             return
         if self._behaviour.babble == "resumption":
@@ -196,7 +197,7 @@ class Session:
             self._emit(Send(self._talk.babble(self._behaviour.babble)))
 
     def _hand_out(self, turn: int, now: float) -> None:
-        """Give the client a handle to this moment."""
+        """Send the client a handle for this moment, unless a tool call is open."""
         if not self._wants_handles or (self._talk and self._talk.tools.open):
             return
         journal = self._journal

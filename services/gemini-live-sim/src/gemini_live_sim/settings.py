@@ -15,46 +15,46 @@ _SERVICE = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|
 
 
 def of_kubernetes(name: str, value: str) -> bool:
-    """Whether a variable is what Kubernetes sets for a Service that is called ``sim``."""
+    """Whether Kubernetes sets this variable, for a Service called ``sim``."""
     upper = name.upper()
     return bool(_SERVICE.search(upper)) or (upper.endswith("_PORT") and bool(re.match(r"(tcp|udp|sctp)://", value.strip())))
 
 
 class SimSettings(Behaviour, BaseSettings):
-    """Everything a server needs; every field of :class:`Behaviour` is one too, as every connection's default."""
+    """All settings of a server. The fields of :class:`Behaviour` are settings, too: the default of every connection."""
 
     model_config = SettingsConfigDict(env_prefix="SIM_", frozen=True, extra="forbid")
 
     script: Annotated[tuple[Step, ...], NoDecode] = ()
-    """What goes wrong when; in the environment a JSON list."""
+    """Scripted faults and other actions; in the environment a JSON list."""
     host: str = "127.0.0.1"
     port: int | None = Field(default=None, ge=0, le=65535)
-    """Nothing: a free port for a server inside a test, 8765 for a process."""
+    """None: a free port for a server inside a test, 8765 for a process."""
     tls_dir: Path | None = None
-    """Where the root certificate goes; nothing: a temporary directory."""
+    """The folder for the root certificate; None: a temporary directory."""
     tls_names: Annotated[tuple[str, ...], NoDecode] = ()
     """More names for the certificate, separated by commas."""
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
-    """Valid keys, separated by commas; none: any key."""
+    """Valid keys, separated by commas; empty: any key."""
     models: Annotated[tuple[str, ...], NoDecode] = ()
-    """Known models, separated by commas; none: any."""
+    """Known models, separated by commas; empty: any model."""
     voices: Annotated[tuple[str, ...], NoDecode] = ()
-    """Known voices, separated by commas; none: any."""
+    """Known voices, separated by commas; empty: any voice."""
     scenario: str = "steady"
-    """A name or a TOML file: what goes wrong."""
+    """The name or the TOML file of a scenario, which says what goes wrong."""
     record_bytes: int | None = Field(default=None, ge=0)
-    """How much audio each way a connection's record keeps; nothing: 64 MiB in a test, none in a process."""
+    """The audio that a connection's record keeps in each direction; None: 64 MiB in a test, nothing in a process."""
     keep_sessions: int = Field(default=1000, ge=1)
-    """How many records of connections are kept; the oldest closed ones go."""
+    """The number of connection records that are kept. Beyond this the oldest closed ones are dropped."""
     max_message_bytes: int = Field(default=16 * 2**20, ge=1024)
-    """Longer messages of clients close their connection with 1009."""
+    """Longest message from a client. A longer one closes the connection with 1009."""
     deflate: bool = False
-    """Negotiate compression of messages."""
+    """Whether to negotiate compression of messages."""
 
     @model_validator(mode="before")
     @classmethod
     def _as_meant(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """What is blank counts as not set, as does a port that Kubernetes has set for a Service; a byte order mark goes."""
+        """Treat blank values, and a port that Kubernetes set for a Service, as not set. Remove byte order marks."""
         given = {name: value.strip().strip("\ufeff") if isinstance(value, str) else value for name, value in values.items()}
         service = {name for name, value in given.items() if name == "port" and of_kubernetes(f"SIM_{name}", str(value))}
         return {name: value for name, value in given.items() if value != "" and name not in service}
@@ -65,7 +65,7 @@ class SimSettings(Behaviour, BaseSettings):
         try:
             return value.expanduser() if value else None
         except RuntimeError:
-            raise ValueError(f"nobody knows whose home the ~ in {value} is: write the whole path") from None
+            raise ValueError(f"the home directory for ~ in {value} is unknown: write the whole path") from None
 
     @field_validator("tls_names", "api_keys", "models", "voices", mode="before")
     @classmethod
@@ -78,5 +78,5 @@ class SimSettings(Behaviour, BaseSettings):
         return json.loads(value) if isinstance(value, str) else value
 
     def behaviour(self) -> Behaviour:
-        """Return what every connection does unless told otherwise."""
+        """Return the default behaviour of every connection."""
         return Behaviour(**{name: getattr(self, name) for name in Behaviour.model_fields})

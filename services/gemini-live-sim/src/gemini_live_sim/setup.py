@@ -1,4 +1,4 @@
-"""What the first message asks for, checked and with defaults."""
+"""The setup message's fields, checked and with defaults."""
 
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from gemini_live_sim.wire import Json, WireError
 
 
 class _Part(BaseModel):
-    """Names come in camelCase; what a part does not know, it ignores, because the API has more than a stand-in needs."""
+    """A part of the setup. Names arrive in camelCase. Unknown names are ignored: the API has more than a stand-in needs."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
@@ -39,14 +39,14 @@ class _GenerationConfig(_Part):
 
 
 class Vad(_Part):
-    """How speech is detected."""
+    """The settings of automatic speech detection."""
 
     disabled: bool = False
     start_of_speech_sensitivity: str = "START_SENSITIVITY_HIGH"
     prefix_padding_ms: int = Field(default=100, ge=0, le=10_000)
-    """How much speech it takes until its start counts, and how much audio before it belongs to it."""
+    """Speech counts after this much sound. This much audio before the speech belongs to the utterance."""
     silence_duration_ms: int = Field(default=500, ge=0, le=60_000)
-    """How much silence it takes until the end of speech counts."""
+    """Speech ends after this much silence."""
 
 
 class _RealtimeInput(_Part):
@@ -66,7 +66,7 @@ class _SlidingWindow(_Part):
 
 
 class Compression(_Part):
-    """When the context is shortened, and to what."""
+    """The size at which the context is shortened, and its size afterwards."""
 
     trigger_tokens: int = 104_857
     sliding_window: _SlidingWindow = _SlidingWindow()
@@ -86,7 +86,7 @@ class _Instruction(_Part):
 
 
 class SessionSetup(_Part):
-    """The setup message. Unknown names at its top are refused, as Google does."""
+    """The setup message. Unknown names at its top level are refused, as Google does."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -107,7 +107,7 @@ class SessionSetup(_Part):
 
     @property
     def voice(self) -> str:
-        """The name of the voice, or nothing."""
+        """The name of the voice, or an empty text."""
         return self.generation_config.speech_config.voice_config.prebuilt_voice_config.voice_name
 
     @property
@@ -117,7 +117,7 @@ class SessionSetup(_Part):
 
     @property
     def vad(self) -> Vad:
-        """How speech is detected."""
+        """The settings of automatic speech detection."""
         return self.realtime_input_config.automatic_activity_detection
 
     @property
@@ -135,7 +135,7 @@ def read_setup(fields: Json) -> SessionSetup:
     """Check a setup object.
 
     Raises:
-        WireError: With the first thing that is wrong, worded as Google words it.
+        WireError: If the setup is wrong; the reason names the first fault in Google's words.
     """
     try:
         return SessionSetup.model_validate(fields)
@@ -145,7 +145,7 @@ def read_setup(fields: Json) -> SessionSetup:
 
 def _in_words(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
-    *path, name = [to_snake(str(step)) for step in first["loc"]] or ["setup"]  # a name that is no Unicode has no place
+    *path, name = [to_snake(str(step)) for step in first["loc"]] or ["setup"]  # a name of invalid Unicode has no location
     where = ".".join(["setup", *path])
     if first["type"] == "extra_forbidden":
         return f"Invalid JSON payload received. Unknown name \"{name[:40]}\" at '{where}': Cannot find field."

@@ -1,4 +1,4 @@
-"""Says how many threads numpy's library makes as it is imported: else one for each core of the host, whatever the limits."""
+"""Limits the threads of numpy's BLAS library to one. By default it starts one per host core and ignores a container's limit."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A certificate authority of its own, made at start: only its root certificate is ever left on disk."""
+"""The server's own certificate authority, made at start. Only its root certificate stays on disk."""
 
 import datetime as dt
 import ipaddress
@@ -37,7 +37,7 @@ def make_context(folder: Path, more_names: Sequence[str] = ()) -> ssl.SSLContext
 
 def _context(pem: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # The ssl module loads keys from files only; this one is ours alone and gone at once.
+    # The ssl module loads keys from files only. Only this user can read this file, and it is deleted at once.
     with tempfile.NamedTemporaryFile() as file:
         file.write(pem)
         file.flush()
@@ -46,7 +46,7 @@ def _context(pem: bytes) -> ssl.SSLContext:
 
 
 def _publish(folder: Path, pem: bytes) -> None:
-    """Write the root so that a reader sees the old one or the new one, never half of it."""
+    """Replace the root certificate in one step, so that a reader sees the old or the new file, never half of one."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=folder, prefix=f".{ROOT}.")
     try:

@@ -1,4 +1,4 @@
-"""Calls of tools: those that are open, what a response does, and what a model forgets. Without socket or clock."""
+"""Tool calls: open calls, the effects of a response, and calls that a model forgets. Without socket or clock."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -19,9 +19,9 @@ from gemini_live_sim.vad import Utterance
 from gemini_live_sim.wire import Json
 
 RECALLS = 2
-"""How often a model that gets an empty result calls again."""
+"""How often a model calls again after empty results."""
 SHOWN = 200
-"""Characters of a result in an answer's words."""
+"""Most characters of an answer with a result, and of a log line."""
 
 
 @dataclass
@@ -32,13 +32,13 @@ class _Open:
     args: Json
     blocking: bool
     asked: bool
-    """Whether its result is what the person waits for."""
+    """Whether the person waits for the call's result."""
     since: float
     recalls: int = 0
 
 
 class Tools:
-    """The calls of one connection. ``open_ids`` is shared with the connections that resume its session."""
+    """The tool calls of one connection. The connections that resume its session share ``open_ids``."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Tools:
         self._on_closed = on_closed
         self._open_ids = open_ids
         self._lost = set(open_ids) if model.lost_calls_bind else set()
-        """Calls of a connection that is gone: the next input only ends what they began."""
+        """Calls that were lost with an earlier connection. The next input only ends their turn and gets no answer."""
         open_ids.clear()
         self._open: dict[str, _Open] = {}
         self._n = 0
@@ -67,24 +67,24 @@ class Tools:
             for it in functions(setup.tools)
             if model.json_schema or "parametersJsonSchema" not in it
         }
-        """The functions that it can call, and whether it waits for their responses."""
+        """Callable functions -> whether the model waits for their responses."""
 
     @property
     def open(self) -> bool:
-        """Whether a call has no response: then no handle is handed out."""
+        """Whether a call has no response yet. No handle is handed out in that case."""
         return bool(self._open)
 
     def find(self, heard: Utterance | str) -> Phrase | None:
-        """Find the sentence that is answered by a call."""
+        """Find a sentence that is answered by a call; None if there is none."""
         return match(heard, self._blocking) if self._behaviour.calls_by_phrase else None
 
     def swallows(self) -> bool:
-        """Whether this input only ends what calls began that were lost."""
+        """Whether this input gets no answer because of lost calls. Forgets the lost calls."""
         lost, self._lost = self._lost, set()
         return bool(lost)
 
     def ask(self, phrase: Phrase, now: float) -> None:
-        """Answer a sentence by a call, and then by its result; or by some words beside the call."""
+        """Answer a sentence by a call and then its result, or by a call with some words alongside."""
         self.call([(phrase.tool, phrase.args)], now, asked=not phrase.says)
         if phrase.says:
             self._turns.answer(lambda _turn: _recorded("sure.wav", "Sure, here I go.", self._behaviour.answer_hz), now)
@@ -92,7 +92,7 @@ class Tools:
             self._turns.end_with_call(now)
 
     def call(self, calls: Sequence[tuple[str, Json]], now: float, *, asked: bool = False, ids: Sequence[str] = ()) -> None:
-        """Call tools, in one message. Answers wait for those that block."""
+        """Call tools, in one message. Answers wait for blocking calls."""
         listed: list[Json] = []
         for index, (name, args) in enumerate(calls):
             self._n += 1
@@ -108,7 +108,7 @@ class Tools:
         self._stage.emit(Send(messages.tool_call(listed)))
 
     def respond(self, responses: Sequence[Json], now: float) -> None:
-        """Take responses; what nobody asked for is ignored."""
+        """Take responses. A response without an open call is ignored."""
         for response in responses:
             call_id = str(response.get("id"))
             self._lost.discard(call_id)
@@ -126,14 +126,14 @@ class Tools:
         self._settle(now)
 
     def cancel(self, now: float, *, all_of_them: bool = True) -> None:
-        """Take back calls that have no response: all, or those for which the model waits."""
+        """Cancel calls without a response: all of them, or only the blocking ones."""
         ids = [call_id for call_id, call in self._open.items() if all_of_them or call.blocking]
         if ids:
             self._cancel(ids)
             self._settle(now)
 
     def heard_audio(self, now: float) -> None:
-        """The microphone goes on: a model may take that for a reason to call once more."""
+        """Note microphone audio: some models then cancel an old blocking call and call again."""
         after_s = self._behaviour.mic_cancels_after_s or self._model.mic_cancels_after_s
         for call_id, call in list(self._open.items()):
             if after_s is not None and call.blocking and now - call.since > after_s:
@@ -159,7 +159,7 @@ class Tools:
             self._on_closed(now)
 
     def _speak(self, call: _Open, result: Any, scheduling: str, now: float) -> None:
-        """Speak of a result, if it was asked for."""
+        """Speak of a result, if the person waits for it."""
         mute = not self._model.speaks_non_blocking and not call.blocking
         if not call.asked or mute or not self._behaviour.speaks_of_results:
             return
@@ -171,7 +171,7 @@ class Tools:
 
 
 def found(result: Any, hz: int) -> Speech:
-    """An answer that has a result in its words; its sound says that there is one."""
+    """An answer with the result in its words. Its sound only says that there is a result."""
     told = result if isinstance(result, dict) else {}
     words = ", ".join(f"{name}: {value if isinstance(value, str) else json.dumps(value)}" for name, value in told.items())
     speech = _recorded("found.wav", "Here is what I found.", hz)

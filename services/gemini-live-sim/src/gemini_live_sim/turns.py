@@ -1,7 +1,7 @@
-"""Answers: from the question to turnComplete, or to the interruption.
+"""Answers, from the question to turnComplete or to the interruption.
 
-One answer is active from the moment it is decided until its turnComplete, which usually means until it would have
-been heard to the end. What is asked meanwhile waits if nothing may interrupt, and otherwise cuts it short.
+An answer is active from its beginning until its turnComplete, which is usually sent when the answer would have been heard to
+its end. A question during an active answer interrupts the answer, or waits if interruptions are switched off.
 """
 
 from collections import deque
@@ -32,7 +32,7 @@ from gemini_live_sim.usage import UsageMeter
 from gemini_live_sim.wire import Json
 
 MAX_WAITING = 8
-"""Answers that wait for the active one; beyond this the oldest is dropped."""
+"""Answers that may wait for the active one. Beyond this the oldest is dropped."""
 _TAG = "answer"
 
 
@@ -47,14 +47,14 @@ class _Active:
     speech: Speech
     record: AnswerRecord
     late: Sequence[Json]
-    """What is sent after the first piece of its transcription, at its end at the latest."""
+    """Messages that are sent after the first piece of the answer's transcription, or at the answer's end."""
     billed_s: float = 0.0
-    """Audio of its earlier turns, if it has several."""
+    """Audio of the answer's earlier turns that is already billed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The end of a turn: what it is billed for."""
+    """The end of a turn, with the audio that is billed."""
 
     record: AnswerRecord
     seconds: float
@@ -62,7 +62,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What the parts of a session act on."""
+    """The objects that the parts of a session share."""
 
     journal: Journal
     meter: UsageMeter
@@ -71,7 +71,7 @@ class Stage:
 
 
 class Turns:
-    """The active answer and those that wait."""
+    """The active answer and the waiting ones."""
 
     def __init__(
         self,
@@ -92,32 +92,32 @@ class Turns:
         self._waiting: deque[_Asked] = deque(maxlen=MAX_WAITING)
         self._settled_at = 0.0
         self.number = 0
-        """The turn that was begun last; a resumed session goes on counting."""
+        """Number of the newest turn. A resumed session continues the count."""
         self.held = False
-        """Answers wait, as for the response of a tool."""
+        """Whether answers wait, for example for a tool's response."""
 
     @property
     def active(self) -> bool:
-        """Whether an answer is being thought of, sent or heard."""
+        """Whether an answer is prepared, sent or heard."""
         return self._active is not None
 
     def answer(self, make: Callable[[int], Speech], now: float, late: Sequence[Json] = ()) -> None:
-        """Answer now, or after the active answer. ``make`` gets the number of the turn; ``late`` follows its first words."""
+        """Answer now, or after the active answer. ``make`` gets the turn's number; ``late`` is sent after its first words."""
         self._waiting.append(_Asked(make, late))
         self.go_on(now)
 
     def go_on(self, now: float) -> None:
-        """Begin the next answer if there is one and nothing is in its way."""
+        """Begin the next waiting answer, unless an answer is active or answers are held."""
         if self._waiting and not self.active and not self.held:
             self._begin(self._waiting.popleft(), now)
 
     def end_with_call(self, now: float) -> None:
-        """A turn of its own that says nothing: its answer comes later, or not at all."""
+        """Make a turn without an answer. The answer comes in a later turn, or never."""
         self.number += 1
         self._end(Settled(AnswerRecord(self.number, b"", 1, ""), 0.0), now)
 
     def interrupt(self, now: float) -> None:
-        """Cut the active answer short: ``interrupted``, leftovers, turnComplete. Without one, only say so."""
+        """Cut the active answer short: ``interrupted``, leftovers, turnComplete. Without one, only send ``interrupted``."""
         self._waiting.clear()
         active, self._active = self._active, None
         self._agenda.drop(_TAG)
@@ -128,7 +128,7 @@ class Turns:
         self._stage.happened("interrupted", now)
 
     def perform(self, plan: Plan | Settled, now: float) -> None:
-        """Send what was planned for this moment."""
+        """Send the planned piece of an answer."""
         if isinstance(plan, Settled):
             self._end(plan, now)
             return
@@ -185,7 +185,7 @@ class Turns:
         self.go_on(now)
 
     def _leave(self, active: _Active, now: float) -> None:
-        """Send what still comes of an interrupted answer; the next one starts after it."""
+        """Send an interrupted answer's leftovers. The next answer starts after them."""
         self._catch_up(active)
         record, speech = active.record, active.speech
         stop = record.sent_bytes + speech.hz * self._behaviour.leftover_ms // 1000 * 2
@@ -213,7 +213,7 @@ class Turns:
             self._stage.happened("turn_complete", now)
 
     def _bill(self, turn: int, seconds: float, status: str, now: float) -> bool:
-        """Send turnComplete with its bill; return whether this turn has one."""
+        """Send turnComplete with the token counts; return whether this turn has a turnComplete."""
         behaviour = self._behaviour
         report = self._stage.meter.bill(turn, seconds, self._setup.context_window_compression)
         if behaviour.end_turns == "never" or (behaviour.end_turns == "every_other" and turn % 2):
@@ -227,7 +227,7 @@ class Turns:
         return True
 
     def _catch_up(self, active: _Active) -> None:
-        """Send what was kept until after the answer's first words."""
+        """Send the messages that were held back until after the answer's first words."""
         for message in active.late:
             self._emit(Send(message))
         active.late = ()

@@ -1,4 +1,4 @@
-"""Token counts as the server reports them: the whole context again at every turn."""
+"""Token counts as the server reports them: every turn counts the whole context again."""
 
 import math
 from collections import Counter
@@ -11,14 +11,14 @@ from gemini_live_sim.wire import Json
 AUDIO_TOKENS_PER_S = 25
 _CHARS_PER_TOKEN = 4
 CONTEXT_TOKENS = 131_072
-"""What the model can take in; beyond it the oldest is forgotten."""
+"""The size of the model's context window. Beyond this, old audio is forgotten."""
 MAX_COUNT = 2**31 - 1
 """The largest count that the API's 32 bits hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class UsageReport:
-    """What one turn was billed: tokens by modality, ``TEXT`` and ``AUDIO``."""
+    """The bill of one turn: tokens by modality, ``TEXT`` and ``AUDIO``."""
 
     turn: int
     prompt: dict[str, int]
@@ -26,11 +26,11 @@ class UsageReport:
 
     @property
     def total(self) -> int:
-        """Prompt and response together."""
+        """The tokens of prompt and response together."""
         return sum(self.prompt.values()) + sum(self.response.values())
 
     def as_json(self, shape: UsageShape = "full") -> Json | None:
-        """The ``usageMetadata`` of a server message; nothing if there is to be none."""
+        """The ``usageMetadata`` of a server message; None if the message has none."""
         if shape == "none":
             return None
         if shape == "total":
@@ -49,21 +49,21 @@ class UsageReport:
 
 @dataclass
 class UsageMeter:
-    """Counts what goes into the context."""
+    """Counts the tokens of the context."""
 
     context: Counter[str] = field(default_factory=Counter)
-    """Tokens that every later turn is billed again."""
+    """Tokens by modality; every later turn is billed for them again."""
 
     def hear(self, seconds: float) -> None:
-        """Add audio."""
+        """Count audio from the client."""
         self.context["AUDIO"] += math.ceil(seconds * AUDIO_TOKENS_PER_S)
 
     def read(self, text: str) -> None:
-        """Add text."""
+        """Count text from the client."""
         self.context["TEXT"] += math.ceil(len(text) / _CHARS_PER_TOKEN)
 
     def bill(self, turn: int, answer_s: float, compression: Compression | None) -> UsageReport:
-        """Report a turn whose answer was this long; the answer joins the context."""
+        """Make the report of a turn with an answer of this length. The answer joins the context."""
         response = {"AUDIO": math.ceil(answer_s * AUDIO_TOKENS_PER_S)}
         report = UsageReport(turn, {name: n for name, n in self.context.items() if n}, response)
         self.context.update(response)
@@ -73,7 +73,7 @@ class UsageMeter:
         return report
 
     def _shrink(self, target_tokens: int) -> None:
-        """Forget audio first, as far as needed: text is mostly the system instruction, which stays."""
+        """Forget as much audio as needed. Text stays, because it is mostly the system instruction."""
         excess = self.context.total() - target_tokens
         if excess > 0:
             self.context["AUDIO"] = max(self.context["AUDIO"] - excess, 0)

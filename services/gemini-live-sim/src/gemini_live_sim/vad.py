@@ -1,6 +1,6 @@
-"""Speech by energy: where an utterance starts and ends in a stream of PCM16.
+"""Speech detection by energy: finds the start and end of each utterance in a stream of PCM16.
 
-It counts samples, not seconds on a clock: audio sent faster than real time gives the same utterances.
+It counts samples and uses no clock, so audio that is sent faster than real time gives the same utterances.
 """
 
 from collections import deque
@@ -13,24 +13,24 @@ from gemini_live_sim.setup import Vad
 
 FRAME_MS = 20
 MAX_UTTERANCE_MS = 120_000
-"""An utterance that grows longer ends here; the rest begins a new one."""
+"""Longest utterance. It ends here, and the rest begins a new one."""
 KEPT_SILENCE_MS = 100
-"""How much of the silence after the last word stays in the utterance."""
+"""The silence after the last word that stays in the utterance."""
 _FORGET_MS = 60
-"""A gap this long ends what looked like the start of speech."""
+"""A gap this long means that the sound before it was not the start of speech."""
 _LOW_SENSITIVITY_DB = 6.0
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """What was said: PCM16 mono, with the padding before and a little silence after."""
+    """One utterance: PCM16 mono, with the padding before and a little silence after."""
 
     pcm: bytes
     hz: int
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """The utterance's length."""
         return len(self.pcm) / 2 / self.hz
 
 
@@ -57,11 +57,11 @@ class SpeechDetector:
 
     @property
     def speaking(self) -> bool:
-        """Whether an utterance is going on."""
+        """Whether an utterance has begun and not ended."""
         return self._speaking
 
     def hear(self, pcm: bytes, hz: int) -> list[SpeechEvent]:
-        """Take the next bytes of the stream; any length, also an odd one."""
+        """Take the next bytes of the stream; any number of bytes, even an odd one."""
         events: list[SpeechEvent] = []
         if hz != self._hz:
             events += self.end()
@@ -80,7 +80,7 @@ class SpeechDetector:
         return events
 
     def end(self) -> list[SpeechEvent]:
-        """End the stream here: what is being said is the utterance."""
+        """End the stream here. Speech in progress becomes an utterance."""
         utterance = self._utterance(self._rest[: len(self._rest) & ~1]) if self._speaking else None
         self._rest = b""
         self._padding.clear()
@@ -119,7 +119,7 @@ class SpeechDetector:
             self._forget(len(frame))
 
     def _forget(self, frame_bytes: int) -> None:
-        """It was a click: what is held becomes padding again."""
+        """Treat the sound as a click: turn the held audio into padding again."""
         held = bytes(self._held)
         for at in range(0, len(held), frame_bytes):
             self._padding.append(held[at : at + frame_bytes])

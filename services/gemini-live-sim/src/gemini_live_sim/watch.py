@@ -1,17 +1,17 @@
-"""Waiting for something to have happened, without asking again and again."""
+"""Waiting for a condition without polling."""
 
 import asyncio
 from collections.abc import Callable
 
 
 class Watch:
-    """Whoever changes something calls :meth:`changed`; whoever waits gives a condition."""
+    """Code that changes state calls :meth:`changed`; code that waits gives a condition to :meth:`until`."""
 
     def __init__(self) -> None:
         self._waiters: set[asyncio.Future[None]] = set()
 
     def changed(self) -> None:
-        """Let all who wait look again. Costs nothing while nobody waits."""
+        """Make all waiters check their conditions again. Costs nothing without waiters."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -20,7 +20,7 @@ class Watch:
         """Wait until the condition holds.
 
         Raises:
-            TimeoutError: If it does not in time.
+            TimeoutError: If the condition does not hold in time.
         """
         async with asyncio.timeout(timeout_s):
             while not condition():

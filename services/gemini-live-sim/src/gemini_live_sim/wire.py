@@ -1,4 +1,4 @@
-"""What clients say, parsed: both spellings of every key, both alphabets of base64, faults in words."""
+"""Parses the clients' messages: both spellings of every key, both base64 alphabets. Faults are reported in words."""
 
 import binascii
 import json
@@ -11,12 +11,12 @@ from typing import Any, TypeAlias
 Json: TypeAlias = dict[str, Any]
 
 INVALID = 1007
-"""The close code for what the server cannot understand."""
+"""The close code for messages that the server cannot understand."""
 INVALID_ARGUMENT = "Request contains an invalid argument."
-"""What Google says where it says no more."""
+"""Google's reason where it gives no details."""
 
 _VERBATIM = frozenset({"args", "response", "parameters", "properties", "labels"})
-"""Keys whose values belong to the user: the names inside them are never respelt."""
+"""Keys whose values belong to the user: the names inside them keep their spelling."""
 
 _KINDS = ("setup", "clientContent", "realtimeInput", "toolResponse", "contextUpdate")
 _STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -64,22 +64,22 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class ActivityStart:
-    """The client says that the user starts to speak."""
+    """The client's signal that the person starts to speak."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActivityEnd:
-    """The client says that the user has spoken."""
+    """The client's signal that the person has stopped speaking."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """The microphone is off: what was heard so far is the utterance."""
+    """The microphone is off: the audio so far is the utterance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Turns of conversation as text, and whether the user now expects an answer."""
+    """Turns of the conversation as text, and whether the client now expects an answer."""
 
     turns: tuple[tuple[str, str], ...]
     """(role, text) in order."""
@@ -88,7 +88,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class ToolResponse:
-    """Answers to tool calls."""
+    """Responses to tool calls."""
 
     responses: tuple[Json, ...]
 
@@ -106,10 +106,10 @@ ClientMessage: TypeAlias = (
 
 
 def parse(raw: str | bytes) -> list[ClientMessage]:
-    """Parse one WebSocket message; a realtime input may hold several things.
+    """Parse one WebSocket message. A realtime input may hold several client messages.
 
     Raises:
-        WireError: If it is not JSON, has an unknown name, a wrong type, or broken base64.
+        WireError: If the message is not JSON, or has an unknown name, a wrong type, or broken base64.
     """
     message = _load(raw)
     for name in message:
@@ -135,7 +135,7 @@ def decode_base64(data: object, where: str) -> bytes:
     """Decode standard or url-safe base64, padded or not.
 
     Raises:
-        WireError: If it is no string or has characters of neither alphabet.
+        WireError: If ``data`` is no string, or has characters outside both alphabets.
     """
     fault = WireError(f"Invalid value at '{where}' (TYPE_BYTES), Base64 decoding failed.")
     if not isinstance(data, str):
@@ -148,7 +148,7 @@ def decode_base64(data: object, where: str) -> bytes:
 
 
 def camel(value: Any) -> Any:
-    """Respell every key of a JSON value in camelCase, except inside the user's own objects."""
+    """Convert every key of a JSON value to camelCase, except inside the user's own objects."""
     if isinstance(value, dict):
         return {(name := _camel_key(key)): inner if name in _VERBATIM else camel(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -229,7 +229,7 @@ def _audio(value: object) -> Audio:
 
 @lru_cache(maxsize=64)
 def _rate_hz(mime_type: str) -> int:
-    """Read the rate from a MIME type such as ``audio/pcm;rate=16000``; 16 kHz if it names none."""
+    """Read the sample rate from a MIME type such as ``audio/pcm;rate=16000``; 16 kHz if the type names none."""
     found = _RATE.search(mime_type)
     hz = int(found.group(1)) if found else 16_000
     if hz not in _HZ:

@@ -1,3 +1,3 @@
 """A gateway with a deterministic voice."""
 
-import reachy_link  # noqa: F401 - before numpy: it says how many threads that makes
+import reachy_link  # noqa: F401 - import before numpy: it sets how many threads numpy makes

@@ -26,13 +26,13 @@ NOTES_HZ: Final = (262, 330, 392, 523)
 NOTE_MS: Final = 250
 LEVEL: Final = 8000
 CHAR_MS: Final = 60
-"""A character, as it is spoken."""
+"""How long it takes to speak one character."""
 MIC_BUFFER_CHUNKS: Final = 100
-"""2 s of the microphone; the oldest are dropped."""
+"""2 s of mic audio; beyond it the oldest chunks are dropped."""
 
 
 class MockVoice:
-    """Hears by the speech gate; answers at once, much faster than real time."""
+    """A voice that detects speech with the speech gate. It sends its answers at once, much faster than real time."""
 
     def __init__(self) -> None:
         self._gate = SpeechGate()
@@ -44,7 +44,7 @@ class MockVoice:
         self._clock_ms = 0.0
 
     def hear(self, pcm: bytes, *, speaking: bool) -> None:
-        """Take PCM16 mono at 16 kHz; this voice has a gate of its own."""
+        """Take PCM16 mono at 16 kHz. ``speaking`` is not used: this voice has its own speech gate."""
         del speaking
         self._mic.append(pcm)
         self._more.set()
@@ -56,7 +56,7 @@ class MockVoice:
         return ""
 
     def activity(self, event: Literal["start", "end"]) -> None:
-        """Manual VAD: a start cuts the answer; what is said is found by the gate all the same."""
+        """Manual VAD: a start cuts the answer. The voice's own speech gate still finds the speech."""
         if event == "start" and not self._pressed:
             self._speaks_until = self._clock_ms
             self._emit(SpeechNoticed())
@@ -73,7 +73,7 @@ class MockVoice:
                 self._listen(np.frombuffer(self._mic.popleft(), dtype="<i2"), emit)
 
     def _listen(self, samples: "np.ndarray[tuple[int], np.dtype[np.int16]]", emit: Callable[[VoiceEvent], None]) -> None:
-        """Time is what was heard: the microphone is the clock."""
+        """Detect speech, and answer it. The amount of mic audio is the clock."""
         self._clock_ms += len(samples) * 1000 / HEARS_HZ
         match self._gate.hear(samples, 0):
             case SpeechStarted() if self._clock_ms < self._speaks_until:

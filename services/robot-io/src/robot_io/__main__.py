@@ -6,7 +6,6 @@ import secrets
 import signal
 import sys
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,8 +18,9 @@ from reachy_robot.decisions import Profile
 from reachy_robot.motion.moves import MOVES
 from reachy_robot.runner import Runner
 from reachy_robot.sound import Button, Device, DeviceError
-from reachy_service import logs
+from reachy_service import arguments, logs
 from reachy_service.config import fail, health_server, load, tell_suspects
+from reachy_service.release import software
 from reachy_service.spool import tell
 from robot_io import gateways
 from robot_io import moves as recorded
@@ -37,9 +37,10 @@ REMARKS_MAX: Final = 20
 
 
 def main() -> int:
-    """Run until the microphone ends or a signal comes; exit status 0, 1 for a useless device, 2 for bad configuration."""
+    """Run until the microphone ends or a signal comes. Exit status 0, 1 for an unusable device, 2 for bad configuration."""
     for number in (signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)  # a button that is pressed before there is one must not end the program
+        signal.signal(number, signal.SIG_IGN)  # a button that is pressed too early must not end the program
+    arguments.check("robot-io", "Puts a robot's microphone, speaker and body on the link.", RobotSettings)
     settings = load(RobotSettings)
     logs.set_up("robot-io", settings.log_level)
     tell_suspects()
@@ -65,7 +66,7 @@ def main() -> int:
     logs.conceal(identity.keys.secret.decode())
 
     connections: list[Sdk] = []
-    """The real robot's newest."""
+    """The real robot's newest connection."""
 
     def make_device() -> Device:
         if settings.device == "wav":
@@ -82,14 +83,13 @@ def main() -> int:
 
     def profile(device: Device) -> Profile:
         tail_ms = settings.half_duplex_tail_ms if settings.half_duplex else None
-        software = f"robot-io {version('robot-io')}"
         return Profile(
             robot=identity.robot,
             boot=secrets.token_hex(8),
             mic=device.mic,
             speaker=device.speaker,
             lead_ms=device.lead_ms,
-            software=software,
+            software=software("robot-io"),
             half_duplex_tail_ms=tail_ms,
             show_transcripts=settings.show_transcripts,
             body=offer(moves) if has_body else None,
@@ -123,15 +123,15 @@ def main() -> int:
 
 
 def _tell(remarks: list[str]) -> None:
-    """Log what is wrong with recorded moves; a folder of thousands is told of in a few lines."""
+    """Log what is wrong with recorded moves; a folder with thousands of mistakes gets only a few lines."""
     for remark in remarks[:REMARKS_MAX]:
         log.warning("ROBOT_MOVES_DIR: %s", remark)
     if len(remarks) > REMARKS_MAX:
-        log.warning("ROBOT_MOVES_DIR: and so %d more", len(remarks) - REMARKS_MAX)
+        log.warning("ROBOT_MOVES_DIR: %d more like these", len(remarks) - REMARKS_MAX)
 
 
 def _whole(path: Path) -> Path:
-    """The path from the root, where there is one: the current directory may have been removed."""
+    """The absolute path, if there is one: the current directory may have been removed."""
     with suppress(FileNotFoundError):
         return path.absolute()
     return path
@@ -150,7 +150,7 @@ async def _run(settings: RobotSettings, runner: Runner) -> int:
     except asyncio.CancelledError:
         log.info("stopped by a signal")
     except DeviceError as error:
-        log.error("%s", error)  # noqa: TRY400 - the words say it all
+        log.error("%s", error)  # noqa: TRY400 - the message says it all
         return 1
     finally:
         if health:
@@ -160,7 +160,7 @@ async def _run(settings: RobotSettings, runner: Runner) -> int:
 
 
 def _print_summary(core: RobotCore) -> None:
-    """The conversation at a glance."""
+    """Print a table of the conversation's turns."""
     if not core.summary:
         return
     lines = ["turn  answered after  played   underruns  heard to its end"]

@@ -1,7 +1,7 @@
-"""The file of gateways that the robot was told of: one address a line, in plain text, for the next start.
+"""The file of gateways that the robot has learned of: one address a line, in plain text, for the next start.
 
-Whoever makes one up gains little: a gateway is known by its key, so a wrong address costs a dial. So nothing in it is a reason
-not to start, and it is never worth waiting for: a memory card may take seconds to write a line.
+A forged address gains little: a gateway is known by its key, so a wrong address costs one dial. So a bad file never prevents a
+start, and the robot never waits for a write: a memory card may take seconds for one line.
 """
 
 import logging
@@ -19,22 +19,22 @@ from reachy_link.text import BOM
 log = logging.getLogger(__name__)
 
 READ_MAX_BYTES: Final = 16384
-"""More than 17 lines of the longest addresses; what is behind is not read."""
+"""More than 17 lines of the longest addresses; the rest of a longer file is not read."""
 KEPT_MAX: Final = 17
-"""Addresses: that of the gateway that served last, and those of a welcome."""
+"""Addresses that are kept: the address of the last gateway that served, and the addresses of a welcome."""
 
 
 def read(path: Path) -> list[Address]:
-    """What can be read of the file; without one that is nothing. What cannot is told in one line."""
+    """The addresses in the file, none if there is no file. Mistakes are logged in one line."""
     try:
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OSError("it is no file")  # noqa: TRY301 - told as the others are
+                raise OSError("it is no file")  # noqa: TRY301 - handled like the errors of the system
             text = file.read(READ_MAX_BYTES).decode("utf-8", errors="replace")
     except FileNotFoundError:
         return []
     except OSError as error:
-        log.warning("ROBOT_GATEWAYS_FILE: %s cannot be read (%s); the robot goes by ROBOT_GATEWAY alone", path, error)
+        log.warning("ROBOT_GATEWAYS_FILE: %s cannot be read (%s); the robot uses only ROBOT_GATEWAY", path, error)
         return []
     lines = [line for line in text.removeprefix(BOM).splitlines() if line.strip()]
     addresses = readable(lines)[:KEPT_MAX]
@@ -44,7 +44,7 @@ def read(path: Path) -> list[Address]:
 
 
 class Keeper:
-    """Writes the file, in a thread of its own that nobody waits for: what is newest when it gets to it."""
+    """Writes the file in a thread of its own, which nobody waits for. The thread writes the newest addresses."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -54,7 +54,7 @@ class Keeper:
         self._told = False
 
     def keep(self, addresses: Sequence[Address]) -> None:
-        """Have this written, in place of what is there."""
+        """Write these addresses in place of the earlier ones."""
         with self._lock:
             self._wanted = "".join(f"{address}\n" for address in addresses)
             if self._writes:
@@ -79,10 +79,10 @@ class Keeper:
                 self._tell(error)
 
     def _write(self, text: str) -> None:
-        """Whole or not at all.
+        """Write the file completely or not at all.
 
         Raises:
-            OSError: If it cannot be written.
+            OSError: If the file cannot be written.
         """
         if self._path.exists() and not self._path.is_file():
             raise OSError("it is no file")
@@ -92,4 +92,4 @@ class Keeper:
     def _tell(self, error: Exception) -> None:
         if not self._told:
             self._told = True
-            log.warning("ROBOT_GATEWAYS_FILE: %s cannot be written (%s); nothing else suffers", self._path, error)
+            log.warning("ROBOT_GATEWAYS_FILE: %s cannot be written (%s); everything else works", self._path, error)

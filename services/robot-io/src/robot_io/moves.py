@@ -11,15 +11,15 @@ from reachy_robot.motion.moves import MOVES, Move
 from reachy_robot.motion.recorded import BYTES_MAX, RecordingError, recorded
 
 FILES_MAX: Final = 1000
-"""Files that are looked at; further ones are left out."""
+"""Files that are read; further files are left out."""
 NAME: Final = re.compile(r"[a-z0-9_]{1,24}")
 
 
 def read(folder: Path) -> tuple[Mapping[str, Move], list[str]]:
-    """The moves of the folder's ``*.json``, by their names; and what is to be said of them.
+    """The moves of the folder's ``*.json`` by name, and remarks for the log.
 
     Raises:
-        OSError: If there is no such folder, or it cannot be read.
+        OSError: If there is no such folder, or if it cannot be read.
     """
     home = _whole(folder)
     paths = sorted(islice((path for path in folder.iterdir() if path.suffix == ".json"), FILES_MAX + 1))
@@ -32,20 +32,20 @@ def read(folder: Path) -> tuple[Mapping[str, Move], list[str]]:
             remarks.append(f"{path.name!a} is refused: {error}")
         else:
             if too_far:
-                remarks.append(f"{path.name} reaches further than the robot does: it is held back there")
+                remarks.append(f"{path.name} goes beyond the robot's limits: the robot stays within them")
     return moves, remarks
 
 
 def _move(path: Path, home: Path) -> tuple[Move, bool]:
-    """One file's.
+    """Read the move of one file.
 
     Raises:
-        RecordingError: If it is no move.
+        RecordingError: If the file is no recorded move.
     """
     if not NAME.fullmatch(path.stem):
-        raise RecordingError("its name has others than a-z, 0-9 and _, or more than 24 of them")
+        raise RecordingError("its name may have only a-z, 0-9 and _, at most 24 characters")
     if path.stem in MOVES:
-        raise RecordingError("a move of that name is there already")
+        raise RecordingError("there is already a move of this name")
     try:
         if not _whole(path).is_relative_to(home):
             raise RecordingError("it is a link that leads out of the folder")
@@ -58,5 +58,5 @@ def _move(path: Path, home: Path) -> tuple[Move, bool]:
 
 
 def _whole(path: Path) -> Path:
-    """The path without links; ``Path.resolve`` has another error for links that lead round."""
+    """The path without links. ``Path.resolve`` raises another error for a loop of links."""
     return Path(os.path.realpath(path, strict=True))

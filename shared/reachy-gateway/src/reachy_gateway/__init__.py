@@ -1,3 +1,3 @@
-"""What every gateway does, whatever voice it has."""
+"""What every gateway does, whichever voice it has."""
 
-import reachy_link  # noqa: F401 - before numpy: it says how many threads that makes
+import reachy_link  # noqa: F401 - before numpy: it limits numpy's threads

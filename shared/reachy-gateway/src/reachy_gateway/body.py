@@ -1,4 +1,4 @@
-"""A robot's body, as its gateway reaches it: what it is asked for, what it does by itself, where it is."""
+"""A robot's body as the gateway reaches it: acts that it is asked for, its own manner, and its pose."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,32 +11,32 @@ from reachy_gateway.voice import ActError
 from reachy_link.messages import BodyOffer, Sense
 
 MANNER_S: Final = 5.0
-"""A robot that has not heard how to behave is told again after so long."""
+"""If the robot has not heard its manner, it is told again after so long."""
 
 
 class Link(Protocol):
-    """How what is asked gets to the robot."""
+    """How requests reach the robot."""
 
     @property
     def body(self) -> BodyOffer | None:
-        """What its body can do; None without a body."""
+        """What the robot's body can do; None without a body."""
 
     def ask(self, name: str, args: Mapping[str, str | float]) -> tuple[int, list[Out]] | None:
-        """What asks for something, and the id of that; None if there is nobody to ask."""
+        """The id of a new act, and the messages that ask for it; None if there is no conversation."""
 
     def take_back(self, key: int) -> list[Out]:
-        """What tells that it is not wanted any more."""
+        """The messages that cancel an act."""
 
     def carry_out(self, out: list[Out]) -> None:
-        """Send it."""
+        """Send messages, and handle their consequences."""
 
 
 class Body:
-    """The body of one robot.
+    """One robot's body.
 
     Args:
-        robot: Its name.
-        link: How it is reached.
+        robot: The robot's name.
+        link: How requests reach the robot.
     """
 
     def __init__(self, robot: str, link: Link) -> None:
@@ -44,20 +44,20 @@ class Body:
         self._link = link
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, asyncio.Future[Answered]] = {}
-        """Who waits for the robot's first word on an act."""
+        """Who waits for the robot's first answer to an act, by the act's id."""
         self._manner: dict[str, float] = {}
         self._telling: asyncio.Task[None] | None = None
         self.person_deg: float | None = None
-        """Where the robot heard the person last."""
+        """Where the robot last heard the person, in degrees."""
         self.pose: tuple[float, ...] | None = None
-        """Where it is told to be, while somebody watches; None: nobody knows."""
+        """Where the body was last told to be, as the robot reports while somebody watches; None if nobody knows."""
         self._watched = False
 
     async def act(self, name: str, args: Mapping[str, str | float]) -> None:
-        """Have it do something, and wait until it has begun; cancelled, it is cancelled there, too.
+        """Have the body do something, and wait until the body has begun. If this call is cancelled, the act is cancelled, too.
 
         Raises:
-            ActError: If it does not.
+            ActError: If the body does not do it.
         """
         asked = self._link.ask(name, args) if self._link.body else None
         if asked is None:
@@ -78,29 +78,29 @@ class Body:
             raise ActError("the robot's body did not answer")
 
     def answered(self, answered: Answered) -> None:
-        """The robot has told what became of an act."""
+        """Take the robot's first answer to an act, or the news that there was none."""
         if (waits := self._waiting.get(answered.id)) and not waits.done():
             waits.set_result(answered)
 
     def manner(self, manner: Mapping[str, bool]) -> None:
-        """What it does by itself from now on; told again until the robot has heard it."""
+        """Set what the body does by itself from now on. It is sent again until the robot has heard it."""
         self._manner = {name: float(value) for name, value in manner.items()} | {"sense": 1.0}
         self._tell_manner()
 
     def watch(self, *, on: bool) -> None:
-        """Whether somebody watches where it is."""
+        """Set whether somebody watches the pose."""
         if on != self._watched:
             self._watched, self.pose = on, None
             self._tell_manner()
 
     def sensed(self, message: Sense) -> None:
-        """What the robot tells of it."""
+        """Take what the robot senses: where the person is, and the pose."""
         self.person_deg = message.person_deg
         if message.pose and self._watched:
             self.pose = message.pose
 
     def close(self) -> None:
-        """The conversation is over: nobody will answer."""
+        """End all waiting: the conversation is over, so no answer will come."""
         if self._telling:
             self._telling.cancel()
             self._telling = None
@@ -119,6 +119,6 @@ class Body:
 
     async def _tell(self, args: Mapping[str, float]) -> None:
         while True:
-            with suppress(ActError):  # a lost link, or a robot that is slow to hear its welcome
+            with suppress(ActError):  # the link is lost, or the robot has not heard its welcome yet
                 return await self.act("manner", args)
             await asyncio.sleep(MANNER_S)

@@ -1,25 +1,25 @@
-"""What a fault does not get out of."""
+"""A block that stops faults from spreading."""
 
 from collections.abc import Callable
 
 
 class Boundary:
-    """A block in which a fault is caught, whatever it is: it surrounds all that is one robot's, or one operator's.
+    """A block that catches every exception inside it. It surrounds all code of one robot, or of one operator.
 
-    A class, as a generator would cost as much as what is done within.
+    This is a class, because a generator would cost as much as the code inside the block.
 
     Args:
-        on_fault: Told of it.
+        on_fault: Called with the exception.
     """
 
     def __init__(self, on_fault: Callable[[Exception], None]) -> None:
         self._on_fault = on_fault
 
     def __enter__(self) -> None:
-        """It begins."""
+        """Begin the block."""
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        """It ends; true if a fault was caught."""
+        """End the block. Returns true if an exception was caught."""
         if not isinstance(error, Exception):
             return False
         self._on_fault(error)

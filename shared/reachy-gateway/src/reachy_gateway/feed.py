@@ -1,7 +1,7 @@
-"""What happens at a gateway, told once; the log, the statistics and the transcripts read it, as a console will. Pure.
+"""The feed of a gateway's events. The log, the statistics, the transcripts and the admin port read it. Pure.
 
-Telling is a plain call, so that nothing waits in a queue: a reader may not block. A reader that raises is nobody else's
-trouble. Where telling would cost more than the call, ask :meth:`Feed.is_read` first.
+An event is told by a plain call, so that nothing waits in a queue. A reader may not block. If a reader raises, the other
+readers are not affected. Where building an event would cost more than the call, ask :meth:`Feed.is_read` first.
 """
 
 from collections import defaultdict
@@ -18,29 +18,30 @@ from reachy_gateway.voice import CallOutcome, Said
 from reachy_link.causes import LinkCause
 
 Ending = Literal["bye", "restarted", "gone", "revoked", "stopped", "moved", "fault"]
-"""Why a conversation ended: the robot said so; it started anew; it was not heard; its key is no longer admitted; the gateway
-stops; another gateway of the fleet has the robot; a bug of ours."""
+"""Why a conversation ended. ``bye``: the robot said goodbye. ``restarted``: the robot restarted. ``gone``: the robot was not
+heard. ``revoked``: its key is no longer admitted. ``stopped``: the gateway stops. ``moved``: another gateway of the fleet has
+the robot. ``fault``: a bug in the gateway."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """The link dropped, refused or missed something. It is counted already."""
+    """The link dropped, refused or missed something. It has been counted already."""
 
     cause: LinkCause
     robot: str
     """Empty where no robot is known."""
     words: str
     is_news: bool
-    """Whether it is the first of its kind."""
+    """Whether this is the first of its cause for this robot or stranger."""
     key: str = ""
-    """Whose it was, in Z85, where that is no robot's."""
+    """The public key (Z85) that was refused, if no robot has it."""
     address: str = ""
-    """From where, if that is known."""
+    """Where it came from, if known."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeysChanged:
-    """Other robots may be admitted than before; those that are not any more are served no longer. Also told at the start."""
+    """The set of admitted robots may have changed. Robots outside the set are served no longer. Also told at the start."""
 
     admitted: frozenset[str]
 
@@ -51,12 +52,12 @@ class Connected:
 
     robot: str
     software: str
-    """The robot's."""
+    """The robot's software."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConversationEnded:
-    """A robot is served no more, or begins anew."""
+    """A robot is no longer served, or a new conversation begins."""
 
     robot: str
     cause: Ending
@@ -65,7 +66,7 @@ class ConversationEnded:
 
 @dataclass(frozen=True, slots=True)
 class Faulted:
-    """A bug of ours, in the conversation or in a voice that was hanging up. The latter ends nothing."""
+    """A bug in the gateway raised in a conversation, or in a voice that was hanging up. The latter ends no conversation."""
 
     robot: str
     error: Exception
@@ -78,12 +79,12 @@ class Away:
 
     robot: str
     silent_s: float | None
-    """None: it is heard again."""
+    """How long the robot has been silent; None: the robot is heard again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
-    """A moment of the conversation that a person who watches wants to see."""
+    """A moment of the conversation, in words for a person who watches."""
 
     robot: str
     words: str
@@ -91,7 +92,7 @@ class Noticed:
 
 @dataclass(frozen=True, slots=True)
 class TurnPlayed:
-    """A turn is over at the speaker."""
+    """The speaker has finished a turn."""
 
     robot: str
     times: TurnTimes
@@ -109,32 +110,32 @@ class ToolCalled:
 
 @dataclass(frozen=True, slots=True)
 class SessionNews:
-    """Something befell the session with the cloud. It is counted already."""
+    """Something happened to the session with the cloud. It has been counted already."""
 
     robot: str
     cause: SessionCause
     words: str
     is_news: bool
-    """Whether it is the first of its kind for this robot."""
+    """Whether this is the first of its cause for this robot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Billed:
-    """A turn was booked."""
+    """A turn was booked in the ledger."""
 
     robot: str
     cost: Money
     session: str
-    """Its name in the books."""
+    """The session's name in the books."""
     whole: Account
-    """The session so far."""
+    """Sums of the session so far."""
     today: Account
-    """The robot's day so far."""
+    """Sums of the robot's day so far."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetNews:
-    """A budget is nearly spent, or is; told once each."""
+    """A budget is nearly spent, or spent. Each is told once."""
 
     robot: str
     words: str
@@ -142,7 +143,7 @@ class BudgetNews:
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """A piece of what was said. Private: who keeps it asks the persona first."""
+    """A piece of transcript. Private: a reader that stores it asks the persona first."""
 
     robot: str
     said: Said
@@ -151,7 +152,7 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class Transcribed:
-    """A piece of what is said, as the robot is told it. Private: who shows it asks the persona first."""
+    """A piece of transcript, as sent to the robot. Private: a reader that shows it asks the persona first."""
 
     robot: str
     who: Literal["person", "robot"]
@@ -179,10 +180,10 @@ E = TypeVar("E", bound=Event)
 
 
 class Feed:
-    """Hands each event to whoever reads its kind, in the order in which they began to.
+    """Hands each event to the readers of its kind, in the order in which they registered.
 
     Args:
-        on_fault: Told of what a reader raises.
+        on_fault: Called with the exception that a reader raises.
     """
 
     def __init__(self, on_fault: Callable[[Exception], None]) -> None:
@@ -190,17 +191,17 @@ class Feed:
         self._readers: defaultdict[type, list[Callable[..., None]]] = defaultdict(list)
 
     def read(self, kind: type[E], reader: Callable[[E], None]) -> None:
-        """Have every event of a kind handed to a reader from now on."""
+        """Hand every event of a kind to a reader from now on."""
         self._readers[kind].append(reader)
 
     def is_read(self, kind: type[Event]) -> bool:
-        """Whether anybody reads a kind."""
+        """Whether a kind of event has a reader."""
         return bool(self._readers.get(kind))
 
     def tell(self, event: Event) -> None:
-        """Something has happened."""
+        """Hand an event to its readers."""
         for reader in self._readers.get(type(event), ()):
             try:
                 reader(event)
-            except Exception as error:  # noqa: BLE001 - it would end who tells, and keep the event from the readers behind
+            except Exception as error:  # noqa: BLE001 - it would end the caller, and later readers would miss the event
                 self._on_fault(error)

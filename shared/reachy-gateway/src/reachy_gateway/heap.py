@@ -1,4 +1,4 @@
-"""The heap of a process that runs for months: kept flat, and out of the way of conversations."""
+"""Keeps the heap of a process that runs for months small, and keeps memory management from delaying conversations."""
 
 import ctypes
 import gc
@@ -8,21 +8,21 @@ from typing import Final
 M_TRIM_THRESHOLD: Final = -1
 M_MMAP_THRESHOLD: Final = -3
 M_ARENA_MAX: Final = -8
-"""From malloc.h; mallopt(3) describes them."""
+"""Numbers from malloc.h; mallopt(3) describes them."""
 GIVE_BACK_S: Final = 60.0
 LARGE_BYTES: Final = 512 * 1024
-"""From this size on a block has pages of its own. uvloop takes half of that for each look at a TLS connection, twice for each
-message of Gemini's: pages that are mapped and given back each time cost 2 % of what a robot does."""
+"""A block of this size or more has pages of its own. uvloop allocates half of this at each read of a TLS connection, which is
+twice for each message from Gemini. To map and return pages each time would cost 2 % of a robot's CPU time."""
 SPARE_BYTES: Final = 1024 * 1024
-"""So much of the heap's end is kept when it is free; else each such block would be given back, too."""
+"""How much free memory stays at the heap's end. Without it, each uvloop buffer would be returned to the system, too."""
 
 
 def keep_flat() -> bool:
-    """Give large blocks back when they are freed; false where the C library is not glibc and decides by itself.
+    """Return large blocks to the system when they are freed. Returns false if the C library is not glibc, or refuses.
 
-    glibc otherwise raises the threshold to the largest block that was ever freed (32 MiB at most) and keeps twice as much of
-    the heap's end: some messages of megabytes, and the process stays larger for good (16 MiB after ten minutes of ``make
-    soak``). An arena for each thread, of which a gateway has four and only one works, keeps its own share of that.
+    By default glibc raises the threshold to the largest block that was ever freed (32 MiB at most), and keeps twice as much
+    at the heap's end. After a few messages of megabytes the process stays larger for good (16 MiB after ten minutes of ``make
+    soak``). Each thread's arena keeps its own share. A gateway has four threads, and only one works: one arena is enough.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return mallopt is not None and all(
@@ -35,18 +35,19 @@ def keep_flat() -> bool:
 
 
 def give_back() -> bool:
-    """Give free pages in the middle of the heap back, too; false where there was none, or the C library is not glibc.
+    """Return free pages inside the heap to the system. Returns false if there were none, or the C library is not glibc.
 
-    Few of a megabyte's blocks that stay keep all of it: a gateway grew by 7 MiB in ten minutes of ``make soak``. To be called
-    every ``GIVE_BACK_S``: of 50 MiB of such blocks it takes 5 to 7 ms on a slow machine, in which nobody is heard.
+    A few live blocks keep a whole megabyte resident: a gateway grew by 7 MiB in ten minutes of ``make soak``. Call this every
+    ``GIVE_BACK_S``. For 50 MiB of such blocks it blocks the event loop for 5 to 7 ms on a slow machine.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     return trim is not None and bool(trim(0))
 
 
 def keep_out() -> None:
-    """Keep the garbage collector from what was imported, which lives as long as the process.
+    """Exempt the imported modules from garbage collection. They live as long as the process.
 
-    Else a full collection, as fifty robots cause that come at once, walks all of it: 25 to 100 ms in which nobody is heard.
+    Otherwise a full collection walks all of them. Fifty robots that connect at once cause one, which blocks the event loop
+    for 25 to 100 ms.
     """
     gc.freeze()

@@ -1,4 +1,4 @@
-"""What a robot at a gateway needs of that, and of whoever records it."""
+"""What a robot needs from its gateway, and from a recording."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -16,46 +16,46 @@ if TYPE_CHECKING:
     import asyncio
 
 MakeVoice = Callable[[str, RobotView], Voice]
-"""Makes a voice for the robot of that name, which it may ask how it fares."""
+"""Makes a voice for the named robot. The voice may ask the view about the robot."""
 
 
 class Tap(Protocol):
-    """Where a conversation is recorded."""
+    """A recording of a conversation, which is given everything."""
 
     def heard(self, pcm: bytes) -> None:
         """Take what the voice hears: PCM16, mono, 16 kHz."""
 
     def up(self, message: Up) -> None:
-        """Take a message of the robot that is no sound."""
+        """Take a message from the robot that is not audio."""
 
     def down(self, tell: Tell) -> None:
         """Take a message to the robot."""
 
 
 class Host(Protocol):
-    """What a robot needs of the gateway that it is at."""
+    """What a robot needs from its gateway."""
 
     make_voice: MakeVoice
     software: str
     feed: Feed
     stats: Stats
     fleet: Member | None
-    """What it remembers together with others; None for a gateway that is alone."""
+    """The gateway's membership in a fleet; None for a gateway that is alone."""
 
     def now(self) -> float:
-        """The time."""
+        """The gateway's monotonic time, in seconds."""
 
     def publish(self, message: Down, payload: bytes = b"") -> bool:
-        """Send to a robot; false, and counted, if its queue is full."""
+        """Send a message to a robot. Returns false, and counts the loss, if the robot's queue is full."""
 
     def on_bad(self, cause: LinkCause, robot: str, words: str, *, n: int = 1) -> None:
-        """Count what was dropped or refused, and tell of it."""
+        """Count a drop or a refusal, and tell the feed."""
 
     def denied(self, robot: str, verdict: Verdict) -> None:
-        """Its conversation is at another gateway."""
+        """Drop a robot whose conversation is at another gateway."""
 
     def let_go(self, robot: str, voice: "asyncio.Task[None]") -> None:
-        """A robot's voice was cancelled, and hangs up."""
+        """Note that a robot's voice was cancelled and is hanging up."""
 
     def hangs_up(self, robot: str) -> bool:
-        """Whether a voice of the robot still hangs up, and has time for that."""
+        """Whether a voice of the robot is still hanging up, within its ``HANG_UP_S``."""

@@ -1,4 +1,4 @@
-"""The rim of a gateway: the link's end, and a robot for each that said hello."""
+"""The rim of a gateway: its end of the link, and a robot object for each robot that said hello."""
 
 import asyncio
 import logging
@@ -48,14 +48,14 @@ DRAIN_LOOK_S: Final = 0.05
 
 
 class Hub:
-    """A gateway: the link's end, and a :class:`Robot` for each that said hello.
+    """A gateway: its end of the link, and a :class:`Robot` for each robot that said hello.
 
     Args:
-        max_robots: How many are served at a time; the next is refused in words.
-        messages_per_s: How many messages a robot may send; what is more is dropped.
-        bytes_per_s: The same for their size.
-        feed: Told of what happens; if it is left out, one of its own that the log reads.
-        load: How busy it is; if it is left out, one of its own.
+        max_robots: How many robots are served at a time. A further robot is refused with a reason.
+        messages_per_s: How many messages a second a robot may send. Further messages are dropped.
+        bytes_per_s: The same limit for bytes.
+        feed: Where events are told. The default is a feed of its own, which only the log reads.
+        load: How busy the gateway is. The default is a load of its own.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Hub:
         self.make_voice = make_voice
         self.software = software
         self.fleet: Member | None = None
-        """What it remembers together with others; None for a gateway that is alone."""
+        """This gateway's membership in a fleet; None for a gateway that is alone."""
         self.tally = Tally[LinkCause](known=ring.admits)
         self._strangers = Strangers()
         self.now = time.monotonic
@@ -86,16 +86,16 @@ class Hub:
         """Admitted robots that were served, fell silent and have not come back."""
         self.max_robots = max_robots
         self._limits = defaultdict[str, Limits](partial(Limits, messages_per_s, bytes_per_s))
-        """Bounded by the keys that are admitted."""
+        """Limits by robot. Bounded by the number of admitted robots."""
         self._ring = ring
         self._admitted: frozenset[str] | None = None
-        """Who was admitted at the last look."""
+        """The robots that were admitted at the last look."""
         self._problems: list[str] = []
-        """What was wrong with the key files at the last look."""
+        """The problems of the key files at the last look."""
         self._peers = Peers(secrets.token_hex(8))
         self._answered: dict[str, float] = {}
         self._leaving: dict[asyncio.Task[None], tuple[str, float]] = {}
-        """Voices that hang up: the robot, and by when the voice has had its time to."""
+        """Voices that are hanging up: the robot, and the loop time at which the voice has had ``HANG_UP_S``."""
         self.looked_around = self.now()
         self._stop_by: float | None = None
         self._stopping = asyncio.Event()
@@ -106,12 +106,12 @@ class Hub:
 
     @property
     def draining(self) -> bool:
-        """Whether it is being stopped."""
+        """Whether the gateway is being stopped."""
         return self._stop_by is not None
 
     @property
     def admitted(self) -> Collection[str]:
-        """The robots of which a key is admitted."""
+        """The robots that have an admitted key."""
         return self._ring.names
 
     async def run(self) -> None:
@@ -134,7 +134,7 @@ class Hub:
             self._end.close()
 
     def _say_problems(self) -> None:
-        """Say what is wrong with the key files, once for as long as it is."""
+        """Log each problem of the key files once, for as long as the problem lasts."""
         for problem in self._ring.problems:
             if problem not in self._problems:
                 log.warning("%s", problem)
@@ -142,30 +142,30 @@ class Hub:
 
     @property
     def stalled_s(self) -> float:
-        """For how long, in all, nobody could be heard."""
+        """The sum of all stalls of the event loop. No robot could be heard during them."""
         return self._end.stalled_s
 
     def connected(self) -> list[tuple[str, str, float]]:
-        """Robot, key, and since when (seconds since 1970) of every key that is connected; for any thread."""
+        """Robot, key and connection time (seconds since 1970) of every connected key. Safe to call from any thread."""
         return self._end.connected()
 
     def let_go(self, robot: str, voice: "asyncio.Task[None]") -> None:
-        """A robot's voice was cancelled, and hangs up."""
+        """Note that a robot's voice was cancelled and is hanging up."""
         self._leaving[voice] = robot, self.loop.time() + HANG_UP_S
         voice.add_done_callback(lambda task: self._leaving.pop(task, None))
 
     def hangs_up(self, robot: str) -> bool:
-        """Whether a voice of the robot still hangs up, and has time for that."""
+        """Whether a voice of the robot is still hanging up, within its ``HANG_UP_S``."""
         now = self.loop.time()
         return any(name == robot and now < by for name, by in self._leaving.values())
 
     def drain(self, for_s: float) -> None:
-        """Stop: welcome nobody, tell robots to leave, and let turns in progress go on for so long at most."""
+        """Stop: welcome no robot, ask the robots to leave, and let turns in progress go on for ``for_s`` at most."""
         self._stop_by = self.now() + for_s
         self._stopping.set()
 
     def _drained(self) -> bool:
-        """Whether nothing is left to do for a gateway that is being stopped."""
+        """Whether a gateway that is being stopped has nothing left to do. Also asks each robot to leave."""
         if self._stop_by is None:
             return False
         over = self.now() >= self._stop_by
@@ -174,22 +174,22 @@ class Hub:
         return over or not self.robots
 
     def publish(self, message: Down, payload: bytes = b"") -> bool:
-        """Send to a robot; false, and counted, if its queue is full."""
+        """Send a message to a robot. Returns false, and counts the loss, if the robot's queue is full."""
         sent = self._end.publish(message, payload)
         if not sent:
             self.on_bad("queue_full", message.robot, f"its queue is full, {message.kind} dropped: its link is too slow")
         return sent
 
-    # --- what the link tells ------------------------------------------------------------------------------------------
+    # --- called by the link -------------------------------------------------------------------------------------------
 
     def on_keys_changed(self) -> None:
-        """Say what is wrong with the key files. Whose key is gone is dismissed at the next look, as a file may come back."""
+        """Log problems of the key files. A robot whose key is gone is dismissed at the next look: the file may come back."""
         self._say_problems()
         if self.fleet:
             self.fleet.changed(ADMITTED_NAME)
 
     def _follow_keys(self) -> None:
-        """Dismiss and forget the robots that are not admitted any more."""
+        """Dismiss and forget the robots that are no longer admitted."""
         if (admitted := self._ring.names) == self._admitted and self.robots.keys() <= admitted:
             return
         for name in self.robots.keys() - admitted:
@@ -205,7 +205,7 @@ class Hub:
         self._admitted = admitted
 
     def on_arrival(self, robot: str, size: int) -> Arrival:
-        """Decide on a message of an admitted robot by its size alone."""
+        """Decide on a message of an admitted robot by the message's size alone."""
         limits = self._limits[robot]
         arrival = limits.weigh(size, self.now(), self._end.stalled_s)
         if arrival is not Arrival.TAKE:
@@ -213,7 +213,7 @@ class Hub:
         return arrival
 
     def on_up(self, message: Up, payload: bytes) -> None:
-        """Take a message of an admitted robot, which speaks for itself."""
+        """Take a message of an admitted robot. The link has checked that the message is the robot's own."""
         now = self.now()
         peer = self._peer(message.robot)
         handling, notes = peer.heard(message, now, self._end.stalled_s)
@@ -250,7 +250,7 @@ class Hub:
             robot.on_up(message, payload)
 
     def on_bad(self, cause: LinkCause, robot: str, words: str, who: str = "", address: str = "", *, n: int = 1) -> None:
-        """Count what was dropped or refused, and tell of it; news is the first of a cause, of each robot or each stranger."""
+        """Count a drop or refusal and tell the feed. It is news if it is the first of its cause for this robot or stranger."""
         first = self.tally.count(cause, robot, n)
         is_news = first if robot else self._strangers.is_new(f"{cause} {who}", self.now())
         self.feed.tell(Dropped(cause, robot, words, is_news, who if cause == "key" else "", address))
@@ -258,7 +258,7 @@ class Hub:
             self._refuse(self._peer(robot), words, None)
 
     def _peer(self, robot: str) -> Peer:
-        """What is known of a robot; bounded by the keys that are admitted."""
+        """The robot's peer, made if it is new. Bounded by the number of admitted robots."""
         return self._peers.get(robot) or self._peers.add(robot)
 
     def _hello(self, peer: Peer, *, restarted: bool) -> None:
@@ -273,11 +273,11 @@ class Hub:
             self._refuse(peer, f"the {len(self.robots)} robots of this gateway leave it no time for another", peer.boot)
             return
         if (robot is None or restarted) and not self._limits[peer.robot].may_start(self.now()):
-            self._dismiss(peer.robot, "restarted", "starts anew again and again")
-            self._refuse(peer, "it starts anew again and again; once it stops that, it is served within seconds", peer.boot)
+            self._dismiss(peer.robot, "restarted", "restarts again and again")
+            self._refuse(peer, "the robot restarts again and again; once that stops, it is served within seconds", peer.boot)
             return
         if robot and restarted:
-            self._dismiss(peer.robot, "restarted", "started anew")
+            self._dismiss(peer.robot, "restarted", "has restarted")
             robot = None
         self.lost.discard(peer.robot)
         if robot and self.fleet:
@@ -290,14 +290,14 @@ class Hub:
         robot.welcome()
 
     def _once_a_second(self, robot: str, now: float) -> bool:
-        """Whether a robot that is not served may be told something now."""
+        """Whether a robot that is not served may be sent an answer now: at most one a second."""
         if now - self._answered.get(robot, float("-inf")) < 1.0:
             return False
         self._answered[robot] = now
         return True
 
     def _refuse(self, peer: Peer, reason: str, boot: str | None) -> None:
-        """Say no, at most once a second."""
+        """Refuse a robot with a reason, at most once a second."""
         now = self.now()
         if not self._once_a_second(peer.robot, now):
             return
@@ -310,11 +310,11 @@ class Hub:
             self.feed.tell(ConversationEnded(name, cause, why))
 
     def moved(self, name: str, why: str) -> None:
-        """Another gateway has the robot: it is left without a word, as it is told whatever it needs there."""
+        """Drop a robot that another gateway has. The robot is sent nothing: the other gateway tells it what it needs."""
         self._dismiss(name, "moved", why)
 
     def denied(self, name: str, verdict: Verdict) -> None:
-        """The robot's conversation is at another gateway."""
+        """Drop a robot whose conversation is at another gateway. Refuse the robot if it is a clone."""
         peer = self._peer(name)
         self._dismiss(name, "moved", verdict.value)
         if verdict is Verdict.CLONE:
@@ -322,7 +322,7 @@ class Hub:
             self._refuse(peer, f"another robot with the same key has taken its place: {CLONE_REMEDY}", peer.boot)
 
     def _look_around(self) -> None:
-        """Once a second: robots that are no longer admitted, or fell silent."""
+        """Once a second: dismiss revoked and silent robots, adapt to the load, and level the fleet."""
         now = self.looked_around = self.now()
         self._follow_keys()
         if self._pace.look(now, len(self.robots)):

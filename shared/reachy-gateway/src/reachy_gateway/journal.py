@@ -1,4 +1,4 @@
-"""The log of a gateway, as a reader of its feed: which events are worth a line, and how many lines a robot may cause."""
+"""The log of a gateway. It reads the feed, picks the events that are worth a line, and limits each robot's lines."""
 
 import logging
 import time
@@ -25,14 +25,14 @@ from reachy_link.bucket import Rate, TokenBucket
 log = logging.getLogger(__name__)
 
 LINES: Final = Rate(2, 40)
-"""Lines that one robot may cause with its conversations, and as many with its voice; the first of a cause is always told."""
+"""Lines that one robot's conversations may cause, and as many for its voice. The first of each cause is always logged."""
 
 
 class Journal:
-    """Writes the log.
+    """Writes the log from the feed.
 
     Args:
-        now: The time.
+        now: A clock, in seconds.
     """
 
     def __init__(self, feed: Feed, now: Callable[[], float] = time.monotonic) -> None:
@@ -68,8 +68,8 @@ class Journal:
                 del buckets[robot]
 
     def _faulted(self, it: Faulted) -> None:
-        what = "a fault of ours ended its conversation; it begins anew"
-        log.error("%s: %s", it.robot, what if it.ends_conversation else "a fault of ours as a voice hung up", exc_info=it.error)
+        what = "a bug in the gateway ended its conversation; a new one begins"
+        log.error("%s: %s", it.robot, what if it.ends_conversation else "a bug as a voice hung up", exc_info=it.error)
 
     def _away(self, it: Away) -> None:
         words = "is heard again" if it.silent_s is None else f"not heard for {it.silent_s:.0f} s"
@@ -88,7 +88,7 @@ class Journal:
             log.info("%s: called %s: %s in %.0f ms", it.robot, it.name, it.outcome, it.seconds * 1000)
 
     def _session_news(self, it: SessionNews) -> None:
-        """The first of each cause is a warning, as is each refusal."""
+        """Log news of the session. The first of each cause is a warning, and so is each refusal."""
         if it.is_news or self._may_tell(self._of_voice, it.robot):
             level = logging.WARNING if it.is_news or it.cause == "refused" else logging.INFO
             log.log(level, "%s: %s (%s)", it.robot, it.words, it.cause)
@@ -101,12 +101,12 @@ class Journal:
 
 
 def logged() -> Feed:
-    """A feed that the log reads, and in which it tells of readers that fail."""
+    """A feed that the log reads. Exceptions of its readers are logged."""
     lines = TokenBucket(LINES)
 
     def failed(error: Exception) -> None:
         if lines.take(1, time.monotonic()):
-            log.error("a fault of ours in a reader of the feed", exc_info=error)
+            log.error("a bug in a reader of the feed", exc_info=error)
 
     feed = Feed(failed)
     Journal(feed)

@@ -1,7 +1,7 @@
-"""Metrics for Prometheus: what the hub and its robots are asked for when somebody asks; ``docs/operations.md`` lists them.
+"""Metrics for Prometheus, read from the hub and its robots at each scrape; ``docs/operations.md`` lists them.
 
-Nothing is pushed: the robots' numbers are plain ones (:mod:`reachy_gateway.stats`), and become metrics in the thread that
-answers. It reads what the event loop writes, each thing by one copy.
+Nothing is pushed. The robots' numbers are plain numbers (:mod:`reachy_gateway.stats`). The thread that answers a scrape turns
+them into metrics. It takes one copy of each collection that the event loop writes.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ from reachy_link.sockets import next_tick
 from reachy_service.health import Page
 
 Source = Callable[[Collection[str]], Iterable[Metric]]
-"""A voice's own metrics of these robots, which are connected. Called from another thread: reads only."""
+"""A voice's own metrics of these connected robots. Called from another thread, so it may only read."""
 
 LAG_EVERY_S: Final = 0.1
 LATE_EVERY: Final = 10
-"""Once in so many looks at the loop, the latest mic chunk since is counted."""
+"""In every tenth look at the loop, the latest mic chunk since the last such look is counted."""
 STATES: Final = ("starting", *get_args(Phase), "away", "lost", "absent")
-"""``starting`` until the voice is known to stand or not; ``away`` when the robot has not been heard for 3 s, ``lost`` when
-for 60 s; ``absent`` if it was never here or said goodbye."""
+"""``starting``: the voice has not yet said whether it has a connection. ``away``: the robot has not been heard for 3 s.
+``lost``: not for 60 s. ``absent``: the robot was never here, or said goodbye."""
 ALARMING: Final = ("impostor", "clone", "subscription", "upstream", "flood")
-"""Told as 0 before they are first seen: Prometheus sees no increase in a series that begins."""
+"""Causes that are told as 0 before they first occur, because Prometheus sees no increase in a series that begins."""
 
 
 class Metrics(Collector):
     """The metrics of a gateway's process.
 
     Args:
-        sources: The voice's.
-        registry: Where they are registered, with those of the process.
+        sources: The voice's own metrics.
+        registry: Where they are registered, together with the process's metrics.
     """
 
     def __init__(self, hub: Hub, sources: Iterable[Source] = (), registry: CollectorRegistry | None = None) -> None:
@@ -52,7 +52,7 @@ class Metrics(Collector):
         ProcessCollector(registry=self._registry)
 
     def page(self) -> Page:
-        """What is answered to ``GET /metrics``."""
+        """The answer to ``GET /metrics``."""
         return Page(CONTENT_TYPE_LATEST, generate_latest(self._registry))
 
     async def watch(self) -> None:
@@ -61,7 +61,7 @@ class Metrics(Collector):
         looks, due = 0, next_tick(loop.time(), LAG_EVERY_S)
         while True:
             due += LAG_EVERY_S
-            await asyncio.sleep(due - loop.time())  # not at all after a stall, until each look that it held up was counted
+            await asyncio.sleep(due - loop.time())  # after a stall, missed looks run without sleep, and each is counted
             self._lag_s.observe(max(0.0, loop.time() - due))
             looks += 1
             if looks % LATE_EVERY == 0:
@@ -73,11 +73,11 @@ class Metrics(Collector):
                 self._hub.stats.of(robot.peer.robot).late_s.observe(late_us / 1e6)
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: what is collected is not asked for before the gateway runs."""
+        """Nothing: this collector is not asked for values before the gateway runs."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """Everything, as of now."""
+        """All metrics, as of now."""
         admitted = self._hub.admitted
         robots = {name: robot for name, robot in dict(self._hub.robots).items() if name in admitted}
         yield from self._of_the_gateway(len(robots), admitted)
@@ -94,8 +94,8 @@ class Metrics(Collector):
         software.add_metric([self._hub.software], 1)
         yield software
         yield GaugeMetricFamily("reachylink_robots_connected", "Robots that are served.", connected)
-        yield GaugeMetricFamily("reachylink_robots_admitted", "Robots of which a key is admitted.", len(admitted))
-        yield GaugeMetricFamily("reachylink_robots_max", "Robots that are served at most.", self._hub.max_robots)
+        yield GaugeMetricFamily("reachylink_robots_admitted", "Robots with an admitted key.", len(admitted))
+        yield GaugeMetricFamily("reachylink_robots_max", "The most robots that are served at a time.", self._hub.max_robots)
         lag = HistogramMetricFamily("reachylink_loop_lag_seconds", "How late the event loop ran a timer, ten times a second.")
         lag.add_metric([], self._lag_s.cumulative(), self._lag_s.total)
         yield lag
@@ -103,7 +103,7 @@ class Metrics(Collector):
             yield from _of_the_fleet(fleet)
         drops = CounterMetricFamily(
             "reachylink_drops",
-            "What was dropped, refused or missed, by cause; robot is empty where none is known.",
+            "What was dropped, refused or missed, by cause. The robot is empty if none is known.",
             labels=["robot", "cause"],
         )
         counts: dict[tuple[str, str], int] = {(cause, robot): 0 for robot in admitted for cause in ALARMING}
@@ -119,9 +119,9 @@ class Metrics(Collector):
         self, robots: dict[str, Robot], stats: dict[str, RobotStats], admitted: Collection[str]
     ) -> Iterator[Metric]:
         state = GaugeMetricFamily("reachylink_robot_state", "1 for the state that the robot is in.", labels=["robot", "state"])
-        since = GaugeMetricFamily("reachylink_robot_connected_seconds", "For how long it is served.", labels=["robot"])
+        since = GaugeMetricFamily("reachylink_robot_connected_seconds", "How long the robot is served.", labels=["robot"])
         ended = CounterMetricFamily(
-            "reachylink_conversations_ended", "Conversations, by why they ended.", labels=["robot", "cause"]
+            "reachylink_conversations_ended", "Conversations that ended, by cause.", labels=["robot", "cause"]
         )
         for name in admitted:
             phase = _state(robots[name]) if name in robots else "lost" if name in self._hub.lost else "absent"
@@ -135,12 +135,12 @@ class Metrics(Collector):
 
 
 def _of_the_fleet(fleet: Member) -> Iterator[Metric]:
-    yield GaugeMetricFamily("reachylink_store_up", "1 while the fleet's store does what it is asked for.", bool(fleet.up))
-    claims = CounterMetricFamily("reachylink_claims", "Robots that came, by what came of that.", labels=["outcome"])
+    yield GaugeMetricFamily("reachylink_store_up", "1 while the fleet's store works.", bool(fleet.up))
+    claims = CounterMetricFamily("reachylink_claims", "Claims of robots, by outcome.", labels=["outcome"])
     for outcome in OUTCOMES:
         claims.add_metric([outcome], fleet.counts[outcome])
     robots = GaugeMetricFamily("reachylink_fleet_robots", "Robots that each gateway of the fleet serves.", labels=["gateway"])
-    most = GaugeMetricFamily("reachylink_fleet_robots_max", "Robots that it serves at most.", labels=["gateway"])
+    most = GaugeMetricFamily("reachylink_fleet_robots_max", "The most robots each gateway serves.", labels=["gateway"])
     for name, it in {it.name: it for it in fleet.neighbours}.items():
         robots.add_metric([name], it.robots)
         most.add_metric([name], it.robots_max)
@@ -154,18 +154,18 @@ def _state(robot: Robot) -> str:
 
 def _of_turns(stats_of: dict[str, RobotStats]) -> Iterator[Metric]:
     turns = CounterMetricFamily(
-        "reachylink_turns", "Turns that are over, heard to their end or cut.", labels=["robot", "outcome"]
+        "reachylink_turns", "Turns that are over: heard to their end, or cut.", labels=["robot", "outcome"]
     )
     total = HistogramMetricFamily(
         "reachylink_turn_latency_seconds", "From the end of speech to the first sample at the speaker.", labels=["robot"]
     )
-    last = GaugeMetricFamily("reachylink_last_turn_latency_seconds", "The same, of the last turn.", labels=["robot"])
-    parts = HistogramMetricFamily("reachylink_turn_part_seconds", "Where the time of turns went.", labels=["robot", "part"])
+    last = GaugeMetricFamily("reachylink_last_turn_latency_seconds", "The latency of the last turn.", labels=["robot"])
+    parts = HistogramMetricFamily("reachylink_turn_part_seconds", "The parts of the turn latency.", labels=["robot", "part"])
     barge_in = HistogramMetricFamily(
         "reachylink_barge_in_seconds", "From an interruption at the gateway to the silence of the speaker.", labels=["robot"]
     )
     underruns = CounterMetricFamily("reachylink_underruns", "How often the speaker ran dry within a turn.", labels=["robot"])
-    concealed = CounterMetricFamily("reachylink_concealed_seconds", "Sound made up to hide that.", labels=["robot"])
+    concealed = CounterMetricFamily("reachylink_concealed_seconds", "Sound made up to hide underruns.", labels=["robot"])
     for name, stats in stats_of.items():
         for complete, outcome in ((True, "done"), (False, "cut")):
             turns.add_metric([name, outcome], stats.turns[complete])
@@ -181,24 +181,22 @@ def _of_turns(stats_of: dict[str, RobotStats]) -> Iterator[Metric]:
 
 
 def _of_tools(stats_of: dict[str, RobotStats], call_s: dict[str, Buckets]) -> Iterator[Metric]:
-    calls = CounterMetricFamily(
-        "reachylink_tool_calls", "Calls of tools, by how they ended.", labels=["robot", "tool", "outcome"]
-    )
+    calls = CounterMetricFamily("reachylink_tool_calls", "Calls of tools, by outcome.", labels=["robot", "tool", "outcome"])
     for name, stats in stats_of.items():
         for (tool, outcome), count in dict(stats.calls).items():
             calls.add_metric([name, tool, outcome], count)
-    seconds = HistogramMetricFamily("reachylink_tool_seconds", "How long calls of tools took, of all robots.", labels=["tool"])
+    seconds = HistogramMetricFamily("reachylink_tool_seconds", "How long calls of tools took, all robots.", labels=["tool"])
     for tool, buckets in call_s.items():
         seconds.add_metric([tool], buckets.cumulative(), buckets.total)
     yield from (calls, seconds)
 
 
 def _of_links(robots: dict[str, Robot], stats_of: dict[str, RobotStats]) -> Iterator[Metric]:
-    queue = GaugeMetricFamily("reachylink_reply_queue_seconds", "Of replies that wait to be sent.", labels=["robot"])
-    dropped = CounterMetricFamily("reachylink_reply_dropped_seconds", "Of replies that found no room.", labels=["robot"])
+    queue = GaugeMetricFamily("reachylink_reply_queue_seconds", "Replies that wait in the pacer.", labels=["robot"])
+    dropped = CounterMetricFamily("reachylink_reply_dropped_seconds", "Replies that found no room there.", labels=["robot"])
     late = HistogramMetricFamily(
         "reachylink_mic_lateness_seconds",
-        "The latest mic chunk of each second: how much later than the fastest of the last minute.",
+        "The latest mic chunk of each second: its delay beyond the fastest chunk of the last minute.",
         labels=["robot"],
     )
     rtt = GaugeMetricFamily("reachylink_link_rtt_seconds", "The shortest of the last 8 round trips.", labels=["robot"])

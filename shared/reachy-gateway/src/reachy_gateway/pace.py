@@ -1,7 +1,7 @@
-"""The pace of a gateway with many robots: longer messages, and what comes within a few ms is handled together.
+"""The pace of a gateway with many robots: messages get longer, and messages that come within a few ms are handled together.
 
-An event loop that wakes up for each message finds the processor's caches cold each time, and the same work takes up to three
-times as long. Network cards have the same trouble, and the same remedy: interrupt moderation.
+An event loop that wakes up for each message finds the processor's caches cold each time. The same work then takes up to three
+times as long. Network cards have the same problem and the same remedy: interrupt moderation.
 """
 
 import asyncio
@@ -12,18 +12,18 @@ from typing import Final
 from reachy_gateway.provider.load import Load
 
 REST_S: Final = 0.004
-"""So much later at most something is handled."""
+"""How long one rest of the event loop lasts: the most that it delays a message."""
 EMPTY_S: Final = 0.0001
-"""A turn of the event loop that took less time than that did nothing, or nearly."""
+"""A turn of the event loop that took less time than this did nothing, or nearly nothing."""
 EMPTY_TURNS: Final = 2
-"""After so many in a row nothing is left to do. One may have been what wakes up a task, which runs in the next."""
+"""After so many empty turns in a row there is nothing left to do. A single one may only have woken a task for the next turn."""
 
 
 class Pace:
-    """Follows the load, and has the event loop rest while there is much of it.
+    """Follows the load, and makes the event loop rest while the load is high.
 
-    It rests, and blocks on purpose, whenever it has nothing to do, in place of waiting for the next message. An event loop that
-    always has something to do never rests.
+    An event loop that has nothing to do rests: it sleeps, and blocks on purpose, instead of waiting for the next message. An
+    event loop that always has something to do never rests.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Pace:
         self._rested_s = 0.0
 
     def look(self, now: float, robots: int) -> bool:
-        """Look at the load, once a second, on the event loop's thread; true if it has become crowded, or is so no more."""
+        """Look at the load, once a second, on the event loop's thread. Returns true if it has become crowded or calm."""
         if not self.load.look(now, time.thread_time(), self._rested_s, robots):
             return False
         self.close()
@@ -48,7 +48,7 @@ class Pace:
         return True
 
     def close(self) -> None:
-        """Rest no more."""
+        """Stop resting."""
         if self._handle:
             self._handle.cancel()
 

@@ -1,4 +1,4 @@
-"""One robot at a gateway: its conversation and its voice, within a boundary of its own."""
+"""One robot at a gateway: its conversation and its voice, inside a boundary that catches faults."""
 
 import asyncio
 import random
@@ -36,19 +36,19 @@ from reachy_link.pcm import CHUNK_MS
 STOPPING: Final = "this gateway is being stopped"
 FULLER: Final = "another gateway of the fleet has more room"
 HUNG_UP_LOOK_S: Final = 0.05
-"""How often a conversation that is to begin looks whether the voice of the one before has hung up."""
+"""A new conversation waits until the former voice has hung up. It looks this often."""
 
 
 class Robot:
     """One robot's conversation and voice, and the boundary that keeps its faults from the others.
 
-    Whatever is raised inside the boundary, in the voice's task or in a call from outside, ends the conversation; it is
-    logged with the robot, counted, and begun anew after a pause that grows.
+    An exception inside the boundary, in the voice's task or in a call from outside, ends the conversation. It is logged with
+    the robot's name and counted. A new conversation begins after a pause that grows with each fault.
     """
 
     PAUSE_S: Final = (0.5, 10.0)
     FORGIVEN_S: Final = 60.0
-    """A fault after so long without one is the first again."""
+    """After so long without a fault, the next fault counts as the first again."""
 
     def __init__(self, peer: Peer, host: Host) -> None:
         self.peer = peer
@@ -65,80 +65,80 @@ class Robot:
         self._timer_due = 0.0
         self._again: asyncio.TimerHandle | None = None
         self._flush: Tell | None = None
-        """A flush that found the robot's queue full, to be sent again."""
+        """A flush that found the robot's queue full. It is sent again."""
         self.limbs = Body(peer.robot, self)
         self.inherited: Inherited | None = None
-        """What is remembered of its conversation, if it goes on here."""
+        """What a fleet remembers of this robot's conversation, if the conversation goes on here."""
         self._token = ""
-        """By which the conversation is this gateway's, in a fleet."""
+        """The token of this gateway's claim on the conversation, in a fleet."""
         self._tap: Tap | None = None
-        """Where what is heard and said is recorded, if it is."""
+        """The recording that gets the conversation's sound and messages; None if nothing is recorded."""
         self.heard_pcm = self.sound_pcm = b""
-        """The newest chunk that the voice heard: PCM16, mono; and the newest that was sent to the speaker, in its format."""
+        """The newest chunk that the voice heard (PCM16, mono), and the newest chunk sent to the speaker (speaker format)."""
         self._faults = 0
         self._last_fault = float("-inf")
 
     @property
     def conversation(self) -> Conversation | None:
-        """Its conversation; None after a fault, until the next one begins."""
+        """The conversation; None after a fault, until the next one begins."""
         return self._conversation
 
     @property
     def body(self) -> BodyOffer | None:
-        """What its body can do; None without a body."""
+        """What the robot's body can do; None without a body."""
         return self.peer.hello.body if self.peer.hello else None
 
     async def act(self, name: str, args: Mapping[str, str | float]) -> None:
-        """Have its body do something, and wait until it has begun; cancelled, it is cancelled there, too.
+        """Have the body do something, and wait until the body has begun. If this call is cancelled, the act is cancelled, too.
 
         Raises:
-            ActError: If it does not.
+            ActError: If the body does not do it.
         """
         await self.limbs.act(name, args)
 
     def manner(self, manner: Mapping[str, bool]) -> None:
-        """What its body does by itself from now on; told again until the robot has heard it."""
+        """Set what the body does by itself from now on. It is sent again until the robot has heard it."""
         self.limbs.manner(manner)
 
     def ask(self, name: str, args: Mapping[str, str | float]) -> tuple[int, list[Out]] | None:
-        """What asks its body for something, and the id of that; None if there is nobody to ask."""
+        """The id of a new act, and the messages that ask the body for it; None if there is no conversation."""
         return self._conversation.act(name, args, self._host.now()) if self._conversation else None
 
     def take_back(self, key: int) -> list[Out]:
-        """What tells that something is not wanted any more."""
+        """The messages that cancel an act."""
         return [*self._conversation.acts.cancel(key, self._host.now())] if self._conversation else []
 
     def carry_out(self, out: list[Out]) -> None:
-        """Send it, and see to what comes of it."""
+        """Send messages, handle their consequences, and set the timer."""
         self._carry_out(out)
         self._schedule()
 
     def say(self, text: str) -> str:
-        """Have it say something; why not, if it cannot."""
+        """Have the robot say something. Returns why it cannot, or an empty text."""
         if self._voice is None:
-            return "its conversation has ended for the moment"
+            return "it has no conversation at the moment"
         return self._voice.say(text)
 
     def record(self, tap: Tap | None) -> None:
-        """Have all that is heard and said given to a recording from now on, or to none; the robot shows it."""
+        """Give all sound and messages to a recording from now on, or to none. The robot shows that it is recorded."""
         self._tap = tap
         if self._conversation:
             self._conversation.recorded = tap is not None
             self._schedule()
 
     def vitals(self) -> Vitals:
-        """How it fares."""
+        """How the robot fares."""
         sample, last_s = self.peer.clock.best, self._host.stats.of(self.peer.robot).last_total_s
         connected_s = self._host.now() - self.since
         rtt_ms = sample and sample.rtt_us / 1000
         return Vitals(connected_s, rtt_ms, None if last_s is None else last_s * 1000, self.limbs.person_deg)
 
     def chunks_of(self, ms: int) -> None:
-        """Have audio come and go in messages of so much from now on."""
+        """Set how much audio a message holds from now on, up and down."""
         self.peer.mic_ms = ms if ms > CHUNK_MS else None
 
     def start(self) -> None:
-        """Begin a conversation, once the robot's former voice has hung up or has had its time to: one connection a robot."""
+        """Begin a conversation once the former voice has hung up or had ``HANG_UP_S``: one connection a robot."""
         if self._host.hangs_up(self.peer.robot):
             self._again = self._loop.call_later(HUNG_UP_LOOK_S, self.start)
             return
@@ -152,7 +152,7 @@ class Robot:
         self._tick()
 
     def stop(self, *, forget: bool = False) -> None:
-        """End the conversation, and have it forgotten if need be; the hub sees to the voice while it hangs up."""
+        """End the conversation, and forget it in the fleet if ``forget``. The hub waits for the voice while it hangs up."""
         if self._conversation:
             self.peer.next_turn = self._conversation.turns.next
             self.peer.next_act = self._conversation.acts.next_id
@@ -170,7 +170,7 @@ class Robot:
                 task.add_done_callback(lambda _: fleet.let_go(name, token, forget=forget))
 
     def welcome(self) -> None:
-        """Answer the robot's hello."""
+        """Answer the robot's hello, and tell the robot the state of the conversation."""
         now = self._host.now()
         others = {"gateways": self._host.fleet.neighbours.others()} if self._host.fleet else {}
         self._host.publish(self.peer.make(Welcome, now, to_boot=self.peer.boot, software=self._host.software, **others))
@@ -179,19 +179,19 @@ class Robot:
                 self._carry_out(self._conversation.introduce(now))
 
     def leave(self, *, at_once: bool) -> None:
-        """Ask the robot to leave, once; while the person speaks only if it must be at once."""
+        """Ask the robot to leave, once. While the person speaks this waits, unless ``at_once``."""
         if self._asked_to_leave or (self._conversation and self._conversation.gate.speaking and not at_once):
             return
         self._asked_to_leave = True
         self.send_to(self._host.fleet.neighbours.elsewhere(self.peer.robot) if self._host.fleet else None, STOPPING)
 
     def send_to(self, where: str | None, reason: str) -> None:
-        """Ask the robot to leave, and to go there first: it does so once nobody speaks."""
+        """Ask the robot to leave, and to dial ``where`` first. The robot leaves once nobody speaks."""
         self._host.publish(self.peer.make(Leave, self._host.now(), to_boot=self.peer.boot, reason=reason, to=where))
 
     @property
     def idle_s(self) -> float:
-        """For how long nobody has spoken; 0 without a conversation."""
+        """How long nobody has spoken; 0 without a conversation."""
         return self._conversation.idle_s(self._host.now()) if self._conversation else 0.0
 
     def on_up(self, message: Up, payload: bytes) -> None:
@@ -214,13 +214,13 @@ class Robot:
                 self._tap.heard(pcm)
             voice.hear(pcm, speaking=conversation.gate.speaking)
             if not out and self._timer and self._timer_due < now + ACK_S:
-                return  # as nearly always: nothing but a beat could be due sooner, and none is that soon
+                return  # the usual case: only a beat could be due before the timer fires, and no beat is due that soon
             self._carry_out(out)
         elif isinstance(message, Activity):
             voice.activity(message.event)
         elif isinstance(message, Acted):
             if message.id >= conversation.acts.next_id:
-                self._host.on_bad("unasked", self.peer.robot, "tells of an act that was never asked")
+                self._host.on_bad("unasked", self.peer.robot, "reports an act that was never asked for")
             self._carry_out(conversation.acted(message))
         elif isinstance(message, Sense):
             self.limbs.sensed(message)
@@ -237,8 +237,8 @@ class Robot:
                 raise RuntimeError("the voice has ended by itself")
 
     async def _claim(self, fleet: Member) -> bool:
-        """Take the conversation, wherever it is; whether it is this gateway's. What the robot says meanwhile is kept."""
-        faulted = self._last_fault > float("-inf")  # what is remembered may be the reason
+        """Claim the conversation, wherever it is. Returns whether it is here now. The voice buffers speech meanwhile."""
+        faulted = self._last_fault > float("-inf")  # the remembered conversation may have caused the fault
         taken = await fleet.claim(self.peer.robot, self.peer.newest, anew=faulted)
         self._token, self.inherited = taken.token, taken.inherited
         if taken.verdict is not Verdict.GRANTED:
@@ -246,25 +246,25 @@ class Robot:
         return taken.verdict is Verdict.GRANTED
 
     def keep(self, make: Callable[[], str]) -> None:
-        """What is to be remembered of the conversation has changed."""
+        """Note that the remembered part of the conversation has changed."""
         if self._host.fleet:
             self._host.fleet.keep(self.peer.robot, self._token, make)
 
     def _emit(self, voice: Voice, event: VoiceEvent) -> None:
         with self._boundary:
-            if self._conversation and self._voice is voice:  # not one that still hangs up
+            if self._conversation and self._voice is voice:  # a voice that is still hanging up is ignored
                 self._carry_out(self._conversation.voice(event, self._host.now()))
                 self._schedule()
 
     def _voice_fault(self, voice: Voice, error: Exception) -> None:
-        """A fault of the voice that talks ends its conversation; one of a voice that hangs up is nobody else's."""
+        """A fault of the current voice ends its conversation. A fault of a voice that is hanging up is only reported."""
         if self._voice is voice:
             self._fault(error)
             return
         self._tell_fault(error, ends_conversation=False)
 
     def _tick(self) -> None:
-        self._timer = None  # uvloop's fire up to a millisecond early: then what is due has to be waited for once more
+        self._timer = None  # uvloop's timers fire up to 1 ms early: then nothing is due yet, and the timer is set once more
         with self._boundary:
             now = self._host.now()
             if self._flush:
@@ -277,7 +277,7 @@ class Robot:
         self._schedule()
 
     def _schedule(self) -> None:
-        """Set the timer for what is due next. Moving it at every message would cost more than a tick with nothing to do."""
+        """Set the timer for whatever is due next. Moving it at every message would cost more than an idle tick."""
         now = self._host.now()
         due = self.peer.next_beat(now)
         if self._conversation and (at := self._conversation.next_due()) is not None:
@@ -310,7 +310,7 @@ class Robot:
             self.peer.floor = self._conversation.turns.floor
         try:
             sent = self._host.publish(self.peer.make(tell.kind, now, **tell.fields), tell.payload)
-        except ValueError as error:  # what nobody can read costs this message, not the conversation
+        except ValueError as error:  # a message that cannot be encoded costs this message, not the conversation
             self._host.on_bad("unsendable", self.peer.robot, f"a message of kind {tell.kind.__name__}: {type(error).__name__}")
             return
         if not sent and tell.kind is Flush:
@@ -320,7 +320,7 @@ class Robot:
             self._conversation.latency.published(tell.fields["turn"], self._host.now())
 
     def _notice(self, tell: Tell) -> None:
-        """For whoever watches, or listens later."""
+        """Pass a sent message on to those who watch, and to the recording."""
         if tell.kind is Speaker:
             self.sound_pcm = tell.payload
         elif tell.kind is Transcript and self._host.feed.is_read(Transcribed):
@@ -337,7 +337,7 @@ class Robot:
         self._last_fault = now
         pause_s = min(most_s, least_s * 2**self._faults) * random.uniform(0.5, 1.0)  # noqa: S311
         self._again = self._loop.call_later(pause_s, self.start)
-        self._schedule()  # the link's beats go on
+        self._schedule()  # the link's beats continue
 
     def _tell_fault(self, error: Exception, *, ends_conversation: bool) -> None:
         self._host.feed.tell(Faulted(self.peer.robot, error, ends_conversation))

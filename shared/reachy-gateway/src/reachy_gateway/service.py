@@ -1,11 +1,10 @@
-"""A gateway's process: keys, sockets, health and signals around a :class:`~reachy_gateway.hub.Hub`."""
+"""A gateway's process: keys, sockets, health page and signals around a :class:`~reachy_gateway.hub.Hub`."""
 
 import asyncio
 import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable
-from importlib.metadata import version
 from typing import Any, Final
 
 import zmq
@@ -24,20 +23,20 @@ from reachy_gateway.robot import STOPPING
 from reachy_gateway.settings import GatewaySettings
 from reachy_link import mounted
 from reachy_link.keys import KeyPair, Keyring, KeysError, load_pair
-from reachy_service import logs
+from reachy_service import logs, release
 from reachy_service.config import fail, health_server, tell_suspects
 
 log = logging.getLogger(__name__)
 
 SWITCH_S: Final = 0.001
-"""For so long at a time the thread that tells metrics may hold up the event loop; Python's default of 5 ms would be heard."""
+"""Python's switch interval: how long the metrics thread may hold up the event loop. The default of 5 ms would be audible."""
 
 
 def keys_of(settings: GatewaySettings) -> tuple[KeyPair, Keyring]:
-    """The gateway's own keys, and those that it admits.
+    """The gateway's own keys, and the keys that it admits.
 
     Raises:
-        ValueError: If they cannot be used; the words name the variable.
+        ValueError: If the keys cannot be used. The message names the environment variable.
     """
     directory = settings.keys_dir
     if settings.keys_from:
@@ -66,21 +65,21 @@ def main(
     parts: Parts | None = None,
     load: Load | None = None,
 ) -> int:
-    """Serve until SIGTERM or SIGINT; exit status 0, or the end of the program with 2 for bad configuration.
+    """Serve until SIGTERM or SIGINT. Returns exit status 0; ends the program with 2 if the configuration is bad.
 
     Args:
-        name: The package.
-        settings: The gateway's.
+        name: The name of the package.
+        settings: The gateway's settings.
         make_voice: Makes a voice for a robot.
         banner: What this gateway is, for the first line of its log.
-        secrets: What must never show in a log.
-        feed: Told of what happens; if it is left out, one of its own that the log reads.
+        secrets: Texts that must never show in a log.
+        feed: Where events are told. The default is a feed of its own, which only the log reads.
         sources: The voice's own metrics.
-        beside: Run beside the gateway, until it stops.
+        beside: A coroutine to run beside the gateway, until the gateway stops.
         on_hangup: Called at SIGHUP.
-        office: What the admin port asks of the voices' service; if it is left out, there is nothing to ask.
-        parts: What of the voices' service a fleet shares, where there is a store.
-        load: How busy the gateway is; if it is left out, one of its own.
+        office: Answers the admin port's questions about the voices' service. The default knows nothing.
+        parts: What the gateways of a fleet share of the voices' service, if there is a store.
+        load: How busy the gateway is. The default is a load of its own.
     """
     try:
         keys, ring = keys_of(settings)
@@ -89,7 +88,7 @@ def main(
     place = settings.store()
     concealed = [*secrets, keys.secret.decode(), *([place.password] if place and place.password else [])]
     logs.set_up(name, settings.log_level, concealed)
-    software = f"{name} {version(name)}"
+    software = release.software(name)
     log.info("%s: %s", software, banner)
     tell_suspects()
 
@@ -157,7 +156,7 @@ async def _serve(
     if fleet:
         beside.append(asyncio.create_task(fleet.run(), name="fleet"))
         beside[-1].add_done_callback(_tell_fault)
-    admitted = ", ".join(ring.robots) or "none yet (a robot that makes its key prints the command)"
+    admitted = ", ".join(ring.robots) or "none yet (a robot prints the command when it makes its key)"
     log.info("listening on ports %d and %d; public key %s; admitted: %s", *hub.bound[1:], keys.public.decode(), admitted)
     task = asyncio.current_task()
     asked = False
@@ -190,7 +189,7 @@ async def _serve(
 
 
 def _admin(hub: Hub, settings: GatewaySettings, keys: KeyPair, ring: Keyring, office: Office) -> Admin | None:
-    """The admin port, where one is wanted."""
+    """The admin port; None if the settings have no port for it."""
     if settings.admin_port is None:
         return None
     where, folder = (settings.host, settings.admin_port), settings.recordings_dir
@@ -201,20 +200,20 @@ def _admin(hub: Hub, settings: GatewaySettings, keys: KeyPair, ring: Keyring, of
 
 
 async def _give_back() -> None:
-    """Keep the heap small, until cancelled."""
+    """Return free memory to the system every ``GIVE_BACK_S``, until cancelled."""
     while True:
         await asyncio.sleep(heap.GIVE_BACK_S)
         heap.give_back()
 
 
 def _tell_fault(companion: "asyncio.Task[None]") -> None:
-    """Else nobody would know before the program ends."""
+    """Log a background task's error at once. Otherwise it would show only when the program ends."""
     if not companion.cancelled() and (error := companion.exception()):
-        log.error("what runs beside the gateway has ended, the gateway goes on", exc_info=error)
+        log.error("a background task of the gateway has ended with an error; the gateway goes on", exc_info=error)
 
 
 def _unready(hub: Hub, ring: Keyring, fleet: Fleet | None) -> str:
-    """Why no robot is to be sent here, in words; empty if they are welcome. One that is full is ready: it refuses in words."""
+    """Why no robot should be sent here; empty if robots are welcome. A full gateway is ready: it refuses with a reason."""
     if hub.draining:
         return STOPPING
     if not ring.was_read:
@@ -223,7 +222,7 @@ def _unready(hub: Hub, ring: Keyring, fleet: Fleet | None) -> str:
 
 
 def _report(hub: Hub, ring: Keyring, fleet: Fleet | None) -> dict[str, Any]:
-    """How the gateway stands, for health. Neither the store nor the voice's service is asked."""
+    """The gateway's state for the health page. It asks neither the store nor the voice's service."""
     ok = hub.now() - hub.looked_around < 3.0  # noqa: PLR2004
     counts = {f"{cause} {peer}".strip(): n for (cause, peer), n in dict(hub.tally.counts).items()}
     connections = [{"robot": robot, "key": key, "since": round(since)} for robot, key, since in hub.connected()]

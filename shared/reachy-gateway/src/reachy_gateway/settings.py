@@ -1,4 +1,4 @@
-"""What every gateway can be told."""
+"""The settings that every gateway has."""
 
 import socket
 from contextlib import suppress
@@ -15,52 +15,52 @@ from reachy_service.config import Settings, from_file
 
 
 class GatewaySettings(Settings):
-    """From the environment, each with the prefix ``GATEWAY_``."""
+    """Settings from environment variables with the prefix ``GATEWAY_``."""
 
     model_config = SettingsConfigDict(env_prefix="GATEWAY_")
 
     keys_from: Path | None = None
-    """A folder with the gateway's key, as an orchestrator mounts a secret. It is used in the keys directory, which keeps who is
-    admitted."""
+    """A folder with the gateway's key, as an orchestrator mounts a secret. The key is used in the keys directory, which also
+    holds the admitted keys."""
     host: str = ANY
-    """The address to listen on; ``*`` is all of both families, ``0.0.0.0`` all of IPv4."""
+    """The address to listen on. ``*`` is every IPv4 and IPv6 address, ``0.0.0.0`` every IPv4 address."""
     up_port: int = Field(default=5555, ge=0, le=65535)
     down_port: int = Field(default=5556, ge=0, le=65535)
     max_robots: int = Field(default=50, ge=1, le=1000)
-    """How many robots are served at a time; the next is refused in words."""
+    """How many robots are served at a time. A further robot is refused with a reason."""
 
     robot_messages_per_s: int = Field(default=200, ge=100, le=2000)
-    """How many messages one robot may send; what is more is dropped and counted as ``flood``."""
+    """How many messages a second one robot may send. Further messages are dropped and counted as ``flood``."""
     robot_bytes_per_s: int = Field(default=500_000, ge=50_000, le=1_500_000)
-    """How many bytes one robot may send. A microphone at 48 kHz in stereo takes 200 000."""
+    """How many bytes a second one robot may send. A microphone at 48 kHz in stereo takes 200 000."""
 
     admin_port: int | None = Field(default=None, ge=0, le=65535)
-    """Where consoles ask (5559 is usual); without it nowhere. It opens once an operator has a key: ``reachy-keys operator``."""
+    """The port for consoles (usually 5559); without it there is none. It opens once ``reachy-keys operator`` made a key."""
     recordings_dir: Path | None = None
-    """Where recordings are kept for a day, of robots whose persona permits them; without it none are made."""
+    """Where recordings are kept for a day. A robot's persona must permit them. Without a folder none are made."""
 
     store_plain: bool = False
-    """Whether the network between here and the store is one's own, so that it need not be encrypted."""
+    """Whether the network to the store is private, so that the connection need not be encrypted."""
     store_root_cert: Path | None = None
-    """A certificate to trust beside the system's, for the store."""
+    """A root certificate for the store, trusted in addition to the system's."""
     store_url: SecretStr | None = None
-    """What the gateways of a fleet share: a Valkey, or a Redis. Without it each is alone."""
+    """The URL of the store that the gateways of a fleet share: Valkey or Redis. Without it each gateway is alone."""
     store_url_file: Path | None = None
-    """Or a file that holds it."""
+    """A file that holds ``store_url``."""
     name: str = Field(default="", max_length=100)
-    """What people call this gateway; its host's name if nothing is set."""
+    """What people call this gateway. The default is its host's name and its port."""
     advertise: str = ""
-    """Where robots reach this gateway, as ``host:UP+DOWN``: told to the robots of the other gateways."""
+    """Where robots reach this gateway, as ``host:UP+DOWN``. The fleet's other gateways tell their robots this address."""
 
     drain_s: float = Field(default=2.0, ge=0, le=600)
-    """How long turns in progress may go on when the gateway is stopped; whatever supervises it must wait for longer."""
+    """How long turns in progress may go on when the gateway is stopped. Its supervisor must wait longer than this."""
 
     @model_validator(mode="before")
     @classmethod
     def _store_from_file(cls, values: dict[str, Any]) -> dict[str, Any]:
         path = values.get("store_url_file") or values.get("GATEWAY_STORE_URL_FILE")
         if values.get("store_url") is None:
-            with suppress(ValueError):  # said below, beside whatever else is wrong
+            with suppress(ValueError):  # _holds_a_url reports it, together with all other bad settings
                 values["store_url"] = from_file({"GATEWAY_STORE_URL_FILE": path}, "GATEWAY_STORE_URL")
         return values
 
@@ -97,12 +97,12 @@ class GatewaySettings(Settings):
         return Bind(self.host, self.up_port, self.down_port)
 
     def store(self) -> place.Place | None:
-        """Where the fleet's store is, if there is one."""
+        """The fleet's store; None without one."""
         if self.store_url is None:
             return None
         return place.parse(self.store_url.get_secret_value(), plain=self.store_plain, root_cert=str(self.store_root_cert or ""))
 
     @property
     def called(self) -> str:
-        """What people call this gateway."""
+        """The name by which people call this gateway."""
         return self.name or f"{socket.gethostname()}:{self.up_port}"

@@ -1,4 +1,4 @@
-"""What is counted of robots beside the tally: sums and histograms of fixed size. A reader of the feed; pure."""
+"""Statistics of robots, beside the tally: sums and histograms of fixed size. They read the feed. Pure."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -15,7 +15,7 @@ ENDINGS: Final[tuple[Ending, ...]] = get_args(Ending)
 
 TURN_S: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 PART_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-"""But for the voice's part, which is most of the turn."""
+"""Bounds for the parts of a turn, except the voice's part, which is most of the turn."""
 BARGE_IN_S: Final = (0.002, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5)
 LATE_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 CALL_S: Final = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -23,7 +23,7 @@ LAG_S: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class Buckets:
-    """A histogram. Observed in one thread and read in another: what is read is whole, and may be one observation old."""
+    """A histogram. It is written in one thread and read in another: a reader sees whole numbers, maybe one observation old."""
 
     __slots__ = ("_bounds", "_counts", "total")
 
@@ -31,7 +31,7 @@ class Buckets:
         self._bounds = bounds
         self._counts = [0] * (len(bounds) + 1)
         self.total = 0.0
-        """The sum of what was observed."""
+        """The sum of the observed values."""
 
     def observe(self, value: float) -> None:
         """Count a value."""
@@ -39,16 +39,16 @@ class Buckets:
         self.total += value
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """How many were at most each bound, as Prometheus wants it."""
+        """How many values were at most each bound, in Prometheus's form."""
         return list(zip([*map(str, self._bounds), "+Inf"], accumulate(tuple(self._counts)), strict=True))
 
 
 class RobotStats:
-    """Of one robot, for as long as the gateway knows it; all of its starts together."""
+    """One robot's counters, over all of its starts, for as long as the gateway knows the robot."""
 
     def __init__(self) -> None:
         self.turns = {True: 0, False: 0}
-        """Heard to their end, and cut."""
+        """Turns heard to their end (True), and cut turns (False)."""
         self.total_s = Buckets(TURN_S)
         self.last_total_s: float | None = None
         self.parts_s = {part: Buckets(TURN_S if part == "voice" else PART_S) for part in PARTS}
@@ -56,18 +56,18 @@ class RobotStats:
         self.underruns = 0
         self.concealed_ms = 0
         self.late_s = Buckets(LATE_S)
-        """The latest mic chunk of each second: how much later than the fastest of the last minute."""
+        """The latest mic chunk of each second: its delay beyond that of the fastest chunk of the last minute."""
         self.endings = dict.fromkeys(ENDINGS, 0)
         self.robot_drops = {"window": 0, "overflow": 0}
-        """What the robot dropped while it was served here, in chunks: mic, and speaker."""
+        """Chunks that the robot dropped while it was served here: of the mic (``window``) and of the speaker (``overflow``)."""
         self.link_losses = 0
         self.calls = Counter[tuple[str, CallOutcome]]()
-        """Of tools, by name and outcome."""
+        """Calls of tools, by name and outcome."""
         self._beaten: BeatUp | None = None
         """The newest beat."""
 
     def beat(self, beat: BeatUp) -> None:
-        """The robot told its counts anew; those of the first beat of a start are from before it was served here."""
+        """Take the robot's counts from a beat. The first beat of a boot holds counts from before this gateway."""
         before, self._beaten = self._beaten, beat
         if before and before.boot == beat.boot:
             self.robot_drops["window"] += max(0, (beat.window or 0) - (before.window or 0))
@@ -75,7 +75,7 @@ class RobotStats:
             self.link_losses += max(0, (beat.losses or 0) - (before.losses or 0))
 
     def turn(self, times: TurnTimes) -> None:
-        """A turn is over."""
+        """Count a turn that is over."""
         self.turns[times.complete] += 1
         self.underruns += times.underruns
         self.concealed_ms += times.concealed_ms
@@ -89,12 +89,12 @@ class RobotStats:
 
 
 class Stats:
-    """Those of all robots that the gateway knows, which are the admitted ones."""
+    """The statistics of all robots that the gateway knows, which are the admitted ones."""
 
     def __init__(self, feed: Feed) -> None:
         self.robots: dict[str, RobotStats] = {}
         self.call_s: dict[str, Buckets] = {}
-        """How long calls took, by the tool; of all robots together, as they have the same tools."""
+        """How long calls of each tool took, for all robots together: they have the same tools."""
         feed.read(KeysChanged, self._keys_changed)
         feed.read(TurnPlayed, lambda it: self.of(it.robot).turn(it.times))
         feed.read(ToolCalled, self._called)
@@ -102,7 +102,7 @@ class Stats:
         feed.read(Faulted, self._faulted)
 
     def of(self, robot: str) -> RobotStats:
-        """One robot's."""
+        """One robot's counters, made if they are new."""
         stats = self.robots.get(robot)
         if stats is None:
             stats = self.robots[robot] = RobotStats()

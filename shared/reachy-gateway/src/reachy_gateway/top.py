@@ -1,4 +1,4 @@
-"""``reachy-top``: the robots on a gateway as a table in the terminal, from its metrics."""
+"""``reachy-top``: a table of a gateway's robots in the terminal, from the gateway's metrics."""
 
 import argparse
 import sys
@@ -31,15 +31,15 @@ HEADS: Final = (
     "rtt ms",
 )
 TEXTS: Final = 2
-"""So many columns are text, and begin on the left."""
+"""How many columns are text, and aligned to the left."""
 
 
 class TopError(Exception):
-    """There is nothing to show; the message says why, and what to do."""
+    """There is nothing to show. The message says why, and what to do."""
 
 
 class Told:
-    """What a gateway told."""
+    """The metrics that a gateway returned."""
 
     def __init__(self, text: str) -> None:
         self._samples: dict[str, list[tuple[Mapping[str, str], float]]] = {}
@@ -53,20 +53,20 @@ class Told:
             raise TopError("what answers there is no gateway")
 
     def of(self, name: str, **labels: str) -> list[tuple[Mapping[str, str], float]]:
-        """The samples of that name and with these labels."""
+        """The samples with that name and these labels."""
         return [(has, value) for has, value in self._samples.get(name, ()) if labels.items() <= has.items()]
 
     def sum(self, name: str, **labels: str) -> float | None:
-        """Their sum; None if there are none."""
+        """The sum of the samples; None if there are none."""
         found = self.of(name, **labels)
         return sum(value for _, value in found) if found else None
 
     def one(self, name: str, label: str, **labels: str) -> str:
-        """The value of a label where the sample is not 0."""
+        """The value of a label in the first sample that is not 0."""
         return next((has[label] for has, value in self.of(name, **labels) if value), "")
 
     def median(self, name: str, **labels: str) -> float | None:
-        """The median of a histogram, as Prometheus reckons it: within a bucket, evenly."""
+        """The median of a histogram. Within a bucket it interpolates linearly, as Prometheus does."""
         buckets = [(0.0, 0.0), *((float(has["le"]), value) for has, value in self.of(f"{name}_bucket", **labels))]
         half = buckets[-1][1] / 2
         for (low, below), (high, upto) in pairwise(buckets):
@@ -76,7 +76,7 @@ class Told:
 
 
 def table(told: Told) -> str:
-    """The table, a line of sums above it."""
+    """The table of robots, below a headline."""
     here = [has["robot"] for has, value in told.of("reachylink_robot_state") if value and has["state"] != "absent"]
     rows = [HEADS, *(row(told, robot) for robot in here)]
     widths = [max(len(line[column]) for line in rows) for column in range(len(HEADS))]
@@ -91,7 +91,7 @@ def table(told: Told) -> str:
 
 
 def head(told: Told) -> str:
-    """The gateway at a glance."""
+    """The headline: the gateway at a glance."""
     connected, admitted, most = (told.sum(f"reachylink_robots_{which}") or 0 for which in ("connected", "admitted", "max"))
     words = [
         told.one("reachylink_gateway_info", "software"),
@@ -109,7 +109,7 @@ def head(told: Told) -> str:
 
 
 def fleet(told: Told) -> str:
-    """A line on the gateways of a fleet, where there is one."""
+    """A line about the gateways of a fleet; empty without a fleet."""
     up = told.sum("reachylink_store_up")
     if up is None:
         return ""
@@ -123,7 +123,7 @@ def fleet(told: Told) -> str:
 
 
 def row(told: Told, robot: str) -> tuple[str, ...]:
-    """One robot."""
+    """One robot's row of the table."""
     losses = sum(
         value for has, value in told.of("reachylink_gemini_reconnects_total", robot=robot) if has["cause"] != "renewal"
     )
@@ -149,7 +149,7 @@ def row(told: Told, robot: str) -> tuple[str, ...]:
 
 
 def _calls(told: Told, robot: str) -> str:
-    """How many tools were called; and how many of these calls failed, if any did."""
+    """How many tools were called, and how many of these calls failed, if any did."""
     calls = told.sum("reachylink_tool_calls_total", robot=robot)
     if calls is None:
         return "-"
@@ -169,10 +169,10 @@ def _span(seconds: float | None) -> str:
 
 
 def ask(url: str) -> Told:
-    """What the gateway tells now.
+    """The gateway's metrics, as of now.
 
     Raises:
-        TopError: If nobody answers, or somebody else.
+        TopError: If nothing answers, or something that is not a gateway.
     """
     try:
         return Told(fetched(url, ANSWER_S).decode(errors="replace"))
@@ -184,15 +184,15 @@ def ask(url: str) -> Told:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; exit status 0, or 1 with one line that says what is wrong."""
+    """The command. Returns exit status 0, or 1 after one line that says what is wrong."""
     try:
         host, port = configured(DEFAULT_PORT)
     except ValueError as error:
         sys.stderr.write(f"reachy-top: {error}\n")
         return 1
-    parser = argparse.ArgumentParser(prog="reachy-top", description="The robots on a gateway, from its metrics.")
+    parser = argparse.ArgumentParser(prog="reachy-top", description="Shows a gateway's robots, from its metrics.")
     parser.add_argument(
-        "--url", default=f"http://{host}:{port or DEFAULT_PORT}/metrics", help="where they are told (%(default)s)"
+        "--url", default=f"http://{host}:{port or DEFAULT_PORT}/metrics", help="where the metrics are (%(default)s)"
     )
     parser.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds between looks (%(default)s)")
     parser.add_argument("--once", action="store_true", help="look once, for scripts")
@@ -210,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _watch(url: str, every_s: float) -> NoReturn:
-    """Redraw until interrupted; a gateway that does not answer for a while is waited for, once it has."""
+    """Redraw until interrupted. The first answer must come. Later, a gateway that does not answer is waited for."""
     shown = table(ask(url))
     while True:
         sys.stdout.write(HOME_AND_CLEAR + shown)

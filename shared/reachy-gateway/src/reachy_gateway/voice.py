@@ -1,4 +1,4 @@
-"""The port to what talks: Gemini, or a stand-in. A new voice is one new file that implements it."""
+"""The port to a voice: Gemini, or a stand-in. A new voice is one new file that implements it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Final, Literal, Protocol
 from reachy_link.messages import BodyOffer
 
 HEARS_HZ = 16000
-"""The rate of what a voice hears: PCM16, mono."""
+"""The sample rate of the audio that a voice hears: PCM16, mono."""
 HANG_UP_S: Final = 2.0
-"""How long a voice may take to end once it is cancelled."""
+"""How long a voice may take to end after it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """A piece of the reply: PCM16 mono, of any length, faster than real time."""
+    """A piece of the reply: PCM16 mono, of any length. It may come faster than real time."""
 
     pcm: bytes
     rate_hz: int
@@ -22,22 +22,22 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class ReplyGenerated:
-    """All audio of the reply has come; it may play for a long time yet."""
+    """All audio of the reply has come. It may play for a long time yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnComplete:
-    """The voice's turn is over, and it waits for the person."""
+    """The voice's turn is over. The voice waits for the person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The person spoke into the reply: what has not been heard of it must not be."""
+    """The person interrupted the reply. The part that has not been heard must not be heard."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechNoticed:
-    """The voice's own VAD heard the person start to speak, and speech is to interrupt."""
+    """The voice's own VAD heard the person begin to speak, and speech interrupts replies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +50,16 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionState:
-    """How the voice's connection stands; a ``reason`` is for people, and says what to do."""
+    """The state of the voice's connection. The ``reason`` is for people, and says what to do."""
 
     state: Literal["live", "reconnecting", "refused"]
     reason: str = ""
 
 
 CallOutcome = Literal["done", "error", "fault", "invalid", "unknown", "limit", "timeout", "cancelled", "lost"]
-"""How a call of a tool ended. ``done``, ``error``: the tool's own word. ``fault``: it raised something else. ``invalid``: its
-arguments were wrong. ``unknown``: the robot has no such tool. ``limit``: one call too many. ``timeout``: its deadline passed.
-``cancelled``: nobody wants it any more. ``lost``: the connection was lost."""
+"""How a call of a tool ended. ``done``, ``error``: as the tool itself said. ``fault``: the tool raised another exception.
+``invalid``: its arguments were wrong. ``unknown``: the robot has no such tool. ``limit``: one call too many. ``timeout``: its
+deadline passed. ``cancelled``: nobody wants the result any more. ``lost``: the connection was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class ToolEnded:
     """A call of a tool has ended."""
 
     name: str
-    """Of a tool that the gateway has, or ``unknown``."""
+    """The name of a tool that the gateway has, or ``unknown``."""
     outcome: CallOutcome
     seconds: float
 
@@ -77,96 +77,95 @@ VoiceEvent = Audio | ReplyGenerated | TurnComplete | Interrupted | SpeechNoticed
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """How a robot fares, as far as it is known."""
+    """How a robot fares, as far as known."""
 
     connected_s: float
     rtt_ms: float | None = None
-    """Of the link."""
+    """The link's round-trip time."""
     last_turn_ms: float | None = None
     """From the end of the person's speech to the first sample of the last answer."""
     person_deg: float | None = None
-    """Where the person was heard last, to the robot's left."""
+    """Where the person was last heard, in degrees to the robot's left."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """What is remembered of a conversation that goes on here."""
+    """What a fleet remembers of a conversation that goes on here."""
 
     text: str
-    """As a voice of another gateway gave it to be kept."""
+    """The text that a voice at another gateway gave to ``keep``."""
     age_s: float
-    """How long ago it was written."""
+    """How long ago the text was written."""
     held: Literal["released", "gone", "silent"] = "released"
-    """How the gateway stands that had it: has hung up; is not there any more; does not answer, and may hold its connection."""
+    """The gateway that had the conversation: it hung up; it is gone; or it does not answer, and may keep its connection."""
 
 
 class ActError(Exception):
-    """The robot's body does not do what it was asked for; the message says why, for the person."""
+    """The robot's body does not do what it was asked for. The message says why, for the person."""
 
 
 class RobotView(Protocol):
-    """What a voice may ask of the robot that it speaks for, from the event loop."""
+    """What a voice may ask about its robot, on the event loop."""
 
     @property
     def body(self) -> BodyOffer | None:
-        """What its body can do; None without a body."""
+        """What the robot's body can do; None without a body."""
 
     async def act(self, name: str, args: Mapping[str, str | float]) -> None:
-        """Have its body do something, and wait until it has begun.
+        """Have the robot's body do something, and wait until the body has begun.
 
         Raises:
-            ActError: If it does not.
+            ActError: If the body does not do it.
         """
 
     def manner(self, manner: Mapping[str, bool]) -> None:
-        """What its body does by itself from now on: ``breathing``, ``posture``, ``wobble``, ``turn``. It learns it in time."""
+        """Set what the body does by itself: ``breathing``, ``posture``, ``wobble``, ``turn``. It is sent until it is heard."""
 
     def vitals(self) -> Vitals | None:
-        """How it fares; None where nobody knows."""
+        """How the robot fares; None if nobody knows."""
 
     @property
     def inherited(self) -> Inherited | None:
-        """What is remembered of the conversation; None if it begins. Known before the voice runs."""
+        """What a fleet remembers of the conversation; None if the conversation begins. Known before the voice runs."""
 
     def keep(self, make: Callable[[], str]) -> None:
-        """What is to be remembered has changed; it is asked for when it is written, if it is anywhere."""
+        """Note that the text to remember has changed. ``make`` is called when the text is written, if it is written at all."""
 
 
 class Unseen:
-    """The view of a robot that is not there."""
+    """The view of a robot that does not exist."""
 
     body: BodyOffer | None = None
     inherited: Inherited | None = None
 
     async def act(self, name: str, args: Mapping[str, str | float]) -> None:
-        """Nothing moves."""
+        """Raise an error: there is no body."""
         raise ActError(f"there is no body that could {name} {args}")
 
     def manner(self, manner: Mapping[str, bool]) -> None:
-        """Nothing moves."""
+        """Do nothing: there is no body."""
 
     def vitals(self) -> Vitals | None:
-        """Nothing is known."""
+        """None: nothing is known."""
         return None
 
     def keep(self, make: Callable[[], str]) -> None:
-        """Nothing is kept."""
+        """Keep nothing."""
 
 
 class Voice(Protocol):
     """One robot's conversation partner."""
 
     async def run(self, emit: Callable[[VoiceEvent], None]) -> None:
-        """Talk until cancelled, reconnecting as needed; then end within HANG_UP_S. To end without that is a fault.
+        """Talk until cancelled, reconnecting as needed. Then end within HANG_UP_S. To end without being cancelled is a fault.
 
-        :class:`ConnectionState` comes as soon as it is known: before that the robot is told no state. An answer is ``Audio``,
-        any number of times, ``ReplyGenerated``, ``TurnComplete``; one that was cut is ``Interrupted``, then ``TurnComplete``.
-
-        Events are handed over by a plain call, so that none waits in a queue; ``emit`` never blocks and never raises.
+        The voice sends :class:`ConnectionState` as soon as it is known; until then the robot is told no state. An answer is
+        ``Audio`` any number of times, ``ReplyGenerated``, ``TurnComplete``. A cut answer ends in ``Interrupted``,
+        ``TurnComplete``. Events are handed over by a plain call, so none waits in a queue. ``emit`` never blocks or raises.
         """
 
     def hear(self, pcm: bytes, *, speaking: bool) -> None:
-        """Take PCM16 mono at 16 kHz from the microphone; never blocks. Has a bounded buffer of its own.
+        """Take PCM16 mono at 16 kHz from the microphone. Never blocks. A voice has a bounded buffer of its own for it.
 
         Args:
             pcm: The next samples.
@@ -174,7 +173,7 @@ class Voice(Protocol):
         """
 
     def say(self, text: str) -> str:
-        """Speak of one's own accord: this, or what it means. Why not, if that cannot be; never blocks."""
+        """Say this text, or its meaning, without being asked. Returns why it cannot, or an empty text. Never blocks."""
 
     def activity(self, event: Literal["start", "end"]) -> None:
-        """Manual VAD: the person's turn starts or ends here. A start that is to cut an answer is told by ``SpeechNoticed``."""
+        """Manual VAD: the person's turn starts or ends here. If a start cuts an answer, the voice emits ``SpeechNoticed``."""

@@ -1,4 +1,4 @@
-"""Where gateways listen, as an address and as text: the one notion of an address that both ends have. Pure."""
+"""The address at which a gateway listens, and its text form, as both ends of the link use them. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -9,9 +9,9 @@ from typing import Final, NamedTuple
 _ITEM: Final = re.compile(r"(\[[^\[\]]*\]|[^\[\]:/@]*)(?::([0-9]{1,6})(?:\+([0-9]{1,6}))?)?")
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
-"""As the last label of a host it makes the host an IPv4 address, also in the forms that only old C programs know."""
+"""If a host's last label matches this, the host is an IPv4 address, also in the forms that only old C programs know."""
 _ZONE: Final = re.compile(r"[A-Za-z0-9._-]{1,15}")
-"""Of what Linux takes as the name of an interface, what libzmq takes in an address: at anything else it raises."""
+"""Names of network interfaces that Linux and libzmq both accept; libzmq raises for any other."""
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _NAME_MAX: Final = 253
 _PORT_MAX: Final = 65535
@@ -20,7 +20,7 @@ ANY: Final = "*"
 
 
 class Address(NamedTuple):
-    """Where a gateway listens. The host is in lower case, and ASCII; an IPv6 address has its brackets."""
+    """The address at which a gateway listens. The host is in lower case and ASCII; an IPv6 address has brackets."""
 
     host: str
     up_port: int = 5555
@@ -28,12 +28,12 @@ class Address(NamedTuple):
 
     @property
     def named(self) -> bool:
-        """Whether the host is a name, which must be looked up before anything can be dialled."""
+        """Whether the host is a name, which must be looked up before the robot can dial."""
         return not (is_ipv6(self.host) or _NUMBER.fullmatch(self.host.rpartition(".")[2]))
 
     @property
     def same(self) -> "Address":
-        """What addresses of one gateway have in common: a dot at the end of a name only says that the name is whole."""
+        """The address without the dot at the end of a name, for comparisons. The dot only says that the name is complete."""
         return self._replace(host=self.host.rstrip("."))
 
     def at(self, ip: str) -> "Address":
@@ -45,10 +45,10 @@ class Address(NamedTuple):
 
 
 def spread(robot: str, addresses: Iterable[Address]) -> list[Address]:
-    """The addresses in an order of the robot's own, the same at each start: rendezvous hashing.
+    """The addresses in the robot's own order, which is the same at each start (rendezvous hashing).
 
-    Robots spread evenly over the gateways; those of a gateway that is gone spread evenly over the others; a gateway that is
-    added takes its share from all and moves nobody else.
+    Robots spread evenly over the gateways. The robots of a gateway that is gone spread evenly over the others. A gateway that
+    is added takes its share from all others, and no other robot moves.
     """
     return sorted(addresses, key=lambda address: blake2b(f"{robot} {address}".encode(), digest_size=8).digest())
 
@@ -59,34 +59,34 @@ def is_ipv6(host: str) -> bool:
 
 
 def endpoint(host: str, port: int) -> str:
-    """What libzmq calls a host and a port."""
+    """A host and a port as libzmq writes them."""
     return f"tcp://{host}:{port}"
 
 
 def bracketed(ip: str) -> str:
-    """An IP address without brackets as a host.
+    """An IP address as a host: an IPv6 address gets brackets.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If the text is no IP address.
     """
     return f"[{IPv6Address(ip)}]" if ":" in ip else str(IPv4Address(ip))
 
 
 def plain(peer: str) -> str:
-    """The address of a peer for people: an IPv4 address looks like one, also at a socket of both families."""
+    """A peer's address for people: an IPv4 address in its usual form, also from a socket of both families."""
     return peer.removeprefix("::ffff:") if "." in peer else peer
 
 
 def parse(text: str, up_port: int = 5555, down_port: int = 5556) -> list[Address]:
-    """The gateways in a list with commas, each ``host``, ``host:UP`` or ``host:UP+DOWN``.
+    """The gateways in a list with commas between them, each ``host``, ``host:UP`` or ``host:UP+DOWN``.
 
     Args:
         text: The list.
-        up_port: Where no port is given.
-        down_port: Where no second port is given.
+        up_port: The up port of a gateway without one.
+        down_port: The down port of a gateway without one.
 
     Raises:
-        ValueError: With everything that is wrong.
+        ValueError: If the list is wrong; the message names every mistake.
     """
     found: list[Address] = []
     problems = []
@@ -106,7 +106,7 @@ def parse(text: str, up_port: int = 5555, down_port: int = 5556) -> list[Address
 
 
 def readable(texts: Iterable[str]) -> list[Address]:
-    """The gateways among texts of somebody else's making, each once: what cannot be read is left out."""
+    """The gateways in texts that another program wrote, each once. Texts that cannot be read are left out."""
     found: dict[Address, Address] = {}
     for text in texts:
         try:
@@ -143,20 +143,20 @@ def listening(text: str) -> str:
     """The host to listen on: ``*``, an IP address (IPv6 with or without brackets), or a name of this machine.
 
     Raises:
-        ValueError: If it is none of these.
+        ValueError: If the text is none of these.
     """
     host = text.strip()
     return host if host == ANY else _host(f"[{host}]" if ":" in host and not host.startswith("[") else host)
 
 
 def _host(text: str) -> str:
-    """A host as it is dialled."""
+    """A host in the form in which it is dialled."""
     if text.startswith("["):
         return _ipv6(text)
     try:
         host = (text if text.isascii() else text.encode("idna").decode()).lower()
     except UnicodeError:
-        host = ""  # IDNA has no form of it
+        host = ""  # IDNA cannot encode this name
     name = host.removesuffix(".")
     labels = name.split(".")
     if _NUMBER.fullmatch(labels[-1]):

@@ -1,6 +1,6 @@
-"""The messages of a gateway's admin port: what a console asks, and what it is told. ``docs/admin.md`` is the specification.
+"""The messages of a gateway's admin port: a console's requests and the gateway's answers. ``docs/admin.md`` specifies them.
 
-A request is one part, a JSON header. An answer is two: a JSON header, and a piece of a recording or nothing.
+A request has one part, a JSON header. An answer has two: a JSON header, and a piece of a recording or nothing.
 """
 
 from typing import Annotated, Final, Literal
@@ -13,32 +13,32 @@ VERSION: Final = 1
 PORT: Final = 5559
 REQUEST_MAX_BYTES: Final = 65536
 PIECE_MAX_BYTES: Final = 65536
-"""Of a recording, in one answer."""
+"""The longest piece of a recording in one answer."""
 LEASE_S: Final = 6.0
-"""A console that has not asked to watch for so long is told no more."""
+"""A console that sent no ``watch`` for this long gets no more messages."""
 WATCH_S: Final = 2.0
-"""How often a console asks."""
+"""How often a console sends ``watch``."""
 LOOKED_AT_MAX: Final = 8
-"""Robots of which a console may watch everything."""
+"""Robots that a console may watch in detail at a time."""
 TURNS_KEPT: Final = 100
 SAID_KEPT: Final = 200
 NOTES_KEPT: Final = 50
-"""Of each robot: its newest turns, the newest pieces of what was said, and the newest of what befell it."""
+"""Kept of each robot: its newest turns, the newest pieces of its transcript, and its newest notes."""
 ROWS_MAX: Final = 40
 """Robots in one message."""
 STRANGERS_MAX: Final = 64
-"""Keys that were refused, in one message: the newest."""
+"""Refused keys in one message: the newest."""
 KEY_START: Final = 6
 """Characters of a key that are enough to name it."""
 Role = Literal["operator", "viewer"]
-"""A viewer sees, and commands nothing."""
+"""An operator may send commands; a viewer may only watch."""
 Ident = Annotated[int, Field(ge=0, lt=2**53)]
 KeyText = Annotated[str, StringConstraints(min_length=KEY_START, max_length=40)]
 PersonaText = Annotated[str, StringConstraints(max_length=20_000)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{0,64}$")]
 RecordingId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,100}$")]
 Unix = float
-"""Seconds since 1970, of the gateway's clock."""
+"""Seconds since 1970, by the gateway's clock."""
 
 
 class _Model(BaseModel):
@@ -55,23 +55,23 @@ class _Versioned(_Model):
 
 
 class Watch(_Versioned):
-    """Tell me how all robots fare from now on, and everything of these. Sent again every 2 s; forgotten after 6."""
+    """Watch all robots, and these in detail. A console repeats this every 2 s; after 6 s without it, messages end."""
 
     kind: Literal["watch"] = "watch"
     robots: tuple[RobotId, ...] = Field(default=(), max_length=LOOKED_AT_MAX)
     afresh: bool = False
-    """Something was missed: tell all of it."""
+    """The console missed a message: send everything again."""
 
 
 class Unwatch(_Versioned):
-    """Tell me no more."""
+    """Stop watching."""
 
     kind: Literal["unwatch"] = "unwatch"
 
 
 class _Command(_Versioned):
     id: Ident
-    """The console's; the answer names it."""
+    """The console's number of the command; the answer repeats the number."""
 
 
 class _OfRobot(_Command):
@@ -79,7 +79,7 @@ class _OfRobot(_Command):
 
 
 class Admit(_OfRobot):
-    """Admit a key that was refused lately: its first characters are enough. Or any key, whole."""
+    """Admit a key: a recently refused key by its first characters, or any key in full."""
 
     kind: Literal["admit"] = "admit"
     key: KeyText
@@ -92,14 +92,14 @@ class Revoke(_OfRobot):
 
 
 class Say(_OfRobot):
-    """Have the robot say this, in its own voice; a model may put it into other words."""
+    """Have the robot say this text in its own voice; a model may choose other words."""
 
     kind: Literal["say"] = "say"
     text: Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 
 class Act(_OfRobot):
-    """Have its body do something, as the link's ``act`` names it."""
+    """Have the robot's body do something, as the link's ``act`` names it."""
 
     kind: Literal["act"] = "act"
     name: Literal["gesture", "dance", "look", "turn", "stop", "rest", "wake", "volume"]
@@ -107,30 +107,30 @@ class Act(_OfRobot):
 
 
 class ReadPersona(_OfRobot):
-    """The robot's table in the robots file."""
+    """Read the robot's table in the robots file."""
 
     kind: Literal["read_persona"] = "read_persona"
 
 
 class SavePersona(_OfRobot):
-    """Put this in place of the robot's table, or only say what would be wrong with it."""
+    """Replace the robot's table in the robots file, or only check the new text."""
 
     kind: Literal["save_persona"] = "save_persona"
     text: PersonaText
     was: Digest
-    """Of the table as it was read: if it is another by now nothing is saved."""
+    """The digest of the table that the console read. If the table has changed since, nothing is saved."""
     only_check: bool = False
 
 
 class Record(_OfRobot):
-    """Begin to record the robot's conversation, or end that."""
+    """Start or stop the recording of the robot's conversation."""
 
     kind: Literal["record"] = "record"
     on: bool
 
 
 class Fetch(_Command):
-    """A piece of a recording."""
+    """Fetch a piece of a recording."""
 
     kind: Literal["fetch"] = "fetch"
     recording: RecordingId
@@ -146,7 +146,7 @@ REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminat
 
 
 class Call(_Model):
-    """A call of a tool that has ended."""
+    """A tool call that has ended."""
 
     name: str
     outcome: str
@@ -154,7 +154,7 @@ class Call(_Model):
 
 
 class Turn(_Model):
-    """A turn that is over at the speaker, in ms; None is what is not known."""
+    """A turn that has ended at the speaker. Times are in ms; None is unknown."""
 
     turn: int
     at: Unix
@@ -162,9 +162,9 @@ class Turn(_Model):
     total_ms: float | None = None
     """From the end of the person's speech to the first sample at the speaker."""
     parts_ms: dict[Literal["link_up", "voice", "gateway", "link_down", "playout"], float] = {}
-    """Of that, in the order of time."""
+    """The parts of the total, in the order of time."""
     barge_in_ms: float | None = None
-    """From the interruption at the gateway to the silence of the speaker."""
+    """From the interruption at the gateway until the speaker is silent."""
     played_ms: float
     underruns: int = 0
     concealed_ms: float = 0
@@ -172,17 +172,17 @@ class Turn(_Model):
 
 
 class Said(_Model):
-    """A piece of what was said."""
+    """A piece of the transcript."""
 
     at: Unix
     who: Literal["person", "robot"]
     text: Words
     turn: int | None = None
-    """Of the robot's: whose words they are."""
+    """The robot's turn to which the words belong; None for the person's words."""
 
 
 class Note(_Model):
-    """Something befell the robot, or its conversation."""
+    """An event in the life of the robot or its conversation."""
 
     at: Unix
     words: Words
@@ -190,38 +190,38 @@ class Note(_Model):
 
 
 class Row(_Model):
-    """How a robot fares."""
+    """A robot's current state and totals."""
 
     robot: RobotId
     state: Literal["absent", "away", "starting", "listening", "thinking", "speaking", "reconnecting", "refused"]
-    """``absent``: it has not said hello, or has left. ``away``: it is not heard. ``starting``: it was welcomed, and the voice
-    has not told yet how it stands."""
+    """``absent``: the robot has not said hello, or has left. ``away``: the gateway does not hear the robot. ``starting``: the
+    robot was welcomed, and the voice has not reported its state yet."""
     reason: Words = ""
     since: Unix | None = None
-    """Of the state; None: since before the gateway started."""
+    """The beginning of the state; None: it began before the gateway started."""
     person_speaks: bool = False
     software: Words = ""
     rtt_ms: float | None = None
     mic_db: float | None = None
-    """In dB of full scale, of 20 ms; None while nothing comes."""
+    """In dB of full scale, over 20 ms; None while no audio comes."""
     speaker_db: float | None = None
     turn: Turn | None = None
-    """Its last."""
+    """The robot's last turn."""
     p50_ms: float | None = None
-    """The median of its newest turns' totals."""
+    """The median total of the robot's newest turns."""
     turns: int = 0
     cut: int = 0
-    """Of these."""
+    """Turns that were cut short."""
     underruns: int = 0
     drops: int = 0
-    """Messages and chunks that were lost or dropped, at either end."""
+    """Messages and chunks that were lost or dropped, at both ends."""
     faults: int = 0
     dollars: float = 0.0
-    """Today's."""
+    """Today's cost."""
     budget: float | None = None
-    """For a day."""
+    """The budget for a day."""
     keys: tuple[str, ...] = ()
-    """The first characters of those that are admitted."""
+    """The first characters of the robot's admitted keys."""
     recording: bool = False
 
 
@@ -231,12 +231,12 @@ class Stranger(_Model):
     key: str
     address: str
     at: Unix
-    """When last."""
+    """When the key was last refused."""
     times: int
 
 
 class Recording(_Model):
-    """One that can be fetched."""
+    """A recording that can be fetched."""
 
     id: RecordingId
     robot: RobotId
@@ -246,104 +246,104 @@ class Recording(_Model):
 
 
 class Whole(_Model):
-    """How the gateway fares."""
+    """The gateway's current state and totals."""
 
     software: str
     now: Unix
     started: Unix
     here: int
-    """Robots that are served."""
+    """Robots that the gateway serves now."""
     admitted: int
     max_robots: int
     faults: int
-    """Of all robots."""
+    """The faults of all robots."""
     dollars: float
-    """Today's, of all robots."""
+    """Today's cost of all robots."""
     budget: float | None = None
-    """For a day, of all robots."""
+    """The budget for a day, of all robots."""
     voice: Words = ""
-    """The voice's service, and whether it is known not to answer."""
+    """The service of the voice, and a word if it is known not to answer."""
     fleet: Words = ""
-    """The fleet's gateways, and how many robots each serves; empty for a gateway that is alone."""
+    """The fleet's gateways and how many robots each serves; empty for a gateway without a fleet."""
     role: Role
-    """What the console may do."""
+    """The console's role."""
 
 
 class _Counted(_Versioned):
     boot: Boot
-    """The gateway's."""
+    """The gateway's boot."""
     seq: Ident
-    """Counts what one console is told, from 0 with each message that begins afresh, without gaps."""
+    """Numbers one console's messages without gaps. A message with ``afresh`` has the number 0."""
 
 
 class Fleet(_Counted):
-    """How things stand: everything at first, what has changed after that; once a second, even if nothing has."""
+    """The state of the fleet: first everything, then the changes. Sent once a second, even without changes."""
 
     kind: Literal["fleet"] = "fleet"
     afresh: bool = False
-    """Forget what you were told."""
+    """The console forgets all earlier messages."""
     whole: Whole | None = None
     rows: tuple[Row, ...] = Field(default=(), max_length=ROWS_MAX)
     gone: tuple[RobotId, ...] = ()
     """Robots that are no longer admitted."""
     strangers: tuple[Stranger, ...] | None = None
-    """All that are remembered, the newest first; None: as before."""
+    """All remembered refused keys, newest first; None: unchanged."""
     recordings: tuple[Recording, ...] | None = None
-    """All that there are, the newest first; None: as before."""
+    """All recordings, newest first; None: unchanged."""
 
 
 class Detail(_Counted):
-    """What a console that begins to look at a robot has to know, or what of it has changed."""
+    """The details of a robot: everything when a console begins to watch it, then the changes."""
 
     kind: Literal["detail"] = "detail"
     robot: RobotId
     body: BodyOffer | None = None
     may_show: bool = False
-    """Whether the persona lets a console show what is said."""
+    """Whether the persona lets a console show the transcript."""
     may_record: bool = False
     turns: tuple[Turn, ...] | None = None
-    """Its newest, the oldest first; None: as before, as of the next two."""
+    """The robot's newest turns, oldest first; None: unchanged. The same holds for the next two fields."""
     said: tuple[Said, ...] | None = None
     notes: tuple[Note, ...] | None = None
 
 
 class Event(_Counted):
-    """Something has happened to a robot that is looked at."""
+    """An event of a robot that the console watches in detail."""
 
     kind: Literal["event"] = "event"
     robot: RobotId
     turn: Turn | None = None
-    """One of these three."""
+    """Exactly one of these three fields is set."""
     said: Said | None = None
     note: Note | None = None
 
 
 class Levels(_Versioned):
-    """How loud a robot that is looked at is at this moment, and how it stands. Ten times a second; lost if it finds no room."""
+    """Sound levels and pose of a robot that is watched in detail, ten times a second; dropped if the queue is full."""
 
     kind: Literal["levels"] = "levels"
     robot: RobotId
     mic_db: float | None = None
     speaker_db: float | None = None
     pose: tuple[float, ...] | None = None
-    """The fields of a pose in their order, in degrees and mm; None: nobody knows it."""
+    """The fields of a pose in their order, in degrees and mm; None: the pose is unknown."""
 
 
 class Answer(_Versioned):
-    """What became of a command. The payload is the piece that was fetched."""
+    """The result of a command. The payload is the piece that was fetched."""
 
     kind: Literal["answer"] = "answer"
     id: Ident
     ok: bool
     words: Annotated[str, StringConstraints(max_length=2000)] = ""
-    """What was done; or why not, and what to do."""
+    """What was done; or why it was not done, and what to do."""
     text: PersonaText | None = None
-    """Of ``read_persona``: the table as it stands in the file, or as it would."""
+    """The answer to ``read_persona``: the table as it is in the file, or as it would be there."""
     was: Digest = ""
     may_save: bool = False
     """Whether the gateway may write its robots file."""
     size_bytes: Count | None = None
-    """Of the whole recording."""
+    """The size of the whole recording."""
 
 
 Told = Fleet | Detail | Event | Levels | Answer

@@ -1,4 +1,4 @@
-"""Robots that an older layout admitted elsewhere: moved into this one, once."""
+"""Moves robots that an older layout admitted elsewhere into this layout, once."""
 
 import fcntl
 import os
@@ -10,22 +10,22 @@ from reachy_link.keys import ADMITTED_NAME, Keyring, KeysError, check_directory,
 
 
 class Adopted(NamedTuple):
-    """What was done."""
+    """The result of an adoption."""
 
     robots: list[str]
     problems: list[str]
-    """What was left where it is, and why."""
+    """The files that were left in place, and why."""
 
 
 def adopt(directory: Path, old: Path) -> Adopted:
-    """Move the robots of an older folder of admitted keys into a gateway's keys directory; a robot that is here has both keys.
+    """Move an older folder's admitted keys into a gateway's keys directory. A robot that is in both has both keys.
 
-    A robot whose keys are here, and on the disk, is gone from the older folder: who is revoked later does not come back. What
-    cannot be used stays there, and nobody else waits for it.
+    A robot's file leaves the older folder once its keys are here and on the disk, so a robot that is revoked later does not
+    come back. A file that cannot be used stays there, and the other robots do not wait for it.
 
     Args:
         directory: The gateway's keys directory.
-        old: The older folder itself; nothing happens if there is none, or if it is the very one that this directory has.
+        old: The older folder. Nothing happens if there is none, or if it is this directory's own folder of admitted keys.
 
     Raises:
         KeysError: If the older folder is a link or no folder, or others could have put keys into it.
@@ -67,7 +67,7 @@ def _moved(ring: Keyring, here: Path, old: Path) -> Adopted:
 
 
 def _admitted(ring: Keyring, path: Path) -> list[str]:
-    """The keys of a robot's file, now that they are all admitted."""
+    """Admit all keys of a robot's file, and return them."""
     if not stat.S_ISREG(path.lstat().st_mode):
         raise KeysError("it is a link, or no file")
     keys = keys_in(path, links=False)
@@ -76,7 +76,7 @@ def _admitted(ring: Keyring, path: Path) -> list[str]:
 
 
 def _on_disk(place: Path) -> None:
-    """Wait until what was written there would survive the machine's sudden end."""
+    """Wait until the file or folder would survive the machine's sudden end."""
     handle = os.open(place, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,21 +1,21 @@
-"""A token bucket: how much may come at a time, and how much in the long run. Pure: time is passed in."""
+"""A token bucket: it limits how much may pass at once, and how much in the long run. Pure: time is passed in."""
 
 from typing import Final, NamedTuple
 
 
 class Rate(NamedTuple):
-    """So much a second in the long run, and so much at once."""
+    """A limit: so much per second in the long run, and so much at once."""
 
     per_s: float
     burst: float
 
 
 STALL_MAX_S: Final = 60.0
-"""Of a longer stall only so much counts."""
+"""A longer stall counts as this long."""
 
 
 class TokenBucket:
-    """Starts full; what does not fit is refused whole and costs nothing."""
+    """A bucket that starts full. An amount that does not fit is refused as a whole and costs nothing."""
 
     def __init__(self, rate: Rate) -> None:
         self._rate = rate
@@ -24,14 +24,14 @@ class TokenBucket:
         self._stalled_s = 0.0
 
     def take(self, n: float, now: float, stalled_s: float = 0.0) -> bool:
-        """Whether so much may pass now.
+        """Whether this amount may pass now.
 
         Args:
-            n: How much.
-            now: The time.
-            stalled_s: For how long, in all, the taker did not run and could take nothing. What comes after a stall may have
-                been sent at any time within it, so the allowance of that time goes on top of the burst, and ends as fast as it
-                grew.
+            n: The amount.
+            now: The current time.
+            stalled_s: For how long, in total, the caller was blocked and could take nothing. Messages that arrive after a stall
+                may have been sent at any time during it. So the allowance for that time is added to the burst, and shrinks
+                again as fast as it grew.
         """
         per_s, burst = self._rate
         left = self._left

@@ -1,12 +1,12 @@
-"""The causes under which an end of the link counts what it drops, refuses or misses; ``docs/protocol.md`` explains each.
+"""The causes by which an end of the link counts its drops, refusals and misses; ``docs/protocol.md`` explains each.
 
-All of them are here, so that a counter's labels are a fixed set of words, and none is mistyped.
+All causes are in this module, so that a counter's labels are a fixed set of words and none is misspelt.
 """
 
 from typing import Literal
 
 WireCause = Literal["parts", "topic", "oversized", "version", "kind", "header", "payload", "format"]
-"""What makes a message none of this protocol; at both ends, but for ``format``."""
+"""Why a message is not of this protocol. Both ends count these causes; ``format`` occurs only at the gateway."""
 
 _AtRobot = Literal["other_boot", "look_up", "window", "late_chunks", "overflow_chunks", "no_device"]
 RobotCause = WireCause | _AtRobot
@@ -15,4 +15,4 @@ _Refused = Literal["impostor", "revoked", "flood", "hung_up", "barred", "crowded
 _Dropped = Literal["subscription", "upstream", "stranger", "repeat", "gap", "late", "clone", "unasked"]
 _Down = Literal["queue_full", "refused", "unsendable", "fault"]
 LinkCause = WireCause | _Refused | _Dropped | _Down
-"""At the gateway."""
+"""The causes at the gateway."""

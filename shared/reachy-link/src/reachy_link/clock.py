@@ -1,4 +1,4 @@
-"""Two clocks and the way between them: offset, round trip, and how late a message is. All pure; all in microseconds."""
+"""Compares two clocks: their offset, the round trip, and how late a message is. All pure; all in microseconds."""
 
 from collections import deque
 from typing import Final, NamedTuple
@@ -10,7 +10,9 @@ class _Sample(NamedTuple):
 
 
 class ClockSync:
-    """The other end's clock by echoed time stamps: of the last 8, the one with the shortest round trip counts.
+    """Estimates the other end's clock from echoed time stamps.
+
+    Of the last 8 exchanges, the one with the shortest round trip counts.
 
     The error is at most half of that round trip plus drift (NTP's clock filter, RFC 5905 section 10).
     """
@@ -21,9 +23,9 @@ class ClockSync:
         self._samples: deque[_Sample] = deque(maxlen=self.KEEP)
 
     def add(self, sent_us: int, received_us: int, returned_us: int, now_us: int) -> None:
-        """Take one exchange: sent by us, received and returned by the other end on its clock, back here now.
+        """Add one exchange: sent by us, received and returned by the other end (both on its clock), back here now.
 
-        An exchange that would have taken negative time (a forged or muddled echo) is ignored.
+        An exchange of negative duration (a forged or muddled echo) is ignored.
         """
         rtt_us = (now_us - sent_us) - (returned_us - received_us)
         if rtt_us >= 0:
@@ -31,7 +33,7 @@ class ClockSync:
 
     @property
     def best(self) -> "_Sample | None":
-        """The one that counts; may be asked from another thread."""
+        """The sample with the shortest round trip. This property may be read from another thread."""
         samples = tuple(self._samples)
         return min(samples) if samples else None
 
@@ -47,14 +49,14 @@ class ClockSync:
 
 
 class Lateness:
-    """How much later than the fastest recent message a message comes: needs no common clock.
+    """Measures how much later a message comes than the fastest recent message. This needs no common clock.
 
-    The minimum is that of the last 30 to 60 s, so that drift and a path that became longer are absorbed. If every
-    message is late for 2 s, the path itself has changed: the minimum is taken anew.
+    The fastest message is that of the last 30 to 60 s, so that clock drift and a path that became longer are absorbed. If every
+    message is late for 2 s, the path itself has changed, and the measurement starts again.
     """
 
     LIMIT_US: Final = 500_000
-    """Later than this is too late for live speech."""
+    """Audio that is later than this is too late for live speech."""
     RETAKE_US: Final = 2_000_000
     WINDOW_US: Final = 30_000_000
 
@@ -65,7 +67,7 @@ class Lateness:
         self._late_since_us: int | None = None
 
     def late_us(self, sent_us: int, now_us: int) -> int:
-        """How late this message is, above the recent minimum; remembers it."""
+        """How much later this message is than the recent minimum; the message counts for later minimums."""
         delay = now_us - sent_us
         if self._current is None or now_us >= self._window_end_us:
             self._previous, self._current = self._current, delay

@@ -1,13 +1,13 @@
-"""Identity: a robot is its CURVE key. Key files, and the list of who is admitted.
+"""Identity: a robot is known by its CURVE key. This module has the key files and the list of admitted keys.
 
-A keys directory holds ``self.key`` (our own secret key, mode 600) and ``self.pub``; at a robot also ``gateway.pub`` and
-``robot-id``; at a gateway also ``admitted/<robot>.pub``, one public key a line, several while a key is being rotated, and, for
-its admin port, ``operators/<name>.pub`` and ``viewers/<name>.pub`` alike; at an operator also ``gateway.pub``. All keys are in
-Z85, 40 characters (https://rfc.zeromq.org/spec/32/).
+A keys directory holds ``self.key`` (our own secret key, mode 600) and ``self.pub``. A robot's directory also holds
+``gateway.pub`` and ``robot-id``. A gateway's also holds ``admitted/<robot>.pub``, one public key a line (several while a key is
+being rotated), and for its admin port ``operators/<name>.pub`` and ``viewers/<name>.pub`` in the same form. An operator's also
+holds ``gateway.pub``. All keys are in Z85, 40 characters (https://rfc.zeromq.org/spec/32/).
 
-Whoever can write such a file is the gateway, a robot or an operator: one that its group or others may write, or its directory,
-is refused.
-This module is longer than others: what is written and what is read have to fit together, file by file.
+Whoever can write such a file can act as the gateway, a robot or an operator. So a file is refused if its group or others may
+write it or its directory. This module is longer than others: the code that writes a file and the code that reads it have to fit
+together.
 """
 
 import errno
@@ -46,11 +46,11 @@ class KeysError(Exception):
 
 
 NOT_NOW: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE))
-"""Too many files are open, there is no memory, the disk or the server of the file fails."""
+"""Too many open files, no memory, or a fault of the disk or the file server."""
 
 
 class NotNowError(KeysError):
-    """A file cannot be read now, for a reason that says nothing of what is in it."""
+    """A file that cannot be read now, for a reason that says nothing about its content."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class KeyPair:
 
 @dataclass(frozen=True)
 class RobotIdentity:
-    """Who a robot is, and which gateway it trusts."""
+    """A robot's name and keys, and the key of the gateway that it trusts."""
 
     robot: str
     keys: KeyPair
@@ -72,14 +72,14 @@ class RobotIdentity:
 
 @dataclass(frozen=True)
 class Kind:
-    """How those are spoken of whose keys a folder holds."""
+    """Words for the holders of a folder's keys."""
 
     one: str
     name: str
-    """What one is called by."""
+    """The word for a holder's name."""
     example: str
     revoke: str
-    """The command that shuts one out."""
+    """The command that revokes a holder's key."""
 
 
 KINDS: Final = {
@@ -87,7 +87,7 @@ KINDS: Final = {
     OPERATORS_NAME: Kind("operator", "operator's name", "anna", "dismiss"),
     VIEWERS_NAME: Kind("viewer", "viewer's name", "anna", "dismiss"),
 }
-"""Folders of a gateway's keys directory. A key stands in one of them at most."""
+"""The folders of a gateway's keys directory. A key may be in only one of them."""
 
 
 def checked_public(text: str, where: str) -> bytes:
@@ -131,7 +131,7 @@ def make_pair(directory: Path) -> KeyPair:
     """Make our own key pair in a directory.
 
     Raises:
-        KeysError: If there is one already: a key is never overwritten by accident.
+        KeysError: If there is one already: no key is overwritten by accident.
     """
     path = directory / SECRET_NAME
     if path.exists():
@@ -144,10 +144,10 @@ def make_pair(directory: Path) -> KeyPair:
 
 
 def load_pair(directory: Path, command: str) -> KeyPair:
-    """Our own key pair, with the ``command`` to name that makes one.
+    """Our own key pair; an error names ``command``, which makes one.
 
     Raises:
-        KeysError: If it is missing, damaged, readable by others, or where others could put another.
+        KeysError: If it is missing, damaged or readable by others, or if others could replace it.
     """
     path = directory / SECRET_NAME
     text = _read(path, f"make one with: {command}", secret=True)
@@ -161,17 +161,17 @@ def load_pair(directory: Path, command: str) -> KeyPair:
 
 
 def check_directory(place: Path, mode: int) -> None:
-    """Refuse a directory in which others could put keys, or replace them.
+    """Refuse a directory in which others could add or replace keys.
 
     Raises:
-        KeysError: If its mode lets them.
+        KeysError: If the directory's mode allows this.
     """
     if mode & OTHERS_WRITE and not mode & stat.S_ISVTX:
         raise KeysError(f"{place} has mode {stat.S_IMODE(mode):03o}, so others can change the keys in it: chmod go-w {place}")
 
 
 def load_robot(directory: Path) -> RobotIdentity:
-    """All that a robot has to know to dial its gateway.
+    """Everything that a robot needs to dial its gateway.
 
     Raises:
         KeysError: If a part is missing or damaged.
@@ -195,29 +195,29 @@ def load_gateway_public(directory: Path) -> bytes:
 
 
 def robot_id(directory: Path) -> str | None:
-    """The robot whose directory this is; None if it is a gateway's.
+    """The name of the robot that owns this directory; None if the directory is a gateway's.
 
     Raises:
         KeysError: If the file that names it is damaged.
     """
     path = directory / ROBOT_ID_NAME
-    return checked_robot_id(_read(path, "make it anew"), str(path)) if path.exists() else None
+    return checked_robot_id(_read(path, "write the robot's name into it"), str(path)) if path.exists() else None
 
 
 def admitting(robot: str, public: str) -> str:
-    """What to do at the gateway to admit a robot's key, in words."""
+    """Instructions for admitting a robot's key at the gateway."""
     command = f"admit {robot} '{public}'"
     page = f"on the page that shows the fleet: {robot}, {public[:6]}"
     return f"reachy-keys {command} (with Docker: docker compose run --rm keys {command}; {page})"
 
 
 def make_directory(directory: Path) -> None:
-    """Make a keys directory, whatever the umask, unless there is one."""
+    """Make a keys directory if there is none, with the same mode under any umask."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -225,7 +225,7 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
             os.fchmod(descriptor, mode)
         Path(temporary).replace(path)
     finally:
-        Path(temporary).unlink(missing_ok=True)  # what is left if anything above failed
+        Path(temporary).unlink(missing_ok=True)  # if anything above failed
 
 
 def _read(path: Path, remedy: str, *, secret: bool = False, links: bool = True) -> str:
@@ -248,7 +248,7 @@ def _read(path: Path, remedy: str, *, secret: bool = False, links: bool = True) 
 
 
 def _attributes(descriptor: int) -> list[str]:
-    """A file's extended attributes; none where the system has no such thing."""
+    """A file's extended attributes; none if the system does not support them."""
     try:
         return os.listxattr(descriptor)
     except (OSError, AttributeError):
@@ -256,32 +256,32 @@ def _attributes(descriptor: int) -> list[str]:
 
 
 def _opened(path: str, flags: int) -> int:
-    """As ``open`` does it, but without waiting for whoever would write into a pipe."""
+    """Open a file as ``open`` does, but never wait for a pipe's writer."""
     return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _opened_itself(path: str, flags: int) -> int:
-    """The same for a file that must not be a link."""
+    """Open a file in the same way, and refuse a link."""
     return _opened(path, flags | os.O_NOFOLLOW)
 
 
 def keys_in(path: Path, one: str = "robot", *, links: bool = True) -> list[str]:
-    """The public keys of a file, whether or not it may be a link.
+    """The public keys of a file; with ``links=False`` the file must not be a link.
 
     Raises:
-        KeysError: If anything in it is none.
+        KeysError: If the file cannot be used, or if anything in it is no key.
     """
     lines = _read(path, f"admit the {one} again", links=links).splitlines()
     return [checked_public(line, f"{path}:{number}").decode() for number, line in enumerate(lines, 1) if line.strip()]
 
 
 RACY_NS: Final = 2_000_000_000
-"""A file that changed so shortly before it was read is read once more: a second change in the same tick of the file system's
-clock, of up to 2 s, would not show."""
+"""A file that changed this shortly before a reading is read again later: a second change within one tick of the file system's
+clock (up to 2 s) would not show."""
 
 
 class Stamp(NamedTuple):
-    """What changes when a file does: an editor can keep its size and a copying tool the time of its content, but none all."""
+    """Values that change with a file. An editor can keep a file's size, and a copying tool its time; none keeps all."""
 
     mtime_ns: int
     ctime_ns: int
@@ -290,7 +290,7 @@ class Stamp(NamedTuple):
 
 
 def stamp(path: "Path | os.DirEntry[str]") -> Stamp | None:
-    """A file's stamp; None if there is no such file, or nobody may see it."""
+    """A file's stamp; None if there is no such file or we may not see it."""
     try:
         status = path.stat()
     except OSError:
@@ -299,7 +299,7 @@ def stamp(path: "Path | os.DirEntry[str]") -> Stamp | None:
 
 
 class _KeyFile(NamedTuple):
-    """What a file in such a folder said when it was read."""
+    """The content of a key file as of its last reading."""
 
     stamp: Stamp | None
     robot: str
@@ -307,12 +307,15 @@ class _KeyFile(NamedTuple):
     problem: str
 
     def holds(self, stamp: Stamp | None) -> bool:
-        """Whether the file says the same as long as its stamp is this one."""
+        """Whether the file is unchanged, by its stamp."""
         return stamp is not None and stamp == self.stamp
 
 
 def _key_file(path: Path, kind: Kind, seen: Stamp | None, now_ns: int, known: _KeyFile | None) -> _KeyFile:
-    """Read one file of a folder. A mistake in one line takes out the file; while no file can be read, it says what it said."""
+    """Read one file of a folder.
+
+    A mistake in one line makes the whole file unusable. While no file can be read at all, the earlier content counts.
+    """
     if seen and abs(now_ns - max(seen.mtime_ns, seen.ctime_ns)) < RACY_NS:
         seen = None
     try:
@@ -321,17 +324,17 @@ def _key_file(path: Path, kind: Kind, seen: Stamp | None, now_ns: int, known: _K
     except NotNowError as error:
         return _KeyFile(None, known.robot, known.keys, str(error)) if known else _KeyFile(None, "", (), str(error))
     except KeysError as error:
-        return _KeyFile(None, "", (), str(error))  # read again: the trouble may pass without a trace in the stamp
+        return _KeyFile(None, "", (), str(error))  # read again next time: a cured problem may leave the stamp as it was
     return _KeyFile(seen, robot, keys, "")
 
 
 class Keyring:
-    """The robots admitted at a gateway, by public key; follows its directory without a restart.
+    """The robots admitted at a gateway, by public key. It follows its directory without a restart.
 
     Args:
         directory: The gateway's keys directory.
-        now_ns: The time that files are stamped with.
-        folder: Another one of ``KINDS`` for a gateway's operators, or viewers, who are treated as robots are.
+        now_ns: The clock by which the system stamps files.
+        folder: Another folder of ``KINDS``, for a gateway's operators or viewers. They are handled as robots are.
     """
 
     def __init__(self, directory: Path, now_ns: Callable[[], int] = time.time_ns, *, folder: str = ADMITTED_NAME) -> None:
@@ -344,36 +347,36 @@ class Keyring:
         self._names: frozenset[str] = frozenset()
         self._seen_ns = -1
         self.was_read = False
-        """Whether the folder could be read once; one that is not there is empty."""
+        """Whether the folder could be read at least once. A missing folder counts as an empty one."""
         self.changes = 0
-        """Counts the readings that changed who is admitted, or what is wrong with the files."""
+        """Counts the readings that changed the admitted keys or the problems."""
         self.problems: list[str] = []
-        """What is wrong with the files, as of the last reading; such keys are not admitted."""
+        """The problems in the files as of the last reading. Keys in such files are not admitted."""
         self.reload()
 
     def robot_of(self, public: str) -> str | None:
-        """The robot that a public key (Z85) stands for; None if it is not admitted, or no longer."""
+        """The robot that a public key (Z85) stands for; None if the key is not admitted, or no longer."""
         return self._robot_of.get(public)
 
     def admits(self, robot: str) -> bool:
-        """Whether any key of that robot is admitted."""
+        """Whether any key of the robot is admitted."""
         return robot in self._names
 
     @property
     def names(self) -> frozenset[str]:
-        """The robots of which a key is admitted."""
+        """The robots that have an admitted key."""
         return self._names
 
     @property
     def robots(self) -> dict[str, list[str]]:
-        """Public keys by robot."""
+        """The admitted public keys by robot."""
         out: dict[str, list[str]] = {}
         for public, robot in sorted(self._robot_of.items(), key=lambda item: item[1]):
             out.setdefault(robot, []).append(public)
         return out
 
     def refresh(self) -> bool:
-        """Read the directory again if a file was added, replaced or removed; true if it was."""
+        """Read the directory again if a file was added, replaced or removed; true if so."""
         try:
             changed_ns = self._folder.stat().st_mtime_ns
         except OSError:
@@ -384,9 +387,9 @@ class Keyring:
         return True
 
     def reload(self) -> None:
-        """Look at every file again, and read those that changed.
+        """Look at every file again, and read the files that changed.
 
-        A directory that cannot be read admits nobody new, and loses nobody.
+        While the directory cannot be read, the admitted keys stay as they are.
         """
         try:
             self._seen_ns = self._folder.stat().st_mtime_ns
@@ -410,7 +413,7 @@ class Keyring:
             self._judge()
 
     def _judge(self) -> None:
-        """Work out from what the files said who is admitted, and what is wrong."""
+        """Work out from the files' content which keys are admitted and what is wrong."""
         robot_of: dict[str, str] = {}
         problems = []
         for name, file in sorted(self._files.items()):
@@ -431,11 +434,11 @@ class Keyring:
         self.problems = problems
 
     def admit(self, robot: str, public: str) -> bool:
-        """Admit a robot's key, beside those it has; false if it was admitted already.
+        """Admit a robot's key in addition to its other keys; false if the key was admitted already.
 
         Raises:
-            KeysError: If it is no key or no robot id, the key belongs to another robot, operator or viewer, or the robot's file
-                is damaged.
+            KeysError: If it is no key or no robot id, if the key belongs to another robot, operator or viewer, or if the
+                robot's file is damaged.
         """
         return self.admit_all(robot, [public]) > 0
 
@@ -443,7 +446,7 @@ class Keyring:
         """Admit several keys of a robot, all or none; returns how many were not admitted already.
 
         Raises:
-            KeysError: As for one.
+            KeysError: As for :meth:`admit`.
         """
         checked_name(robot, self._kind)
         keys = dict.fromkeys(checked_public(public, "public key").decode() for public in publics)
@@ -458,10 +461,10 @@ class Keyring:
         return len(new)
 
     def _check_elsewhere(self, key: str) -> None:
-        """Refuse a key that stands in another folder.
+        """Refuse a key that is in another folder.
 
         Raises:
-            KeysError: With the reason, and what to do.
+            KeysError: If it is; the message says why, and what to do.
         """
         robots = KINDS[ADMITTED_NAME]
         for folder, kind in KINDS.items():
@@ -471,7 +474,7 @@ class Keyring:
             if robots not in (kind, self._kind):
                 remedy = f"reachy-keys dismiss {owner} '{key}'"
                 raise KeysError(f"this key is admitted as the {kind.one} {owner} already; to change that, first: {remedy}")
-            why = "what may be taken along with a robot must not watch or command the others"
+            why = "a key that may be stolen with its robot must not watch or command the others"
             raise KeysError(
                 f"this key is admitted as the {kind.one} {owner} already; the {self._kind.one} needs a key of its own: {why}"
             )
@@ -480,7 +483,8 @@ class Keyring:
         """Revoke one key of a robot, or all; returns how many.
 
         Raises:
-            KeysError: If there is nothing to revoke, or one of several keys is to be, and the robot's file is damaged.
+            KeysError: If there is nothing to revoke, or if one of several keys is to be revoked and the robot's file is
+                damaged.
         """
         checked_name(robot, self._kind)
         if not self.holds(robot):
@@ -498,12 +502,12 @@ class Keyring:
             return len(keys) - len(kept)
 
     def holds(self, robot: str) -> bool:
-        """Whether a robot has a file of keys, be it good or damaged."""
+        """Whether a robot has a key file, usable or damaged."""
         return self._file(robot).exists()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """One process at a time changes who is admitted, and begins with what the one before has left."""
+        """Let only one process at a time change the keys; each starts from the files as the previous one left them."""
         if not self._folder.exists():
             make_directory(self._folder.parent)
         self._folder.mkdir(mode=0o755, exist_ok=True)
@@ -519,7 +523,7 @@ class Keyring:
         return self._folder / f"{robot}.pub"
 
     def _kept(self, robot: str) -> list[str]:
-        """The keys in a robot's file, which is written anew: so nothing in it may be lost because it cannot be read."""
+        """The keys in a robot's file, which will be rewritten. An unreadable file raises, so that no key is lost."""
         path = self._file(robot)
         try:
             return keys_in(path, self._kind.one) if path.exists() else []
@@ -528,7 +532,7 @@ class Keyring:
             raise KeysError(f"{error}: mend the file, or {shut_out}") from None
 
     def put(self, robot: str, keys: list[str]) -> None:
-        """Have a robot's file hold these keys; while nobody else changes who is admitted (:meth:`alone`)."""
+        """Write these keys to a robot's file. Call this method only within :meth:`alone`."""
         if keys:
             write(self._file(robot), "".join(f"{key}\n" for key in keys))
         else:

@@ -1,4 +1,4 @@
-"""Secrets that are root's, and lent to a process that is not: as Kubernetes mounts them."""
+"""Secret files that root owns and a process of another user may read, as Kubernetes mounts them."""
 
 import grp
 import os
@@ -9,18 +9,18 @@ from contextlib import suppress
 from typing import Final
 
 ACL: Final = "system.posix_acl_access"
-"""The attribute of a file that names further people who may read it."""
+"""The extended attribute that lists further accounts that may read a file."""
 
 
 def lent(status: os.stat_result, attributes: Collection[str] = ()) -> bool:
-    """Whether a secret may be read by its group, as that is ours, nobody else is in it, and root alone can change the file.
+    """Whether a secret's group may read it: the group is ours alone, and only root can change the file.
 
-    Kubernetes mounts the files of a Secret so for a pod with an ``fsGroup``, whatever mode was asked for
+    Kubernetes mounts a Secret's files like this for a pod with an ``fsGroup``, whatever mode the pod asked for
     (https://github.com/kubernetes/kubernetes/issues/57923).
 
     Args:
-        status: The file's.
-        attributes: The names of its extended attributes.
+        status: The file's status.
+        attributes: The names of the file's extended attributes.
     """
     mode = stat.S_IMODE(status.st_mode)
     ours = status.st_gid in (os.getegid(), *os.getgroups())
@@ -35,7 +35,7 @@ def lent(status: os.stat_result, attributes: Collection[str] = ()) -> bool:
 
 
 def _others_in(group: int) -> set[str]:
-    """The accounts of this machine beside ours and root's that are in a group, by either file that says so."""
+    """The accounts in a group, by ``/etc/passwd`` and ``/etc/group``, except our own and root's."""
     accounts = {each.pw_name: each for each in pwd.getpwall()}
     found = {name for name, each in accounts.items() if each.pw_gid == group}
     with suppress(KeyError):  # a group without a name, as in most pods

@@ -1,4 +1,4 @@
-"""The messages of the link: one frozen model each, one direction each. ``docs/protocol.md`` is the specification."""
+"""The messages of the link: one frozen model for each kind and direction. ``docs/protocol.md`` is the specification."""
 
 import re
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
@@ -11,10 +11,10 @@ VERSION: Final = 1
 
 ROBOT_ID = r"^[a-z0-9][a-z0-9-]{0,62}$"
 RobotId = Annotated[str, StringConstraints(pattern=ROBOT_ID)]
-"""Lower case letters, digits and hyphens, at most 63: so the slash in a topic makes prefix subscription exact."""
+"""At most 63 lower case letters, digits and hyphens. A name has no slash, so no topic is a prefix of another robot's."""
 
 Boot = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-"""Drawn at random at each start of a sender: sequences, turns and delays count within it."""
+"""A random number, drawn at each start of the sender. Sequence numbers, turns and delays count within one boot."""
 
 Seq = Annotated[int, Field(ge=0, lt=2**53)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
@@ -22,25 +22,25 @@ Micros = Annotated[int, Field(ge=0, lt=2**53)]
 Amount = Annotated[int, Field(ge=0, lt=2**31)]
 Turn = Annotated[int, Field(ge=0, lt=2**31)]
 Words = Annotated[str, StringConstraints(max_length=500)]
-"""For people. So short that a header stays below its limit, whatever JSON makes of the characters."""
+"""A text for people. The limit keeps each header below ``HEADER_MAX_BYTES``, however JSON escapes the characters."""
 
 
 MoveName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,24}$")]
-"""Of what a body can do, and of the arguments of that."""
+"""The name of a gesture, a dance, an act or an argument."""
 Coordinate = Annotated[float, Field(ge=-360, le=360)]
 ActId = Annotated[int, Field(ge=0, lt=2**31)]
-"""Counts the acts of one gateway's boot."""
+"""The number of an act within the gateway's boot."""
 PoseFields = tuple[Coordinate, Coordinate, Coordinate, Coordinate, Coordinate, Coordinate, Coordinate, Coordinate, Coordinate]
 GESTURES_MAX, DANCES_MAX = 100, 20
-"""Names in an offer: so few that a header holds them."""
+"""How many names a hello may offer; a header has room for them."""
 GATEWAYS_MAX, GATEWAYS_MAX_CHARS = 16, 700
-"""Of a welcome's gateways: how many, and how long all together, so that a header holds them beside its other texts."""
+"""How many gateways a welcome may name, and how many characters they have together; a header has room for them."""
 _WHERE: Final = re.compile(r"[!#-+\--\[\]-~]{1,300}")
-"""ASCII that JSON writes as it is, without a space and a comma."""
+"""ASCII that JSON does not escape, without space and comma."""
 
 
 def _fit(gateways: object) -> object:
-    """Without what can be no address, and without what there is no room for: a hint must never cost the welcome."""
+    """The entries that can be addresses and have room. A bad entry must not make the welcome invalid."""
     kept: list[str] = []
     for where in gateways if isinstance(gateways, list | tuple) else ():
         fits = isinstance(where, str) and _WHERE.fullmatch(where) and len(kept) < GATEWAYS_MAX
@@ -50,12 +50,12 @@ def _fit(gateways: object) -> object:
 
 
 def _fit_one(where: object) -> object:
-    """None in place of what can be no address."""
+    """The address, or None if the text can be no address."""
     return where if isinstance(where, str) and _WHERE.fullmatch(where) else None
 
 
 Where = Annotated[str, StringConstraints(max_length=300)]
-"""Where a gateway listens, as a robot may dial it: ``host:UP+DOWN``, as :func:`reachy_link.address.parse` reads it."""
+"""The address of a gateway, ``host:UP+DOWN``, as :func:`reachy_link.address.parse` reads it."""
 
 
 def is_robot_id(text: str) -> bool:
@@ -64,29 +64,29 @@ def is_robot_id(text: str) -> bool:
 
 
 class _Message(BaseModel):
-    """What every header has. Unknown fields are ignored, so that a newer peer may send more."""
+    """The fields of every header. Unknown fields are ignored, so a newer peer may send more."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     v: int = Field(default=VERSION, ge=VERSION, le=VERSION)
     robot: RobotId
     boot: Boot
-    """The sender's."""
+    """The sender's boot."""
     seq: Seq
-    """Counts this sender's messages on this topic within its boot, from 0, without gaps."""
+    """The number of this message on this topic within the sender's boot: 0, 1, 2 ..."""
     t_us: Micros
-    """The sender's monotonic clock when it made the message."""
+    """The sender's monotonic clock at the moment of sending, in microseconds."""
 
 
 class Echo(BaseModel):
-    """The other side's newest time stamp, sent back for the clock offset."""
+    """The newest time stamp of the other end, sent back to it. The other end computes the clock offset from it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     t_us: Micros
-    """``t_us`` of the newest beat received."""
+    """``t_us`` of the newest beat that arrived."""
     received_us: Micros
-    """When that came in, on the clock of who sends this echo."""
+    """When that beat arrived, on the clock of the sender of this echo."""
 
 
 class BodyOffer(BaseModel):
@@ -97,33 +97,33 @@ class BodyOffer(BaseModel):
     gestures: tuple[MoveName, ...] = Field(default=(), max_length=GESTURES_MAX)
     dances: tuple[MoveName, ...] = Field(default=(), max_length=DANCES_MAX)
     turns: bool = False
-    """Whether it hears from where a person speaks, and can turn there."""
+    """The body can turn to the person who speaks."""
     volume: bool = False
-    """Whether its speech can be made louder and softer."""
+    """The robot accepts the act ``volume``."""
     manner: bool = False
-    """Whether it can be told what to do by itself."""
+    """The robot accepts the act ``manner``, which switches what the body does by itself."""
 
 
 # --- up: robot -> gateway ---------------------------------------------------------------------------------------------
 
 
 class Hello(_Message):
-    """I am here. Repeated until welcomed. No payload."""
+    """The robot is here. It repeats the hello until it is welcomed. No payload."""
 
     kind: Literal["hello"] = "hello"
     mic: Format
     speaker: Format
     lead_ms: int = Field(ge=10, le=1000)
-    """How far ahead of its speaker the robot hands over samples."""
+    """How far ahead of time the robot hands audio to its sound device, in ms."""
     software: Words = ""
     body: BodyOffer | None = None
-    """What its body can do, if it has one that moves."""
+    """What the body can do. None: the robot has no body that moves."""
     shows_recording: bool | None = None
-    """Whether it shows, to whoever is in the room, that the gateway records."""
+    """The robot shows it to the people in the room when the gateway records."""
 
 
 class Mic(_Message):
-    """A chunk of the microphone. Payload: s16le, interleaved, in the hello's ``mic`` format."""
+    """A chunk of the microphone. The payload is interleaved s16le PCM in the hello's ``mic`` format."""
 
     kind: Literal["mic"] = "mic"
     samples: int = Field(ge=1, le=4096)
@@ -138,64 +138,64 @@ class Activity(_Message):
 
 
 class Played(_Message):
-    """What became of a turn at the speaker, once it ended there. No payload."""
+    """A report on a turn that is over at the speaker. No payload."""
 
     kind: Literal["played"] = "played"
     turn: Turn
     played_ms: Amount
     complete: bool
-    """False if it was cut by a flush or by the loss of the link."""
+    """The turn was heard to its end. False if a flush or a loss cut it, or if audio was dropped."""
     underruns: Amount = 0
     concealed_ms: Amount = 0
     latency_ms: Amount | None = None
-    """From the end of the person's speech to the first sample at the speaker, where the gateway told the former."""
+    """From the end of the person's speech to the turn's first sample at the speaker, in ms."""
     arrived_us: Micros | None = None
-    """When the turn's first chunk came in, on the robot's clock, as the next two."""
+    """When the turn's first chunk arrived, on the robot's clock."""
     started_us: Micros | None = None
-    """When its first sample was at the speaker."""
+    """When the turn's first sample was at the speaker, on the robot's clock."""
     cut_us: Micros | None = None
-    """When a flush silenced it."""
+    """When a flush silenced the turn, on the robot's clock."""
 
 
 class BeatUp(_Message):
-    """Sent when nothing else was for 250 ms, and at least once a second. No payload."""
+    """A sign of life: sent after 250 ms without another message, and at least once a second. No payload."""
 
     kind: Literal["beat"] = "beat"
     echo: Echo | None = None
     window: Count | None = None
-    """Mic chunks that the uplink window dropped since this start of the robot, as the next two."""
+    """Mic chunks that the uplink window has dropped since the robot started."""
     overflow: Count | None = None
-    """Speaker chunks that found no room in the playout."""
+    """Speaker chunks that found no room in the playout since the robot started."""
     losses: Count | None = None
-    """How often the link was lost."""
+    """How often the link was lost since the robot started."""
 
 
 Outcome = Literal["started", "done", "cancelled", "refused"]
 
 
 class Acted(_Message):
-    """What became of an act: ``started``, then ``done`` or ``cancelled``; or ``refused``. Sent again with beats. No payload."""
+    """What became of an act: ``started``, then ``done`` or ``cancelled``; or ``refused``. Repeated with beats. No payload."""
 
     kind: Literal["acted"] = "acted"
     id: ActId
     outcome: Outcome
     reason: Words = ""
-    """Why it was refused, for the person."""
+    """Why the act was refused, for the person."""
 
 
 class Sense(_Message):
-    """What the body feels, once it has been asked for by a ``manner``: sent on change, and not again if lost. No payload."""
+    """What the body feels. Sent on change after an act ``manner`` with ``sense``; not repeated. No payload."""
 
     kind: Literal["sense"] = "sense"
     person_deg: float | None = Field(default=None, ge=-180, le=180)
-    """Where the person was heard last, to the left of where the body stands; None if nobody was, lately."""
+    """The direction of the last speech, in degrees to the left of the body. None: nobody spoke in the last minute."""
     pose: PoseFields | None = None
-    """Where the body is told to be, while the ``manner`` says ``watch``: x, y, z (mm), roll, pitch, yaw, body, left and right
-    antenna (degrees)."""
+    """The target of the body, after a ``manner`` with ``watch``: x, y, z in mm; roll, pitch, yaw, base, left antenna and right
+    antenna in degrees."""
 
 
 class Bye(_Message):
-    """I stop; end my conversation. No payload."""
+    """The robot stops; the gateway ends the conversation. No payload."""
 
     kind: Literal["bye"] = "bye"
 
@@ -205,50 +205,50 @@ class Bye(_Message):
 
 class _Down(_Message):
     ack: Seq | None = None
-    """The newest ``seq`` received from the robot's current boot."""
+    """The newest ``seq`` that arrived from the robot's present boot."""
     floor: Turn = 0
-    """Speaker chunks of lower turns are to be dropped, whenever they arrive."""
+    """The robot drops speaker chunks of lower turns, whenever they arrive."""
     to_boot: Boot | None = None
-    """If set, the message is for that start of the robot only."""
+    """If set, the message is for this boot of the robot only."""
     mic_ms: Amount | None = None
-    """How much audio the gateway would like in each ``mic``; unset: the usual 20 ms."""
+    """How much audio the gateway would like in each ``mic``, in ms. None: the usual 20 ms."""
 
 
 class Welcome(_Down):
-    """The answer to a hello: from now on the robot's audio is heard. ``to_boot`` is set. No payload."""
+    """The answer to a hello: from now on the gateway listens to the robot. ``to_boot`` is set. No payload."""
 
     kind: Literal["welcome"] = "welcome"
     software: Words = ""
     gateways: Annotated[tuple[Where, ...], BeforeValidator(_fit)] = Field(
         default=(), max_length=GATEWAYS_MAX, exclude_if=lambda gateways: not gateways
     )
-    """Where the fleet's other gateways listen; what can be no address is left out, and so is what has no room."""
+    """The addresses of the fleet's other gateways. An entry that can be no address, or has no room, is left out."""
 
 
 class Refuse(_Down):
-    """The gateway will not serve this robot; the robot says why and asks again at a slow pace. No payload."""
+    """The gateway does not serve this robot. The robot tells the person why, and says hello every 5 s. No payload."""
 
     kind: Literal["refuse"] = "refuse"
     reason: Words
 
 
 class Stranger(_Down):
-    """The gateway does not know this start of the robot: say hello. ``to_boot`` is set. No payload."""
+    """The gateway does not know this boot of the robot, which must say hello. ``to_boot`` is set. No payload."""
 
     kind: Literal["stranger"] = "stranger"
 
 
 class Leave(_Down):
-    """The gateway is being stopped, or too full: finish the turn in progress, and go. ``to_boot`` is set. No payload."""
+    """The robot must finish the turn in progress and go to another gateway. ``to_boot`` is set. No payload."""
 
     kind: Literal["leave"] = "leave"
     reason: Words
     to: Annotated[Where | None, BeforeValidator(_fit_one)] = None
-    """Where the robot is to go first, if the gateway knows."""
+    """The address that the robot tries first."""
 
 
 class Speaker(_Down):
-    """A chunk for the speaker. Payload: s16le, interleaved, in the hello's ``speaker`` format."""
+    """A chunk for the speaker. The payload is interleaved s16le PCM in the hello's ``speaker`` format."""
 
     kind: Literal["speaker"] = "speaker"
     turn: Turn
@@ -256,38 +256,38 @@ class Speaker(_Down):
 
 
 class TurnEnd(_Down):
-    """Every chunk of the turn has been sent. No payload."""
+    """The gateway has sent every chunk of the turn. No payload."""
 
     kind: Literal["turn_end"] = "turn_end"
     turn: Turn
     complete: bool = True
-    """False if the end of the reply was dropped at the gateway: the turn was not heard to its end."""
+    """False if the gateway dropped the end of the reply."""
 
 
 class Flush(_Down):
-    """Barge-in: silence the speaker and drop all turns below ``turn`` (which is the new floor). No payload."""
+    """Barge-in: the robot silences its speaker and drops all turns below ``turn``, the new floor. No payload."""
 
     kind: Literal["flush"] = "flush"
     turn: Turn
 
 
 class Act(_Down):
-    """Move. Sent again until it is answered by an ``acted``, or too old; twice is once. ``to_boot`` is set. No payload."""
+    """A request to the body, repeated until an ``acted`` comes; carried out once. ``to_boot`` is set. No payload."""
 
     kind: Literal["act"] = "act"
     id: ActId
     name: MoveName
     args: dict[MoveName, str | float] = Field(default={}, max_length=8)
     turn: Turn = 0
-    """What belongs to a turn ends with it when the floor rises above it; a dance does not."""
+    """A gesture ends when the floor rises above this turn; a dance goes on."""
 
 
 class Cancel(_Down):
-    """End an act, or all of them. Sent again as an act is. ``to_boot`` is set. No payload."""
+    """The robot ends an act, or all motion. Repeated as an act is. ``to_boot`` is set. No payload."""
 
     kind: Literal["cancel"] = "cancel"
     id: ActId | None = None
-    """None: whatever goes on."""
+    """The act's id. None: all motion in progress."""
 
 
 Phase = Literal["listening", "thinking", "speaking", "reconnecting", "refused"]
@@ -300,11 +300,11 @@ class State(_Down):
     state: Phase
     reason: Words = ""
     heard_us: Micros | None = None
-    """The robot's own ``t_us`` of the last mic chunk that held speech."""
+    """The robot's own ``t_us`` of the last mic chunk with speech."""
     person_speaks: bool | None = None
-    """Whether the gateway hears the person speak; told to robots with a body alone."""
+    """The gateway hears the person speak. Only robots with a body are told."""
     recorded: bool | None = None
-    """Whether the gateway records the conversation: the robot shows it."""
+    """The gateway records the conversation, and the robot must show it."""
 
 
 class Transcript(_Down):
@@ -317,7 +317,7 @@ class Transcript(_Down):
 
 
 class BeatDown(_Down):
-    """Sent when nothing else was for 60 ms while mic chunks arrive, otherwise for 250 ms. No payload."""
+    """A sign of life: sent after 60 ms without another message while mic chunks arrive, else after 250 ms. No payload."""
 
     kind: Literal["beat"] = "beat"
     echo: Echo | None = None
@@ -326,22 +326,22 @@ class BeatDown(_Down):
 Up = Hello | Mic | Activity | Played | Acted | Sense | BeatUp | Bye
 Down = Welcome | Refuse | Stranger | Leave | Speaker | TurnEnd | Flush | Act | Cancel | State | Transcript | BeatDown
 Audio = Mic | Speaker
-"""The kinds with a payload, which has ``samples`` samples per channel. Every other kind has none."""
+"""The kinds with a payload of ``samples`` samples per channel. The other kinds have an empty payload."""
 
 UP: TypeAdapter[Up] = TypeAdapter(Annotated[Up, Field(discriminator="kind")])
 DOWN: TypeAdapter[Down] = TypeAdapter(Annotated[Down, Field(discriminator="kind")])
 
 FIELDS: Final = {kind: frozenset(kind.model_fields) for kind in (*get_args(Up), *get_args(Down))}
-"""Looked up for each message that is made: pydantic's own look-up takes a third of that."""
+"""The field names of each kind. :func:`make` looks them up here, because pydantic's look-up takes a third of its time."""
 M = TypeVar("M", bound=_Message)
 
 
 def make(kind: type[M], **fields: Any) -> M:
-    """A message of ours. What is read may hold fields that nobody knows; what we make may not.
+    """Make a message to send. A message that arrives may have unknown fields; one that we make may not.
 
     Raises:
-        TypeError: If a field is none of the kind's: it would be left out without a word.
-        ValueError: If a value is none that the field takes.
+        TypeError: If the kind has no such field. Pydantic alone would ignore it.
+        ValueError: If a field does not accept its value.
     """
     if not fields.keys() <= FIELDS[kind]:
         raise TypeError(f"{kind.__name__} has no field {', '.join(sorted(fields.keys() - FIELDS[kind]))}")

@@ -1,4 +1,4 @@
-"""A gateway's keys directory where its key is mounted as a secret: an orchestrator's folder, which nobody may write."""
+"""A gateway's keys directory whose key comes from a mounted folder that nobody may write, such as a Kubernetes Secret."""
 
 import shutil
 import stat
@@ -11,16 +11,17 @@ LINKED = (keys.SECRET_NAME, keys.PUBLIC_NAME, keys.OPERATORS_NAME, keys.VIEWERS_
 
 
 def use(folder: Path, directory: Path) -> None:
-    """Use a mounted folder's key and operators in a keys directory that is written to: who is admitted is kept there.
+    """Link a mounted folder's key and operators into a writable keys directory, which holds the admitted keys.
 
-    It is called at each start: another secret may be mounted, and Kubernetes may have let a group write what is in a volume.
+    Call this function at each start: another secret may be mounted, and Kubernetes may have made a volume's files writable for
+    a group.
 
     Args:
-        folder: Holds ``self.key`` and perhaps ``operators`` and ``viewers``; its ``admitted`` counts at the first start.
-        directory: The keys directory, which is made if there is none.
+        folder: Holds ``self.key`` and perhaps ``operators`` and ``viewers``; its ``admitted`` is copied at the first start.
+        directory: The keys directory; it is made if there is none.
 
     Raises:
-        KeysError: If the folder has no key, or the directory has one of its own.
+        KeysError: If the folder has no key, or if the directory has a file of its own where a link belongs.
         OSError: If the directory cannot be written.
     """
     folder = folder.absolute()
@@ -42,7 +43,7 @@ def use(folder: Path, directory: Path) -> None:
 
 
 def _copy(seeds: Path, admitted: Path) -> None:
-    """All of them or none: a gateway that is killed meanwhile begins anew."""
+    """Copy all keys or none: a gateway that is killed during the copy starts the copy again."""
     half = admitted.with_name(f".{admitted.name}")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(mode=0o755)
@@ -52,9 +53,10 @@ def _copy(seeds: Path, admitted: Path) -> None:
 
 
 def _take_back(path: Path) -> None:
-    """Have no group write it, as a kubelet may have let one.
+    """Take the right to write from a path's group: a kubelet may have granted it.
 
-    That everybody may write it no kubelet does: that stays, and is refused. What cannot be changed is left to who reads it.
+    No kubelet lets everybody write. So a path that everybody may write stays as it is, and its reader refuses it. If the mode
+    cannot be changed, the reader refuses the path, too.
     """
     with suppress(OSError):
         mode = path.lstat().st_mode

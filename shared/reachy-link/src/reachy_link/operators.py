@@ -1,4 +1,4 @@
-"""Who may use a gateway's admin port: operators, who command, and viewers, who watch."""
+"""The people who may use a gateway's admin port: operators may change things, viewers may only look."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +12,13 @@ FOLDERS: Final[dict[Role, str]] = {"operator": OPERATORS_NAME, "viewer": VIEWERS
 
 
 class Operators:
-    """The operators and viewers of a gateway, by public key; follows its directory without a restart, as a ``Keyring`` does.
+    """The operators and viewers of a gateway, by public key. It follows its directory without a restart, as a ``Keyring`` does.
 
-    A key that somebody wrote into both folders is a viewer's: less is safer.
+    A key in both folders counts as a viewer's: fewer rights are safer.
 
     Args:
         directory: The gateway's keys directory.
-        now_ns: The time that files are stamped with.
+        now_ns: The clock by which the system stamps files.
     """
 
     def __init__(self, directory: Path, now_ns: Callable[[], int] = time.time_ns) -> None:
@@ -26,17 +26,17 @@ class Operators:
         self._rings = {role: Keyring(directory, now_ns, folder=folder) for role, folder in FOLDERS.items()}
 
     def refresh(self) -> bool:
-        """Read again what was added, replaced or removed; true if anything was."""
-        return any([ring.refresh() for ring in self._rings.values()])  # noqa: C419 - of both, whatever the first says
+        """Read the files that were added, replaced or removed; true if there were any."""
+        return any([ring.refresh() for ring in self._rings.values()])  # noqa: C419 - refresh both, whatever the first says
 
     def reload(self) -> None:
-        """Look at every file again, and read those that changed."""
+        """Look at every file again, and read the files that changed."""
         for ring in self._rings.values():
             ring.reload()
 
     @property
     def changes(self) -> int:
-        """Counts the readings that changed who may do what, or what is wrong with the files."""
+        """Counts the readings that changed anybody's rights, or the list of problems."""
         return sum(ring.changes for ring in self._rings.values())
 
     @property
@@ -53,31 +53,31 @@ class Operators:
 
     @property
     def names(self) -> frozenset[str]:
-        """The operators and viewers of whom a key is admitted."""
+        """The operators and viewers who have an admitted key."""
         return frozenset(name for _, name, _ in self.entries())
 
     def robot_of(self, public: str) -> str | None:
-        """The operator or viewer that a public key (Z85) stands for, asked as of a robot; None if it is not admitted."""
+        """The operator or viewer that a public key (Z85) stands for; None if it is not admitted. Named as a ``Keyring``'s."""
         return self._rings["viewer"].robot_of(public) or self._rings["operator"].robot_of(public)
 
     def role_of(self, public: str) -> Role | None:
-        """What the holder of a public key (Z85) may do; None if it is not admitted, or no longer."""
+        """What the holder of a public key (Z85) may do; None if the key is not admitted, or no longer."""
         for role in ("viewer", "operator"):
             if self._rings[role].robot_of(public):
                 return role
         return None
 
     def entries(self) -> Iterator[tuple[Role, str, str]]:
-        """Role, name and public key of each that is admitted: operators first."""
+        """Role, name and public key of each admitted key, operators first."""
         for role, ring in self._rings.items():
             for name, publics in ring.robots.items():
                 yield from ((role, name, public) for public in publics if self.role_of(public) == role)
 
     def admit(self, role: Role, name: str, public: str) -> bool:
-        """Admit a key, beside those that its holder has; false if it was admitted so already.
+        """Admit a key in addition to its holder's other keys; false if the key had this role already.
 
         Raises:
-            KeysError: If it is no key or no name, the key is another's or a robot's, or has the other role.
+            KeysError: If it is no key or no name, or if the key is another holder's or a robot's, or has the other role.
         """
         return self._rings[role].admit(name, public)
 
@@ -85,7 +85,7 @@ class Operators:
         """Revoke one key of an operator or viewer, or all; returns how many.
 
         Raises:
-            KeysError: If there is nothing to revoke, or one of several keys is to be, and the file is damaged.
+            KeysError: If there is nothing to revoke, or if one of several keys is to be revoked and the file is damaged.
         """
         count, refusals = 0, []
         holders = [ring for ring in self._rings.values() if ring.holds(name)] or [self._rings["operator"]]

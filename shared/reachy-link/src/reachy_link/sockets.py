@@ -1,4 +1,4 @@
-"""What both ends do with a ZeroMQ socket: its options, draining it from the event loop, and reading its monitor."""
+"""ZeroMQ sockets as both ends use them: their options, reading them from the event loop, and their monitors."""
 
 import asyncio
 import os
@@ -14,23 +14,24 @@ from reachy_link.keys import KeyPair
 
 SyncSocket = zmq.Socket[bytes]
 NOW: Final = int(zmq.NOBLOCK)
-"""The flags of a message's parts; combining pyzmq's own anew for each takes as long as sending it."""
+"""Flags for a message's parts, as plain numbers: combining pyzmq's flags for each part takes as long as sending the part."""
 MORE: Final = int(zmq.SNDMORE)
 
 ZAP_DOMAIN: Final = b"reachy"
 UP_MESSAGE_MAX_BYTES: Final = 16384
 DOWN_SUBSCRIPTION_MAX_BYTES: Final = 512
 SEND_QUEUE_MESSAGES: Final = 200
-"""At one message per 20 ms that is 4 s; the pacer and the ack window keep far less under way."""
+"""4 s at one message per 20 ms. The pacer and the ack window keep far fewer messages under way."""
 SUBSCRIPTION_QUEUE_MESSAGES: Final = 4
-"""Of one connection. libzmq takes in what comes of them in one go, before the gateway sees the first, each at 10 KB: a longer
-queue is refilled meanwhile, and a flood of them holds everybody up."""
+"""Messages of one connection that wait. libzmq reads all subscriptions that have arrived, at 10 KB each, before the gateway
+sees the first. A longer queue fills up again while the gateway reads it, so a flood of subscriptions would delay every
+robot."""
 
 
 def set_common(socket: SyncSocket) -> None:
-    """Options of every socket of the link; ``docs/protocol.md`` says what each is for."""
+    """Set the options that every socket of the link has; ``docs/protocol.md`` explains each."""
     socket.linger = 0
-    # No heartbeats of ZMTP: while a program does not read, libzmq 4.3.5 ends the process over them (decision 0015).
+    # No ZMTP heartbeats: with them libzmq 4.3.5 can end the process while a program does not read (decision 0015).
     socket.tcp_keepalive, socket.tcp_keepalive_idle, socket.tcp_keepalive_intvl, socket.tcp_keepalive_cnt = 1, 3, 1, 3
     socket.tcp_maxrt = 3000
     socket.handshake_ivl = 2000
@@ -38,17 +39,17 @@ def set_common(socket: SyncSocket) -> None:
 
 
 def set_dialer(socket: SyncSocket, keys: KeyPair, gateway_public: bytes) -> None:
-    """Make the socket one that dials a gateway it can authenticate."""
+    """Set the options of a socket that dials a gateway and checks the gateway's key."""
     set_common(socket)
     socket.reconnect_ivl, socket.reconnect_ivl_max, socket.connect_timeout = 100, 250, 1000
-    # Only who sends: of one who reads libzmq 4.3.5 drops what had come when a connection is lost, between the parts of a
-    # message, too, and then ends the process (fq.cpp, "!_more").
+    # IMMEDIATE on the sending socket only. On a SUB, libzmq 4.3.5 discards queued input when a connection drops; between two
+    # parts of a message it then ends the process (fq.cpp, "!_more").
     socket.immediate = socket.type != zmq.SUB
     socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = gateway_public, keys.public, keys.secret
 
 
 def set_listener(socket: SyncSocket, keys: KeyPair, message_max_bytes: int) -> None:
-    """Make the socket one that only admitted keys can reach: without a ZAP handler it refuses everyone."""
+    """Set the options of a socket that only admitted keys can reach. Without a ZAP handler it refuses everyone."""
     set_common(socket)
     socket.backlog = 1024
     socket.maxmsgsize = message_max_bytes
@@ -60,10 +61,11 @@ def set_listener(socket: SyncSocket, keys: KeyPair, message_max_bytes: int) -> N
 
 @contextmanager
 def patient_threads() -> Iterator[None]:
-    """Threads that are started within, as libzmq's by a context's first socket, do not interrupt who runs when they wake up.
+    """Threads that start in this context do not interrupt the running thread when they wake up.
 
-    libzmq's wakes up for every message. Where it shares its core with the event loop, that would be two switches for each,
-    and one message sealed at a time; it takes its turn within 3 ms. Linux only, and where the system permits it.
+    It is meant for libzmq's thread, which starts with a context's first socket and wakes up for every message. If that thread
+    shares a core with the event loop, each message would cost two switches, and libzmq would encrypt one message at a time.
+    With this policy the thread runs within 3 ms. Linux only, and only where the system permits it.
     """
     policy = os.sched_getscheduler(0) if sys.platform == "linux" else None
     try:
@@ -79,7 +81,7 @@ def patient_threads() -> Iterator[None]:
 
 
 class Inbox:
-    """Takes a socket's messages, of which one may have any number of parts: libzmq bounds only their size."""
+    """Reads a socket's messages in bounded steps: libzmq bounds the size of a part, but not the number of parts."""
 
     PARTS_KEPT: Final = 4
     """One more than a message has."""
@@ -88,13 +90,14 @@ class Inbox:
     def __init__(self, socket: SyncSocket) -> None:
         self._socket = socket
         self.overfull = False
-        """Whether the message that was taken last has more parts than are taken at once: the next calls throw them away."""
+        """Whether the newest message has more parts than are read at once. The next calls of :meth:`next` discard its other
+        parts."""
 
     def next(self) -> list[zmq.Frame]:
-        """The next message's parts with its peer's properties, the first four at most; empty while the rest is thrown away.
+        """The parts of the next message (at most four), with the peer's properties; empty while a long message is discarded.
 
         Raises:
-            zmq.Again: If there is none.
+            zmq.Again: If there is no message.
         """
         kept: list[zmq.Frame] = []
         for _ in range(self.PARTS_AT_ONCE):
@@ -109,16 +112,16 @@ class Inbox:
 
 
 def next_tick(now: float, every_s: float) -> float:
-    """When a timer that runs so often is due next: all of a loop at the same moments, so that an idle one seldom wakes up."""
+    """When a timer with this period is due next. All timers of a loop fire together, so that an idle loop seldom wakes up."""
     return (round(now / every_s) + 1) * every_s
 
 
 class Drain:
     """Hands a socket's messages to a callback from the event loop, for a bounded time per wake-up.
 
-    A ZeroMQ socket's descriptor is edge-triggered: an edge is lost when the socket is used in between, so :meth:`poke`
-    is called, too, when it was not for a tick: such a message is taken two ticks later at most. What a callback raises goes to
-    the event loop, and the messages behind it do not wait for that.
+    A ZeroMQ socket's descriptor is edge-triggered, and using the socket can lose an edge. So :meth:`poke` is also called after
+    a tick without a call: such a message waits two ticks at most. An exception in a callback goes to the event loop, and the
+    messages behind it do not wait.
     """
 
     BUDGET_S: Final = 0.005
@@ -131,7 +134,7 @@ class Drain:
         before: Callable[[], object] | None = None,
         tick_s: float = TICK_S,
     ) -> None:
-        """``on_ready`` takes one message from the socket, false if there was none; ``before`` is called once per wake-up."""
+        """``on_ready`` takes one message, and returns false if there was none; ``before`` is called once per wake-up."""
         self._socket = socket
         self._before = before
         self._on_ready = on_ready
@@ -140,13 +143,13 @@ class Drain:
         self._loop.add_reader(socket.fileno(), self.poke)
         self._tick_s = tick_s
         self._timer = self._loop.call_at(next_tick(self._loop.time(), tick_s), self._tick)
-        # A socket that nobody has read yet gives no edge at all.
+        # A socket that was never read gives no edge at all.
         self._again: asyncio.Handle | None = self._loop.call_soon(self.poke)
         self._poked = False
-        """Whether that was so since the last tick."""
+        """Whether :meth:`poke` was called since the last tick, or will be called soon."""
 
     def poke(self) -> None:
-        """Take what is there; if that is more than the budget, let others run and go on."""
+        """Take the waiting messages. If they exceed the budget, let other tasks run and then go on."""
         self._again = None
         self._poked = True
         if self._before and not self._closed:
@@ -178,7 +181,7 @@ class Monitor:
     """Reports a socket's connection events to a callback as ``(event, value, endpoint)``."""
 
     TICK_S: Final = 0.5
-    """Nobody else uses its socket, so that no edge should be lost."""
+    """Longer than a drain's, because nothing else uses the monitor's socket and no edge should be lost."""
 
     def __init__(self, socket: SyncSocket, on_event: Callable[[int, int, str], None], events: int) -> None:
         self._socket = socket

@@ -9,14 +9,14 @@ _QUOTES: Final = "\"'`"
 
 
 class TextError(ValueError):
-    """Text that cannot be used; the words say why and what to do, and quote nothing of it."""
+    """Text that cannot be used; the message says why and what to do, and quotes nothing of the text."""
 
 
 def decoded(data: bytes) -> str:
     """The text of a file in UTF-8, without a byte order mark.
 
     Raises:
-        TextError: If it is in another encoding.
+        TextError: If the file is in another encoding.
     """
     mark = max((mark for mark in _FOREIGN if data.startswith(mark)), key=len, default=None)
     if mark:
@@ -35,9 +35,9 @@ def trimmed(text: str) -> str:
 
 
 def unsendable(secret: str) -> str | None:
-    """Why an HTTP header cannot carry this secret, or no server would know it; None if nothing is wrong.
+    """Why an HTTP header cannot carry this secret, or why no server would accept it; None if nothing is wrong.
 
-    The words tell the kind of character and its place, nothing else of the secret.
+    The answer names the kind of the character and its place, and nothing else of the secret.
     """
     for place, char in enumerate(secret, 1):
         if not "!" <= char <= "~":
@@ -57,7 +57,7 @@ _KINDS: Final = {
     **dict.fromkeys("\u201a\u201e\u2032\u2033\u00b4\uff02\uff07", "a typographic quotation mark"),
     " ": "a space",
 }
-"""By the character, or else by its category in Unicode."""
+"""Words for a character: by the character itself, or else by its category in Unicode."""
 
 
 def _kind(char: str) -> str:

@@ -1,4 +1,4 @@
-"""The wire codec: three parts, a validated header, and a payload that is as long as the header says.
+"""The wire codec: three parts, a validated header, and a payload as long as the header says.
 
 A message is ``[topic, header, payload]``: the topic ``<robot>/up`` or ``<robot>/down``, a JSON header, and PCM or nothing.
 """
@@ -21,7 +21,7 @@ M = TypeVar("M", Up, Down)
 
 
 class WireError(ValueError):
-    """A message that is not of this protocol: to be counted under its cause and dropped.
+    """A message that is not of this protocol. The receiver counts the message under its cause and drops it.
 
     Args:
         cause: The cause, fit for a counter's label.
@@ -49,7 +49,7 @@ def up_topic(robot: str) -> bytes:
 
 
 def down_topic(robot: str) -> bytes:
-    """The topic of everything that a robot is told."""
+    """The topic of everything that a gateway sends to a robot."""
     return f"{robot}/down".encode()
 
 
@@ -67,7 +67,7 @@ def unpack_up(parts: Sequence[bytes]) -> tuple[Up, bytes]:
     """Header and payload of a robot's message.
 
     Raises:
-        WireError: If the parts are not of this protocol. Whether the sender may speak for the robot is not decided here.
+        WireError: If the parts are not of this protocol. Whether the sender may speak for the robot is checked elsewhere.
     """
     topic, header, payload = _sized(parts)
     message = _validated(UP.validate_json, header)
@@ -94,10 +94,10 @@ def unpack_down(parts: Sequence[bytes]) -> tuple[Down, bytes]:
 def check_audio(message: Up | Down, payload: bytes, pcm: Format | None) -> None:
     """Compare the length of audio with the header and with the format that the hello agreed on.
 
-    What has no payload was refused one by :func:`unpack_up` or :func:`unpack_down`.
+    Messages other than audio have no payload: :func:`unpack_up` and :func:`unpack_down` check this.
 
     Raises:
-        WireError: If they differ, or if audio comes before any format was agreed.
+        WireError: If the lengths differ, or if audio comes before a format was agreed on.
     """
     if not isinstance(message, Audio):
         return
@@ -138,13 +138,13 @@ def _validated(validate: Callable[[bytes], M], header: bytes) -> M:
         message = validate(header)
     except ValidationError as error:
         raise _explained(error, header) from None
-    if "v" not in message.model_fields_set:  # the default is for who sends
+    if "v" not in message.model_fields_set:  # the default is only for the sender
         raise WireError("header", "v: Field required")
     return message
 
 
 def _explained(error: ValidationError, header: bytes) -> WireError:
-    """The error as a person wants to read it: another version and an unknown kind come before the rest."""
+    """The error in words for a person: a wrong version comes first, then an unknown kind, then the rest."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     where = ".".join(str(step) for step in first["loc"])
     try:

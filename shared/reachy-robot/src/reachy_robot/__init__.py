@@ -1,3 +1,3 @@
-"""A robot's end of the link, whatever its microphone and speaker: what it decides, and the loops around that."""
+"""A robot's end of the link, for any microphone and speaker: its decisions, and the loops that carry them out."""
 
-import reachy_link  # noqa: F401 - before numpy: it says how many threads that makes
+import reachy_link  # noqa: F401 - before numpy: it limits numpy's threads

@@ -1,4 +1,4 @@
-"""What the gateway asks a robot's body to do, and what is told of it. Pure: time is passed in."""
+"""The gateway's requests to a robot's body, and the robot's reports about them. Pure: time is passed in."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -13,13 +13,13 @@ from reachy_robot.motion.pose import Pose
 from reachy_robot.sender import Sender
 
 RETELL_S: Final = 4.0
-"""What became of an act is told again for so long, with each beat: a message may be lost."""
+"""The outcome of an act is reported again for this long, with each beat: a message may be lost."""
 KEPT_MAX: Final = 64
-"""Acts whose outcome is remembered, so that one that comes twice is carried out once; the oldest are forgotten."""
+"""Acts whose outcome is remembered, so that an act that arrives twice is carried out once. The oldest are forgotten."""
 DANCE_S: Final = (3.0, 30.0)
-"""How long a dance may be asked for."""
+"""The shortest and the longest dance that may be asked for."""
 ALONE_S: Final = 60.0
-"""Without a gateway for so long the robot lies down to sleep."""
+"""After this long without a gateway the robot lies down to sleep."""
 LOOKS: Final[Mapping[str, tuple[float, float]]] = {
     "ahead": (0.0, 0.0),
     "left": (40.0, 0.0),
@@ -31,50 +31,50 @@ LOOKS: Final[Mapping[str, tuple[float, float]]] = {
 TURNED_S: Final = 30.0
 """How long the robot stays turned to the person."""
 ASIDE_DEG: Final = 15.0
-"""A person who is no further aside is looked at already."""
+"""If the person is no further aside than this, the robot looks at them already."""
 SENSE_S: Final = 0.2
-"""What the body feels is told no more often."""
+"""The shortest time between two reports of the person's direction."""
 WATCHED_S: Final = 0.1
-"""Nor is where it is, to who watches."""
+"""The shortest time between two reports of the pose, while somebody watches."""
 POSE_STEP: Final = 0.2
-"""In degrees and mm: less is no change."""
+"""In degrees and mm: a smaller change of the pose is not reported."""
 VOLUME: Final = (10.0, 100.0)
-"""In percent. Below, the robot would seem to have gone silent."""
+"""In percent. Below the lower limit the robot would seem to have gone silent."""
 
 
 def offer(moves: Mapping[str, Move]) -> BodyOffer:
-    """What a body with these moves can do; names beyond what a hello holds are left out, the last ones first."""
+    """The offer of a body with these moves. Names for which a hello has no room are left out, the last ones first."""
     gestures = tuple(name for name, move in moves.items() if not move.dances)[:GESTURES_MAX]
     dances = tuple(name for name, move in moves.items() if move.dances)[:DANCES_MAX]
     return BodyOffer(gestures=gestures, dances=dances, turns=True, volume=True, manner=True)
 
 
 OFFER: Final = offer(MOVES)
-"""What every body can do."""
+"""The offer of every body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """What a body does by itself."""
+    """The movements that a body makes by itself."""
 
     breathing: bool = True
     posture: bool = True
-    """Show how things stand."""
+    """Show the state of the conversation by a posture."""
     wobble: bool = True
-    """Move with what is spoken."""
+    """Move with the robot's speech."""
     turn: bool = False
     """Turn to the person when they have spoken."""
     sense: bool = False
-    """Tell the gateway what the body feels."""
+    """Report the person's direction to the gateway."""
     watch: bool = False
-    """Tell it where the body is told to be: somebody watches."""
+    """Report the body's pose to the gateway, because somebody watches."""
 
 
 class Acts:
-    """One body, with what it is asked for. Without a body every act is refused, in words.
+    """The acts of one body. Without a body every act is refused, with a reason.
 
     Args:
-        moves: The gestures and dances that it can do, by name.
+        moves: The gestures and dances of the body, by name.
     """
 
     def __init__(self, sender: Sender, moves: Mapping[str, Move] = MOVES) -> None:
@@ -85,9 +85,10 @@ class Acts:
         self._gateway: str | None = None
         """The boot of the gateway whose acts are counted."""
         self._told: dict[int, tuple[Outcome, str, float]] = {}
-        """What became of each act, and when."""
+        """The outcome of each act, its reason, and when it was reported."""
         self._going_on: dict[int, tuple[int, int | None]] = {}
-        """By the composer's key: the act, and of gestures the turn with which they end. Other gateways' ids may be the same."""
+        """Current moves by the composer's key: the act's number and, for a gesture, the turn with which it ends. Keys are our
+        own, because another gateway may use the same numbers."""
         self._next_key = 0
         self._alone_since: float | None = None
         self.mood: Mood = "alone"
@@ -95,15 +96,15 @@ class Acts:
         self.volume_percent = VOLUME[1]
         self._manner = Manner()
         self._sensed: tuple[int | None, float] = None, 0.0
-        """What the gateway was told of that last, and when."""
+        """The direction that was reported last, and when."""
         self._shown: tuple[Pose | None, float] = None, 0.0
-        """Where it was told that the body is, and when."""
+        """The pose that was reported last, and when."""
         self.recorded = False
         """Whether the gateway records the conversation."""
         self._spoke = False
-        """Whether the person spoke at the last pose."""
+        """Whether the person spoke at the previous pose."""
         self.missing = "it has no body that moves"
-        """Why there is no body, for the person."""
+        """Why there is no body, in words for the person."""
 
     # --- the body -----------------------------------------------------------------------------------------------------
 
@@ -113,7 +114,7 @@ class Acts:
         self._alone_since = None
 
     def lost(self, why: str, now: float) -> list[Out]:
-        """The body is gone: what it was doing is over."""
+        """The body is gone: its current moves are over."""
         composer, self._composer, self.missing = self._composer, None, why
         if composer is None:
             return []
@@ -121,12 +122,12 @@ class Acts:
         return [self._tell(act, "cancelled", why, now) for act, _ in going_on.values()]
 
     def pose(self, now: float, level: float | None, heard_deg: float | None = None) -> tuple[Pose | None, list[Out]]:
-        """Where the body is to be now, and what has come to its end.
+        """The pose for now, and the reports that are due.
 
         Args:
             now: In seconds.
-            level: How loud the robot is, 0 to 1; None if it is silent.
-            heard_deg: From where a voice comes now, to the left of where the head looks; None for none.
+            level: The loudness of the robot's speech, 0 to 1; None if it is silent.
+            heard_deg: The direction of a voice now, to the left of where the head looks; None if there is no voice.
         """
         composer = self._composer
         if composer is None:
@@ -142,7 +143,7 @@ class Acts:
         return pose, [*(self._tell(act, outcome, "", now) for act, outcome in known), *self._sense(now, pose)]
 
     def _sense(self, now: float, pose: Pose) -> list[Send]:
-        """What the body feels and where it is, if the gateway asks for it and it has changed."""
+        """The person's direction and the pose, if the gateway asks for them and they have changed."""
         if self._manner.watch:
             return self._show(now, pose)
         told, at = self._sensed
@@ -178,7 +179,7 @@ class Acts:
     # --- the gateway --------------------------------------------------------------------------------------------------
 
     def act(self, message: Act, now: float) -> list[Out]:
-        """Do something, unless it was done already: then only what became of it is told."""
+        """Carry out an act. An act that was carried out before is only reported again."""
         self._know(message.boot, now)
         if message.id in self._told:
             became, reason, _ = self._told[message.id]
@@ -189,7 +190,7 @@ class Acts:
         return [Log(f"{words}: {refusal or outcome}"), self._tell(message.id, outcome, refusal, now)]
 
     def cancel(self, message: Cancel, now: float) -> list[Out]:
-        """End something, or whatever goes on. What has ended is told once more."""
+        """End one act, or all current ones. The outcome of an act that has ended is reported again."""
         self._know(message.boot, now)
         for key, (act, _) in self._going_on.items():
             if self._composer and message.id in (None, act):
@@ -200,17 +201,17 @@ class Acts:
         return [] if outcome == "started" else [self._tell(message.id, outcome, reason, now)]
 
     def flush(self, floor: int, now: float) -> None:
-        """The gestures of turns that are over end; a dance that was asked for goes on."""
+        """End the gestures of turns below the floor; a dance goes on."""
         for key, (_, turn) in self._going_on.items():
             if self._composer and turn is not None and turn < floor:
                 self._composer.cut(now, key)
 
     def gateway_changed(self, boot: str, now: float) -> None:
-        """Another start of a gateway counts acts anew, and knows of none: what goes on ends."""
+        """A gateway that has restarted counts acts from the start and knows none: current moves end."""
         self._know(boot, now)
 
     def retell(self, now: float) -> list[Out]:
-        """What has become of acts lately, beside a beat."""
+        """The recent outcomes, sent with a beat."""
         return [
             self._sender.make(Acted, now, id=key, outcome=outcome, reason=reason)
             for key, (outcome, reason, at) in self._told.items()
@@ -230,7 +231,7 @@ class Acts:
         self._gateway = boot
 
     def _do(self, message: Act, now: float) -> str:
-        """Carry it out; why not, if it is not."""
+        """Carry out an act; returns the reason if it is refused."""
         if message.name == "manner":
             return self._set_manner(message)
         composer = self._composer
@@ -285,7 +286,7 @@ class Acts:
         return ""
 
     def _turn_by_itself(self, composer: Composer, now: float) -> None:
-        """When the person has spoken, and not from where the robot looks."""
+        """Turn to the person when they have spoken and the robot looks elsewhere."""
         ended, self._spoke = self._spoke and not self.person_speaks, self.person_speaks
         if not (ended and self._manner.turn) or composer.rests or composer.moves:
             return
@@ -294,7 +295,7 @@ class Acts:
             composer.look(yaw_deg, 0.0, now, TURNED_S)
 
     def _set_manner(self, message: Act) -> str:
-        """What is not named is as at the start; the same manner twice changes nothing."""
+        """Set the manner. Fields that are not named get their initial value; the same manner twice changes nothing."""
         given = {field.name: bool(message.args[field.name]) for field in fields(Manner) if field.name in message.args}
         self._manner, self._sensed, self._shown = Manner(**given), (None, 0.0), (None, 0.0)
         return ""

@@ -1,4 +1,4 @@
-"""What a robot's end of the link decides, from its parts: presence, microphone, speaker. Pure: time is passed in."""
+"""The decisions of a robot's end of the link, made by its parts: presence, microphone, speaker. Pure: time is passed in."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -40,11 +40,12 @@ from reachy_robot.trouble import Trouble
 
 
 class RobotCore:
-    """One start of one robot.
+    """One robot, from its start to its end.
 
     Args:
-        addresses: The gateways that it may dial, in its order; it is at the first. With one, or none, it stays there.
-        remembered: What was to be remembered last: other gateways, for when none of these serves.
+        addresses: The gateways that the robot may dial, in its order. It starts at the first; with one gateway or none it stays
+            there.
+        remembered: The gateways remembered at an earlier start, for when none of ``addresses`` serves.
     """
 
     def __init__(
@@ -72,19 +73,19 @@ class RobotCore:
 
     @property
     def refused(self) -> str:
-        """Why the gateway will not serve this robot, if it said so."""
+        """Why the gateway refuses this robot; empty if it does not."""
         return self._presence.refused
 
     @property
     def standing(self) -> tuple[Mood, str]:
-        """How things stand, and why, where the gateway or the service behind it has told."""
+        """The robot's mood, and the reason for it if the gateway or the service behind it gave one."""
         if not self.welcomed:
             return "alone", self.refused or self._presence.reason
         return MOOD_OF.get(self._presence.phase or "listening", "listening"), self._presence.reason
 
     @property
     def has_device(self) -> bool:
-        """Whether there is a microphone and a speaker."""
+        """Whether microphone and speaker are open."""
         return self._presence.has_device
 
     @property
@@ -104,13 +105,13 @@ class RobotCore:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What was dropped, by cause. May be asked from another thread, so the counts are copied at one go."""
+        """Counts of drops by cause. This may be called from another thread, so the counts are copied in one step."""
         counts: dict[str, int] = {cause: n for (cause, _), n in dict(self._tally.counts).items()}
         playout = self._playback.playout
         return counts | {"late_chunks": playout.late_chunks, "overflow_chunks": playout.overflow_chunks}
 
     def mic(self, samples: Samples, now: float) -> list[Out]:
-        """Samples of the microphone, in any length."""
+        """Take samples from the microphone, in any length."""
         out = self._microphone.notice_silence(samples, now)
         for chunk in self._microphone.regroup(samples):
             if self.welcomed:
@@ -119,9 +120,10 @@ class RobotCore:
         return out
 
     def device(self, now: float, *, there: bool) -> list[Out]:
-        """The device is open, or it is lost: then nothing is played, and what was being played is not resumed.
+        """The device is open, or it is lost. When it is lost, nothing is played, and the current turn does not go on later.
 
-        A device that is opened after the gateway's welcome is told that moment, which its predecessor was told or nobody was.
+        A device that opens after the gateway's welcome is told ``READY`` now: until now only an earlier device was told, or
+        none.
         """
         self._presence.has_device = there
         if there:
@@ -131,29 +133,29 @@ class RobotCore:
         return self._playback.cut(now)
 
     def body(self, now: float, present: Pose | None, why: str = "") -> list[Out]:
-        """The body is there, in this pose; or it is not, for this reason. Speech does not depend on it."""
+        """The body is there, in this pose; or it is not, for this reason. Speech does not depend on the body."""
         if present is None:
             return self._told(self._acts.lost(why, now))
         self._acts.found(present, now)
         return []
 
     def pose(self, now: float, heard_deg: float | None = None) -> tuple[Pose | None, list[Out]]:
-        """Where the body is to be now, if there is one, and what follows.
+        """The body's pose for now, if there is a body, and the decisions that follow.
 
         Args:
             now: In seconds.
-            heard_deg: From where a voice comes now, to the left of where the head looks; None for none.
+            heard_deg: The direction of a voice now, to the left of where the head looks; None if there is no voice.
         """
         self._acts.mood, _ = self.standing
         pose, out = self._acts.pose(now, self._playback.level(now), heard_deg)
         return pose, self._told(out)
 
     def _told(self, out: list[Out]) -> list[Out]:
-        """What is sent is for a gateway that listens."""
+        """Drop messages while no gateway serves the robot."""
         return [item for item in out if self.welcomed or not isinstance(item, Send)]
 
     def activity(self, event: str, now: float) -> list[Out]:
-        """Manual VAD: the person's turn starts or ends. A gateway that does not know it yet is told once it listens."""
+        """Manual VAD: the person's turn starts or ends. A gateway that does not serve the robot yet is told once it does."""
         self._microphone.mark(event, now)
         return self._microphone.tell_mark(now) if self.welcomed else []
 
@@ -216,7 +218,7 @@ class RobotCore:
         return []
 
     def _record(self, *, begins: bool) -> list[Out]:
-        """The gateway records the conversation, or does so no more: whoever is in the room is to know."""
+        """The gateway begins or ends to record the conversation: the people in the room must know."""
         if begins == self._acts.recorded:
             return []
         self._acts.recorded = begins
@@ -224,21 +226,21 @@ class RobotCore:
         return [*([Say("recorded")] if begins else []), Log(words)]
 
     def tick(self, now: float, queued_ms: float) -> list[Out]:
-        """What is due by now; ``queued_ms`` is what the device has yet to play."""
+        """Everything that is due by now; ``queued_ms`` is the audio that the device has yet to play."""
         out = self._playback.play(now, queued_ms) + self._presence.tick(now)
         beats = any(isinstance(item, Send) and isinstance(item.message, BeatUp) for item in out)
         return out + self._acts.retell(now) if beats else out
 
     def trouble(self, trouble: Trouble, now: float) -> list[Out]:
-        """The link could not be made."""
+        """Dialling has failed."""
         return self._presence.trouble(trouble, now)
 
     def looked_up(self, name: str, ips: Sequence[str], trouble: Trouble, now: float) -> list[Out]:
-        """A name has been looked up: its addresses, or what is wrong if there are none."""
+        """A look-up has ended: with the name's addresses, or with what is wrong if there are none."""
         return self._presence.looked_up(name, ips, trouble, now)
 
     def bad(self, error: WireError) -> list[Out]:
-        """A message that is not of this protocol: counted, and logged the first time."""
+        """Count a message that is not of this protocol, and log the first."""
         self._tally.count(error.cause)
         if not self._complaints.are_news("dropped", f"a message: {error.cause}"):
             return []

@@ -1,4 +1,4 @@
-"""Short local sounds: how a robot without a screen says that something is wrong. Pure."""
+"""Short local sounds, by which a robot without a screen says that something is wrong. Pure."""
 
 from typing import Final
 
@@ -12,8 +12,8 @@ NOTES_HZ: Final = {
     "refused": (262, 262, 262),
     "recorded": (1047, 1047),
 }
-"""Two notes up: all is well. Two notes down: no gateway. Three low ones: the gateway or Gemini said no. Two high ones: the
-conversation is recorded from now on."""
+"""Two rising notes: all is well. Two falling notes: no gateway. Three low notes: the gateway or Gemini has refused. Two high
+notes: the conversation is recorded from now on."""
 
 NOTE_MS: Final = 120
 LEVEL: Final = 0.2

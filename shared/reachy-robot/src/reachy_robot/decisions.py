@@ -1,4 +1,4 @@
-"""What a robot's core decides, for the runner to carry out; and what it is told of the robot."""
+"""The decisions of a robot's core, which the runner carries out; and the robot's profile, which the core gets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from reachy_robot.sound import Moment
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Publish a message."""
+    """Send a message to the gateway."""
 
     message: Up
     payload: bytes = b""
@@ -38,7 +38,7 @@ class Resubscribe:
 
 @dataclass(frozen=True, slots=True)
 class Redial:
-    """Hang up and dial, another gateway if one is given; nothing, if that is a name."""
+    """Hang up and dial again, at another gateway if one is given. An address that is only a name is not dialled."""
 
     address: Address | None = None
 
@@ -52,14 +52,14 @@ class LookUp:
 
 @dataclass(frozen=True, slots=True)
 class Remember:
-    """Keep, for the next start, where the robot is, and then where other gateways listen."""
+    """Remember for the next start where the robot is, and then where other gateways listen."""
 
     addresses: tuple[Address, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """A local sound."""
+    """Play a local sound."""
 
     sound: str
 
@@ -73,7 +73,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A line for the person who watches."""
+    """A line of the log."""
 
     words: str
     warning: bool = False
@@ -81,7 +81,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A piece of what was said, for who watches."""
+    """A piece of the transcript, for the log or the screen."""
 
     who: Literal["person", "robot"]
     text: str
@@ -101,21 +101,22 @@ class TurnSummary:
     concealed_ms: int
     complete: bool
     arrived_us: int | None = None
-    """On the robot's clock, as the next two: when its first chunk came in, when it started, when a flush silenced it."""
+    """When the turn's first chunk arrived, on the robot's clock. The next two: when the turn started at the speaker, and when a
+    flush silenced it."""
     started_us: int | None = None
     cut_us: int | None = None
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What the robot says of itself in its hello, and how it behaves.
+    """The robot's description in its hello, and its behaviour.
 
     Args:
-        half_duplex_tail_ms: If set, the gateway hears zeros while the robot speaks and for so long after: for a robot that
-            would hear itself.
-        show_transcripts: Whether what was said is shown to who watches.
-        body: What its body can do, if it has one.
-        moves: The gestures and dances of that.
+        half_duplex_tail_ms: If set, the robot sends zeros while it speaks and for this long after: for a robot that would hear
+            itself.
+        show_transcripts: Whether the transcript is shown.
+        body: The body's offer, if the robot has a body.
+        moves: The body's gestures and dances.
     """
 
     robot: str

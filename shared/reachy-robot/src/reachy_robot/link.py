@@ -1,4 +1,4 @@
-"""The robot's end of the link: two sockets that dial one gateway, and words for what keeps them from it."""
+"""The robot's end of the link: two sockets that dial one gateway, and words for the reasons why dialling fails."""
 
 import asyncio
 import errno
@@ -15,17 +15,17 @@ from reachy_robot.trouble import UNREACHABLE, Trouble
 
 
 class RobotEnd:
-    """Publishes to, and hears from, one gateway, which is dialled by its IP address.
+    """Sends messages to one gateway and receives its messages. The gateway is dialled by its IP address.
 
-    libzmq would look a name up in the one thread that moves the whole link, and end the process for a name that it cannot
-    read: so a gateway of which only the name is known is not dialled, until it is :meth:`redial`-ed by an address.
+    libzmq would look a name up in the one thread that moves the whole link, and it would end the process for a name that it
+    cannot read. So a gateway of which only the name is known is not dialled until :meth:`redial` gets an address.
 
-    libzmq dials again by itself while nobody listens, never after a refusal, and ten times a second at a wrong key: so after
-    any failed handshake this end hangs up and dials anew at a pace of its own.
+    libzmq dials again by itself while nobody listens, never after a refusal, and ten times a second at a wrong key. So after
+    any failed handshake this end hangs up and dials again at its own pace.
 
     Args:
-        on_parts: Called with the parts of each message that comes down.
-        on_trouble: Called at every failed attempt.
+        on_parts: Called with the parts of each message from the gateway.
+        on_trouble: Called after every failed attempt.
     """
 
     REDIAL_S: Final = (0.5, 1.0, 2.0)
@@ -58,25 +58,25 @@ class RobotEnd:
         self._drain = Drain(self._down, self._ready)
 
     def send(self, parts: Parts) -> None:
-        """Publish. Without a connection, or without room, the message is gone: what comes late is worth nothing."""
+        """Send a message. Without a connection, or without room, the message is dropped: late audio is worth nothing."""
         for part in parts[:-1]:
             self._up.send(part, MORE | NOW)
         self._up.send(parts[-1], NOW)
 
     def resubscribe(self) -> None:
-        """Ask for the downlink again, over the connection that there is; one that comes asks by itself.
+        """Subscribe again over the existing connection. A new connection subscribes by itself.
 
-        Without one, what is asked would wait in a queue, until that has no room for the last word.
+        Without a connection, subscriptions would wait in a queue, and once the queue is full the newest is lost.
         """
         if self._diallers[1].stands:
             self._down.unsubscribe(self._topic)
             self._down.subscribe(self._topic)
 
     def redial(self, address: Address | None = None) -> None:
-        """Hang up and dial, another gateway if one is given.
+        """Hang up and dial again, at another gateway if one is given.
 
-        Another one is dialled with new sockets: whatever the old ones still hold or tell is of the gateway before, whose
-        goodbye has a moment to leave.
+        Another gateway is dialled with new sockets: messages and events of the old sockets belong to the previous gateway. The
+        goodbye to that gateway has a moment to leave.
         """
         if address is None or address == self.address:
             for dialler in self._diallers:
@@ -89,7 +89,7 @@ class RobotEnd:
         self._open()
 
     def close(self) -> None:
-        """Hang up; what was not sent yet is gone."""
+        """Hang up; unsent messages are dropped."""
         self._hang_up()
         self._context.destroy(linger=0)
 
@@ -108,20 +108,20 @@ class RobotEnd:
         return True
 
     def failed(self, trouble: Trouble) -> None:
-        """Called by a dialler."""
+        """Report a dialler's trouble."""
         self._on_trouble(trouble)
 
     def explain(self, event: int, value: int, where: str) -> Trouble | None:
-        """What a monitor event means for a person, if anything."""
+        """The meaning of a monitor event for a person; None if it is no trouble."""
         robot, public = self._identity.robot, self._identity.keys.public.decode()
         match event:
             case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 admit = admitting(robot, public)
                 return Trouble("key", f"the gateway at {where} refused this robot's key; on the gateway: {admit}")
             case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_DISCONNECTED:
-                return Trouble("protocol", f"what listens at {where} is no gateway of Reachy Link: check ROBOT_GATEWAY")
+                return Trouble("protocol", f"the program at {where} is no gateway of Reachy Link: check ROBOT_GATEWAY")
             case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL if value == errno.EAGAIN:
-                return Trouble("mute", f"what listens at {where} does not answer as a gateway: check ROBOT_GATEWAY")
+                return Trouble("mute", f"the program at {where} does not answer as a gateway: check ROBOT_GATEWAY")
             case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
                 key = self._identity.gateway_public.decode()
                 return Trouble(
@@ -165,11 +165,11 @@ class _Dialler:
         self._monitor = Monitor(socket, self._event, self.EVENTS)
         self._connected = False
         self.stands = False
-        """Whether there is a connection, with its handshake over."""
+        """Whether there is a connection whose handshake has succeeded."""
         self._shaking = False
-        """A connection was made, and its handshake is not over."""
+        """Whether there is a connection whose handshake is not over."""
         self._fell = False
-        """The connection has just ended: that libzmq will dial again is no failed dial yet."""
+        """Whether the connection has just ended: libzmq's first attempt to dial again is no failure yet."""
         socket.ipv6 = is_ipv6(end.address.host)
         self._dial()
 
@@ -200,9 +200,10 @@ class _Dialler:
 
     def _event(self, event: int, value: int, _endpoint: str) -> None:
         if not self._connected:
-            return  # of a connection that was hung up
+            return  # an event of a connection that was hung up
         self.stands = event == zmq.EVENT_HANDSHAKE_SUCCEEDED
-        # What speaks, but not ZMTP, is hung up on without a word about its handshake, and not dialled again.
+        # If a peer speaks another protocol than ZMTP, libzmq hangs up without an event about the handshake and does not dial
+        # again.
         broken = event == zmq.EVENT_DISCONNECTED and self._shaking
         self._shaking = event == zmq.EVENT_CONNECTED
         fell, self._fell = self._fell, event == zmq.EVENT_DISCONNECTED
@@ -212,9 +213,9 @@ class _Dialler:
             self._failures = 0
         if trouble := self._end.explain(event, value, self._endpoint.removeprefix("tcp://")):
             self._end.failed(trouble)
-        if self._connected and (broken or event in self.HANDSHAKE_FAILURES):  # who was told may have gone elsewhere
+        if self._connected and (broken or event in self.HANDSHAKE_FAILURES):  # the callback may have redialled
             self._hang_up()
-            # A gateway that is starting, behind a proxy such as Docker's, looks like one with another key.
+            # Behind a proxy such as Docker's, a gateway that is starting looks like a gateway with another key.
             pace_s = RobotEnd.REDIAL_S[:2] if trouble and trouble.cause == "gateway-key" else RobotEnd.REDIAL_S
             delay_s = pace_s[min(self._failures, len(pace_s) - 1)]
             self._failures += 1

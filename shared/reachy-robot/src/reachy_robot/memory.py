@@ -1,4 +1,4 @@
-"""What of the gateways outlasts this start of the robot: where it is, and where that gateway says that others listen. Pure."""
+"""The gateways that a robot remembers for its next start: where it is, and the others that this gateway named. Pure."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,14 +7,14 @@ from reachy_link.address import Address
 from reachy_robot.decisions import Remember
 
 REMEMBER_S: Final = 60.0
-"""From one write to the next at the soonest: a gateway that names others at each welcome must not wear a disk out."""
+"""The shortest time between two writes: a gateway that names others at each welcome must not wear out a disk."""
 
 
 class Memory:
-    """What was remembered, and what is to be.
+    """The remembered gateways, and those to remember.
 
     Args:
-        remembered: As it was kept last: where the robot was, and then the others.
+        remembered: The remembered addresses: first the robot's place, then the other gateways.
     """
 
     def __init__(self, remembered: Sequence[Address] = ()) -> None:
@@ -27,16 +27,16 @@ class Memory:
         """A gateway serves the robot.
 
         Args:
-            here: At what IP address.
-            others: Where others listen; none if it does not say, and then what was known of them counts.
-            given: The robot finds this address in its settings, so that alone it is not worth a word.
+            here: The gateway's IP address.
+            others: The other gateways. If the list is empty, the earlier ones stay.
+            given: Whether the address is in the robot's settings: then it is not worth remembering alone.
         """
         self._others = tuple(others) or self._others
         if self._others or not given:
             self._wanted = (here, *(other for other in self._others if other != here))
 
     def due(self, now: float) -> list[Remember]:
-        """What is to be kept now, if that is news: in another order it is none."""
+        """The addresses to write now, if they have changed; another order of the other gateways is no change."""
         if _says(self._wanted) == _says(self._kept) or now - self._kept_at < REMEMBER_S:
             return []
         self._kept, self._kept_at = self._wanted, now

@@ -1,4 +1,4 @@
-"""The microphone: regroups samples, sends what the link can take in time, notices one that is broken. Pure."""
+"""The microphone: regroups samples, sends only what the link can take in time, notices a broken microphone. Pure."""
 
 from dataclasses import replace
 from typing import Final
@@ -15,13 +15,14 @@ from reachy_robot.sender import Sender
 from reachy_robot.window import AckWindow
 
 SILENT_MIC_S: Final = 10.0
-"""A microphone that gives nothing but zeros for so long is broken: a real one has noise."""
+"""A microphone that gives only zeros for this long is broken: a real one has noise."""
 RETELL_S: Final = 4.0
-"""The person's last mark is told again for so long, with each beat: a blip that is too short to be a loss may swallow it."""
+"""The person's last mark (start or end of a turn) is sent again for this long, with each beat: a gap that is too short to count
+as a loss may swallow it."""
 
 
 class Microphone:
-    """The way up of speech. Holds less than a chunk beside what one read gave."""
+    """The audio from the microphone to the gateway. Holds less than a chunk between two reads."""
 
     def __init__(self, profile: Profile, sender: Sender, tally: Tally[RobotCause], complaints: Complaints) -> None:
         self.window = AckWindow()
@@ -34,15 +35,15 @@ class Microphone:
         self._zeros_since: float | None = None
         self._silent = False
         self._activity: str | None = None
-        """Manual VAD: what the person did last, if anything."""
+        """Manual VAD: the person's last mark, if any."""
         self._activity_at = float("-inf")
 
     def wanted(self, mic_ms: int | None) -> None:
-        """How much audio the gateway would like in a message: it has the usual 20 ms or, if it likes more, 40."""
+        """Set how much audio a message has, as the gateway asks: 40 ms if it wants at least that, else the usual 20."""
         self._chunk_ms = LONG_CHUNK_MS if mic_ms and mic_ms >= LONG_CHUNK_MS else CHUNK_MS
 
     def regroup(self, samples: Samples) -> list[Samples]:
-        """The chunks that are whole by now."""
+        """Add samples; returns the chunks that are complete."""
         self._pending = np.concatenate([self._pending, samples]) if len(self._pending) else samples
         n = self._profile.mic.chunk_samples(self._chunk_ms)
         whole = len(self._pending) - len(self._pending) % n
@@ -51,14 +52,14 @@ class Microphone:
         return chunks
 
     def send(self, chunk: Samples, now: float, rtt_s: float, spoke_until: float) -> list[Out]:
-        """A chunk to a gateway that listens; ``spoke_until`` is when the robot's speech is over at the speaker."""
+        """Send a chunk to a gateway that listens; ``spoke_until`` is when the robot's speech ends at the speaker."""
         if not self.window.admits(now, rtt_s):
             self._tally.count("window")
             if self._complaints.are_news("dropped", "the microphone"):
-                return [Log("the link is too slow for live speech: dropping what would come late", warning=True)]
+                return [Log("the link is too slow for live speech: dropping audio that would arrive late", warning=True)]
             return []
         tail_ms = self._profile.half_duplex_tail_ms
-        pressed = self._activity == "start"  # who holds the button cuts the robot short, and is heard from the first word on
+        pressed = self._activity == "start"  # a person who holds the button interrupts, and is heard from the first word on
         if tail_ms is not None and now < spoke_until + tail_ms / 1000 and not pressed:
             chunk = np.zeros_like(chunk)
         message = self._sender.make(Mic, now, samples=len(chunk))
@@ -66,7 +67,7 @@ class Microphone:
         return [replace(message, payload=to_pcm16(chunk))]
 
     def notice_silence(self, samples: Samples, now: float) -> list[Out]:
-        """Whether the microphone gives nothing but zeros."""
+        """Notice a microphone that gives only zeros."""
         if not len(samples):
             return []
         if np.count_nonzero(samples):
@@ -78,12 +79,12 @@ class Microphone:
             self._zeros_since = now
         elif now - self._zeros_since > SILENT_MIC_S and not self._silent:
             self._silent = True
-            words = "the microphone gives nothing but zeros: is it muted, or its flat cable loose? (a virtual robot's may be)"
+            words = "the microphone gives nothing but zeros: is it muted, or its flat cable loose? (normal for a virtual robot)"
             return [Log(words, warning=True)]
         return []
 
     def device_lost(self) -> None:
-        """What was heard last belongs to nothing any more."""
+        """Drop the incomplete chunk."""
         self._pending = self._pending[:0]
         self._zeros_since = None
 
@@ -92,7 +93,7 @@ class Microphone:
         self._activity, self._activity_at = event, now
 
     def tell_mark(self, now: float, *, again: bool = False) -> list[Out]:
-        """The person's last mark, if there is one; ``again`` only while it may have been lost. Twice is no harm."""
+        """Send the person's last mark, if any; ``again`` only while it may have been lost. Receiving it twice does no harm."""
         if self._activity is None or (again and now - self._activity_at >= RETELL_S):
             return []
         return [self._sender.make(Activity, now, event=self._activity)]

@@ -1,4 +1,4 @@
-"""The playout buffer of a robot's speaker: jitter, gaps, turns and barge-in. Pure: no clock, no device."""
+"""The queue in front of a robot's speaker (playout): jitter, gaps, turns and barge-in. Pure: no clock, no device."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -9,18 +9,18 @@ import numpy as np
 from reachy_link.pcm import JITTER_TARGET_MS, Format, Samples
 
 BUFFER_MAX_MS: Final = 2000
-"""More than a pacer lets run ahead; beyond it the newest chunks are dropped and counted."""
+"""The longest queue, longer than a pacer lets it become. Further chunks are dropped and counted."""
 
 DRY_MS: Final = 10
-"""With this little left at the device and nothing behind it, a gap can no longer be avoided."""
+"""When the device has only this much left and the queue is empty, a gap can no longer be avoided."""
 
 FADE_MS: Final = 5
-"""How long the end of speech before a gap takes to fade, and the speech after it to come back."""
+"""How long speech takes to fade out before a gap, and to fade in after it."""
 
 
 @dataclass
 class TurnReport:
-    """What became of a turn at the speaker."""
+    """How a turn was played at the speaker."""
 
     turn: int
     played_ms: float = 0.0
@@ -39,18 +39,19 @@ class _Queue:
     samples: int = 0
     ended: bool = False
     cut: bool = False
-    """Whether there had been more of it, which the gateway dropped."""
+    """Whether the gateway dropped the rest of the turn."""
     started: bool = False
     begun: bool = False
-    """Whether the device was handed anything of it."""
+    """Whether the device has got any of the turn's samples."""
     faded: bool = False
-    """Its last sample before a gap has been faded out, so its next one fades in."""
+    """Whether the samples before a gap were faded out, so that the next samples fade in."""
 
 
 class Playout:
-    """Orders a speaker's chunks by turn, waits for the jitter target, conceals gaps, and forgets old turns at a flush.
+    """Orders a speaker's chunks by turn, collects the jitter target, conceals gaps, and drops old turns at a flush.
 
-    The device's own queue is the clock: :meth:`due` is told how much of it is left and tops it up to ``lead_ms``.
+    The device's own queue is the clock: the caller tells :meth:`due` how much the device has left, and :meth:`due` fills it up
+    to ``lead_ms``.
     """
 
     def __init__(self, speaker: Format, lead_ms: int) -> None:
@@ -58,32 +59,32 @@ class Playout:
         self._lead_ms = lead_ms
         self._floor = 0
         self._closed = 0
-        """Turns below this have ended or were flushed: what still comes of them is late."""
+        """Turns below this number have ended or were flushed: their further chunks are late."""
         self._turns: deque[_Queue] = deque()
         self._last = np.zeros((0, speaker.channels), np.float32)
         self._handed = False
-        """Whether the device may still be playing something of ours."""
+        """Whether the device may still play samples from here."""
         self.late_chunks = 0
-        """Chunks of turns below the floor or already ended."""
+        """Chunks of turns that are below the floor or have ended."""
         self.overflow_chunks = 0
         self.finished: list[TurnReport] = []
-        """Turns that ended since the caller last took them; the caller empties it."""
+        """Turns that have ended; the caller empties the list."""
         self.begun: list[tuple[int, float]] = []
-        """Turns whose first samples :meth:`due` has handed over, and what the device had yet to play before them; the caller
-        empties it."""
+        """Turns whose first samples :meth:`due` has handed over, and how many ms the device had yet to play before them; the
+        caller empties the list."""
 
     @property
     def active(self) -> bool:
-        """Whether a turn is playing or waiting to."""
+        """Whether a turn plays or waits to be played."""
         return bool(self._turns)
 
     @property
     def buffered_ms(self) -> float:
-        """Speech that waits to be handed to the device."""
+        """Speech that the device has not got yet, in ms."""
         return self._format.ms(sum(queue.samples for queue in self._turns))
 
     def push(self, turn: int, samples: Samples) -> bool:
-        """Queue a chunk; false if it came too late or found no room."""
+        """Queue a chunk; false if the chunk is too late or there is no room."""
         queue = self._queue(turn)
         if queue is None or queue.ended:
             self.late_chunks += 1
@@ -92,24 +93,24 @@ class Playout:
             self.overflow_chunks += 1
             queue.report.dropped_ms += self._format.ms(len(samples))
             return False
-        n = self._format.chunk_samples()  # the device is handed little at a time, as it is slow to give anything back
+        n = self._format.chunk_samples()  # the device gets small pieces, because it gives nothing back soon
         queue.chunks.extend(samples[start : start + n] for start in range(0, len(samples), n))
         queue.samples += len(samples)
         return True
 
     def end(self, turn: int, *, complete: bool = True) -> None:
-        """No more chunks of this turn will come; ``complete`` unless there had been more of it."""
+        """No more chunks of this turn will come; ``complete`` is false if the gateway dropped the rest."""
         if (queue := self._queue(turn)) is not None:
             queue.ended = True
             queue.cut = queue.cut or not complete
 
     def end_all(self) -> None:
-        """No more chunks will come of any turn so far."""
+        """No more chunks of any current turn will come."""
         for queue in self._turns:
             queue.ended = True
 
     def flush(self, floor: int) -> bool:
-        """Drop all turns below the floor, however late they arrive; true if the device must be silenced."""
+        """Drop all turns below the floor, and their later chunks; true if the device must be silenced."""
         if floor <= self._floor:
             return False
         self._floor = floor
@@ -118,7 +119,7 @@ class Playout:
         return handed
 
     def cut(self, turn: int | None = None) -> None:
-        """There is no device: drop all turns so far, and this one, however late they arrive; newer ones may play."""
+        """There is no device: drop all current turns and this one, and their later chunks. Newer turns may play."""
         if turn is not None:
             self._queue(turn)
         if self._turns:
@@ -126,7 +127,7 @@ class Playout:
         self._handed = False
 
     def reset(self) -> bool:
-        """Forget everything, the floor included (a new gateway counts turns anew); true if the device must be silenced."""
+        """Forget everything, also the floor: a new gateway counts turns from the start. True if the device must be silenced."""
         self.finished.extend(queue.report for queue in self._turns)
         self._turns.clear()
         self._floor = self._closed = 0
@@ -134,7 +135,7 @@ class Playout:
         return handed
 
     def due(self, queued_ms: float) -> list[Samples]:
-        """What to hand to the device now, given how much it has yet to play."""
+        """The samples to hand to the device now, given how much the device has yet to play."""
         out: list[Samples] = []
         while self._turns and queued_ms < self._lead_ms:
             queue = self._turns[0]
@@ -161,18 +162,18 @@ class Playout:
         return out
 
     def _queue(self, turn: int) -> _Queue | None:
-        """The turn's queue, made if it is the newest; None for one that is over."""
+        """The turn's queue, which is made for a newer turn; None for a turn that is over."""
         if turn < self._closed:
             return None
         if not self._turns or turn > self._turns[-1].report.turn:
             if self._turns:
-                self._turns[-1].ended = True  # turns are sent one after the other, so its end was lost
+                self._turns[-1].ended = True  # turns are sent in order, so the message with this turn's end was lost
             self._turns.append(_Queue(TurnReport(turn)))
             return self._turns[-1]
         return next((queue for queue in self._turns if queue.report.turn == turn), None)
 
     def _close(self, below: int) -> None:
-        """All turns below this one are over, and were cut."""
+        """End all turns below this number as cut."""
         self._closed = max(self._closed, below)
         while self._turns and self._turns[0].report.turn < below:
             self.finished.append(self._turns.popleft().report)
@@ -192,7 +193,7 @@ class Playout:
         return samples
 
     def _conceal(self, queue: _Queue) -> Samples:
-        """The device ran dry in mid-turn: mirror the last few ms into a fade, then wait for the jitter target again."""
+        """The device ran dry in the middle of a turn: fade out the mirrored last ms, then collect the jitter target again."""
         queue.report.underruns += 1
         queue.started = False
         queue.faded = True

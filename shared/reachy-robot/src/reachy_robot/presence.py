@@ -1,4 +1,4 @@
-"""Being known to a gateway: hello, welcome, liveness, refusal, leaving, and which gateway to dial. Pure: time is passed in."""
+"""The robot's standing with a gateway: hello, welcome, liveness, refusal, leaving, and which gateway to dial. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ HELLO_S: Final = 0.2
 HELLO_REFUSED_S: Final = 5.0
 BEAT_S: Final = 0.25
 ECHO_S: Final = 1.0
-"""A beat at least this often, however much mic audio there is: it carries the clock echo."""
+"""The robot sends a beat at least this often, however much microphone audio it sends: a beat carries the clock echo."""
 RESUBSCRIBE_S: Final = 1.0
 LOST_S: Final = 2.0
-"""Nothing heard for so long: the gateway is lost. The robot dials anew and says hello until it is welcomed."""
+"""After this long without a message the gateway is lost. The robot dials again and says hello until it is welcomed."""
 REDIAL_S: Final = 3.0
 SOUND_AFTER_S: Final = 5.0
 SOUND_AGAIN_S: Final = 60.0
@@ -34,7 +34,7 @@ SOUND_AGAIN_S: Final = 60.0
 
 @dataclass(slots=True)
 class _Newest:
-    """When the newest of each came, or was done."""
+    """When the newest event of each kind happened."""
 
     down: float
     resubscribe: float
@@ -65,9 +65,9 @@ class Presence:
         self.clock = ClockSync()
         self.welcomed = False
         self.has_device = False
-        """Whether there is a microphone and a speaker."""
+        """Whether microphone and speaker are open."""
         self.refused = ""
-        """Why the gateway will not serve this robot, if it said so."""
+        """Why the gateway refuses this robot; empty if it does not."""
         self._profile = profile
         self._sender = sender
         self._microphone = microphone
@@ -75,45 +75,45 @@ class Presence:
         self._tally = tally
         self._complaints = complaints
         self._astray = False
-        """The gateway here has failed, and the next one's time has not come yet."""
+        """The current gateway has failed, and it is too early to go to the next."""
         self._leaving = False
-        """The gateway here asked the robot to leave, and it has not yet."""
+        """The current gateway asked the robot to leave, and the robot has not left yet."""
         self._to: Address | None = None
-        """Where it is to go first."""
+        """The gateway that the robot tries first after leaving."""
         self._left = False
-        """It has, and nobody has welcomed it since: what the old gateway still says does not matter."""
+        """The robot has left and was not welcomed since. Refusals by the old gateway do not count."""
         self._kept = False
-        """The gateway here keeps a conversation with this robot, as far as is known: to be told goodbye."""
+        """As far as is known, the current gateway keeps a conversation with this robot, so the robot must say goodbye."""
         self._losses = 0
         self._echo: Echo | None = None
         self._gateway_boot: str | None = None
         self.phase: Phase | None = None
-        """What the gateway said last of the conversation."""
+        """The state of the conversation that the gateway told last."""
         self.reason = ""
-        """Why that is so, where it said; without a welcome why it does not know this robot."""
+        """The gateway's reason for the state, if it gave one. Without a welcome: why the gateway does not know this robot."""
         self._since = now
-        """When the link last stood, or the robot started."""
+        """When the link last stood, or when the robot started."""
         self._newest = _Newest(now, now, now, now)
         self._sounded = False
 
     # --- what the gateway says ----------------------------------------------------------------------------------------
 
     def heard_from(self, boot: str, now: float) -> list[Out]:
-        """Something has come. A gateway that started anew counts turns anew, and does not know this robot yet."""
+        """A message has come. A gateway that has restarted counts turns from the start and does not know this robot yet."""
         self._newest.down = now
         if boot == self._gateway_boot:
             return []
         known = self._gateway_boot is not None
         self._gateway_boot = boot
         self._left = False
-        out: list[Out] = [Log("the gateway has started anew")] if known else []
+        out: list[Out] = [Log("the gateway has restarted")] if known else []
         out += self.unwelcome(now)
         self.phase = None
         self._playback.forget_gateway()
         return out
 
     def unwelcome(self, now: float, *, kept: bool = False) -> list[Out]:
-        """This robot is not served any more; ``kept`` if the gateway may keep the conversation all the same."""
+        """The gateway no longer serves this robot; ``kept`` if it may still keep the conversation."""
         if self.welcomed:
             self.reason = ""
             self._losses += not self._leaving
@@ -151,9 +151,9 @@ class Presence:
         return out
 
     def refuse(self, reason: str, now: float) -> list[Out]:
-        """The gateway will not serve this robot."""
+        """The gateway refuses this robot."""
         if self._left:
-            return []  # hellos are meant for its successor
+            return []  # the hellos are for the gateway's successor
         out = self.unwelcome(now)
         self._newest.hello = now
         if reason != self.refused:
@@ -164,14 +164,14 @@ class Presence:
         return out
 
     def leave(self, reason: str, to: str | None = None) -> list[Out]:
-        """The gateway asks the robot to leave, and to try another first, if it names one."""
+        """The gateway asks the robot to leave, and may name another gateway to try first."""
         if self._leaving:
             return []
         self._leaving, self._to = True, next(iter(readable([to] if to else [])), None)
-        return [Log(f"the gateway{self._at()} asks to leave: {reason}")]
+        return [Log(f"the gateway{self._at()} asks this robot to leave: {reason}")]
 
     def state(self, phase: Phase, reason: str, now: float) -> list[Out]:
-        """How the conversation stands."""
+        """The gateway tells the state of the conversation."""
         known, self.phase, self.reason = self.phase, phase, reason
         if phase == known and not reason:
             return []
@@ -179,7 +179,7 @@ class Presence:
         return out + (self._sound("refused", now) if phase == "refused" else [])
 
     def beat(self, message: BeatDown, now: float) -> None:
-        """The gateway's clock, and its echo of ours."""
+        """Take the gateway's clock and its echo of ours."""
         now_us = int(now * 1e6)
         self._echo = Echo(t_us=message.t_us, received_us=now_us)
         if echo := message.echo:
@@ -188,12 +188,12 @@ class Presence:
     # --- what the link says -------------------------------------------------------------------------------------------
 
     def trouble(self, trouble: Trouble, now: float) -> list[Out]:
-        """The link could not be made."""
+        """Dialling has failed."""
         self._newest.trouble = now
         self.reason = trouble.words if trouble.cause == "key" else ""
         if self.refused:
-            self.refused, self._since = "", now  # the link stood until now, and whoever listens next may think better of it
-        of_name = self.route.name and not self.route.unknown and trouble.cause != "key"  # there the line ends with a command
+            self.refused, self._since = "", now  # the link stood until now, and the next gateway may accept the robot
+        of_name = self.route.name and not self.route.unknown and trouble.cause != "key"  # a key's line ends with a command
         known_as = f" ({self.route.name} has this address here)" if of_name else ""
         known_as += (
             " (it is not in ROBOT_GATEWAY: a gateway named it)" if not self.route.given and trouble.cause != "key" else ""
@@ -204,7 +204,7 @@ class Presence:
         return [*out, *self._elsewhere(now, round_s)]
 
     def looked_up(self, name: str, ips: Sequence[str], trouble: Trouble, now: float) -> list[Out]:
-        """A name has been looked up: its addresses, or what is wrong if there are none."""
+        """A look-up has ended: with the name's addresses, or with what is wrong if there are none."""
         here = self.route.here
         if self.route.looked_up(name, ips, now, stay=self.welcomed):
             told: list[Out] = [Log(f"{name} has another address now{self._at()}")] if here and not here.named else []
@@ -223,11 +223,11 @@ class Presence:
     # --- time -----------------------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> list[Out]:
-        """What is due by now."""
+        """Everything that is due by now."""
         return [*self._depart(now), *self._watch_link(now), *self._say_something(now), *self._memory.due(now)]
 
     def _depart(self, now: float) -> list[Out]:
-        """Leave a gateway that asked for it, once the turn in progress was heard to its end."""
+        """Leave a gateway that asked for it, once the current turn was heard to its end."""
         if not self._leaving or self.phase in ("thinking", "speaking") or self._playback.busy:
             return []
         out = [self._sender.make(Bye, now), *self.unwelcome(now)]
@@ -236,17 +236,17 @@ class Presence:
         return [*out, *(self._dial(now) if sent else self._elsewhere(now))]
 
     def _watch_link(self, now: float) -> list[Out]:
-        """Notice a gateway that is lost, or confirms nothing, and dial."""
+        """Notice a gateway that is lost or confirms no audio, and dial."""
         out: list[Out] = []
         newest = self._newest
-        # A gateway that has refused this robot says so at each hello, and nothing else.
+        # A gateway that refuses this robot answers each hello with the refusal, and sends nothing else.
         silent_s = now - newest.down - (HELLO_REFUSED_S if self.refused else 0.0)
         if self.welcomed and silent_s > LOST_S:
             words = f"nothing from the gateway{self._at()} for {silent_s:.1f} s"
             out += [Log(words, warning=True), *self.unwelcome(now, kept=True), *self._elsewhere(now)]
         if self.welcomed and (stalled_s := self._microphone.window.stalled_s(now)) > REDIAL_S:
             newest.redial = now
-            words = f"the gateway{self._at()} has confirmed no audio for {stalled_s:.1f} s: dialling anew"
+            words = f"the gateway{self._at()} has confirmed no audio for {stalled_s:.1f} s: dialling again"
             out += [Log(words, warning=True), *self.unwelcome(now, kept=True)]
             out += self._elsewhere(now) or [Redial()]
         if silent_s > RESUBSCRIBE_S and now - newest.resubscribe > RESUBSCRIBE_S:
@@ -265,7 +265,7 @@ class Presence:
         return out
 
     def _say_something(self, now: float) -> list[Out]:
-        """A hello to a gateway that does not know the robot yet, a beat to one that does."""
+        """Send a hello to a gateway that does not know the robot, or a beat to a gateway that does."""
         newest = self._newest
         if self.welcomed:
             if now - self._sender.last < BEAT_S and now - newest.echo < ECHO_S:
@@ -295,7 +295,7 @@ class Presence:
     # --- where to ---------------------------------------------------------------------------------------------------------
 
     def _elsewhere(self, now: float, round_s: float = ROUND_S) -> list[Out]:
-        """This gateway has failed: go on to the next, at once or as soon as it may be. Where there is no other: nothing."""
+        """The current gateway has failed: go to the next, at once or as soon as allowed. Without another gateway do nothing."""
         self.route.doubt()
         if not self.route.several:
             return []
@@ -304,7 +304,7 @@ class Presence:
         return out if self._astray else out + self._dial(now)
 
     def _dial(self, now: float) -> list[Out]:
-        """Dial where the route is by now."""
+        """Dial the route's current place."""
         out: list[Out] = []
         if self._kept:
             self._kept = False
@@ -318,11 +318,11 @@ class Presence:
         return [*out, Redial(self.route.here)]
 
     def _at(self) -> str:
-        """Where, if that needs to be said."""
+        """The current place in words, if there are several or the gateway has a name."""
         return f" at {self.route.place}" if self.route.several or self.route.name else ""
 
     def _sound(self, name: str, now: float) -> list[Out]:
-        """A local sound, at most once a minute, and never into a reply."""
+        """Play a local sound, at most once a minute, and never during a reply."""
         if now - self._newest.sound < SOUND_AGAIN_S or self._playback.playout.active or not self.has_device:
             return []
         self._newest.sound, self._sounded = now, True

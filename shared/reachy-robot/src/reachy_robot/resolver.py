@@ -1,7 +1,7 @@
 """Looks names up, off the event loop.
 
-``getaddrinfo`` blocks, for a minute where name servers are silent, and cannot be cancelled. libzmq calls it in the one thread
-that moves the whole link.
+``getaddrinfo`` cannot be cancelled, and blocks for a minute if name servers are silent. libzmq calls it in the one thread that
+moves the whole link.
 """
 
 import asyncio
@@ -16,23 +16,23 @@ from reachy_robot.trouble import Trouble, silent
 
 THREADS_MAX: Final = 16
 ADDRESSES_MAX: Final = 16
-"""Of one name; the others are forgotten."""
+"""Addresses of one name; further ones are dropped."""
 
 LookUp = Callable[[str], Sequence[str]]
-"""The IP addresses of a name, in the order in which they are to be tried. Blocks; raises OSError."""
+"""Returns the IP addresses of a name, in the order in which they should be tried. Blocks; raises OSError."""
 OnAnswer = Callable[[str, Sequence[str], Trouble], None]
-"""Told of a name, of its addresses in the form of ``Address.host``, and of what is wrong if there are none."""
+"""Called with a name, its addresses in the form of ``Address.host``, and the trouble to report if there are none."""
 
 
 def system_look_up(name: str) -> list[str]:
-    """As the system does it: ``/etc/hosts``, name servers, mDNS, in the order of ``/etc/nsswitch.conf``."""
+    """Look a name up as the system does: ``/etc/hosts``, name servers, mDNS, in the order of ``/etc/nsswitch.conf``."""
     found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     # A link-local address means nothing without its interface.
     return [f"{where[0]}%{where[3]}" if len(where) > 3 and where[3] else str(where[0]) for *_, where in found]  # noqa: PLR2004
 
 
 class Resolver:
-    """Looks each name up in a thread of its own, which nobody waits for: neither the robot, nor the end of the program.
+    """Looks each name up in a thread of its own. Neither the robot nor the end of the program waits for these threads.
 
     Args:
         on_answer: Called from the event loop.
@@ -47,7 +47,7 @@ class Resolver:
         self._closed = False
 
     def ask(self, name: str) -> None:
-        """Look a name up, unless that is under way."""
+        """Look a name up, unless its look-up is running."""
         if name in self._asking:
             return
         self._asking.add(name)
@@ -55,11 +55,11 @@ class Resolver:
             if len(self._asking) > THREADS_MAX:
                 raise RuntimeError(f"{THREADS_MAX} look-ups of other names have not ended")  # noqa: TRY301 - as below
             threading.Thread(target=self._work, args=(name,), name=f"look-up of {name}", daemon=True).start()
-        except RuntimeError as error:  # of a thread: the system has no room for another
+        except RuntimeError as error:  # the system has no room for another thread
             self._loop.call_soon(self._answered, name, (), Trouble("no-room", f"{name} is not looked up: {error}"))
 
     def close(self) -> None:
-        """Tell nobody any more."""
+        """Make no further calls of ``on_answer``."""
         self._closed = True
 
     def _work(self, name: str) -> None:

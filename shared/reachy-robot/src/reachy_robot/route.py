@@ -1,4 +1,4 @@
-"""Which of several gateways a robot dials, at which of its addresses, and when it goes on. Pure: time is passed in."""
+"""Which of several gateways a robot dials, at which address, and when it goes to the next. Pure: time is passed in."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,27 +7,27 @@ from typing import Final, NamedTuple
 from reachy_link.address import Address, is_ipv6, spread
 
 ROUND_S: Final = 3.0
-"""After every gateway failed in a row, the robot stays so long at the last before it begins another round."""
+"""When all gateways have failed one after the other, the robot stays this long at the last before it starts another round."""
 ADDRESSES_ROUND_S: Final = 0.25
-"""The same where there is one gateway, of several addresses at which nobody listens: libzmq's own pace of dialling."""
+"""The same pause for a single gateway with several addresses at which nobody listens: libzmq's own pace of dialling."""
 LOOK_UP_S: Final = 2.0
-"""A robot waits so long for the first addresses of a name, then the round goes on without them."""
+"""The robot waits this long for the first addresses of a name; then the round goes on without them."""
 LOOK_AGAIN_S: Final = 0.5
-"""A name is looked up again, while it is in question, so long after the last look-up began at the earliest."""
+"""The shortest time from the start of a name's look-up to the start of its next."""
 LEARNED_MAX: Final = 17
-"""Gateways that are learned of, and their places: those that a welcome has room for, and where the robot is. The others are
+"""Learned gateways that are kept, and places of them: as many as a welcome has room for, and the robot's own. The others are
 forgotten."""
 LOOK_UPS_MAX: Final = 8
-"""Look-ups of names that were only learned of, under way at a time: so there is room for those of names that were given."""
+"""Look-ups of learned names at a time, so that there is room for look-ups of given names."""
 
 
 class Place(NamedTuple):
     """One address of one gateway."""
 
     gateway: Address
-    """As it was given."""
+    """The gateway as it was given or learned."""
     address: Address
-    """What is dialled; still the gateway's name where no address of it is known."""
+    """The address to dial; the gateway's name while no address of it is known."""
 
     def __str__(self) -> str:
         return str(self.gateway) + (f" ({self.address.host})" if self.address != self.gateway else "")
@@ -35,28 +35,29 @@ class Place(NamedTuple):
 
 @dataclass(slots=True)
 class _Name:
-    """What is known of a name."""
+    """The state of a name's look-ups."""
 
     found: tuple[str, ...] = ()
-    """Its addresses by the last look-up that found any."""
+    """The name's addresses, from the last look-up that found any."""
     asked: float = float("-inf")
     """When the last look-up began."""
     asking: bool = False
-    """That look-up has not ended."""
+    """Whether that look-up is still running."""
     doubted: bool = True
-    """Another one is wanted."""
+    """Whether another look-up is needed."""
 
 
 class Route:
-    """The gateways in a robot's order, each with the addresses of its name, and at which of them the robot is.
+    """The gateways in the robot's order, the addresses of each, and the place where the robot is.
 
-    Beside those that were given it knows some that it has learned of. They are tried when all that were given have failed.
+    *Given* gateways come from the robot's settings. *Learned* gateways were named by other gateways, or remembered from an
+    earlier start; the robot tries them when all given gateways have failed.
 
     Args:
-        gateways: In the order in which they are tried, round and round.
-        now: When the robot turns to the first.
-        robot: Whose order the addresses of one name have, and the gateways that are learned of.
-        learned: What was learned before: first where the robot was at an earlier start.
+        gateways: The given gateways, in the order in which they are tried again and again.
+        now: The time at which the robot goes to the first gateway.
+        robot: The robot's name. It sets the order of a name's addresses and of the learned gateways.
+        learned: Gateways learned at an earlier start; the first is where the robot was.
     """
 
     def __init__(self, gateways: Sequence[Address], now: float, robot: str = "", learned: Sequence[Address] = ()) -> None:
@@ -66,25 +67,25 @@ class Route:
         self._names = {gateway.host: _Name() for gateway in gateways if gateway.named}
         self._given_names = frozenset(self._names)
         self._places = self._places_of(self._gateways)
-        """Of the gateways that were given."""
+        """The places of the given gateways."""
         self._beyond: tuple[Place, ...] = ()
-        """Of those that were learned of; a name is one once its addresses are known."""
+        """The places of the learned gateways. A name has places once its addresses are known."""
         self.place: Place | None = self._places[0] if self._places else None
-        """Where the robot is."""
+        """The robot's current place."""
         self._failed = 0
-        """Places that failed one after the other, before the one that the robot is at."""
+        """How many places failed one after the other before the current one."""
         self._down: set[Address] = set()
-        """Which of them have failed in this round."""
+        """The addresses that have failed in this round."""
         self._round_s = 0.0
-        """How long the robot is to stay at the last of them: for as long as the slowest of these failures asks for."""
+        """How long the robot stays at the round's last place: as long as the slowest of the round's failures asks for."""
         self._since = now
         self._sent_to: Address | None = None
-        """The gateway that the robot was sent to: all its addresses come before anything else."""
+        """The gateway to which the robot was sent: its addresses come before all others."""
         self._sent = float("-inf")
         self._left_given = now
-        """When the robot was last at a gateway that was given."""
+        """When the robot was last at a given gateway."""
         self._was: Address | None = learned[0] if learned else None
-        """Where the robot was at an earlier start, until it is served."""
+        """The robot's place at an earlier start, until a gateway serves the robot."""
         self.learn(learned)
 
     @property
@@ -94,57 +95,57 @@ class Route:
 
     @property
     def one_gateway(self) -> bool:
-        """Whether one gateway was given, so that all its places are its addresses."""
+        """Whether only one gateway was given, so that all given places are its addresses."""
         return len(self._gateways) <= 1
 
     @property
     def here(self) -> Address | None:
-        """What is dialled where the robot is."""
+        """The address of the current place."""
         return self.place.address if self.place else None
 
     @property
     def given(self) -> bool:
-        """Whether the gateway where the robot is was given, by whatever name."""
+        """Whether the current gateway was given, under any name."""
         return self.place is None or self.place.gateway in self._gateways
 
     @property
     def name(self) -> str:
-        """The name of the gateway where the robot is; empty if it has none."""
+        """The name of the current gateway; empty if it has none."""
         return self.place.gateway.host if self.place and self.place.gateway.named else ""
 
     @property
     def unknown(self) -> bool:
-        """Whether nothing can be dialled here, as no address of the name is known."""
+        """Whether the robot cannot dial here, because no address of the name is known."""
         return self.place is not None and self.place.address.named
 
     def here_s(self, now: float) -> float:
-        """How long the robot has been there."""
+        """How long the robot has been at the current place."""
         return now - self._since
 
     def served(self) -> None:
-        """The gateway here has served for so long that what failed before is past."""
+        """The current gateway has served so long that earlier failures no longer count."""
         self._begin_round(at_given=self.given)
 
     def learn(self, gateways: Sequence[Address]) -> None:
-        """Some gateways are known beside those that were given, in place of those before; with none nothing changes.
+        """Replace the learned gateways by these; an empty list changes nothing.
 
-        Where the robot is stays known: who serves it does not name itself.
+        The current address stays known: a gateway does not name itself.
         """
         here = [self.here] if self.here and not self.here.named else []
         if gateways and self._gateways:
             self._know([*here, *gateways])
 
     def arrived(self) -> None:
-        """The robot is served where it was told to go: that it was elsewhere at an earlier start does not matter any more."""
+        """A gateway serves the robot. If it is a given one, forget the robot's place at an earlier start."""
         if self.given and self._was != self.here and self._was in self._learned:
             self._know([gateway for gateway in self._learned if gateway != self._was])
         self._was = None
 
     def go(self, gateway: Address, now: float) -> bool:
-        """Go to a gateway that the one here has named, whether it was known or not.
+        """Go to a gateway that the current one has named, known or not.
 
         Returns:
-            Whether the robot is at another place now: not if it is there, or was sent somewhere a moment ago.
+            Whether the robot has moved. It does not move if it is there already, or was sent somewhere a moment ago.
         """
         gateway = next((known for known in (*self._gateways, *self._learned) if known.same == gateway.same), gateway)
         if self.here is None or now - self._sent < ROUND_S or not self._elsewhere(gateway):
@@ -158,14 +159,14 @@ class Route:
         return True
 
     def onward(self, now: float, round_s: float = ROUND_S) -> bool:
-        """Go on to the next place, as the one here has failed; false while it is too early for another round."""
+        """Go to the next place because the current one has failed; false while it is too early for another round."""
         if not self.several:
             return False
         self._round_s = max(self._round_s, round_s)
         if self.given:
             self._left_given = now
         place = self._next()
-        if place in self._beyond and now - self._left_given >= ROUND_S:  # what was given must not wait for all of these
+        if place in self._beyond and now - self._left_given >= ROUND_S:  # given places must not wait for all of these
             self._down -= {given.address for given in self._places}
             place = self._next()
         if place is None:
@@ -178,12 +179,12 @@ class Route:
         return True
 
     def doubt(self) -> None:
-        """What is known of names may be out of date, as a gateway has failed: they are looked up again."""
+        """A gateway has failed, so known addresses may be out of date: look all names up again."""
         for name in self._names.values():
             name.doubted = True
 
     def look_ups(self, now: float) -> list[str]:
-        """The names that are to be looked up now; of each, one look-up is under way at a time."""
+        """The names to look up now. Each name has one look-up at a time."""
         due = []
         room = LOOK_UPS_MAX - sum(name.asking for host, name in self._names.items() if host not in self._given_names)
         for host, name in self._names.items():
@@ -197,20 +198,20 @@ class Route:
         return due
 
     def overdue(self, now: float) -> bool:
-        """Whether the look-up of the name here takes so long that it counts as one that failed."""
+        """Whether the look-up of the current name takes so long that it counts as failed."""
         if self.unknown and not self.given:
-            return self.here_s(now) >= LOOK_UP_S  # it may still wait for others to end
+            return self.here_s(now) >= LOOK_UP_S  # the look-up may still wait for others to end
         name = self._names.get(self.name)
         return self.unknown and name is not None and name.asking and now - name.asked >= LOOK_UP_S
 
     def looked_up(self, host: str, ips: Sequence[str], now: float, *, stay: bool) -> bool:
-        """A look-up has ended; without addresses it has failed, and those that were found before are kept.
+        """A look-up has ended. Without addresses it has failed, and the earlier addresses stay.
 
         Args:
             host: The name.
-            ips: Its addresses, in brackets if of IPv6.
-            now: When that was.
-            stay: The robot is served where it is, whatever the addresses are now.
+            ips: The name's addresses; an IPv6 address is in brackets.
+            now: The current time.
+            stay: The robot is served and stays where it is, whatever the addresses are now.
 
         Returns:
             Whether the robot is at another place now.
@@ -218,7 +219,7 @@ class Route:
         name = self._names[host]
         name.asking = False
         if host not in self._wanted_names():
-            del self._names[host]  # it was forgotten meanwhile
+            del self._names[host]  # the name was forgotten during the look-up
         if not ips or tuple(ips) == name.found:
             return False
         name.found = tuple(ips)
@@ -236,19 +237,19 @@ class Route:
         return True
 
     def __contains__(self, address: Address | None) -> bool:
-        """Whether the route leads there."""
+        """Whether the address is on the route."""
         return any(address in place for place in self._all())
 
     def _all(self) -> tuple[Place, ...]:
         return self._places + self._beyond
 
     def _begin_round(self, *, at_given: bool) -> None:
-        """Nothing has failed yet. Where the robot is at a place that was given, that is the first of the round."""
+        """Begin a round, in which nothing has failed. If the robot is at a given place, the round begins with this place."""
         self._failed = 0 if at_given else -1
         self._down.clear()
 
     def _next(self) -> Place | None:
-        """The next place of this round; none if all have failed."""
+        """The next place of this round; None if all have failed."""
         if self.here:
             self._down.add(self.here)
         order = self._given_from_here()
@@ -258,26 +259,26 @@ class Route:
         return next((place for place in (*sent_to, *order, *self._beyond) if place.address not in self._down), None)
 
     def _given_from_here(self) -> tuple[Place, ...]:
-        """The places that were given, from the next one on; from the first on where the robot is at none of them."""
+        """The given places from the next one on; from the first one on if the robot is at none of them."""
         if self.place in self._places:
             at = self._places.index(self.place) + 1
-        else:  # the name has other addresses by now, or it was learned
+        else:  # the name has other addresses now, or it was learned
             at = self._places.index(self._first_of(self.place.gateway)) if self.place and self.given else 0
         return self._places[at:] + self._places[:at]
 
     def _first_of(self, gateway: Address) -> Place:
-        """The first place of a gateway; if its addresses are another's, too, the first of all, or of those."""
+        """A gateway's first place; without one, the first place at one of its addresses, or the first of all."""
         addresses = () if gateway in self._gateways else self._addresses(gateway)
         own = (place for place in self._all() if place.gateway == gateway)
         others = (place for address in addresses for place in self._all() if place.address == address)
         return next(own, None) or next(others, self._places[0])
 
     def _elsewhere(self, gateway: Address) -> list[Address]:
-        """The addresses of a gateway at which the robot is not; the name alone where none is known."""
+        """A gateway's addresses without the robot's current one; only the name while no address is known."""
         return [address for address in self._addresses(gateway) if address.same != (self.here and self.here.same)]
 
     def _know(self, gateways: Iterable[Address]) -> None:
-        """These are what has been learned, but for those that were given."""
+        """Set the learned gateways; given ones among them are left out."""
         given = {gateway.same for gateway in self._gateways}
         learned: dict[Address, Address] = {}
         for gateway in gateways:
@@ -294,7 +295,7 @@ class Route:
         return dict.fromkeys(gateway.host for gateway in (*self._gateways, *self._learned) if gateway.named)
 
     def _settle(self) -> None:
-        """Work the places out anew."""
+        """Compute the places again."""
         beyond = self._beyond
         self._places = self._places_of(self._gateways)
         given = {place.address for place in self._places}
@@ -302,7 +303,7 @@ class Route:
         others = [place for place in found if place.address not in given and not place.address.named]
         self._beyond = tuple(place for n, place in enumerate(others) if n < LEARNED_MAX or place.address == self.here)
         self._down &= {place.address for place in self._all()}
-        if beyond and not self._beyond:  # as if only what was given had been tried
+        if beyond and not self._beyond:  # as if only given places had been tried
             self._failed = len(self._down - {self.here})
         if self.place and not self.given:
             self.place = next((place for place in self._all() if place.address == self.here), self.place)
@@ -315,12 +316,12 @@ class Route:
         return tuple(places.values())
 
     def _addresses(self, gateway: Address) -> list[Address]:
-        """What is dialled for a gateway; its name, while no address of that is known."""
+        """The addresses to dial for a gateway; its name while no address of it is known."""
         name = self._names.get(gateway.host)
         return self._in_order(gateway, name.found if name else ()) or [gateway]
 
     def _in_order(self, gateway: Address, ips: Sequence[str]) -> list[Address]:
-        """The addresses of a name: a family after the other, as the system prefers them; within it, in the robot's order."""
+        """A name's addresses: one family after the other, as the system prefers; within a family in the robot's order."""
         addresses = [gateway.at(ip) for ip in ips]
         families = dict.fromkeys(is_ipv6(ip) for ip in ips)
         return [

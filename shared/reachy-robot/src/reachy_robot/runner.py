@@ -1,4 +1,4 @@
-"""The rim of a robot's end: the device, the link and the clock around the core."""
+"""Runs a robot's end of the link: it connects the core with the device, the link and the clock."""
 
 import asyncio
 import logging
@@ -36,24 +36,24 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.01
 DEVICE_PAUSE_S = (1.0, 30.0)
-"""Between attempts to open a device, or a body: doubles from the first to the second."""
+"""The pause between attempts to open a device or a body: it doubles from the first value up to the second."""
 POSE_S = 0.02
-"""The pace of poses, which is the daemon's own; more often gains nothing."""
+"""The time between poses, which is also the daemon's; more poses would gain nothing."""
 
 
 class Runner:
     """Runs one robot.
 
     Args:
-        make_device: Makes the device, and makes it anew when it was lost.
+        make_device: Makes the device, and a new one when the device was lost.
         address: The gateway that is dialled first.
-        profile: What the core is told; formats and lead are the device's own.
-        others: Gateways to go to when one does not serve, in this order.
+        profile: Makes the core's profile; formats and lead are the device's own.
+        others: Gateways to try, in this order, when one does not serve.
         look_up: Finds the addresses of a gateway's name.
-        make_body: Makes the body, if there is one that moves, and makes it anew when it was lost.
-        on_said: Told what was said, in place of the log.
-        remembered: What ``on_remember`` was told last, at an earlier start.
-        on_remember: Told where gateways listen, for the next start. May not block.
+        make_body: Makes the body, if there is one that moves, and a new one when the body was lost.
+        on_said: Called with each piece of the transcript, which is then not logged.
+        remembered: The addresses that ``on_remember`` got last at an earlier start.
+        on_remember: Called with the addresses of gateways to remember for the next start. May not block.
     """
 
     def __init__(
@@ -84,22 +84,22 @@ class Runner:
         self._resolver: resolver.Resolver | None = None
 
     def report(self) -> dict[str, object]:
-        """How the robot stands, for health: the loop turns, and the gateway knows it."""
+        """The robot's state, for health: whether the loop runs, the device is open, and a gateway serves the robot."""
         core, loop = self.core, self._now() - self._ticked < 2.0  # noqa: PLR2004
         told = {"loop": loop, "device": core.has_device, "welcomed": core.welcomed}
         more = {"counts": core.counts, "gateway": str(core.route.place), "log_lines_lost": logs.lost()}
         return {"ok": all(told.values()), **told, **more}
 
     def push(self, button: Button) -> None:
-        """The button to talk is pressed or released, whatever it is."""
+        """The talk button was pressed or released, on whatever device it is."""
         if self._end:
             self._carry_out(self.core.activity(button.value, self._now()))
 
     async def run(self) -> None:
-        """Talk until the microphone ends, or until cancelled.
+        """Run the robot until the microphone ends or the task is cancelled.
 
         Raises:
-            DeviceError: If the device cannot be used, and opening it anew cannot help.
+            DeviceError: If the device cannot be used, and opening it again cannot help.
         """
         self._resolver = resolver.Resolver(self._on_looked_up, self._look_up)
         self._end = RobotEnd(self._identity, self._address, self._on_parts, self._on_trouble)
@@ -122,7 +122,7 @@ class Runner:
             self._end.close()
 
     async def _microphone(self) -> None:
-        """Open the device and pass on what it hears; again with a new one whenever it is lost."""
+        """Open the device and pass on its audio; whenever the device is lost, do the same with a new one."""
         pause_s, most_s = DEVICE_PAUSE_S
         while True:
             try:
@@ -148,7 +148,7 @@ class Runner:
             self._device = self._make_device()
 
     async def _move(self, make_body: Callable[[], Body]) -> None:
-        """Hold the body and move it; again with a new one whenever it is lost. Whatever befalls it, speech goes on."""
+        """Hold the body and move it; whenever the body is lost, do the same with a new one. Speech goes on in any case."""
         pause_s, most_s = DEVICE_PAUSE_S
         while True:
             body = make_body()
@@ -158,12 +158,14 @@ class Runner:
                 pause_s = DEVICE_PAUSE_S[0]
                 await self._pose(body)
             except BodyError as error:
-                log.warning("%s: %s", error, "the robot talks without" if error.final else f"again in {pause_s:.0f} s")
+                log.warning(
+                    "%s: %s", error, "the robot talks without a body" if error.final else f"trying again in {pause_s:.0f} s"
+                )
                 self._carry_out(self.core.body(self._now(), None, str(error)))
                 if error.final:
                     return
             except Exception:
-                log.exception("a fault of ours in the body; the robot talks without, and tries again in %.0f s", pause_s)
+                log.exception("a bug in the body's code; the robot talks without a body and tries again in %.0f s", pause_s)
                 self._carry_out(self.core.body(self._now(), None, "its body has failed"))
             finally:
                 await body.close()
@@ -179,7 +181,7 @@ class Runner:
             self._carry_out(out)
             if pose:
                 body.target(pose)
-            due = max(due + POSE_S, loop.time())  # what was missed is not caught up with
+            due = max(due + POSE_S, loop.time())  # missed poses are not made up for
             await asyncio.sleep(due - loop.time())
 
     async def _tick(self) -> None:

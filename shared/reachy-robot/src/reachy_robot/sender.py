@@ -1,4 +1,4 @@
-"""Makes what a robot sends: every message has the robot, its boot, a number and the time. Pure."""
+"""Makes a robot's messages: each has the robot, its boot, a number and the time. Pure."""
 
 from typing import Any, TypeVar
 
@@ -9,7 +9,7 @@ U = TypeVar("U", bound=Up)
 
 
 class Sender:
-    """Counts the messages of one boot."""
+    """Makes and numbers the messages of one boot."""
 
     def __init__(self, robot: str, boot: str) -> None:
         self._robot = robot
@@ -19,7 +19,7 @@ class Sender:
         """When the newest message was made."""
 
     def make(self, kind: type[U], now: float, **fields: Any) -> Send:
-        """The next message."""
+        """Make the next message."""
         message = make(kind, robot=self._robot, boot=self._boot, seq=self._seq, t_us=int(now * 1e6), **fields)
         self._seq += 1
         self.last = now

@@ -1,4 +1,4 @@
-"""The port to a robot's microphone and speaker. A new kind of robot is one new file that implements it."""
+"""The interface to a robot's microphone and speaker. A new kind of robot is one new file that implements it."""
 
 from collections.abc import AsyncIterator
 from enum import Enum
@@ -11,8 +11,8 @@ class DeviceError(Exception):
     """The device cannot go on; the message says what is wrong and what to do.
 
     Args:
-        words: That message.
-        final: Whether opening it anew cannot help.
+        words: The message.
+        final: Whether opening the device again cannot help.
     """
 
     def __init__(self, words: str, *, final: bool = False) -> None:
@@ -21,15 +21,16 @@ class DeviceError(Exception):
 
 
 class Moment(Enum):
-    """What a device may want to know of the conversation; a real robot needs none of it."""
+    """A moment in the conversation that a device may want to know; a real robot's device needs none."""
 
     READY = "the gateway listens"
-    """Told to a device that is open, or as soon as it is; again after each loss of the link."""
+    """The device is told this when the gateway welcomes the robot, or when it opens later; again after each loss of the
+    link."""
     ANSWERED = "an answer has been played to its end"
 
 
 class Button(Enum):
-    """The button to talk, for a persona whose VAD is manual; the values are the link's words."""
+    """The talk button, for a persona with manual VAD; the values are the link's words."""
 
     PRESSED = "start"
     RELEASED = "end"
@@ -38,39 +39,39 @@ class Button(Enum):
 class Device(Protocol):
     """A microphone and a speaker.
 
-    All methods are called from one event loop, and none of them may block it: an SDK that blocks belongs in a thread.
-    A device is opened once; after :class:`DeviceError` or :meth:`close` a new one is made.
+    All methods are called from one event loop, and none of them may block it: an SDK that blocks belongs in a thread. A device
+    is opened once; after :class:`DeviceError` or :meth:`close` a new device is made.
     """
 
     mic: Format
     speaker: Format
     lead_ms: int
-    """How far ahead of the speaker playout hands over samples."""
+    """The lead: how much audio the playout hands to the device ahead of time."""
 
     async def open(self) -> None:
-        """Start both directions, warm-up included.
+        """Start both directions, including the warm-up.
 
         Raises:
-            DeviceError: If there is no device, with what to do about it.
+            DeviceError: If there is no device; the message says what to do.
         """
 
     def record(self) -> AsyncIterator[Samples | Button]:
-        """The microphone's samples ``(n, mic.channels)`` in arrays of any length; ends when there is no more to say.
+        """The microphone's samples ``(n, mic.channels)`` in arrays of any length. Ends when the microphone ends.
 
-        A device with a button tells of it in between, where it was pressed and released.
+        A device with a button yields its events between the samples, where it was pressed and released.
 
         Raises:
-            DeviceError: While iterating, when the microphone is lost.
+            DeviceError: While iterating, if the microphone is lost.
         """
 
     def play(self, samples: Samples) -> None:
-        """Queue samples ``(n, speaker.channels)`` for the speaker, behind what is queued already."""
+        """Queue samples ``(n, speaker.channels)`` for the speaker, behind those that are queued already."""
 
     def queued_ms(self) -> float:
-        """How much of what was queued the speaker has yet to play; an estimate where the device cannot tell."""
+        """How much queued audio the speaker has yet to play, in ms; an estimate if the device cannot tell."""
 
     def hush(self) -> None:
-        """Silence the speaker now and drop what is queued; what is played after this call is heard."""
+        """Silence the speaker now and drop the queue; samples that are played after this call are heard."""
 
     def notice(self, moment: Moment) -> None:
         """Be told of a moment in the conversation."""

@@ -1,4 +1,4 @@
-"""The speaker: what is handed to the device, what a hush cuts, and what is told of each turn. Pure."""
+"""The speaker: the samples for the device, the effect of a flush, and the report of each turn. Pure."""
 
 from collections import deque
 from typing import Final
@@ -13,17 +13,17 @@ from reachy_robot.sender import Sender
 from reachy_robot.sound import Moment
 
 LOUD_RMS: Final = 0.12
-"""Speech of this level moves the head as far as it goes."""
+"""Speech of this level moves the head to its limit."""
 LEVELS_MAX: Final = 300
-"""Levels of what the device holds: 3 s at the usual pace; the oldest are forgotten."""
+"""Levels of the audio in the device: 3 s at the usual pace. The oldest are forgotten."""
 RAMP_MS: Final = 20
-"""A change of volume takes so long; at once it would click."""
+"""A change of volume takes this long; an immediate change would click."""
 SUMMARY_MAX: Final = 1000
 """Turns remembered for the summary; the oldest are forgotten."""
 
 
 class Gain:
-    """How loud speech is, in percent; a change is a ramp."""
+    """The volume of speech in percent; it changes by a ramp."""
 
     def __init__(self, rate_hz: int) -> None:
         self.percent = 100.0
@@ -31,7 +31,7 @@ class Gain:
         self._at = 1.0
 
     def apply(self, samples: Samples) -> Samples:
-        """The samples as loud as they are to be: half of the percent is 9 dB less."""
+        """The samples at the set volume: half the percentage is 9 dB less."""
         wanted = (self.percent / 100.0) ** 1.5
         if wanted == self._at == 1.0:
             return samples
@@ -44,15 +44,15 @@ class Gain:
 
 
 class Playback:
-    """The way down of speech, around :class:`~reachy_robot.playout.Playout`."""
+    """The speech from the gateway to the device, around :class:`~reachy_robot.playout.Playout`."""
 
     def __init__(self, profile: Profile, sender: Sender) -> None:
         self.playout = Playout(profile.speaker, profile.lead_ms)
         self.gain = Gain(profile.speaker.rate_hz)
         self.spoke_until = float("-inf")
-        """When the robot's speech is over at the speaker."""
+        """When the robot's speech ends at the speaker."""
         self.heard_us: int | None = None
-        """When the person stopped, on the robot's clock, as the gateway has told it; None once it was answered."""
+        """When the person stopped speaking, on the robot's clock, as told by the gateway; None once the robot has answered."""
         self.summary: deque[TurnSummary] = deque(maxlen=SUMMARY_MAX)
         self._speaker = profile.speaker
         self._sender = sender
@@ -60,13 +60,13 @@ class Playback:
         self._started_us: dict[int, int] = {}
         self._cut_us: dict[int, int] = {}
         self._torn = 0
-        """The turn that a loss of the link cut; its rest may come once the link has healed."""
+        """The turn that a loss of the link has cut; the rest of it may come once the link is back."""
         self._ending: list[TurnReport] = []
         self._levels: deque[tuple[float, float, float]] = deque(maxlen=LEVELS_MAX)
-        """When a piece begins and ends at the speaker, and how loud it is."""
+        """For each piece: when it begins and ends at the speaker, and how loud it is."""
 
     def level(self, now: float) -> float | None:
-        """How loud the robot is at this moment, 0 to 1; None if it is silent."""
+        """The loudness of the robot's speech now, 0 to 1; None if the robot is silent."""
         while self._levels and self._levels[0][1] < now:
             self._levels.popleft()
         if not self._levels:
@@ -76,16 +76,16 @@ class Playback:
 
     @property
     def busy(self) -> bool:
-        """Whether a turn goes on, or sounds."""
+        """Whether a turn is in the queue or still sounds."""
         return self.playout.active or bool(self._ending)
 
     def push(self, turn: int, payload: bytes, now: float) -> None:
-        """A chunk has come."""
+        """Take a chunk."""
         if self.playout.push(turn, from_pcm16(payload, self._speaker.channels)):
             self._arrived_us.setdefault(turn, int(now * 1e6))
 
     def play(self, now: float, queued_ms: float) -> list[Out]:
-        """What is due by now; ``queued_ms`` is what the device has yet to play."""
+        """Everything that is due by now; ``queued_ms`` is the audio that the device has yet to play."""
         out: list[Out] = []
         for samples in self.playout.due(queued_ms):
             begins = now + queued_ms / 1000
@@ -106,13 +106,16 @@ class Playback:
         return out
 
     def cut(self, now: float) -> list[Out]:
-        """Every turn is over: the rest of what the device still holds is not heard either."""
+        """End every turn: the rest of the device's audio is not heard either."""
         for report in self._ending:
             report.complete = False
         return self.play(now, 0.0)
 
     def flush(self, floor: int, now: float, queued_ms: float) -> list[Out]:
-        """Nothing below this turn is to be heard. What the device still held belongs to the turns that it was handed last."""
+        """Drop all turns below the floor.
+
+        Audio that the device still holds belongs to the turns that it got last.
+        """
         if not self.playout.flush(floor):
             return []
         self._levels.clear()
@@ -128,19 +131,19 @@ class Playback:
         return [Hush()]
 
     def link_lost(self, now: float) -> list[Out]:
-        """The gateway does not serve this robot any more."""
+        """The gateway no longer serves this robot."""
         hush: list[Out] = [Hush()] if self.playout.reset() else []
         self._levels.clear()
         self._torn = max((report.turn for report in self.playout.finished), default=self._torn)
         return hush + self.cut(now)
 
     def forget_gateway(self) -> None:
-        """Another start of a gateway counts turns anew."""
+        """Forget the gateway's turns: a gateway that has restarted counts turns from the start."""
         self.heard_us = None
         self._torn = 0
 
     def _ended(self, report: TurnReport, now: float) -> list[Out]:
-        """A turn is over at the speaker."""
+        """Report a turn that has ended at the speaker."""
         arrived_us = self._arrived_us.pop(report.turn, None)
         started_us = self._started_us.pop(report.turn, None)
         cut_us = self._cut_us.pop(report.turn, None)

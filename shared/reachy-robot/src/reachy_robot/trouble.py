@@ -1,4 +1,4 @@
-"""Why a link does not stand, in words."""
+"""Words for the reasons why the link does not stand."""
 
 from typing import Final, NamedTuple
 
@@ -15,6 +15,6 @@ class Trouble(NamedTuple):
 
 
 def silent(name: str) -> Trouble:
-    """No name server answers."""
-    words = f"no name server answers what the address of {name} is: check the network, and /etc/resolv.conf"
+    """The trouble that no name server answers."""
+    words = f"no name server answers for {name}: check the network, and /etc/resolv.conf"
     return Trouble("silent", words)

@@ -1,21 +1,21 @@
-"""The uplink's window: what keeps a robot from sending speech that would arrive late."""
+"""The uplink's window: it keeps a robot from sending speech that would arrive late."""
 
 from collections import deque
 from typing import Final
 
 
 class AckWindow:
-    """Decides whether a mic chunk may still be sent, by how long the oldest unacknowledged one has been under way.
+    """Decides whether a mic chunk may be sent, by how long the oldest unacknowledged one has been under way.
 
-    On a link that is too slow, chunks pile up in the kernel where nothing can take them back, so the sender stops
-    while more than 200 ms plus the shortest round trip is under way, and drops what the microphone gives meanwhile. One
+    On a link that is too slow, chunks pile up in the kernel, where nothing can take them back. So the sender stops while the
+    oldest chunk has been under way for more than 200 ms plus the shortest round trip, and drops the microphone's audio. One
     chunk every 300 ms probes whether the link is back.
     """
 
     WINDOW_S: Final = 0.2
     PROBE_S: Final = 0.3
     KEEP: Final = 512
-    """Unacknowledged chunks remembered; with the probe's pace that is minutes. The oldest are forgotten."""
+    """Unacknowledged chunks that are remembered; at the probe's pace these are minutes. The oldest are forgotten."""
 
     def __init__(self) -> None:
         self._under_way: deque[tuple[int, float]] = deque(maxlen=self.KEEP)
@@ -42,5 +42,5 @@ class AckWindow:
             self._under_way.popleft()
 
     def reset(self) -> None:
-        """The link was cut: what was under way is gone."""
+        """The link was cut: all chunks under way are lost."""
         self._under_way.clear()

@@ -1,3 +1,3 @@
-"""What every process has: settings, logs, health, and the program that makes keys."""
+"""The parts that every process has: settings, logs, health, and the program that makes keys."""
 
-import reachy_link  # noqa: F401 - before numpy: it says how many threads that makes
+import reachy_link  # noqa: F401 - before numpy: it limits numpy's threads

@@ -1,4 +1,4 @@
-"""Settings from the environment: one frozen model per service, and everything that is wrong with it at once."""
+"""Settings from the environment: one frozen model per service; all mistakes are reported at once."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 class ConfigError(ValueError):
-    """Bad configuration, in a line for each problem."""
+    """Bad configuration; has one line for each problem."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(problems)
@@ -34,10 +34,10 @@ class ConfigError(ValueError):
 
 
 class Settings(BaseSettings):
-    """What every service has. An empty variable counts as one that is not set, as compose passes them on.
+    """The settings of every service. An empty variable counts as not set: compose passes unset variables on as empty ones.
 
-    Around a value, white space and a byte order mark are taken off; in a path, ``~`` is the home directory. A port that an
-    orchestrator has set to the address of a Service counts as not set.
+    White space and a byte order mark around a value are removed. In a path, ``~`` is the home directory. A port that an
+    orchestrator set to a Service's address counts as not set.
     """
 
     model_config = SettingsConfigDict(
@@ -45,14 +45,15 @@ class Settings(BaseSettings):
     )
 
     keys_dir: Path = Field(default=Path("~/.config/reachy-link"), validation_alias="REACHY_KEYS_DIR")
-    """Where ``reachy-keys`` keeps this machine's keys."""
+    """The directory in which ``reachy-keys`` keeps this machine's keys."""
     log_level: LogLevel = Field(default="INFO", validation_alias="REACHY_LOG_LEVEL")
     health_port: int = Field(default=0, ge=0, le=65535, validation_alias="REACHY_HEALTH_PORT")
-    """Where health is asked for; 0 is nowhere."""
+    """The port for health requests; 0 is none."""
     health_host: str = Field(default="127.0.0.1", validation_alias="REACHY_HEALTH_HOST")
-    """The address where; ``*`` is all of both families."""
+    """The address for health requests; ``*`` is all addresses, IPv4 and IPv6."""
     health_names: str = Field(default="", validation_alias="REACHY_HEALTH_NAMES")
-    """Names with a dot by which it may be asked, with commas: else a web page could have a browser ask by a name of its own."""
+    """Host names with a dot, with commas, that a health request may use. Any other name with a dot is refused: a web page could
+    point its own name at this machine and let a browser ask."""
 
     @field_validator("health_host")
     @classmethod
@@ -63,7 +64,7 @@ class Settings(BaseSettings):
     @classmethod
     def _as_meant(cls, values: dict[str, Any]) -> dict[str, Any]:
         given = {name: trimmed(value) if isinstance(value, str) else value for name, value in values.items()}
-        blank = {name for name, value in given.items() if value == "" and not _secret(cls, name)}  # a secret must not be lost
+        blank = {name for name, value in given.items() if value == "" and not _secret(cls, name)}  # a blank secret is an error
         return {name: value for name, value in given.items() if name not in blank and not _no_port(name, value)}
 
     @field_validator("*", mode="after")
@@ -85,14 +86,14 @@ def _expanded(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError:
-        raise ValueError(f"nobody knows whose home the ~ in {path} is: write the whole path") from None
+        raise ValueError(f"the ~ in {path} has no home directory: write the whole path") from None
 
 
 S = TypeVar("S", bound=BaseSettings)
 
 
 def read(model: type[S]) -> S:
-    """The settings, as the environment and the files that it names hold them now.
+    """Read the settings from the environment and from the files that it names.
 
     Raises:
         ConfigError: If a variable is wrong.
@@ -101,11 +102,11 @@ def read(model: type[S]) -> S:
         return model()
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        raise ConfigError(f"{_variable(model, each['loc'])}: {_words(model, each)}" for each in problems) from None
+        raise ConfigError(f"{variable(model, each['loc'])}: {_words(model, each)}" for each in problems) from None
 
 
 def load(model: type[S]) -> S:
-    """The settings, or the end of the program with status 2 and a line for every variable that is wrong."""
+    """Read the settings; if any variable is wrong, end the program with status 2 and a line for each."""
     try:
         return read(model)
     except ConfigError as error:
@@ -113,7 +114,7 @@ def load(model: type[S]) -> S:
 
 
 def tell_suspects() -> None:
-    """Warn of what somebody may have meant for us, and nothing reads: misspelt variables, a time zone that is none."""
+    """Warn of variables that may be misspelt because no setting reads them, and of an unknown time zone."""
     for words in suspects(os.environ):
         log.warning("environment: %s", words)
     if problem := zone_problem(os.environ.get("TZ", "")):
@@ -122,11 +123,11 @@ def tell_suspects() -> None:
 
 ZONES: Final = "/usr/share/zoneinfo"
 RULE: Final = re.compile(r"(<[+\-\w]{3,}>|[A-Za-z]{3,})[+-]?\d.*")
-"""A zone in full, as POSIX has it: ``CET-1CEST,M3.5.0,M10.5.0/3``."""
+"""A time zone in POSIX's full form: ``CET-1CEST,M3.5.0,M10.5.0/3``."""
 
 
 def zone_problem(zone: str, known: Callable[[], set[str]] = available_timezones) -> str | None:
-    """What is wrong with ``TZ``, if anything: the C library takes UTC for a zone that it does not find, and says nothing."""
+    """What is wrong with ``TZ``, if anything: for a zone that it cannot find, the C library uses UTC and says nothing."""
     name = zone.removeprefix(":")
     if not name or name in ("UTC", "GMT") or RULE.fullmatch(name):
         return None
@@ -135,11 +136,11 @@ def zone_problem(zone: str, known: Callable[[], set[str]] = available_timezones)
     zones = known()
     near = get_close_matches(name, zones, 1) if zones else []
     advice = f"; is it {near[0]}?" if near else "" if zones else "; no time zones are installed here (Debian: tzdata)"
-    return f"TZ={zone} is no time zone that is known here: days begin at midnight UTC{advice}"
+    return f"TZ={zone} is no known time zone: days begin at midnight UTC{advice}"
 
 
 def fail(problems: Iterable[str]) -> NoReturn:
-    """End the program: bad configuration, all problems at once."""
+    """End the program because of bad configuration; all problems are told at once."""
     flush()
     tell(sys.stderr, "".join(f"{one_line(f'configuration: {problem}')}\n" for problem in problems))
     sys.exit(2)
@@ -148,7 +149,7 @@ def fail(problems: Iterable[str]) -> NoReturn:
 def health_server(
     settings: Settings, report: Report, pages: Mapping[str, Callable[[], Page]] | None = None
 ) -> HealthServer | None:
-    """What answers where the settings want it, None for nowhere; or the end of the program, if nobody can listen there."""
+    """Start the health server that the settings ask for, if any; if the port cannot be used, end the program."""
     host, port = settings.health_host, settings.health_port
     if not port:
         return None
@@ -160,10 +161,10 @@ def health_server(
 
 
 def from_file(values: Mapping[str, Any], name: str) -> str | None:
-    """A secret from the file that ``NAME_FILE`` points to, as Docker secrets come.
+    """Read a secret from the file that ``NAME_FILE`` points to, as Docker secrets come.
 
     Raises:
-        ValueError: If the file cannot be read, or holds nothing that can be sent.
+        ValueError: If the file cannot be read, or holds no secret that can be sent.
     """
     path = values.get(f"{name}_FILE") or os.environ.get(f"{name}_FILE")
     if not path:
@@ -174,24 +175,25 @@ def from_file(values: Mapping[str, Any], name: str) -> str | None:
         raise ValueError(f"{name}_FILE={path} cannot be read: {error}") from None
     if not secret:
         raise ValueError(f"{name}_FILE={path} is empty")
-    conceal(secret, *(part for part in secret.split() if len(part) >= PART_MIN))  # also one that a file holds from now on
+    conceal(secret, *(part for part in secret.split() if len(part) >= PART_MIN))  # also a secret that the file gets later
     if why := unsendable(secret):
         raise ValueError(f"{name}_FILE={path} holds no key that can be sent: {why}")
     return secret
 
 
 PART_MIN: Final = 8
-"""Of a secret of several words, these are hidden each: shorter ones would take words out of every line."""
+"""In a secret of several words, each word of at least this length is hidden, too. Hiding shorter words would take ordinary
+words out of every line."""
 
 
 def _name(model: type[BaseSettings], where: tuple[int | str, ...]) -> str:
-    """The field that a validation error is about; errors name fields by their variables."""
+    """The field that a validation error is about; errors name a field by its variable."""
     first = str(where[0]) if where else ""
     return next((name for name, field in model.model_fields.items() if first in (name, field.validation_alias)), "")
 
 
-def _variable(model: type[BaseSettings], where: tuple[int | str, ...]) -> str:
-    """The environment variable that a validation error is about."""
+def variable(model: type[BaseSettings], where: tuple[int | str, ...]) -> str:
+    """The environment variable of a field, or the one that a validation error is about."""
     first = str(where[0]) if where else ""
     field = model.model_fields.get(first)
     if field is None:

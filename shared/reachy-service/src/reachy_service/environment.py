@@ -1,4 +1,4 @@
-"""What the environment holds that no setting reads: names that were misspelt, and what an orchestrator sets by itself."""
+"""Variables in the environment that no setting reads: misspelt names, and variables that an orchestrator sets by itself."""
 
 import re
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ from reachy_link.text import BOM
 
 VARIABLES: Final = frozenset(
     [
+        "BASE_IMAGE",
         "COMPOSE_FILE",
         "CONSOLE_ADMIN",
         "CONSOLE_GATEWAY",
@@ -51,6 +52,8 @@ VARIABLES: Final = frozenset(
         "GEMINI_MODEL",
         "GEMINI_ROOT_CERT",
         "GOOGLE_GEMINI_BASE_URL",
+        "GRAFANA_IMAGE",
+        "PROMETHEUS_IMAGE",
         "REACHY_HEALTH_HOST",
         "REACHY_HEALTH_NAMES",
         "REACHY_HEALTH_PORT",
@@ -76,16 +79,18 @@ VARIABLES: Final = frozenset(
         "ROBOT_UTTERANCES",
         "SIM_SCENARIO",
         "TZ",
+        "VALKEY_IMAGE",
     ]
 )
-"""Every variable in ``.env.example``: any of our programs may be started with those of all."""
+"""Every variable in ``.env.example``: any of our programs may be started with the variables of all."""
 PREFIXES: Final = ("GATEWAY_", "ROBOT_", "REACHY_", "GEMINI_", "CONSOLE_")
 FOREIGN: Final = ("REACHY_MINI_",)
-"""The robot's SDK has variables of its own."""
+"""Prefixes of others: the robot's SDK has variables of its own."""
 NEAR: Final = 0.75
-"""How alike a name with one of our prefixes is to the one that it is taken for."""
+"""How similar a name with one of our prefixes must be to a variable to be taken for it."""
 VERY_NEAR: Final = 0.9
-"""And any other name, which may be anybody's. So the simulator's are judged: the gateway does not know them all."""
+"""The same for any other name, which may be anybody's. The simulator's variables are judged by this, too: the gateway does not
+know them all."""
 SERVICE_LINKS: Final = "enableServiceLinks: false keeps such variables away"
 
 _SERVICE: Final = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT(_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)$")
@@ -93,20 +98,20 @@ _ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://\S*")
 
 
 def of_an_orchestrator(name: str, value: str) -> bool:
-    """Whether this is what Kubernetes sets for a Service: ``GATEWAY_PORT=tcp://10.0.0.1:80`` and its like."""
+    """Whether Kubernetes sets this variable for a Service, such as ``GATEWAY_PORT=tcp://10.0.0.1:80``."""
     upper = name.upper()
     return bool(_SERVICE.search(upper)) or (upper.endswith("_PORT") and bool(_ADDRESS.fullmatch(value.strip())))
 
 
 def suspects(environment: Mapping[str, str]) -> list[str]:
-    """A line for each variable that somebody may have meant for us. Names alone: a value may be a secret."""
+    """A line for each variable that may be meant for us. Names only: a value may be a secret."""
     found: list[str] = []
     services: list[str] = []
     for name, value in sorted(environment.items()):
         bare = name.lstrip(BOM).upper()
         if of_an_orchestrator(bare, value):
             if bare in VARIABLES:
-                found.append(f"{name} is the address of a Kubernetes Service, not a port: the default counts; {SERVICE_LINKS}")
+                found.append(f"{name} is the address of a Kubernetes Service, not a port: the default is used; {SERVICE_LINKS}")
             elif bare.startswith(PREFIXES):
                 services.append(name)
         elif bare not in VARIABLES:
@@ -117,5 +122,5 @@ def suspects(environment: Mapping[str, str]) -> list[str]:
         elif bare != name.upper():
             found.append(f"{bare} has a byte order mark before its name, so it does nothing: save its file without one")
     if services:
-        found.append(f"not read, as they describe a Kubernetes Service: {', '.join(services)}; {SERVICE_LINKS}")
+        found.append(f"ignored, because they describe a Kubernetes Service: {', '.join(services)}; {SERVICE_LINKS}")
     return found

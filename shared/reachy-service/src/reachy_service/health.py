@@ -1,4 +1,4 @@
-"""Health over HTTP: a thread that answers. :mod:`reachy_service.well` asks it."""
+"""Health over HTTP, answered by a thread. :mod:`reachy_service.well` is the client."""
 
 import json
 import logging
@@ -20,23 +20,25 @@ from reachy_link.address import ANY, is_ipv6, listening
 log = logging.getLogger(__name__)
 
 _HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?")
-"""Of an HTTP request: a host, and perhaps a port."""
+"""The ``Host`` of an HTTP request: a host, and perhaps a port."""
 _PRIVATE: Final = re.compile(r"[^.]*|[0-9.]+|\[.*|.*\.(internal|localhost)")
-"""Hosts that nobody outside can give a meaning to: a word, an IP address, and what is reserved for private use."""
+"""Hosts to which nobody outside can give a meaning: a single word, an IP address, and names that are reserved for private
+use."""
 EVERYWHERE: Final = (ANY, "[::]", "0.0.0.0")
 
 DEFAULT_PORT: Final = 8765
 
 PROBES: Final = ("/healthz", "/livez", "/readyz")
-"""The report: 200 while the service lives, at the last only while it is to be sent robots, too; else 503."""
+"""Paths of the report. It has status 200 while the service lives, else 503; ``/readyz`` also has 503 while the service wants no
+robots."""
 
 Report = Callable[[], dict[str, Any]]
-"""Tells how the service stands: ``ok`` if it lives, and ``unready``, if there is any, why nobody is to be sent here. It asks
-nobody else. Called from another thread: reads only."""
+"""Returns the service's state: ``ok`` if the service lives, and ``unready`` with the reason if no robots should come. It asks
+no other service. It is called from another thread and only reads."""
 
 
 class Page(NamedTuple):
-    """What is answered to a question."""
+    """The answer to a request."""
 
     content_type: str
     body: bytes
@@ -53,28 +55,28 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("::" if self._of_both else "0.0.0.0" if host == ANY else bare, port), handler)
 
     def server_bind(self) -> None:
-        """The base class looks up the name of the address, too: a silent name server would hold up the start."""
+        """Bind without looking up the address's name, as the base class does: a silent name server would delay the start."""
         if self._of_both:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def handle_error(self, *_: object) -> None:
-        """A question that could not be answered, in the log, which hides secrets; who asked may have gone away."""
+        """Log a request that failed; the log hides secrets. A client that has gone away is not logged."""
         if not isinstance(sys.exc_info()[1], OSError):
-            log.exception("health could not be told")  # noqa: LOG004 - this is called in an exception handler
+            log.exception("a health request failed")  # noqa: LOG004 - this is called in an exception handler
 
 
 class HealthServer:
     """Answers ``GET /healthz``, ``/livez`` and ``/readyz`` (:data:`PROBES`) with the report as JSON.
 
-    A thread of its own, so that it can tell when the event loop hangs. A web page that has a browser ask here, by a name of its
-    own that it made mean this machine, is refused: it could read everything else.
+    It has its own thread, so that it answers while the event loop hangs. It refuses a web page that points its own name at this
+    machine and has a browser ask: the page could read everything else here.
 
     Args:
-        host: Where to listen, as :func:`~reachy_link.address.listening` has it.
-        pages: What else is answered, by its path. Called from another thread: reads only.
-        names: Names by which it may be asked, beside those that only this network can give a meaning to.
+        host: The address to listen on, in the form of :func:`~reachy_link.address.listening`.
+        pages: Further pages by path. They are called from another thread and only read.
+        names: Host names that requests may use, beside the private ones that are always allowed.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class HealthServer:
             def do_GET(self) -> None:
                 asked = self.headers.get("Host", "")
                 if not _is_ours(asked, names):
-                    words = f"asked by the name {asked[:80]!r}, which is not in REACHY_HEALTH_NAMES; an IP address will do, too"
+                    words = f"the name {asked[:80]!r} is not in REACHY_HEALTH_NAMES: add it there, or ask by an IP address"
                     self.send_error(403, explain=words)
                 elif self.path in PROBES:
                     told = report()
@@ -110,7 +112,7 @@ class HealthServer:
                 self.wfile.write(page.body)
 
             def log_message(self, *_: object) -> None:
-                """A line per question would drown the conversation."""
+                """Log nothing: a line per request would drown the conversation."""
 
         self._server = _Server(host, port, Handler)
         self.port = self._server.server_port
@@ -123,31 +125,31 @@ class HealthServer:
 
 
 def _is_ours(asked: str, names: Collection[str]) -> bool:
-    """Whether an HTTP request asks for a host that nobody outside can make mean this machine."""
+    """Whether an HTTP request names a host that nobody outside can point at this machine."""
     match = _HOST.fullmatch(asked.strip().lower())
     host = match[1].removesuffix(".") if match else ""
     return not asked or (match is not None and (host in names or _PRIVATE.fullmatch(host) is not None))
 
 
 def fetched(url: str, timeout_s: float) -> bytes:
-    """What is answered to a question, whatever proxy the environment names: who is asked is on this machine or its network.
+    """The answer to a request. Proxies in the environment are not used: the server is on this machine or its network.
 
     Raises:
-        OSError: If nobody answers; an HTTPError if the answer is an error.
+        OSError: If there is no answer; an HTTPError if the answer is an error.
     """
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(url, timeout=timeout_s) as response:
             return bytes(response.read())
     except (HTTPException, ValueError) as error:
-        raise OSError(f"what answers there is no service of Reachy Link ({error!r})") from None
+        raise OSError(f"the program that answers there is no service of Reachy Link ({error!r})") from None
 
 
 def configured(default: int) -> tuple[str, int]:
-    """Where the service of this environment answers, as ``REACHY_HEALTH_HOST`` and ``REACHY_HEALTH_PORT`` say.
+    """The address of this environment's service, by ``REACHY_HEALTH_HOST`` and ``REACHY_HEALTH_PORT``.
 
     Raises:
-        ValueError: If that is nowhere.
+        ValueError: If the port is no number.
     """
     text = os.environ.get("REACHY_HEALTH_PORT", "").strip() or str(default)
     if "://" in text:  # the address of a Kubernetes Service

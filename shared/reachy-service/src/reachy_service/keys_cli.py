@@ -24,19 +24,20 @@ STORE_RIGHTS = (
     "~rl:* &rl:* -@all +evalsha +script|load +ping +time +publish +subscribe +unsubscribe "
     "+select +del +hget +hset +hdel +hlen +hgetall +hincrby +pexpire"
 )
-"""What a gateway does in the store, and nothing else: its own keys and channels, no command that empties or configures it."""
+"""Everything that a gateway may do in the store: its own keys and channels, and no command that empties or configures the
+store."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; exit status 0, or 1 with one line that says what is wrong."""
+    """Run the command. Exit status 0, or 1 with one line that says what is wrong."""
     args = _parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a path may hold what the terminal's encoding lacks
+            stream.reconfigure(errors="backslashreplace")  # a path may hold characters that the terminal's encoding lacks
     try:
         directory = args.dir.expanduser()
     except RuntimeError:
-        print(f"reachy-keys: nobody knows whose home the ~ in {args.dir} is: write the whole path", file=sys.stderr)
+        print(f"reachy-keys: the ~ in {args.dir} has no home directory: write the whole path", file=sys.stderr)
         return 1
     try:
         args.run(directory, args)
@@ -66,25 +67,25 @@ def _parser() -> argparse.ArgumentParser:
 
     command("gateway", _gateway, "on a gateway: make its key pair")
     command("robot", _robot, "on a robot: make its key pair", "id")
-    command("show", _show, "its public key once more")
+    command("show", _show, "show the directory's public key again")
     command("trust", _trust, "on a robot: trust a gateway's public key", "key")
     command("admit", _admit, "on a gateway: admit a robot's public key, beside those it has", "id", "key")
-    command("list", _list, "on a gateway: who is admitted, and who is connected if its health (REACHY_HEALTH_PORT) answers")
+    command("list", _list, "on a gateway: admitted keys, and which are connected if its health (REACHY_HEALTH_PORT) answers")
     command("operator", _operator, "on a gateway: let a key's holder watch and command through its admin port", "name", "key")
     command("viewer", _viewer, "on a gateway: let a key's holder watch through its admin port", "name", "key")
     dismiss = command("dismiss", _dismiss, "on a gateway: revoke a key, or all, of an operator or viewer", "name")
     dismiss.add_argument("key", nargs="?")
     revoke = command("revoke", _revoke, "on a gateway: revoke a robot's key, or all its keys", "id")
     revoke.add_argument("key", nargs="?")
-    demo = command("demo", _demo, "fill a gateway's (--dir) and a robot's directory; what is there already stays", "robot_dir")
+    demo = command("demo", _demo, "fill a gateway's (--dir) and a robot's directory; existing keys stay", "robot_dir")
     demo.add_argument("id")
-    words = "fill a console's directory: an operator's key, and a folder for each robot of a page; what is there already stays"
+    words = "fill a console's directory: an operator's key, and a folder for each robot of the page; existing keys stay"
     command("console", _console, f"on a gateway: {words}", "console_dir", "name").add_argument("robots", nargs="+")
     words = (
-        "make the password of a fleet's store: a file of users for the store, and one with the URL for the gateways; they stay"
+        "make a fleet store's password: a file of users for the store, and one with the URL for gateways; existing files stay"
     )
     command("store", _store, words, "store_dir", "host")
-    words = "on a gateway: move the robots of an older folder of admitted keys into this one; then do the command that follows"
+    words = "on a gateway: move the robots of an older folder of admitted keys into this one; then run the command that follows"
     command("adopt", _adopt, words, "old_dir").add_argument("then", nargs=argparse.REMAINDER)
     return parser
 
@@ -106,8 +107,11 @@ def _robot(directory: Path, args: argparse.Namespace) -> None:
 def _show(directory: Path, _: argparse.Namespace) -> None:
     public = keys.load_pair(directory, f"reachy-keys --dir {directory} gateway, or robot ID").public.decode()
     if robot := keys.robot_id(directory):
-        print(f"{robot}'s public key; to admit it at the gateway:\n{keys.admitting(robot, public)}")
-    elif (directory / keys.GATEWAY_NAME).exists():  # which a gateway has none of
+        command = f"admit {robot} '{public}'"
+        print(f"to admit {robot}'s public key, at the gateway:\nreachy-keys {command}")
+        print(f"with Docker:\ndocker compose run --rm keys {command}")
+        print(f"or on the page that shows the fleet: {robot}, {public[:6]}")
+    elif (directory / keys.GATEWAY_NAME).exists():  # a gateway has no such file
         print(f"the public key of an operator, or a viewer; at the gateway:\nreachy-keys operator NAME '{public}'")
     else:
         print(f"the gateway's public key; on each robot:\nreachy-keys trust '{public}'")
@@ -144,6 +148,8 @@ def _list(directory: Path, _: argparse.Namespace) -> None:
     operators = Operators(directory)
     for role, name, public in operators.entries():
         print(f"{role}\t{name}\t{public}")
+    if not ring.robots:
+        print("no robot is admitted", file=sys.stderr)
     _complain([*ring.problems, *operators.problems])
     if port and since is None:
         print(
@@ -159,7 +165,7 @@ def _complain(problems: Sequence[str]) -> None:
 
 
 def _connected(host: str, port: int) -> dict[str, str] | None:
-    """Since when each key is connected, in words, as the gateway there says; None if there is none."""
+    """When each key connected, in words, by the gateway at this address; None if no gateway answers."""
     try:
         connections = json.loads(ask(port, host)[1])["connections"]
         times = {each["key"]: datetime.fromtimestamp(each["since"], UTC) for each in connections}
@@ -201,14 +207,14 @@ def _demo(directory: Path, args: argparse.Namespace) -> None:
 
 
 def _fill(directory: Path, robot_dir: Path, robot: str) -> None:
-    """A gateway's directory, and that of a robot which it admits; what is there already stays."""
+    """Fill a gateway's directory, and the directory of a robot that the gateway admits. Existing keys stay."""
     public = _trusting(directory, robot_dir)
     keys.write(robot_dir / keys.ROBOT_ID_NAME, robot + "\n")
     keys.Keyring(directory).admit(robot, public)
 
 
 def _trusting(directory: Path, peer_dir: Path) -> str:
-    """A gateway's key pair, and that of a peer which trusts it: the peer's public key."""
+    """Make a gateway's key pair and a peer's, where missing; the peer trusts the gateway. Returns the peer's public key."""
     for where in (directory, peer_dir):
         if not (where / keys.SECRET_NAME).exists():
             keys.make_pair(where)
@@ -228,7 +234,7 @@ def _console(directory: Path, args: argparse.Namespace) -> None:
     operators = Operators(directory)
     keys.checked_name(args.name, keys.KINDS[keys.OPERATORS_NAME])
     public = _trusting(directory, console_dir)
-    if not operators.role_of(public):  # else somebody may have made a viewer of it
+    if not operators.role_of(public):  # else somebody may have made the key a viewer's
         operators.admit("operator", args.name, public)
     for robot in robots:
         _fill(directory, console_dir / robot, robot)

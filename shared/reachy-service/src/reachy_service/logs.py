@@ -1,4 +1,4 @@
-"""Logging for people who watch: one line a moment, never a secret in it, and nothing that a terminal would obey."""
+"""Logging for people: one line an event, without secrets, and without characters that control a terminal."""
 
 import asyncio
 import logging
@@ -14,9 +14,9 @@ from reachy_service import spool
 from reachy_service.spool import Spool
 
 LOOKS_SECRET: Final = re.compile(r"\b(?:AIza[\w-]{30,}|AQ\.[\w-]{30,})")
-"""Keys as Google makes them, wherever somebody has put one by mistake."""
+"""Google's API keys, wherever somebody has put one by mistake."""
 CONTROLS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""Control characters, and those that turn the direction of writing; a tab and a line's end are none."""
+"""Control characters, and characters that change the direction of writing; without tab and line feed."""
 FAULT_PAUSE_S: Final = 1.0
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ _spool = Spool(None)
 
 
 def conceal(*secrets: str) -> None:
-    """Never show these again, from now on: the last resort, not the first. Also for a key that is read anew later."""
+    """Hide these secrets in all later lines, as a last resort. Also for a key that is read again later."""
     _secrets.update(secret for secret in secrets if secret)
 
 
@@ -37,7 +37,7 @@ def redacted(text: str) -> str:
 
 
 class Redacted(logging.Formatter):
-    """Replaces secrets wherever they would show, tracebacks included, and control characters, which a peer may have sent."""
+    """Replaces secrets in every line, tracebacks included, and control characters, which a peer may have sent."""
 
     def __init__(self, program: str) -> None:
         super().__init__(f"%(asctime)s.%(msecs)03d {program:14} %(levelname)-7s %(message)s", "%H:%M:%S")
@@ -47,13 +47,13 @@ class Redacted(logging.Formatter):
         return _escaped(redacted(super().format(record)))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        """The line but for its traceback: a message is one line, whatever is quoted in it."""
+        """The line without its traceback. A message is always one line: line feeds in it are escaped."""
         record.message = record.message.replace("\n", "\\n")
         return super().formatMessage(record)
 
 
 def one_line(text: str) -> str:
-    """The text without secrets, as one line that commands no terminal."""
+    """The text without secrets, as one line without control characters."""
     return _escaped(redacted(text).replace("\n", "\\n"))
 
 
@@ -62,20 +62,23 @@ def _escaped(text: str) -> str:
 
 
 class _Handler(logging.Handler):
-    """Hands lines to the spool. Who logs never waits for who reads the log, and a line that cannot be made harms nobody."""
+    """Hands lines to the spool.
+
+    The program never waits for the log's reader. A line that cannot be formatted does no harm.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record)
         except RecursionError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a value's own words raise
+        except Exception as error:  # noqa: BLE001 - a value's own __str__ may raise anything
             words = "a log line cannot be made: %s at %s:%d"
             line = self.format(_record(logging.ERROR, words, type(error).__name__, record.pathname, record.lineno))
         _spool.put(line + "\n")
 
     def flush(self) -> None:
-        """At the program's end, too: what waits is written, within :data:`~reachy_service.spool.EXIT_S`."""
+        """Write the waiting lines, within :data:`~reachy_service.spool.EXIT_S`; also called at the program's end."""
         _spool.flush()
 
 
@@ -89,16 +92,16 @@ def lost() -> int:
 
 
 def flush() -> bool:
-    """Wait until all lines are written, within :data:`~reachy_service.spool.EXIT_S`; whether they are."""
+    """Wait until all lines are written, within :data:`~reachy_service.spool.EXIT_S`; returns whether they are."""
     return _spool.flush()
 
 
 def set_up(program: str, level: str, secrets: Iterable[str] = ()) -> None:
-    """Log to standard error, and let nothing else write there: what ends the program, or a thread of it, is logged as well.
+    """Log to standard error, and let nothing else write there; log also an exception that ends the program or a thread.
 
-    A thread writes, so that a standard error which nobody reads, or which is closed, silences no robot: see
-    :class:`~reachy_service.spool.Spool` for the bound. Libraries speak up from WARNING on only: at DEBUG some print the
-    headers that carry a key.
+    A thread writes, so that a standard error that is closed, or that nobody reads, does not silence a robot; see
+    :class:`~reachy_service.spool.Spool` for the bound. Libraries log from WARNING on only: at DEBUG some print the headers that
+    carry a key.
     """
     global _spool  # noqa: PLW0603 - a process has one standard error
     conceal(*secrets)
@@ -130,13 +133,15 @@ def set_up(program: str, level: str, secrets: Iterable[str] = ()) -> None:
 
 
 def calm(loop: asyncio.AbstractEventLoop) -> None:
-    """What is raised in a loop's callbacks is logged at most once a second, however often somebody makes it happen."""
+    """Log exceptions in a loop's callbacks at most once a second, however often a peer causes them."""
     said_at, unsaid = float("-inf"), 0
 
     def told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         nonlocal said_at, unsaid
         if isinstance(context.get("exception"), socket.gaierror) and isinstance(context.get("future"), asyncio.Future):
-            return  # a look-up failed after whoever waited for it had given up, and had told why
+            return  # a look-up failed after the caller had given up and logged why
+        if isinstance(context.get("exception"), RuntimeError) and "the handler is closed" in str(context["exception"]):
+            return  # uvloop's TLS wants to answer on a connection that this program has just ended
         if time.monotonic() - said_at < FAULT_PAUSE_S:
             unsaid += 1
             return

@@ -1,4 +1,4 @@
-"""Lines for a stream that may block or fail: a bounded queue takes them, and a thread writes them."""
+"""Lines for a stream that may block or fail: a bounded queue takes the lines, and a thread writes them."""
 
 import errno
 import os
@@ -9,22 +9,22 @@ from collections.abc import Callable
 from typing import Final, TextIO
 
 WAITING_MAX: Final = 2**20
-"""So many characters wait."""
+"""At most this many characters wait."""
 EXIT_S: Final = 1.0
-"""For so long a program that ends waits for what is not written yet."""
+"""At its end a program waits at most this long for unwritten lines."""
 
 
 class Spool:
-    """Takes lines and keeps nobody waiting, whatever the stream does: full, closed, slow or on a full disk.
+    """Takes lines without blocking, even if the stream is full, closed, slow or on a full disk.
 
-    Bounded: ``WAITING_MAX`` characters wait, or one line that is longer. The oldest lines make room for new ones and are
-    counted in ``lost``, as are lines that the stream refuses. When lines flow again, the gap is told first.
+    Bounded: ``WAITING_MAX`` characters wait, or one longer line. The oldest lines make room for new ones and are counted in
+    ``lost``, as are lines that the stream refuses. When lines flow again, the spool first writes how many are lost.
 
     Args:
-        stream: Where the lines go; None for nowhere. If it has a file descriptor, its own buffer is passed by: a program that
-            ends would wait for the lock of that.
-        clean: Applied to a line when it is written, however long it has waited.
-        gap: The line that says how many lines are lost.
+        stream: The stream to write to; None for none. If it has a file descriptor, the spool bypasses the stream's own buffer:
+            a program that ends would wait for the buffer's lock.
+        clean: Applied to each line when it is written, however long it has waited.
+        gap: Makes the line that says how many lines are lost.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Spool:
             threading.Thread(target=self._run, args=(stream,), name="log", daemon=True).start()
 
     def put(self, line: str) -> None:
-        """Take a line, with its end."""
+        """Queue a line, which includes its line feed."""
         with self._changed:
             if self._closed:
                 self.lost += 1
@@ -58,12 +58,12 @@ class Spool:
             self._changed.notify_all()
 
     def flush(self, timeout_s: float = EXIT_S) -> bool:
-        """Wait until everything is written, for so long at most; whether it is."""
+        """Wait until everything is written, but not longer than this; returns whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._lines and not self._writes, timeout_s)
 
     def close(self) -> None:
-        """Take no further line; what waits is still written."""
+        """Refuse further lines; the waiting lines are still written."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -88,13 +88,13 @@ class Spool:
                 self.lost += not written
 
     def _write(self, stream: TextIO, text: str) -> bool:
-        """Whether the stream took it. What the stream's encoding lacks is written as an escape."""
+        """Write a text; returns whether the stream took it. Characters that the stream's encoding lacks are escaped."""
         encoding = getattr(stream, "encoding", None) or "utf-8"
         data = text.encode(encoding, "backslashreplace")
         try:
             try:
                 descriptor = stream.fileno()
-            except (AttributeError, OSError):  # a stream of Python's alone, as in a test
+            except (AttributeError, OSError):  # a stream without a descriptor, as in a test
                 stream.write(data.decode(encoding))
                 stream.flush()
             else:
@@ -113,7 +113,7 @@ class Spool:
                 except OSError as error:
                     if error.errno != errno.EAGAIN:
                         raise
-                    poll = select.poll()  # somebody else who has this pipe has made it non-blocking
+                    poll = select.poll()  # another process that has this pipe has made it non-blocking
                     poll.register(descriptor, select.POLLOUT)
                     poll.poll()
         finally:
@@ -121,7 +121,7 @@ class Spool:
 
 
 def tell(stream: TextIO | None, text: str) -> None:
-    """Write what a program says at its end, for ``EXIT_S`` at most: a pipe that nobody reads keeps no program."""
+    """Write a program's last words, for ``EXIT_S`` at most: a pipe that nobody reads does not keep the program."""
     spool = Spool(stream)
     spool.put(text)
     spool.flush()
@@ -129,7 +129,7 @@ def tell(stream: TextIO | None, text: str) -> None:
 
 
 def hold_standard_streams() -> None:
-    """Open what is closed of descriptors 0 to 2 on nothing: else a file or socket takes the number, and what is printed."""
+    """Open ``/dev/null`` for each closed descriptor from 0 to 2: else a file or socket gets the number, and printed text."""
     for number in range(3):
         try:
             os.fstat(number)

@@ -1,4 +1,4 @@
-"""Asks a service on this host whether it is well: what a container's health check runs, so it imports next to nothing."""
+"""Asks a service on this host for its health. A container's health check runs this module, so it imports next to nothing."""
 
 import os
 import socket
@@ -7,11 +7,11 @@ import sys
 TIMEOUT_S = 2.0
 ANSWER_MAX = 2**20
 EVERYWHERE = ("", "*", "0.0.0.0", "::", "[::]")
-"""Hosts at which a service listens that answers at 127.0.0.1, too."""
+"""With these values of ``REACHY_HEALTH_HOST`` a service also answers at 127.0.0.1."""
 
 
 def ask(port: int, host: str = "127.0.0.1") -> tuple[bool, str]:
-    """Whether the service that listens there is well, and what it says. No proxy is asked, whatever the environment names."""
+    """Whether the service on this port is well, and its answer. Proxies in the environment are not used."""
     told = b""
     try:
         with socket.create_connection((host.strip("[]"), port), TIMEOUT_S) as connection:
@@ -23,7 +23,7 @@ def ask(port: int, host: str = "127.0.0.1") -> tuple[bool, str]:
     head, _, body = told.partition(b"\r\n\r\n")
     version, _, status = head.partition(b"\r\n")[0].partition(b" ")
     if not version.startswith(b"HTTP/"):
-        return False, f"no answer on port {port} of {host}: what listens there is no health server"
+        return False, f"no answer on port {port} of {host}: the program that listens there is no health server"
     return status.startswith(b"200"), body.decode(errors="replace")
 
 
@@ -31,7 +31,7 @@ def main() -> int:
     """``python -m reachy_service.well``: exit status 0 if the service of this container is well."""
     given = os.environ.get("REACHY_HEALTH_PORT", "").strip().strip("\ufeff")
     if not given.isdecimal() or int(given) == 0:
-        sys.stderr.write("nobody can be asked: REACHY_HEALTH_PORT is not set to a port\n")
+        sys.stderr.write("there is no health to ask for: REACHY_HEALTH_PORT is not set to a port\n")
         return 1
     host = os.environ.get("REACHY_HEALTH_HOST", "").strip()
     ok, words = ask(int(given), "127.0.0.1" if host in EVERYWHERE else host)

@@ -1,4 +1,4 @@
-// The page: the door, its three views, and who hears what the console says.
+// The page: signing in, the three views, and the handlers of the console's messages.
 
 import { at, put } from "/static/dom.js";
 import { Fleet } from "/static/fleet.js";
@@ -7,9 +7,9 @@ import { RobotView } from "/static/robotview.js";
 import { HEAR as TALK, REMEDIES, check, complain, readiness, stand, stop } from "/static/talk.js";
 import { door, hearDone, look, lose, worker } from "/static/wire.js";
 
-const NOT_AGAIN = 1008;     // the console's word for what trying again does not mend
+const NOT_AGAIN = 1008;     // WebSocket close code of an error that a new attempt does not cure
 const ASK_MS = 3000;
-const SHOW_MS = 100;        // figures are shown no more often
+const SHOW_MS = 100;        // the least time between two redraws
 const TICK_MS = 1000;
 const TITLES = { talk: "Talk to Reachy", fleet: "Fleet – Reachy Link", robot: "Robot – Reachy Link" };
 
@@ -18,14 +18,14 @@ const fleet = new Fleet(state);
 const robotView = new RobotView(state);
 const seconds = () => performance.now() / 1000;
 
-let asking = 0;             // a timer, as the next one
-let showing = 0;
+let asking = 0;             // timer
+let showing = 0;            // timer
 let view = "talk";
-let robot = null;           // which the Robot view shows
+let robot = null;           // the robot that the Robot view shows
 
-// --- the door ----------------------------------------------------------------------------------------------------------
+// --- signing in --------------------------------------------------------------------------------------------------------
 
-// What stands behind the "#": a view begins with a slash, anything else is a link's code.
+// The text after the "#" is a view if it begins with a slash, and otherwise a link's code.
 const isCode = () => location.hash.length > 1 && location.hash[1] !== "/";
 
 async function comeIn() {
@@ -45,10 +45,10 @@ async function comeIn() {
   if (me && me.status === 401) check("door", false, REMEDIES.door);
   else check("console", false, REMEDIES.console);
   away(me && me.status === 401 ? REMEDIES.door : REMEDIES.console);
-  asking = setTimeout(comeIn, ASK_MS);  // somebody may open a link in another tab, or start the console
+  asking = setTimeout(comeIn, ASK_MS);  // the user may open a link in another tab, or start the console
 }
 
-// The Talk view has its checks; the others say it at the top.
+// The Talk view shows its checks. The other views show this text at the top.
 function away(words) {
   put(at("away"), words);
 }
@@ -77,7 +77,7 @@ function route() {
   }
 }
 
-// Nothing is told, and so nothing computed, while nobody watches.
+// While nobody watches, the console sends no fleet data and the gateways compute none.
 function watch() {
   if (document.hidden || view === "talk") look(false, null);
   else look(true, view === "robot" ? robot : null);
@@ -97,10 +97,10 @@ function showSoon() {
 }
 
 setInterval(() => {
-  if (view !== "talk") showSoon();  // "3 min" becomes "4 min"; what is not heard any more grows old
+  if (view !== "talk") showSoon();  // durations grow, and a silent gateway becomes stale
 }, TICK_MS);
 
-// --- what the console says ---------------------------------------------------------------------------------------------
+// --- the console's messages --------------------------------------------------------------------------------------------
 
 const HEAR = {
   ...TALK,
@@ -117,8 +117,8 @@ const HEAR = {
     stand("alone", "");
     showSoon();
     if (reason) {
-      complain(`The console hung up: ${reason}.`);
-      away(`The console hung up: ${reason}.`);
+      complain(`The console closed the connection: ${reason}.`);
+      away(`The console closed the connection: ${reason}.`);
     }
     if (code === NOT_AGAIN) stop();
     const me = await fetch("/me").catch(() => null);
@@ -130,7 +130,7 @@ const HEAR = {
   },
   welcome({ role }) {
     door.role = role;
-    if (role === "viewer") complain("You are let in to look. To talk, ask for an operator's link.");
+    if (role === "viewer") complain("You may look, but not talk. To talk, ask for an operator's link.");
   },
   gateways(message) {
     state.hearGateways(message, seconds());

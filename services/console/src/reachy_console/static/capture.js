@@ -1,4 +1,4 @@
-// The microphone: 20 ms of PCM at a time, signed 16 bit, to whoever holds the other end of the port given at the start.
+// The microphone: sends chunks of 20 ms of PCM (signed 16 bit) through the port that it is given at the start.
 
 const CHUNK_S = 0.02;
 const LEVEL_EVERY = 5;
@@ -20,9 +20,9 @@ class Capture extends AudioWorkletProcessor {
   }
 
   process([[samples]]) {
-    if (!samples) return true;  // nothing is connected, for now
+    if (!samples) return true;  // no input is connected at the moment
     for (let i = 0; i < samples.length; i++) {
-      const loud = Math.max(-1, Math.min(1, samples[i] || 0));  // NaN is silence
+      const loud = Math.max(-1, Math.min(1, samples[i] || 0));  // NaN becomes silence
       this.peak = Math.max(this.peak, Math.abs(loud));
       this.chunk[this.filled++] = this.muted ? 0 : Math.max(-32768, Math.min(32767, Math.round(loud * 32768)));
       if (this.filled === this.chunk.length) this.send();

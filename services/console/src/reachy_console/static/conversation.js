@@ -1,4 +1,4 @@
-// What a robot that is looked at said and did, from what its gateways tell. Pure, and bounded.
+// The shown robot's words, turns and events, collected from its gateways' messages. Pure and bounded.
 
 export const SAID_MAX = 200;
 export const TURNS_MAX = 100;
@@ -8,7 +8,7 @@ const byTime = (a, b) => a.at - b.at;
 
 export class Conversation {
   constructor() {
-    this.told = new Map();      // gateway -> what it told
+    this.told = new Map();      // gateway -> its turns, words and events
   }
 
   hearDetail({ gateway, it }) {
@@ -22,7 +22,7 @@ export class Conversation {
 
   hearEvent({ gateway, it }) {
     const of = this.told.get(gateway);
-    if (!of || of.boot !== it.boot) return;  // what it adds to is not told yet
+    if (!of || of.boot !== it.boot) return;  // the detail that this event adds to has not arrived yet
     if (it.turn) of.turns = [...of.turns.filter((each) => each.turn !== it.turn.turn), it.turn];
     if (it.said) of.said.push(it.said);
     if (it.note) of.notes.push(it.note);
@@ -43,8 +43,8 @@ export class Conversation {
     return this.all("notes", NOTES_MAX);
   }
 
-  // Paragraphs in the order of their beginning: the person's until the robot speaks, the robot's by turn. A turn that is over
-  // and of which no word is known has one of its own.
+  // Paragraphs, ordered by their start. A person's paragraph ends when the robot speaks. The robot has one paragraph for each
+  // turn, also for a finished turn without known words.
   paragraphs() {
     const found = [];
     const byTurn = new Map();

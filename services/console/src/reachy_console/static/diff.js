@@ -1,8 +1,8 @@
-// What has changed between two texts, line by line. Pure.
+// The difference between two texts, line by line. Pure.
 
-const CELLS_MAX = 4_000_000;    // beyond it the middle is shown as taken out and put in, whole
+const CELLS_MAX = 4_000_000;    // beyond this size the whole middle is shown as removed and added
 
-// A list of [sign, line], the sign one of " ", "-", "+".
+// Returns a list of [sign, line]; the sign is " ", "-" or "+".
 export function diff(before, after) {
   const a = before.split("\n");
   const b = after.split("\n");
@@ -16,7 +16,7 @@ export function diff(before, after) {
 
 function middle(a, b) {
   if ((a.length + 1) * (b.length + 1) > CELLS_MAX) return [...a.map((line) => ["-", line]), ...b.map((line) => ["+", line])];
-  // longest[i][j]: how many lines the ends from i and from j have in common
+  // longest[i][j]: the number of lines that a from line i on and b from line j on have in common
   const longest = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
   for (let i = a.length - 1; i >= 0; i--) {
     for (let j = b.length - 1; j >= 0; j--) longest[i][j] = a[i] === b[j] ? longest[i + 1][j + 1] + 1 : Math.max(longest[i + 1][j], longest[i][j + 1]);
@@ -34,7 +34,7 @@ function middle(a, b) {
   return found;
 }
 
-// Only what has changed, with a few lines around it; null stands for what is left out.
+// Only the changed lines, with a few lines around them. null stands for the lines that are left out.
 export function around(lines, context = 2) {
   const near = new Uint8Array(lines.length);
   lines.forEach(([sign], n) => {

@@ -1,4 +1,4 @@
-// What the views build with. Text is set as text, never as HTML.
+// Helpers with which the views build their elements. Text is set as text, never as HTML.
 
 export const at = (id) => document.getElementById(id);
 
@@ -9,7 +9,7 @@ export function make(name, attributes = {}, ...children) {
   return made;
 }
 
-// Only what differs is written: a reader's live region would say it again, and a selection would be lost.
+// Write only a text that differs. Otherwise a screen reader repeats the live region, and the user's selection is lost.
 export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -18,7 +18,7 @@ export function mark(element, name, value) {
   if (element.dataset[name] !== value) element.dataset[name] = value;
 }
 
-// Elements in this order, each moved only if it has to; what is focused stays so.
+// Put the elements into this order. Move only the elements that must move, and keep the focus.
 export function order(parent, elements) {
   const focused = document.activeElement;
   elements.forEach((element, n) => {
@@ -28,7 +28,7 @@ export function order(parent, elements) {
   if (focused && focused !== document.activeElement && parent.contains(focused)) focused.focus({ preventScroll: true });
 }
 
-// How loud it is, from -60 dB to 0.
+// A level meter, from -60 dB to 0 dB.
 export class Level {
   constructor(label) {
     this.fill = make("span");
@@ -43,6 +43,6 @@ export class Level {
     this.isKnown = db !== null;
     this.fill.style.transform = `scaleX(${(shown + 60) / 60})`;
     this.element.setAttribute("aria-valuenow", shown);
-    this.element.setAttribute("aria-valuetext", db === null ? "nothing comes" : `${shown} dB`);
+    this.element.setAttribute("aria-valuetext", db === null ? "no sound" : `${shown} dB`);
   }
 }

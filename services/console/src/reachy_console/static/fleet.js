@@ -1,4 +1,4 @@
-// Fleet: how the gateways stand, one row for each robot, and the keys that were refused.
+// Fleet view: the gateways' standing, one row for each robot, and the refused keys.
 
 import { Level, at, make, mark, order, put } from "/static/dom.js";
 import { ROBOT } from "/static/fleetstate.js";
@@ -9,7 +9,7 @@ import { askFrom, door } from "/static/wire.js";
 const COLUMNS = {
   name: "Robot",
   state: "State",
-  since: "Since",
+  since: "For",
   mic: "Mic",
   speaker: "Speaker",
   "last-turn": "Last turn",
@@ -18,12 +18,12 @@ const COLUMNS = {
   underruns: "Under­runs",
   drops: "Drops",
   faults: "Faults",
-  money: "Money today",
+  money: "Cost today",
   gateway: "Gateway",
 };
-const DEAR = 0.8;           // of the budget: beyond it it is a warning
+const DEAR = 0.8;           // the part of the budget from which on the cost is shown as a warning
 const TROUBLE = new Set(["away", "refused", "reconnecting", "stale", "unknown"]);
-export const VIEWER = "You are let in to look. To change something, ask for an operator's link.";
+export const VIEWER = "You may look, but not change anything. To change something, ask for an operator's link.";
 
 export class Fleet {
   constructor(state) {
@@ -31,7 +31,7 @@ export class Fleet {
     this.gateways = new Map();
     this.robots = new Map();
     this.strangers = new Map();
-    this.told = new Map();  // what a reader's live region was told
+    this.told = new Map();  // the last words for screen readers, by gateway and robot
     this.rows = [];
     const cells = Object.entries(COLUMNS).map(([name, words]) => make("th", { class: name, scope: "col", role: "columnheader" }, words));
     at("fleet-head").append(...cells);
@@ -63,7 +63,7 @@ export class Fleet {
     this.speak(gateways);
     const may = door.role === "operator" && gateways.some((each) => !each.whole || each.whole.role === "operator");
     at("admit-fields").disabled = !may;
-    put(at("admit-why-not"), may ? "" : door.role === "operator" ? "The gateways let this console only look." : VIEWER);
+    put(at("admit-why-not"), may ? "" : door.role === "operator" ? "The gateways allow this console only to look. To admit robots, make its key an operator's key." : VIEWER);
   }
 
   // --- gateways --------------------------------------------------------------------------------------------------------
@@ -75,9 +75,9 @@ export class Fleet {
       const { whole } = gateway;
       mark(element, "standing", gateway.standing);
       put(sign, gateway.standing);
-      const ago = gateway.age_s === null ? "never heard" : `last heard ${lasting(gateway.age_s)} ago`;
+      const ago = gateway.age_s === null ? "no report yet" : `last report ${lasting(gateway.age_s)} ago`;
       put(age, gateway.standing === "here" ? "" : ago);
-      const here = whole ? `${whole.here} here, ${whole.admitted} admitted, room for ${whole.max_robots}` : "nothing is known of it yet";
+      const here = whole ? `${whole.here} connected, ${whole.admitted} admitted, room for ${whole.max_robots}` : "no data yet";
       put(facts, whole ? `${here}; ${whole.faults === 1 ? "1 fault" : `${whole.faults} faults`}` : here);
       put(voice, whole ? [whole.voice, whole.software, whole.fleet || "", whole.role === "viewer" ? "this console may only look" : ""].filter(Boolean).join(" · ") : "");
       showMoney(spent, whole);
@@ -95,8 +95,8 @@ export class Fleet {
     const names = new Set(this.rows.map((row) => row.robot));
     for (const name of this.robots.keys()) if (!names.has(name)) this.robots.delete(name);
     const here = this.rows.filter((row) => row.told !== "absent" && row.standing === "here").length;
-    put(at("fleet-count"), `${here} of ${this.rows.length} robots are here${wanted.length < this.rows.length ? `; ${wanted.length} shown` : ""}`);
-    put(at("fleet-none"), this.rows.length ? (wanted.length ? "" : "No robot matches.") : "No gateway admits a robot yet. Start a robot: its key is shown below, to be admitted.");
+    put(at("fleet-count"), `${here} of ${this.rows.length} robots connected${wanted.length < this.rows.length ? `; ${wanted.length} shown` : ""}`);
+    put(at("fleet-none"), this.rows.length ? (wanted.length ? "" : "No robot matches.") : "No robot is admitted yet. Start a robot: its key appears below. Then admit the robot.");
   }
 
   row(row) {
@@ -122,7 +122,7 @@ export class Fleet {
     return it.element;
   }
 
-  // "/" is the page's; up and down move from row to row, and Enter follows the link.
+  // Up and down move from row to row, and Enter follows the link. The page handles "/".
   move(event) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     const row = event.target.closest("[data-robot]");
@@ -139,7 +139,7 @@ export class Fleet {
     if (it) it.element.querySelector("a").focus();
   }
 
-  // --- keys that were refused ------------------------------------------------------------------------------------------
+  // --- refused keys ----------------------------------------------------------------------------------------------------
 
   showStrangers(strangers) {
     put(at("no-strangers"), strangers.length ? "" : "None.");
@@ -154,16 +154,16 @@ export class Fleet {
       }
       const it = this.strangers.get(each.key);
       const times = each.times === 1 ? "once" : `${each.times} times`;
-      put(it.about, `from ${each.address}, ${times}, last at ${clock(each.at)}, by ${each.gateways.join(", ")}`);
+      put(it.about, `from ${each.address}, refused ${times}, last at ${clock(each.at)}, by ${each.gateways.join(", ")}`);
       return it.element;
     }));
     for (const key of this.strangers.keys()) if (!strangers.some((each) => each.key === key)) this.strangers.delete(key);
   }
 
-  // The name and the key are typed: to admit the wrong robot takes more than a click.
+  // The operator types the name and the key, so that one wrong click does not admit a robot.
   async admit() {
     const [robot, key] = [at("admit-name").value.trim(), at("admit-key").value.trim()];
-    const wrong = !ROBOT.test(robot) ? "A robot's name has lower-case letters, digits and hyphens only." : key.length < 6 || key.length > 40 ? "Type the first six characters of the key, or more of it." : "";
+    const wrong = !ROBOT.test(robot) ? "Use only lower-case letters, digits and hyphens in the name, and begin with a letter or digit." : key.length < 6 || key.length > 40 ? "Type at least the first six characters of the key. The whole key has 40." : "";
     put(at("admit-words"), wrong);
     if (wrong) return;
     const gateways = this.state.gateways.map((each) => each.name);
@@ -173,9 +173,9 @@ export class Fleet {
     if (at("admit-key").value.trim() === key) at("admit-key").value = "";
   }
 
-  // --- for readers -----------------------------------------------------------------------------------------------------
+  // --- for screen readers ----------------------------------------------------------------------------------------------
 
-  // What went wrong, or is well again: nothing that changes with each turn.
+  // Announce new trouble, and its end. Values that change with each turn are not announced.
   speak(gateways) {
     const news = [];
     const say = (key, words) => {
@@ -184,7 +184,7 @@ export class Fleet {
     };
     for (const each of gateways) say(`gateway ${each.name}`, `is ${each.standing}`);
     for (const row of this.rows) {
-      const told = TROUBLE.has(row.state) || row.state === "absent" ? `is ${STATES[row.state]}` : "is well";
+      const told = TROUBLE.has(row.state) || row.state === "absent" ? `is ${STATES[row.state]}` : "works";
       say(row.robot, `${told}${row.faults ? `, ${row.faults} faults` : ""}`);
     }
     for (const key of this.told.keys()) if (!key.startsWith("gateway ") && !this.robots.has(key)) this.told.delete(key);
@@ -192,7 +192,7 @@ export class Fleet {
   }
 }
 
-// --- what is made once, and then changed --------------------------------------------------------------------------------
+// --- elements that are made once and then changed ------------------------------------------------------------------------
 
 function makeGateway(name) {
   const [sign, age, facts, voice, spent] = ["word", "age", "facts", "voice-words", "money"].map((each) => make("span", { class: each }));
@@ -236,9 +236,9 @@ function makeState(place) {
   return { word, reason };
 }
 
-// What a gateway that is not heard told last is said to be old.
+// The words that mark a silent gateway's last report as old.
 export function isOld({ standing: gateway, told, age_s }) {
-  return gateway === "here" ? "" : `was ${STATES[told]}, last heard ${age_s === null ? "never" : `${lasting(age_s)} ago`}`;
+  return gateway === "here" ? "" : `was ${STATES[told]}, last report: ${age_s === null ? "never" : `${lasting(age_s)} ago`}`;
 }
 
 function showState({ word, reason }, row) {

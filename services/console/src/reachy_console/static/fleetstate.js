@@ -1,11 +1,12 @@
-// What the gateways tell, as one fleet: a robot is one row, whichever gateways admit it. Pure: the time is an argument, in s.
+// The gateways' reports merged into one fleet: one row for each robot, however many gateways admit it. Pure: the time is an
+// argument, in s.
 
-export const FEED_OLD_S = 5;   // a console that tells each second, and has been silent for so long, tells nothing that is shown as live
+export const FEED_OLD_S = 5;   // the console reports every second; after this long without a report nothing is shown as live
 export const ROBOT = /^[a-z0-9][a-z0-9-]{0,62}$/;
 
 export class FleetState {
   constructor() {
-    this.gateways = null;       // as the console sees them; null: not told yet
+    this.gateways = null;       // as the console sees them; null: no report yet
     this.told = new Map();      // gateway -> its rows, strangers, recordings
     this.heardAt = -Infinity;
     this.isOpen = false;
@@ -34,7 +35,7 @@ export class FleetState {
     return this.told.get(gateway);
   }
 
-  // Each gateway's clock is its own. One that is told again is an old one.
+  // Each gateway has its own clock. A reading that comes twice is old and is ignored.
   setClock(of, told, now) {
     if (of.clock === told) return;
     of.clock = told;
@@ -45,7 +46,7 @@ export class FleetState {
     return !this.isOpen || now - this.heardAt > FEED_OLD_S;
   }
 
-  // How the gateways stand, the console's own silence included.
+  // Each gateway's standing. Without reports from the console, every gateway counts as gone.
   standings(now) {
     const old = this.isOld(now);
     return (this.gateways || []).map((each) => ({
@@ -55,7 +56,7 @@ export class FleetState {
     }));
   }
 
-  // One row for each robot: present ones first, then absent ones, each by name.
+  // One row for each robot: present robots first, then absent robots, each group sorted by name.
   rows(now) {
     const best = new Map();
     for (const gateway of this.standings(now)) {
@@ -78,7 +79,7 @@ export class FleetState {
     return [...best.values()].sort((a, b) => isAbsent(a) - isAbsent(b) || (a.robot < b.robot ? -1 : 1));
   }
 
-  // Of all gateways, by key: somebody who is refused by one knocks at the next.
+  // The refused keys of all gateways, merged by key: a robot that one gateway refuses tries the next.
   strangers(now) {
     const found = new Map();
     for (const { name } of this.standings(now)) {
@@ -106,7 +107,8 @@ export class FleetState {
 
 const isAbsent = (row) => row.told === "absent";
 
-// What a gateway tells that is heard counts more than what one told that is not; then where the robot came last.
+// A present robot's row wins over an absent robot's. Then a row from a gateway that reports wins over a row from a silent
+// gateway. Then the newer state wins.
 function isBetter(a, b) {
   const rank = (row) => (isAbsent(row) ? 0 : row.standing === "here" ? 2 : 1);
   if (rank(a) !== rank(b)) return rank(a) > rank(b);

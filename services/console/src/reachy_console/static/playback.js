@@ -1,10 +1,10 @@
-// The speaker: plays PCM (signed 16 bit) that arrives by the port given at the start, LEAD_S behind its arrival.
-// To run dry is normal: a turn has ended, or the network is late. What comes after a stall comes at once, and is late: of more than
-// BEHIND_S the oldest is left out, as the console believes that it was heard.
+// The speaker: plays PCM (signed 16 bit) that arrives through the port given at the start, LEAD_S after its arrival.
+// Running dry is normal: a turn has ended, or the network is late. After a stall all delayed audio arrives at once. More than
+// BEHIND_S of queued audio drops the oldest, because the console believes that the person has already heard the oldest.
 
 const RING_S = 4;
 const BEHIND_S = 0.5;
-const DECAY = 0.97;         // of each sample where it has run dry: no click
+const DECAY = 0.97;         // per sample after running dry, so that no click is heard
 const LEAD_S = 0.03;
 const FADE_S = 0.003;
 const LEVEL_S = 0.1;
@@ -13,12 +13,12 @@ class Playback extends AudioWorkletProcessor {
   constructor(options) {
     super();
     this.ring = new Float32Array(Math.round(sampleRate * RING_S));
-    this.head = 0;          // where the next sample is read
+    this.head = 0;          // index of the next sample to read
     this.size = 0;
     this.lead = Math.round(sampleRate * LEAD_S);
-    this.waits = true;      // for the lead
-    this.since = 0;         // frames that it has waited with something to play
-    this.fade = 0;          // frames that are left of a fade, where a flush came
+    this.waits = true;      // whether playback waits for the lead to fill
+    this.since = 0;         // frames of that wait, counted while there is something to play
+    this.fade = 0;          // remaining frames of the fade that a flush began
     this.fadeFrames = Math.max(1, Math.round(sampleRate * FADE_S));
     this.dropped = 0;
     this.most = Math.round(sampleRate * BEHIND_S);

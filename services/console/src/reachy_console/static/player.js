@@ -1,4 +1,4 @@
-// Plays a recording: both sides, what was said in step, and the picture as the body moved.
+// Plays a recording: the sound of both sides, the words in step with the sound, and the body's movements.
 
 import { at, make, mark, put } from "/static/dom.js";
 import { BYTES_MAX, isPose, poseAt, read } from "/static/recording.js";
@@ -7,7 +7,7 @@ import { STATES, minutes } from "/static/words.js";
 
 const LINES_MAX = 2000;
 const LEVEL_S = 0.05;
-const HEIGHT = 96;          // of the drawing, in px of the page
+const HEIGHT = 96;          // height of the waveform, in px of the page
 
 export class Player {
   constructor() {
@@ -30,13 +30,13 @@ export class Player {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
-  // --- where it comes from ---------------------------------------------------------------------------------------------
+  // --- loading ---------------------------------------------------------------------------------------------------------
 
   playFrom(href, title) {
     return this.open(title, async () => {
       const response = await fetch(href);
-      if (!response.ok) throw new Error(`The recording cannot be had: ${(await response.text()).slice(0, 300) || response.status}`);
-      if (Number(response.headers.get("content-length")) > BYTES_MAX) throw new Error("The recording is too big for this page: more than 80 MB. Download it.");
+      if (!response.ok) throw new Error(`The recording cannot be loaded: ${(await response.text()).slice(0, 300) || response.status}`);
+      if (Number(response.headers.get("content-length")) > BYTES_MAX) throw new Error("The recording is larger than 80 MB, too large for this page. Download it.");
       const pieces = [];
       let sum = 0;
       for (const reader = response.body.getReader(); ; ) {
@@ -49,7 +49,7 @@ export class Player {
         }
         if (sum > BYTES_MAX) {
           reader.cancel();
-          throw new Error("The recording is too big for this page: more than 80 MB. Download it.");
+          throw new Error("The recording is larger than 80 MB, too large for this page. Download it.");
         }
         pieces.push(value);
       }
@@ -59,7 +59,7 @@ export class Player {
 
   playFile(file) {
     return this.open(file.name, () => {
-      if (file.size > BYTES_MAX) throw new Error("The file is too big for this page: more than 80 MB.");
+      if (file.size > BYTES_MAX) throw new Error("The file is larger than 80 MB, too large for this page.");
       return file.arrayBuffer();
     });
   }
@@ -67,16 +67,16 @@ export class Player {
   async open(title, bytes) {
     const asked = ++this.asked;
     put(at("player-title"), title);
-    put(at("player-words"), "The recording is fetched …");
+    put(at("player-words"), "Loading the recording …");
     at("player-all").hidden = true;
     if (!this.dialog.open) this.dialog.showModal();
     try {
       const recording = read(await bytes());
       if (asked !== this.asked || !this.dialog.open) return;
-      put(at("player-words"), recording.seconds ? "" : "There is no sound in it.");
+      put(at("player-words"), recording.seconds ? "" : "This recording has no sound.");
       this.take(recording);
     } catch (error) {
-      if (asked === this.asked) put(at("player-words"), error instanceof TypeError ? "The recording cannot be had: the console does not answer." : error.message);
+      if (asked === this.asked) put(at("player-words"), error instanceof TypeError ? "The recording cannot be loaded: the console does not answer." : error.message);
     }
   }
 
@@ -120,7 +120,7 @@ export class Player {
     if (!this.buffer) {
       this.buffer = this.context.createBuffer(2, recording.sides[0].length, recording.rate_hz);
       recording.sides.forEach((side, n) => this.buffer.copyToChannel(side, n));
-      recording.sides = [0, 1].map((n) => this.buffer.getChannelData(n));  // a quarter of an hour is 115 MB: once is enough
+      recording.sides = [0, 1].map((n) => this.buffer.getChannelData(n));  // a quarter of an hour takes 115 MB, so keep only this copy
     }
     this.source = this.context.createBufferSource();
     this.source.buffer = this.buffer;
@@ -196,7 +196,7 @@ export class Player {
 
   // --- drawing ---------------------------------------------------------------------------------------------------------
 
-  // The person above, the robot below, and what befell as marks. Once for each size; a bar moves over it.
+  // The person above, the robot below, and events as marks. Drawn once for each size; the position bar moves over the drawing.
   draw() {
     if (!this.recording) return;
     const { sides, seconds, events, rate_hz } = this.recording;
@@ -217,7 +217,7 @@ export class Player {
       pen.fillStyle = colour(n ? "--speaking" : "--listening");
       const middle = HEIGHT * (n ? 0.75 : 0.25);
       const each = side.length / width;
-      const step = Math.max(1, Math.floor(each / 200));  // a glance at each column's samples is enough
+      const step = Math.max(1, Math.floor(each / 200));  // about 200 samples for each column are enough
       for (let x = 0; x < width; x++) {
         let peak = 0;
         for (let at = Math.floor(x * each); at < (x + 1) * each && at < side.length; at += step) peak = Math.max(peak, Math.abs(side[at]));
@@ -229,7 +229,7 @@ export class Player {
   }
 }
 
-// The last of them that is no later; -1 for none.
+// Index of the last element with a time up to t; -1 if there is none.
 function last(list, t) {
   let [low, high] = [0, list.length];
   while (low < high) {
@@ -248,7 +248,7 @@ function loudness({ sides, rate_hz }, t) {
   return heard.length ? Math.sqrt(sum / heard.length) : 0;
 }
 
-// What was said, joined as it was spoken, and what was done.
+// The recording's lines: spoken words, joined into paragraphs, and events.
 function lines(events) {
   const found = [];
   const byTurn = new Map();
@@ -268,10 +268,10 @@ function lines(events) {
         found.push(made);
         persons = null;
       }
-    } else if (it.kind === "act") found.push({ t: it.t, who: "", text: `act ${words(it.name)} ${words(Object.values(it.args && typeof it.args === "object" ? it.args : {}).join(", "))}` });
+    } else if (it.kind === "act") found.push({ t: it.t, who: "", text: `action: ${words(it.name)} ${words(Object.values(it.args && typeof it.args === "object" ? it.args : {}).join(", "))}` });
     else if (it.kind === "note") found.push({ t: it.t, who: "", text: words(it.words) });
     else if (it.kind === "flush") found.push({ t: it.t, who: "", text: "the person interrupts" });
-    else if (it.kind === "turn") found.push({ t: it.t, who: "", text: `turn ${words(it.turn)} is over${Number.isFinite(it.total_ms) ? ` after ${Math.round(it.total_ms)} ms` : ""}${it.complete === false ? ", cut short" : ""}` });
+    else if (it.kind === "turn") found.push({ t: it.t, who: "", text: `turn ${words(it.turn)} has ended${Number.isFinite(it.total_ms) ? `; first sound after ${Math.round(it.total_ms)} ms` : ""}${it.complete === false ? ", cut short" : ""}` });
   }
   return found;
 }

@@ -1,8 +1,8 @@
-// Our own drawing of a Reachy Mini, which moves as the robot's poses say. Only attributes change: no layout is done anew.
+// Our own drawing of a Reachy Mini, which follows the robot's poses. Only attributes change, so the page's layout stays.
 
 const SVG = "http://www.w3.org/2000/svg";
-const PX_MM = 1.6;          // a millimetre of the head
-const YAW_PX = 70;          // the face at 90 degrees
+const PX_MM = 1.6;          // px for one millimetre of the head
+const YAW_PX = 70;          // px that the face moves at 90 degrees
 const PITCH_PX = 45;
 
 function add(parent, name, attributes) {
@@ -37,8 +37,8 @@ export class Robot {
     this.pose([-21, 0, -44, 0, 24, 0, 0, 174, -174]);
   }
 
-  // x, y, z in mm; roll, pitch, yaw of the head, the body's yaw, the left and the right antenna in degrees. The picture is
-  // seen from the front, so that the robot's left is on the right.
+  // x, y, z in mm; the head's roll, pitch and yaw, the body's yaw, the left and the right antenna in degrees. The picture shows
+  // the robot from the front, so the robot's left is on the right.
   pose([x, y, z, roll, pitch, yaw, body, left, right]) {
     const turned = ((yaw - body) * Math.PI) / 180;
     const scale = 1 + x / 400;
@@ -50,7 +50,7 @@ export class Robot {
     this.right.setAttribute("transform", `translate(-56 -50) rotate(${right.toFixed(2)})`);
   }
 
-  // How loud it speaks, 0 to 1. It is shown without movement to whoever asked for less of it.
+  // Loudness of the robot's speech, 0 to 1. Shown without movement to a person whose system asks for reduced motion.
   level(loud) {
     const shown = Math.min(1, loud * 5);
     this.voice[0].setAttribute("opacity", (this.calm ? (shown > 0.05 ? 0.5 : 0) : shown * 0.8).toFixed(2));

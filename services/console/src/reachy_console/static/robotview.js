@@ -1,4 +1,4 @@
-// Robot: one robot in full, and what an operator can have it do.
+// Robot view: one robot in full, and the commands of an operator.
 
 import { Conversation } from "/static/conversation.js";
 import { around, diff } from "/static/diff.js";
@@ -10,15 +10,15 @@ import { Strip, TurnBar, legend } from "/static/turnbar.js";
 import { clock, day, lasting, minutes, ms, size, standing } from "/static/words.js";
 import { askFrom, door } from "/static/wire.js";
 
-const MOVE_MS = 120;        // poses come each 100 ms
+const MOVE_MS = 120;        // poses arrive every 100 ms
 const LEVELS_OLD_S = 2;
-const UPRIGHT = [0, 0, 0, 0, 0, 0, 0, 12, -12];  // of a robot that tells no pose
+const UPRIGHT = [0, 0, 0, 0, 0, 0, 0, 12, -12];  // for a robot that reports no pose
 const DANCE_S = 8;
-const FACTS = { since: "Since", mic: "Microphone", speaker: "Speaker", gateway: "Gateway", money: "Money today", rtt: "Round trip", median: "Median turn", turns: "Turns", underruns: "Underruns", drops: "Drops", software: "Software", keys: "Keys" };
+const FACTS = { since: "In this state", mic: "Microphone", speaker: "Speaker", gateway: "Gateway", money: "Cost today", rtt: "Round trip", median: "Median time", turns: "Turns", underruns: "Underruns", drops: "Drops", software: "Software", keys: "Keys" };
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-// A picture that glides from pose to pose.
+// Moves a picture smoothly from pose to pose.
 class Mover {
   constructor(picture) {
     this.picture = picture;
@@ -68,10 +68,10 @@ export class RobotView {
     this.forget();
   }
 
-  // --- which robot -----------------------------------------------------------------------------------------------------
+  // --- choosing the robot ----------------------------------------------------------------------------------------------
 
   look(robot, isShown) {
-    if (!robot) put(at("robot-none-words"), "Choose one in the Fleet view.");
+    if (!robot) put(at("robot-none-words"), "Choose a robot in the Fleet view.");
     if (!isShown || robot === this.robot) return;
     this.robot = robot;
     this.forget();
@@ -86,7 +86,7 @@ export class RobotView {
     this.notes = new Map();
     this.recordings = new Map();
     this.mover.set(UPRIGHT);
-    this.mover.aim = UPRIGHT;  // whatever still glides glides there
+    this.mover.aim = UPRIGHT;  // a movement that still runs ends there
     for (const id of ["turns", "notes", "recordings"]) at(id).replaceChildren();
     for (const id of ["say-text", "persona-text", "revoke-name"]) at(id).value = "";
     for (const id of ["say-words", "act-words", "persona-words", "record-words", "revoke-words"]) at(id).textContent = "";
@@ -94,7 +94,7 @@ export class RobotView {
     this.showPersona();
   }
 
-  // --- what gateways tell ----------------------------------------------------------------------------------------------
+  // --- the gateways' messages ------------------------------------------------------------------------------------------
 
   hearDetail(message) {
     if (message.it.robot === this.robot) this.conversation.hearDetail(message);
@@ -104,7 +104,7 @@ export class RobotView {
     if (message.it.robot === this.robot) this.conversation.hearEvent(message);
   }
 
-  // Ten times a second: only what moves is changed.
+  // Called ten times a second, so only the moving parts are changed.
   hearLevels({ gateway, it }) {
     if (it.robot !== this.robot || document.hidden || at("view-robot").hidden || !this.row || gateway !== this.row.gateway) return;
     this.levelsAt = performance.now() / 1000;
@@ -126,7 +126,7 @@ export class RobotView {
     const { row } = this;
     at("robot-none").hidden = row !== null;
     at("robot-all").hidden = row === null;
-    if (this.robot && !row) put(at("robot-none-words"), this.state.gateways === null ? "The console has not told of this robot yet." : `No gateway admits a robot called ${this.robot}.`);
+    if (this.robot && !row) put(at("robot-none-words"), this.state.gateways === null ? "Waiting for this robot's data …" : `No gateway admits a robot called ${this.robot}.`);
     if (!row) return;
     put(at("robot-view-name"), this.robot);
     mark(at("robot-view-state"), "state", row.state);
@@ -136,7 +136,7 @@ export class RobotView {
     put(at("robot-view-recorded"), row.recording ? "recorded" : "");
     const isLive = row.standing === "here" && now - this.levelsAt < LEVELS_OLD_S;
     if (!isLive) this.showLevels(row.standing === "here" ? row.mic_db : null, row.standing === "here" ? row.speaker_db : null);
-    put(at("robot-view-pose"), isLive && this.posed ? "" : "This robot tells no pose.");
+    put(at("robot-view-pose"), isLive && this.posed ? "" : "This robot reports no pose.");
     this.showFacts(row);
     const told = this.conversation.told.get(row.gateway);
     this.showTurns(told);
@@ -147,14 +147,14 @@ export class RobotView {
 
   showFacts(row) {
     const words = {
-      since: row.for_s === null ? "not known" : lasting(row.for_s),
+      since: row.for_s === null ? "unknown" : lasting(row.for_s),
       gateway: row.gateway,
-      rtt: row.rtt_ms === null ? "not known" : ms(row.rtt_ms),
-      median: row.p50_ms === null ? "not known" : ms(row.p50_ms),
-      turns: `${row.turns}, of these ${row.cut} cut short`,
+      rtt: row.rtt_ms === null ? "unknown" : ms(row.rtt_ms),
+      median: row.p50_ms === null ? "unknown" : ms(row.p50_ms),
+      turns: `${row.turns}, ${row.cut} of them cut short`,
       underruns: String(row.underruns),
       drops: String(row.drops),
-      software: row.software || "not known",
+      software: row.software || "unknown",
       keys: row.keys.length ? row.keys.map((each) => `${each}…`).join(" ") : "none",
     };
     for (const [name, each] of Object.entries(words)) put(this.facts[name], each);
@@ -195,7 +195,7 @@ export class RobotView {
   }
 
   showNotes(row) {
-    put(at("faults"), row.faults === 0 ? "No fault." : row.faults === 1 ? "1 fault." : `${row.faults} faults.`);
+    put(at("faults"), row.faults === 0 ? "No faults." : row.faults === 1 ? "1 fault." : `${row.faults} faults.`);
     at("faults").classList.toggle("bad", row.faults > 0);
     const notes = this.conversation.notes().reverse();
     const keys = new Set();
@@ -216,7 +216,7 @@ export class RobotView {
 
   showCommands(row, told) {
     const may = door.role === "operator" && row.role === "operator";
-    const why = may ? "" : door.role !== "operator" ? VIEWER : `The gateway ${row.gateway} lets this console only look.`;
+    const why = may ? "" : door.role !== "operator" ? VIEWER : `The gateway ${row.gateway} allows this console only to look.`;
     put(at("robot-why-not"), why);
     for (const each of document.querySelectorAll("#view-robot .command")) each.disabled = !may;
     const body = told ? told.body : null;
@@ -232,7 +232,7 @@ export class RobotView {
     put(at("record"), row.recording ? "Stop recording" : "Record");
     const mayRecord = row.recording || (told && told.may_record);
     at("record").disabled = !mayRecord;
-    put(at("record-why-not"), !told || mayRecord ? "" : "The robot's persona does not let anybody record. To allow it: recordings = true in the robots file.");
+    put(at("record-why-not"), !told || mayRecord ? "" : "This robot's persona forbids recordings. To allow them, set recordings = true in the robots file.");
   }
 
   showRecordings() {
@@ -260,7 +260,7 @@ export class RobotView {
     return { element, about };
   }
 
-  // --- hands -----------------------------------------------------------------------------------------------------------
+  // --- buttons ---------------------------------------------------------------------------------------------------------
 
   hands() {
     at("say").onclick = () => this.say();
@@ -290,7 +290,8 @@ export class RobotView {
     };
   }
 
-  // Of the gateway that has the robot, unless told otherwise. What is answered after another robot was chosen is not shown.
+  // Send a command to the gateway that serves the robot, or to the given gateway. An answer that arrives after the choice of
+  // another robot is not shown.
   async command(button, words, to_do, gateway = this.row.gateway) {
     const { robot } = this;
     const answers = await askFrom(button, words, gateway, { robot, ...to_do });
@@ -301,7 +302,7 @@ export class RobotView {
 
   async say() {
     const text = at("say-text").value.trim();
-    if (!text) return put(at("say-words"), "Write first what it is to say.");
+    if (!text) return put(at("say-words"), "Type the text for the robot first.");
     const [answer] = await this.command(at("say"), at("say-words"), { kind: "say", text });
     if (answer && answer.ok && at("say-text").value.trim() === text) at("say-text").value = "";
   }
@@ -316,7 +317,7 @@ export class RobotView {
 
   // --- the persona -----------------------------------------------------------------------------------------------------
 
-  // The file's text and its digest, as they were read; what was typed meanwhile stays.
+  // Read the file's text and its digest. Text that the user typed stays.
   async read() {
     const typed = at("persona-text").value;
     const wasEdited = this.persona && typed !== this.persona.text;
@@ -326,7 +327,7 @@ export class RobotView {
     const keeps = wasEdited || at("persona-text").value !== typed;
     this.persona = { text: answer.text, was: answer.was, may_save: answer.may_save, gateway };
     if (!keeps) at("persona-text").value = answer.text;
-    else at("persona-words").textContent += "\nWhat you typed is kept. Save compares it with what stands in the file now.";
+    else at("persona-words").textContent += "\nYour text is kept. Save shows how your text differs from the file's current text.";
     this.showPersona();
   }
 
@@ -340,7 +341,7 @@ export class RobotView {
     at("persona-copy").hidden = !persona || persona.may_save;
     at("persona-discard").hidden = !edited;
     put(at("persona-read"), persona ? "Read again" : "Read");
-    at("persona-change").hidden = true;  // what it shows is not what was typed any more
+    at("persona-change").hidden = true;  // the shown difference no longer matches the typed text
   }
 
   compare() {
@@ -363,7 +364,7 @@ export class RobotView {
     if (!answer || only_check) return;
     at("persona-change").hidden = true;
     if (!answer.ok) {
-      at("persona-words").textContent += "\nWhat you typed is kept. If the file was changed meanwhile: Read again, then Save.";
+      at("persona-words").textContent += "\nYour text is kept. If the file has changed in the meantime, press Read again, then Save.";
       return;
     }
     this.persona = { ...persona, text, was: answer.was || persona.was };
@@ -378,10 +379,10 @@ export class RobotView {
   async copy() {
     try {
       await navigator.clipboard.writeText(at("persona-text").value);
-      put(at("persona-words"), "Copied. Paste it into the robots file of the gateway.");
+      put(at("persona-words"), "Copied. Paste the text into the gateway's robots file.");
     } catch {
       at("persona-text").select();
-      put(at("persona-words"), "The browser does not let the page copy. The text is selected: copy it yourself.");
+      put(at("persona-words"), "The browser does not allow the page to copy. The text is selected: copy the text yourself.");
     }
   }
 }

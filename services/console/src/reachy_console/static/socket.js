@@ -1,15 +1,15 @@
-// A worker that holds the page's socket, so that a busy page delays no sound. The worklets' ports are handed to it.
+// A worker that holds the page's socket, so that a busy page delays no sound. The page hands it the audio worklets' ports.
 
-const BEHIND_S = 0.2;       // of sound that waits in the socket; beyond it chunks are dropped
+const BEHIND_S = 0.2;       // sound that may wait in the socket; beyond this, new chunks are dropped
 const PAUSE_MS = [500, 8000];
-const WELL_MS = 5000;       // a socket that stands for so long is well: the next pause is the first again
-const NOT_AGAIN = 1008;     // the console's word for what trying again does not mend
+const WELL_MS = 5000;       // after this long the connection counts as good, and the next pause is the shortest again
+const NOT_AGAIN = 1008;     // WebSocket close code of an error that a new attempt does not cure
 
 let socket = null;
 let microphone = null;
 let speaker = null;
-let start = null;           // what was said to begin, to be said again on a new socket
-let look = null;            // what is looked at; as `start`
+let start = null;           // the message that began the conversation, sent again on a new socket
+let look = null;            // the message that says what the page shows, sent again on a new socket
 let pauseMs = PAUSE_MS[0];
 let dropped = 0;
 let wanted = false;

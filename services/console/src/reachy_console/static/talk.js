@@ -1,4 +1,4 @@
-// Talk: checks, one big button, and what the robot does. It goes on while another view is shown.
+// Talk view: checks, one big button, and the robot. The conversation goes on while another view is shown.
 
 import { at } from "/static/dom.js";
 import { Robot } from "/static/robot.js";
@@ -6,33 +6,33 @@ import { door, worker } from "/static/wire.js";
 
 const RATE_MAX_HZ = 48000;
 const SAID_MAX = 100;
-const HEARD_S = 4;          // a microphone that delivers nothing but zeros for so long is said to be mute
-const MUTE_S = 60;          // and one that was heard before, as noise suppression may make zeros of a quiet room
+const HEARD_S = 4;          // a microphone that delivers only zeros for this long is reported as mute
+const MUTE_S = 60;          // the same for a microphone that delivered sound before: noise suppression may turn a quiet room into zeros
 const RESUME_MS = 2000;
-const STOPPED = "The sound is stopped. Touch or click the page to go on.";
-const LONELY_MS = 3000;     // a gateway that does not answer for so long is said to be away
+const STOPPED = "The browser stopped the sound. Touch or click the page to continue.";
+const LONELY_MS = 3000;     // the page reports a gateway that does not answer for this long
 const WORDS = {
-  alone: "no gateway yet",
+  alone: "waiting for the gateway",
   listening: "listening",
   thinking: "thinking",
   speaking: "speaking",
-  waiting: "the voice's service is away",
-  refused: "refused",
+  waiting: "reconnecting to the voice service",
+  refused: "refused by the voice service",
 };
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const robot = new Robot(at("picture"), calm);
 
-let sound = null;           // the context, its nodes and the microphone, while somebody talks
+let sound = null;           // the audio context, its nodes and the microphone, during a conversation
 let talking = false;
 let begins = false;
 let pushToTalk = false;
 let spaceIsDown = false;
 let lastSaid = null;
-let lonely = 0;             // a timer
-let conversation = 0;       // which of this page's it is
+let lonely = 0;             // timer
+let conversation = 0;       // number of the page's current conversation
 
-// The same after a reload, so that the console knows whose robot it was.
+// The tab's name stays the same after a reload, so that the console gives the tab the same robot again.
 const tab = sessionStorage.getItem("tab") || Array.from(crypto.getRandomValues(new Uint8Array(12)), (it) => it.toString(16)).join("-");
 sessionStorage.setItem("tab", tab);
 
@@ -40,23 +40,23 @@ sessionStorage.setItem("tab", tab);
 
 const CHECKS = {
   secure: "This page may use the microphone",
-  door: "You are let in",
+  door: "You are signed in",
   console: "The console answers",
-  microphone: "There is a microphone, and you allow it",
-  level: "The microphone hears something",
+  microphone: "A microphone is connected and allowed",
+  level: "The microphone picks up sound",
   gateway: "The gateway answers",
   admitted: "The gateway admits this page's robot",
 };
 export const REMEDIES = {
-  secure: "Browsers give the microphone to secure pages only. Open it by http://127.0.0.1:8090 on the machine itself, from another one through ssh -L 8090:127.0.0.1:8090, or give the console a certificate.",
-  door: "Open the link that the console's log shows. It lets in once; a new one: docker compose exec console reachy-console link",
-  console: "The console is gone, or starts. The page tries again by itself.",
-  denied: "The microphone is refused. Allow it for this page beside its address, then press Talk again.",
-  missing: "No microphone is found. Plug one in, then press Talk again.",
-  busy: "The microphone cannot be opened: another program may have it. Close that, then press Talk again.",
-  rate: "The browser gives this page another sample rate than the microphone's. In Firefox, privacy.resistFingerprinting does that.",
-  level: "The microphone delivers silence: it may be switched off, or another program may have it. Choose another one below.",
-  gateway: "No gateway answers yet. Is it started? docker compose ps shows it.",
+  secure: "Browsers give the microphone to secure pages only. On the console's own computer, open http://127.0.0.1:8090. On another computer, run ssh -L 8090:127.0.0.1:8090 HOST first, or give the console a certificate.",
+  door: "Open the link in the console's log. A link works once, within ten minutes. For a new link: docker compose exec console reachy-console link",
+  console: "The console does not answer. It may be starting. The page tries again by itself.",
+  denied: "The browser blocks the microphone. Allow it for this page next to the address bar, then press Talk again.",
+  missing: "No microphone found. Plug one in, then press Talk again.",
+  busy: "The microphone cannot be opened. Another program may be using it: close that program, then press Talk again.",
+  rate: "The page and the microphone have different sample rates. In Firefox, privacy.resistFingerprinting causes this: turn it off.",
+  level: "The microphone delivers silence. It may be switched off, or another program may be using it. Choose another microphone below.",
+  gateway: "No gateway answers yet. Is the gateway running? Check with: docker compose ps",
   admitted: "The gateway refuses this robot.",
 };
 
@@ -86,7 +86,7 @@ export function readiness() {
   at("hold").hidden = !talking || !pushToTalk;
 }
 
-// --- what the console says ---------------------------------------------------------------------------------------------
+// --- the console's messages --------------------------------------------------------------------------------------------
 
 export const HEAR = {
   seated({ robot: name }) {
@@ -121,20 +121,20 @@ export const HEAR = {
     at("spent").textContent = `today $${dollars.toFixed(4)}${budget === null ? "" : ` of $${budget.toFixed(2)}`}`;
   },
   ended({ n, why }) {
-    if (n !== conversation || !(talking || begins)) return;  // it was ended here, or is long over
+    if (n !== conversation || !(talking || begins)) return;  // the page ended this conversation itself, or another one has begun since
     stop();
     stand("alone", "");
     complain(`The conversation has ended: ${why}.`);
   },
   behind() {
-    complain("The network is too slow: some of what you say is lost.");
+    complain("The network is too slow. Some of your words are lost.");
   },
 };
 
 export function stand(state, reason, personSpeaks = false) {
   at("state").dataset.state = state;
   const words = state === "listening" && personSpeaks ? "hears you" : WORDS[state];
-  at("state-words").textContent = talking || begins ? words : "not talking";  // what was on its way as it ended comes late
+  at("state-words").textContent = talking || begins ? words : "not talking";  // a message of a conversation that has ended may arrive late
   at("reason").textContent = reason;
 }
 
@@ -155,7 +155,7 @@ function line(who, text) {
 
 // --- sound -------------------------------------------------------------------------------------------------------------
 
-// The context is made, and asked to run, within the tap: else a phone gives no sound.
+// The context is made and started within the tap's event handler. Otherwise a phone plays no sound.
 function makeContext() {
   let context = new AudioContext({ latencyHint: "interactive" });
   if (context.sampleRate > RATE_MAX_HZ) {
@@ -196,7 +196,7 @@ async function microphone() {
     return await navigator.mediaDevices.getUserMedia({ audio: { ...asked, deviceId: { exact: chosen } } });
   } catch (error) {
     if (error.name !== "OverconstrainedError" && error.name !== "NotFoundError") throw error;
-    return navigator.mediaDevices.getUserMedia({ audio: asked });  // the one that was chosen is gone
+    return navigator.mediaDevices.getUserMedia({ audio: asked });  // the chosen microphone is gone
   }
 }
 
@@ -239,11 +239,11 @@ async function connectSound(context, stream) {
     if ("level" in data) robot.level(data.level);
     if ("flushed" in data) robot.level(0);
   };
-  // A phone that is locked, or called, stops the context; a microphone that is pulled out ends its track.
+  // A locked phone or a phone call suspends the context. Unplugging the microphone ends its track.
   context.onstatechange = () => {
     if (context.state === "closed") return;
     complain(context.state === "running" ? "" : STOPPED);
-    if (context.state !== "running") context.resume().catch(() => null);  // a headset was changed; a phone wants a touch
+    if (context.state !== "running") context.resume().catch(() => null);  // enough after a change of headset; a phone needs a touch
   };
   stream.getAudioTracks()[0].onmute = () => complain(REMEDIES.level);
   stream.getAudioTracks()[0].onunmute = () => complain("");
@@ -261,7 +261,7 @@ async function connectSound(context, stream) {
   return { context, stream, capture, playback };
 }
 
-// The screen stays on while somebody talks; the browser ends that whenever the page is hidden.
+// Keep the screen on during a conversation. The browser releases the lock whenever the page is hidden.
 let lock = null;
 async function keepAwake() {
   if (navigator.wakeLock && !document.hidden) lock = await navigator.wakeLock.request("screen").catch(() => null);
@@ -290,7 +290,7 @@ export function stop() {
 async function list(current) {
   const found = (await navigator.mediaDevices.enumerateDevices()).filter((each) => each.kind === "audioinput");
   at("microphone").replaceChildren(
-    at("microphone").options[0],  // the browser's own choice
+    at("microphone").options[0],  // the browser's default
     ...found.map((each, n) => {
       const option = document.createElement("option");
       option.value = each.deviceId;
@@ -306,7 +306,7 @@ if (navigator.mediaDevices) {
   navigator.mediaDevices.ondevicechange = () => list(sound ? sound.stream.getAudioTracks()[0].getSettings().deviceId : "");
 }
 
-// --- hands -------------------------------------------------------------------------------------------------------------
+// --- buttons and keys --------------------------------------------------------------------------------------------------
 
 at("talk").onclick = () => {
   if (talking) {

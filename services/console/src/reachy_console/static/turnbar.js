@@ -1,16 +1,16 @@
-// A turn's latency as a bar of its five parts, in the order of time; and many turns as a strip of such bars.
+// A turn's latency as a bar of five parts, in the order of time; and many turns as a strip of such bars.
 
 import { make, put } from "/static/dom.js";
 import { lasting, ms } from "/static/words.js";
 
-export const PARTS = { link_up: "way up", voice: "voice", gateway: "gateway", link_down: "way down", playout: "speaker" };
-const FULL_MS = 2000;       // the bar's whole width; one scale for all, so that bars can be compared
+export const PARTS = { link_up: "link to gateway", voice: "voice", gateway: "gateway", link_down: "link to robot", playout: "speaker" };
+const FULL_MS = 2000;       // the bar's whole width, the same for all bars, so that bars can be compared
 const SLOTS = 100;
 const SVG = "http://www.w3.org/2000/svg";
 
 export function figures(turn) {
   const said = [`turn ${turn.turn}`];
-  if (turn.total_ms === null) said.push("time to the first sound not known");
+  if (turn.total_ms === null) said.push("response time unknown");
   else said.push(`${ms(turn.total_ms)} from the end of speech to the first sound`);
   for (const [part, name] of Object.entries(PARTS)) if (part in turn.parts_ms) said.push(`${name} ${ms(turn.parts_ms[part])}`);
   if (!turn.complete) said.push("cut short");
@@ -48,7 +48,7 @@ export function legend() {
   return make("p", { class: "legend" }, ...Object.entries(PARTS).map(([part, name]) => make("span", {}, make("span", { class: `part part-${part}` }), name)));
 }
 
-// The newest on the right. The arrow keys, or the mouse, choose one, whose figures are said beneath.
+// The newest turn is on the right. The arrow keys or the mouse choose a turn; its numbers are shown beneath.
 export class Strip {
   constructor(place, words) {
     this.words = words;
@@ -57,7 +57,7 @@ export class Strip {
     this.svg = document.createElementNS(SVG, "svg");
     for (const [name, value] of Object.entries({ viewBox: `0 0 ${SLOTS} 60`, preserveAspectRatio: "none", "aria-hidden": "true" })) this.svg.setAttribute(name, value);
     this.scale = make("span", { class: "scale" });
-    this.element = make("div", { class: "strip", role: "slider", tabindex: 0, "aria-label": "the newest turns", "aria-valuemin": 0, "aria-valuenow": 0, "aria-valuemax": 0, "aria-valuetext": "no turn yet" }, this.svg);
+    this.element = make("div", { class: "strip", role: "slider", tabindex: 0, "aria-label": "response times of the newest turns", "aria-valuemin": 0, "aria-valuenow": 0, "aria-valuemax": 0, "aria-valuetext": "no turn yet" }, this.svg);
     place.append(this.element, this.scale);
     this.element.onpointermove = (event) => {
       const { left, width } = this.element.getBoundingClientRect();
@@ -80,7 +80,7 @@ export class Strip {
     this.turns = turns.slice(-SLOTS);
     const most = Math.max(1000, ...this.turns.map((each) => each.total_ms || 0));
     const top = Math.ceil(most / 500) * 500;
-    put(this.scale, `the height is ${(top / 1000).toFixed(1)} s`);
+    put(this.scale, `full height: ${(top / 1000).toFixed(1)} s`);
     this.svg.replaceChildren(...this.turns.map((turn, n) => this.column(turn, SLOTS - this.turns.length + n, 54 / top)));
     this.element.setAttribute("aria-valuemax", Math.max(0, this.turns.length - 1));
     this.choose(follows ? this.turns.length - 1 : this.chosen);
@@ -113,7 +113,7 @@ export class Strip {
     this.chosen = Math.max(0, Math.min(this.turns.length - 1, n));
     [...this.svg.children].forEach((each, at) => each.classList.toggle("chosen", at === this.chosen));
     const turn = this.turns[this.chosen];
-    const said = `${figures(turn)}, ended ${lasting(Math.max(0, this.turns[this.turns.length - 1].at - turn.at))} before the last`;
+    const said = `${figures(turn)}, ended ${lasting(Math.max(0, this.turns[this.turns.length - 1].at - turn.at))} before the newest turn`;
     const words = this.chosen === this.turns.length - 1 ? figures(turn) : said;
     put(this.words, words);
     this.element.setAttribute("aria-valuenow", this.chosen);

@@ -1,4 +1,4 @@
-// The page's end of its socket: the worker that holds it, what commands became of, and whether the page is let in.
+// The page's end of the connection: the worker that holds the socket, pending commands, and the page's role.
 
 import { make } from "/static/dom.js";
 
@@ -6,10 +6,10 @@ export const worker = new Worker("/static/socket.js", { type: "module" });
 export const door = { role: "", isOpen: false };
 
 const ANSWER_MS = 15_000;
-const waiting = new Map();  // a command's number -> who waits for its answers
+const waiting = new Map();  // number of a command -> the caller that waits for its answers
 let last = 0;
 
-// What is to be told of: all robots, one of them in full, or nothing.
+// Ask the console for reports: on all robots, on one robot in full, or none.
 let looked = JSON.stringify({ fleet: false, robot: null });
 export function look(fleet, robot) {
   const now = JSON.stringify({ fleet, robot });
@@ -18,15 +18,15 @@ export function look(fleet, robot) {
   worker.postMessage({ kind: "look", fleet, robot });
 }
 
-// Have a gateway do something, or all of them if these are a list. Gives what they answered, as [{gateway, ok, words, ...}];
-// `more` hears what is there already.
+// Send a command to one gateway, or to every gateway of a list. Returns the answers, as [{gateway, ok, words, ...}]. `more`
+// is called with the answers so far.
 export function ask(gateway, to_do, more = () => {}) {
   const asked = Array.isArray(gateway) ? gateway : [gateway];
-  if (!door.isOpen) return Promise.resolve([failed("", "The console is gone: nothing was asked.")]);
+  if (!door.isOpen) return Promise.resolve([failed("", "The console is not connected, so the command was not sent.")]);
   const id = ++last;
   return new Promise((done) => {
     const it = { asked, answers: [], done, more };
-    it.timer = setTimeout(() => give(id, "did not answer within 15 s. Nobody knows whether it was done."), ANSWER_MS);
+    it.timer = setTimeout(() => give(id, "no answer within 15 s. The command may or may not have been carried out."), ANSWER_MS);
     waiting.set(id, it);
     worker.postMessage({ kind: "command", gateway: Array.isArray(gateway) ? "" : gateway, do: { v: 1, ...to_do, id } });
   });
@@ -46,16 +46,16 @@ export function hearDone({ gateway, it: answer }) {
   const it = waiting.get(answer.id);
   if (!it) return;
   it.answers.push({ gateway, ...answer });
-  // One that names no gateway of those that were asked is the console's own, and the last.
+  // An answer that names none of the asked gateways comes from the console itself and is the last answer.
   if (!it.asked.includes(gateway) || it.asked.every((name) => it.answers.some((each) => each.gateway === name))) give(answer.id, "");
   else it.more(it.answers);
 }
 
 export function lose() {
-  for (const id of [...waiting.keys()]) give(id, "did not answer: the console is gone. Nobody knows whether it was done.");
+  for (const id of [...waiting.keys()]) give(id, "no answer, because the console is gone. The command may or may not have been carried out.");
 }
 
-// What was answered, next to the form: one line for each gateway.
+// Show the answers next to the form: one line for each gateway.
 export function tell(place, answers) {
   place.replaceChildren(...answers.flatMap(({ gateway, ok, words }, n) => {
     const line = make("span", { "data-ok": ok ? "yes" : "no" });
@@ -64,7 +64,7 @@ export function tell(place, answers) {
   }));
 }
 
-// Ask, with the button of the form out of use meanwhile.
+// Send a command, and ignore further clicks on its button until the answers are there.
 export async function askFrom(button, place, gateway, to_do) {
   if (button.dataset.waits) return [];
   button.dataset.waits = "yes";

@@ -1,4 +1,4 @@
-// Figures as words. Pure.
+// Numbers as text. Pure.
 
 export function lasting(seconds) {
   const s = Math.max(0, Math.round(seconds));
@@ -32,7 +32,7 @@ export function money({ dollars: spent, budget }) {
   return budget === null ? dollars(spent) : `${dollars(spent)} of $${budget.toFixed(2)}`;
 }
 
-// How much of the budget is gone: 0 to 1, and null without a budget.
+// The spent part of the budget, 0 to 1; null without a budget.
 export function share({ dollars: spent, budget }) {
   return budget === null ? null : budget > 0 ? Math.min(1, spent / budget) : 1;
 }
@@ -40,8 +40,8 @@ export function share({ dollars: spent, budget }) {
 export const ms = (it) => (it === null ? "" : `${Math.round(it)} ms`);
 
 export const STATES = {
-  absent: "absent",
-  away: "away",
+  absent: "not connected",
+  away: "not responding",
   starting: "starting",
   listening: "listening",
   thinking: "thinking",
@@ -49,9 +49,9 @@ export const STATES = {
   reconnecting: "reconnecting",
   refused: "refused",
   stale: "stale",
-  unknown: "not known",
+  unknown: "unknown",
 };
 
 export function standing({ state, person_speaks }) {
-  return state === "listening" && person_speaks ? "hears a person" : STATES[state] || state;
+  return state === "listening" && person_speaks ? "hearing a person" : STATES[state] || state;
 }

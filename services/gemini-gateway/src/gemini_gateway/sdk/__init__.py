@@ -1,1 +1,1 @@
-"""Gemini Live through google-genai: the one room that knows the SDK. What it raises and sends becomes our own words."""
+"""Gemini Live through google-genai. Only this package knows the SDK; it translates the SDK's messages and errors."""

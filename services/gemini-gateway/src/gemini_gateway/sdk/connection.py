@@ -1,4 +1,4 @@
-"""An open session."""
+"""An open connection to Gemini Live."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
@@ -21,12 +21,12 @@ AUDIO_TYPE: Final = f"audio/pcm;rate={HEARS_HZ}"
 
 
 class Connection:
-    """An open session.
+    """An open connection to Gemini Live.
 
     Args:
-        session: The SDK's.
-        model: With which it was opened.
-        shortcut: Whether audio goes past the SDK's layers; it does not if the SDK's socket is not where it was.
+        session: The SDK's session.
+        model: The model with which the session was opened.
+        shortcut: Whether audio bypasses the SDK's layers. It does not if the SDK keeps its socket in another attribute.
     """
 
     def __init__(self, session: Any, model: str = "", *, shortcut: bool = False) -> None:
@@ -40,16 +40,16 @@ class Connection:
 
     @property
     def interrupted(self) -> bool:
-        """Whether an interruption has come, and waits behind what came before it."""
+        """Whether an interruption has come, but waits behind earlier messages."""
         return isinstance(self._socket, Socket) and self._socket.interruptions > 0
 
     @property
     def waits(self) -> bool:
-        """Whether another message has come already, as far as is known."""
+        """Whether another message waits to be read; also true if this is not known."""
         return not isinstance(self._socket, Socket) or self._socket.unread > 0
 
     def watch(self, on_interruption: Callable[[], None] | None) -> None:
-        """Tell of an interruption when it comes, before :meth:`receive` gets to it; None tells no more."""
+        """Call this function when an interruption comes, before :meth:`receive` gets to it; None: call nothing."""
         if isinstance(self._socket, Socket):
             self._socket.on_interruption = on_interruption
 
@@ -66,7 +66,7 @@ class Connection:
             await self._send(audio=types.Blob(data=pcm, mime_type=AUDIO_TYPE))
 
     def offer_audio(self, pcm: bytes) -> bool:
-        """Send it without waiting, which is cheaper; false if it has to be sent by :meth:`send_audio`."""
+        """Send audio without waiting, which is cheaper. False: send it by :meth:`send_audio` instead."""
         return self._shortcut is not None and self._shortcut.offer_audio(pcm)
 
     async def send_activity(self, event: Literal["start", "end"]) -> None:
@@ -81,7 +81,7 @@ class Connection:
             await self._send(activity_end=types.ActivityEnd())
 
     async def send_stream_end(self) -> None:
-        """Tell that the microphone has paused.
+        """Tell the server that the microphone has paused.
 
         Raises:
             LiveError: If the connection is lost.
@@ -89,7 +89,7 @@ class Connection:
         await self._send(audio_stream_end=True)
 
     async def prompt(self, text: str, *, marked: bool = False) -> None:
-        """Ask for something in writing, which interrupts what is being said; marked as a turn, for manual VAD.
+        """Send a written prompt, which interrupts the current answer. ``marked``: as a turn, for manual VAD.
 
         Raises:
             LiveError: If the connection is lost.
@@ -124,7 +124,7 @@ class Connection:
         )
 
     async def remind(self, said: Sequence[tuple[Literal["person", "robot"], str]]) -> None:
-        """Tell a new session, one that was opened as ``seeded``, what was said in one that could not be resumed.
+        """Tell a new session, opened as ``seeded``, what was said in the session that could not be resumed.
 
         Raises:
             LiveError: If the connection is lost.
@@ -132,13 +132,13 @@ class Connection:
         roles = {"person": "user", "robot": "model"}
         turns = [types.Content(role=roles[who], parts=[types.Part(text=text)]) for who, text in said]
         with _told():
-            await self._session.send_client_content(turns=turns, turn_complete=True)  # of the history, not a question
+            await self._session.send_client_content(turns=turns, turn_complete=True)  # ends the history; it is no question
 
     async def receive(self) -> AsyncIterator[ServerEvent]:
-        """What the server sends, until the connection ends; the SDK's own loop ends with every turn.
+        """The server's events, until the connection ends. The SDK's own loop ends with every turn.
 
         Raises:
-            LiveError: When the connection is lost, or closed by us.
+            LiveError: When the connection is lost, or closed by the gateway.
         """
         while True:
             while self._shortcut and (pieces := await self._audio(self._shortcut)):
@@ -155,7 +155,7 @@ class Connection:
                         if self._shortcut:
                             break
             except errors.APIError as error:
-                if isinstance(error.details, str):  # a close's reason; a message of the same name comes as an object
+                if isinstance(error.details, str):  # the reason of a close; an error message has an object here
                     raise explained(error, opened=True) from error
                 yield Unknown(unquoted(error))
             except STRANGE as error:
@@ -166,7 +166,7 @@ class Connection:
         try:
             return await shortcut.audio()
         except websockets.exceptions.ConnectionClosed:
-            return []  # the SDK finds the same, and says why
+            return []  # the SDK's next read fails as well, and says why
 
     async def _send(self, **what: Any) -> None:
         with _told():
@@ -175,7 +175,7 @@ class Connection:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Whatever a send raises, in our own words: the SDK passes on the socket's exceptions."""
+    """Raise whatever a send raises as a ``LiveError``: the SDK passes on the socket's exceptions."""
     try:
         yield
     except (websockets.exceptions.WebSocketException, OSError, errors.APIError) as error:

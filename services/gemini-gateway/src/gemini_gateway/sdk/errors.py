@@ -1,4 +1,4 @@
-"""What the SDK and its socket raise, in our own words."""
+"""Translates errors of the SDK and of its socket into a ``LiveError``."""
 
 from typing import Final
 
@@ -12,11 +12,11 @@ from gemini_gateway.sdk.pieces import clean
 from reachy_service.logs import redacted
 
 STRANGE: Final = (TypeError, ValueError, AttributeError, LookupError, RecursionError)
-"""What the SDK raises on a message of unknown shape, with the connection intact."""
+"""The errors that the SDK raises on a message of unknown shape. The connection stays intact."""
 
 
 def unquoted(error: Exception) -> str:
-    """What is wrong with a message, without what it holds: that may be what somebody said."""
+    """What is wrong with a message, without its content, which may be somebody's words."""
     match error:
         case ValidationError():
             found = error.errors(include_url=False, include_context=False, include_input=False)
@@ -29,12 +29,12 @@ def unquoted(error: Exception) -> str:
 
 
 def explained(error: Exception, *, opened: bool) -> LiveError:
-    """What the SDK or the socket raised, in words, and whether trying again can help.
+    """An error of the SDK or the socket, in words for people and with its kind, which tells whether dialling again can help.
 
-    The words go to the robot, too, so a key that a server echoes is struck out here.
+    The words go to the robot, too, so an API key that a server echoes is removed here.
 
     Args:
-        error: What was raised.
+        error: The error that was raised.
         opened: Whether the server had answered the setup.
     """
     match error:
@@ -57,5 +57,5 @@ LOST: Final = "connection lost"
 
 
 def _told_of(words: object) -> str:
-    """The words of a server or a library, on one line, short, and without secrets."""
+    """The words of a server or a library: on one line, short, and without secrets."""
     return redacted(clean(" ".join(str(words).split())))[:300]

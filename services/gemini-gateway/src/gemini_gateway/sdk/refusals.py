@@ -1,7 +1,7 @@
-"""Why a connection was refused, or ended: by the code and the moment first, by the words last. Pure.
+"""Finds out why a connection was refused or ended: first by the code and the moment, last by the words. Pure.
 
-What a server says before it has answered the setup is about this setup: no other robot need have that trouble. What it says
-later is about the moment, and the next dial tells whether it lasts.
+An error that comes before the setup is answered concerns this setup; other robots may have no such trouble. A later error
+concerns the moment, and the next dial shows whether it lasts.
 """
 
 import json
@@ -11,20 +11,20 @@ from typing import Final
 from gemini_gateway.events import LiveError
 
 THIS_SETUP: Final = (1007, 1008)
-"""Close codes by which a server refuses what it was sent: invalid payload, policy violation."""
+"""Close codes by which a server refuses data that it was sent: invalid payload, policy violation."""
 SETUP: Final = "the session's setup"
 SERVERS_OWN: Final = 500
-"""From this HTTP status on a handshake fails for reasons of the server's own."""
+"""From this HTTP status on the server itself is the reason that a handshake fails."""
 HTTP_OF_GEMINI: Final = {
     400: f"Gemini refused {SETUP}",
     401: "Gemini refused the API key: check GEMINI_API_KEY",
     403: "this API key may not use Gemini Live: check the key's project and restrictions",
-    404: "Gemini does not know the model, or not for Live: check it, in the robots file or GEMINI_MODEL",
+    404: "Gemini does not know the model, or does not offer it for Live: check the model in the robots file or GEMINI_MODEL",
 }
-"""Statuses that Gemini has for a handshake, and what they mean if it is Gemini that has sent them."""
+"""HTTP statuses with which Gemini answers a handshake, and what they mean if Gemini sent them."""
 TOO_MANY: Final = 429
 
-NOT_HERE: Final = "Gemini is not offered where this gateway's address is"
+NOT_HERE: Final = "Gemini is not available in the region of this gateway's address"
 SPENT: Final = r"prepay|\bcredits?\b|billing|payment|\bpaid\b|subscription|suspended|\bbalance\b|spending|\bfunds\b"
 QUOTAS: Final = r"quota(?! project)|rate.?limit|resource.?exhausted|too many requests"
 KNOWN: Final = (
@@ -36,17 +36,17 @@ KNOWN: Final = (
     (r"models?/\S+ is not (found|supported)", HTTP_OF_GEMINI[404]),
     (r"\bmodel\b.*\b(not found|not exist|unknown|retired|deprecated)", HTTP_OF_GEMINI[404]),
 )
-"""Words of a refusal that people have seen, and what to do. They count where the code says that it is one."""
+"""Words that have been seen in refusals, and what to do. They count only if the code, too, means a refusal."""
 PASSING: Final = (
     r"internal error|deadline|abort|operation was cancel|request was cancel|unavailable|overload|try again|shutting down"
     r"|going away|time.?out|connection lost"
     r"|abnormal closure"
 )
-"""Words of a trouble that passes by itself, and is the server's rather than the setup's."""
+"""Words of a trouble of the server's that passes by itself; the setup is not the reason."""
 
 
 def of_close(code: int | None, reason: str, *, opened: bool) -> LiveError:
-    """The trouble that a close tells of.
+    """The error that a close of the WebSocket means.
 
     Args:
         code: The close code; None if the connection broke without one.
@@ -65,10 +65,10 @@ def of_close(code: int | None, reason: str, *, opened: bool) -> LiveError:
 
 
 def of_status(status: int, body: str) -> LiveError:
-    """The trouble that an HTTP status tells of, which came in place of a WebSocket.
+    """The error that an HTTP status means, which came in place of a WebSocket.
 
-    Only an error in Google's form is surely Google's word: a load balancer, a proxy that opens TLS, or the portal of a hotel
-    answers with the same numbers.
+    Only an error in Google's form surely comes from Google: a load balancer, a proxy that opens TLS, or the login page of a
+    hotel network answers with the same numbers.
     """
     said = _googles_words(body)
     words = f"HTTP {status}{f': {said}' if said else ''}"
@@ -79,13 +79,13 @@ def of_status(status: int, body: str) -> LiveError:
     if status == TOO_MANY:
         return LiveError("quota", f"Gemini's quota or rate limit is reached ({words})")
     if status in HTTP_OF_GEMINI:
-        doubt = "" if said else ", if it was Gemini that answered: a proxy or a portal on the way says the same"
+        doubt = "" if said else "; or a proxy or a login page on the way answered in place of Gemini"
         return LiveError("refused", f"{HTTP_OF_GEMINI[status]} ({words}{doubt})", sure=bool(said))
-    return LiveError("unreachable", f"what answers is not Gemini ({words}): a proxy, or a network that wants a login")
+    return LiveError("unreachable", f"another server answers in place of Gemini ({words}): a proxy or a network's login page")
 
 
 def of_proxy(status: int | None, words: str) -> LiveError:
-    """A proxy does not let the gateway through: its word, and neither the key's fault nor Gemini's."""
+    """The error of a proxy that does not let the gateway through. Neither the key nor Gemini is the reason."""
     said = f"answered with HTTP {status}" if status else f"cannot be used ({words})"
     return LiveError("unreachable", f"the proxy that HTTPS_PROXY or ALL_PROXY names {said}: Gemini was not reached")
 

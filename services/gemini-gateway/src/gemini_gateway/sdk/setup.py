@@ -1,4 +1,4 @@
-"""What a session is opened with."""
+"""Builds the setup with which a session is opened."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +13,10 @@ from reachy_gateway.tools.port import Parameter, Tool, parameters
 def config_of(
     persona: Persona, handle: str | None, *, seeded: bool = False, tools: Sequence[Tool[Any]] = ()
 ) -> types.LiveConnectConfig:
-    """A persona as the SDK wants it. Compression and resumption are always on: without them a session ends after 15 min.
+    """A persona as the SDK's setup. Compression and resumption are always on: without them a session ends after 15 min.
 
-    A session that is told what was said before has to announce that: gemini-3.1 closes with 1007 else, and others would take
-    it for an unfinished question.
+    If the session will be told what was said before (``seeded``), the setup must announce it. Otherwise gemini-3.1 closes with
+    1007, and other models take the history for an unfinished question.
     """
     vad = persona.vad
     detection = types.AutomaticActivityDetection(
@@ -57,7 +57,7 @@ def config_of(
 
 
 def declared(tool: Tool[Any], model: str) -> types.FunctionDeclaration:
-    """A tool as a model takes it: by ``parameters``, as extended thinking calls no function that has a JSON Schema."""
+    """A tool's declaration. It has ``parameters``, because extended thinking calls no function that has a JSON Schema."""
     known = models.of(model)
     behavior = models.behavior(model, waits=tool.mode == "wait")
     listed = parameters(tool.arguments)

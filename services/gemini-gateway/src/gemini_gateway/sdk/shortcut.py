@@ -1,8 +1,8 @@
-"""Audio past the SDK's layers: the two messages of Live that come fifty times a second, written and read by hand.
+"""Lets audio bypass the SDK's layers: writes and reads by hand the two messages of Live that come fifty times a second.
 
-google-genai validates and converts every message several times over, which is most of what a robot costs a gateway. Only
-messages that hold audio and nothing else are taken here; whatever else there is goes through the SDK, and so does audio when
-the SDK keeps its socket elsewhere, or ``GATEWAY_SHORTCUT`` is off.
+google-genai validates and converts every message several times, which is most of what a robot costs a gateway. Only messages
+that hold audio and nothing else are handled here. All other messages go through the SDK, and so does audio if the SDK keeps
+its socket in another attribute, or if ``GATEWAY_SHORTCUT`` is off.
 """
 
 import binascii
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, NotRequired, Protocol
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 from websockets.asyncio.client import ClientConnection
-from websockets.frames import apply_mask  # type: ignore[attr-defined] # in C where that was built, else in Python
+from websockets.frames import apply_mask  # type: ignore[attr-defined] # in C if the extension was built, else in Python
 from websockets.protocol import State
 
 from reachy_gateway.voice import HEARS_HZ, Audio
@@ -27,7 +27,7 @@ TAIL: Final = b'", "mime_type": "audio/pcm;rate=%d"}}}' % HEARS_HZ
 DEFAULT_REPLY_HZ: Final = 24000
 RATE_DIGITS_MAX: Final = 15
 TYPE_MAX: Final = 200
-"""Characters of a MIME type that is read at all."""
+"""Longer MIME types are not read."""
 _ONE, _SIXTEEN = ("1", "mono"), ("16",)
 _CODING = ("pcm", "pcm16", "pcms16le", "pcm_s16le", "s16le", "s16", "linear16", "lpcm", "l16", "int16")
 MEANS_PCM16: Final = {
@@ -36,19 +36,19 @@ MEANS_PCM16: Final = {
     **dict.fromkeys(("codec", "codecs", "encoding", "format"), _CODING),
     **dict.fromkeys(("endian", "byteorder"), ("little", "le")),
 }
-"""Parameters that say how the samples lie, and what of it is PCM16 with one channel; what others say is no matter."""
+"""MIME parameters that describe the format of samples, and their values for PCM16 with one channel. Others are ignored."""
 PCM16_TYPES: Final = ("audio/pcm", "audio/l16", "audio/raw", "audio/x-raw")
 REPLY_HZ: Final = range(8000, 48001)
-"""Rates that are believed."""
+"""The sample rates that are accepted."""
 
 
 def mic_message(pcm: bytes) -> bytes:
-    """The message that google-genai makes of PCM16 mono at 16 kHz, to the letter."""
+    """The message that google-genai makes of PCM16 mono at 16 kHz, byte for byte."""
     return HEAD + binascii.b2a_base64(pcm, newline=False).translate(URL_SAFE) + TAIL
 
 
 class Masks:
-    """Keys that mask frames, from the system's source of randomness, which is asked for 256 at a time."""
+    """Keys that mask frames. They come from the system's source of random numbers, 256 at a time."""
 
     def __init__(self) -> None:
         self._keys = b""
@@ -68,9 +68,9 @@ def text_frame(payload: bytes, mask: bytes) -> bytes:
 
 
 def reply_hz(mime_type: str) -> int | None:
-    """The sample rate that a MIME type of audio names; None if it is no PCM of 16 bits and one channel.
+    """The sample rate in a MIME type of audio; None if the type is not PCM of 16 bits with one channel.
 
-    ``audio/L16`` is big-endian by RFC 2586; Gemini means the same little-endian PCM by it.
+    By RFC 2586 ``audio/L16`` is big-endian, but Gemini sends little-endian PCM under this name as well.
     """
     return _reply_hz(mime_type) if len(mime_type) <= TYPE_MAX else None
 
@@ -94,7 +94,7 @@ def _reply_hz(mime_type: str) -> int | None:
 
 
 ALONE: Final = ConfigDict(extra="forbid", strict=True, val_json_bytes="base64")
-"""Whatever else a message holds makes it another message. Base64 in either alphabet, with its padding or without."""
+"""A message with any other field is not accepted. Base64 may have either alphabet, with padding or without."""
 
 
 @with_config(ALONE)
@@ -128,7 +128,7 @@ MESSAGE: Final = TypeAdapter(_Message)
 
 
 def audio_of(raw: bytes) -> list[Audio] | None:
-    """The audio of a message that holds nothing else; None for every other message, whatever it is."""
+    """The audio of a message that holds nothing else; None for every other message."""
     if b'"inlineData"' not in raw:
         return None
     try:
@@ -141,17 +141,17 @@ def audio_of(raw: bytes) -> list[Audio] | None:
 
 
 class Socket(Protocol):
-    """The SDK's."""
+    """The SDK's socket."""
 
     async def send(self, message: str | bytes, *, text: bool | None = None) -> None:
-        """Send a message, bytes as text if so told."""
+        """Send a message. ``text=True`` sends bytes as a text message."""
 
     async def recv(self, *, decode: bool | None = None) -> str | bytes:
         """The next message."""
 
 
 class Shortcut:
-    """Stands in for the socket of an SDK's session: audio is read here first, and what else comes is kept for the SDK."""
+    """Takes the place of the socket in an SDK session. It reads audio itself, and keeps other messages for the SDK."""
 
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
@@ -166,15 +166,15 @@ class Shortcut:
         await self._socket.send(mic_message(pcm), text=True)
 
     def offer_audio(self, pcm: bytes) -> bool:
-        """Send it without waiting, if nothing waits to be sent; false if it was not sent.
+        """Send audio without waiting, if no other data waits to be sent. False if it was not sent.
 
-        What is wrong with the connection the next :meth:`send_audio` finds, and says.
+        If the connection is broken, the next :meth:`send_audio` raises the error.
         """
         socket = self._socket
         if (
             not isinstance(socket, ClientConnection)
             or socket.state is not State.OPEN
-            or socket.transport.is_closing()  # the library learns of it in the next turn of the event loop
+            or socket.transport.is_closing()  # the library notices this in the next turn of the event loop
             or socket.send_in_progress
             or socket.protocol.extensions
             or socket.transport.get_write_buffer_size()
@@ -185,10 +185,10 @@ class Shortcut:
         return True
 
     async def audio(self) -> list[Audio]:
-        """The audio of the next message; none if it holds anything else, which is then the SDK's to read.
+        """The audio of the next message. Empty if the message holds anything else; it is then kept for the SDK.
 
         Raises:
-            websockets.exceptions.ConnectionClosed: When the connection is lost; so will the SDK's next read.
+            websockets.exceptions.ConnectionClosed: When the connection is lost; the SDK's next read raises it, too.
         """
         raw = await self._socket.recv(decode=False)
         pieces = audio_of(raw) if isinstance(raw, bytes) else None
@@ -197,6 +197,6 @@ class Shortcut:
         return pieces or []
 
     async def recv(self, *, decode: bool | None = None) -> str | bytes:
-        """For the SDK: the message that was kept, or the next one."""
+        """Called by the SDK: the message that was kept, or the next one."""
         kept, self._kept = self._kept, None
         return kept if kept is not None else await self._socket.recv(decode=decode)

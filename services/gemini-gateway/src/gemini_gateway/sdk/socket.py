@@ -1,4 +1,4 @@
-"""The SDK's WebSocket, which tells of an interruption as it comes, and follows no redirect."""
+"""The SDK's WebSocket, which reports an interruption as soon as it comes, and follows no redirect."""
 
 import json
 from collections.abc import Callable
@@ -19,20 +19,20 @@ MESSAGE_BEGINS: Final = (Opcode.TEXT, Opcode.BINARY)
 MESSAGE: Final = (*MESSAGE_BEGINS, Opcode.CONT)
 
 TAKEN: Final[ContextVar[Callable[[], None]]] = ContextVar("taken")
-"""What the task that dials is to be told when the server takes its socket; the SDK tells nobody."""
+"""The function to call when the server accepts the socket of the dialling task; the SDK does not report this."""
 
 
 class Socket(ClientConnection):
-    """The connection that the SDK makes, which we have it make of this class."""
+    """The WebSocket connection. The SDK makes it of this class, because its setting ``create_connection`` says so."""
 
     unread = 0
-    """Messages that have come, and were not read."""
+    """How many messages have come and are not read yet."""
     interruptions = 0
-    """Messages that have come, and were not read, which say that a reply was interrupted."""
+    """How many unread messages say that a reply was interrupted."""
     on_interruption: Callable[[], None] | None = None
 
     async def handshake(self, *args: Any, **kwargs: Any) -> None:
-        """Tell the task that dials that the server took the socket.
+        """Do the handshake, and tell the dialling task that the server accepted the socket.
 
         Raises:
             LiveError: If the server redirects.
@@ -41,13 +41,13 @@ class Socket(ClientConnection):
             await super().handshake(*args, **kwargs)
         except websockets.exceptions.InvalidStatus as error:
             status = error.response.status_code
-            if status in REDIRECTS:  # websockets would follow, and take the API key along
+            if status in REDIRECTS:  # websockets would follow the redirect, and send the API key there
                 raise refusals.of_status(status, "") from error
             raise
         TAKEN.get()()
 
     def process_event(self, event: Request | Response | Frame) -> None:
-        """Look at each message as it is parsed, before its turn comes."""
+        """Look at each message as soon as it is parsed, although earlier messages may still wait to be read."""
         if isinstance(event, Frame) and event.fin and event.opcode in MESSAGE:
             self.unread += 1
             if event.opcode in MESSAGE_BEGINS and interrupts(event.data):
@@ -57,10 +57,14 @@ class Socket(ClientConnection):
         super().process_event(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Drop the traceback of the parser's error: its frames hold this connection, which holds the error."""
+        """Drop the tracebacks of the errors that this connection holds: their frames hold this connection.
+
+        Such an error is the parser's, or the system's when a write met a connection that was cut.
+        """
         super().connection_lost(exc)
-        if self.protocol.parser_exc:
-            self.protocol.parser_exc.__traceback__ = None
+        for error in (self.protocol.parser_exc, exc):
+            if error:
+                error.__traceback__ = None
 
     async def recv(self, decode: bool | None = None) -> Any:  # noqa: FBT001 - as the class above has it
         """The next message."""
@@ -72,7 +76,7 @@ class Socket(ClientConnection):
 
 
 def interrupts(raw: bytes | bytearray | memoryview) -> bool:
-    """Whether a message says that the reply was interrupted; cheap for one that does not."""
+    """Whether a message says that the reply was interrupted; cheap for other messages."""
     if INTERRUPTED not in (raw := bytes(raw)):
         return False
     try:

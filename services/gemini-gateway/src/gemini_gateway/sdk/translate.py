@@ -1,4 +1,4 @@
-"""What the server says, as events."""
+"""Translates the server's messages into events."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,10 +25,10 @@ from reachy_gateway.voice import Audio, Interrupted, ReplyGenerated, Said, Speec
 
 
 def translated(message: types.LiveServerMessage, pieces: Pieces) -> Iterator[ServerEvent]:
-    """A message of the server as events: an interruption first, then every part, then usage, the turn's end last.
+    """The events of a message: an interruption first, then parts, words, token counts, calls, and the ends of reply and turn.
 
     Args:
-        message: As the SDK has parsed it.
+        message: The message as the SDK has parsed it.
         pieces: Joins the transcripts of one connection.
     """
     content = message.server_content
@@ -63,16 +63,16 @@ NO_REASON: Final = (None, types.TurnCompleteReason.TURN_COMPLETE_REASON_UNSPECIF
 WORKING: Final = {
     types.InteractionStatus.IN_PROGRESS: True,
     types.InteractionStatus.IDLE: False,
-    types.InteractionStatus.REQUIRES_ACTION: False,  # an older word for it
+    types.InteractionStatus.REQUIRES_ACTION: False,  # an older word for IDLE
 }
 PIECE_MAX: Final = 4000
-"""Characters of a piece of transcript; minutes of speech in one message are none."""
+"""The most characters of a piece of transcript. No message holds minutes of speech, so the rest is cut off."""
 WORD_MAX: Final = 60
-"""Characters of a name that the server chose, where it is told to people."""
+"""The most characters of a server's own name for something, where people read it."""
 
 
 def _reasons(content: types.LiveServerContent) -> Iterator[Reason]:
-    """Why a turn is over without an answer, where the server says so."""
+    """The reason why a turn is over without an answer, if the server gives one."""
     if (reason := content.turn_complete_reason) not in NO_REASON:
         yield Reason(clean(str(reason.value))[:WORD_MAX], expected=reason is types.TurnCompleteReason.NEED_MORE_INPUT)
     elif content.interaction_status is types.InteractionStatus.IN_PROGRESS:
@@ -80,7 +80,7 @@ def _reasons(content: types.LiveServerContent) -> Iterator[Reason]:
 
 
 def _parts(content: types.LiveServerContent) -> Iterator[Audio | Unheard | Unknown]:
-    """The parts of a reply: sound that can be played, sound that cannot, and what is none."""
+    """The parts of a reply: audio that can be played, text, and parts that cannot be played."""
     turn = content.model_turn
     for part in (turn.parts if turn else None) or ():
         blob = part.inline_data
@@ -107,11 +107,11 @@ def _words(content: types.LiveServerContent, pieces: Pieces) -> Iterator[Said]:
 
 
 CALLS_MAX: Final = 1000
-"""Calls in one message that are answered."""
+"""How many calls of one message are answered."""
 ID_MAX: Final = 500
-"""Characters of a call's id."""
+"""The most characters of a call's id."""
 ARGS_MAX: Final = 4096
-"""Characters of a call's arguments, or as many values."""
+"""The most characters and values, taken together, in a call's arguments."""
 ARGS_DEPTH_MAX: Final = 8
 
 
@@ -124,11 +124,11 @@ def _calls(calls: Sequence[types.FunctionCall]) -> Iterator[ToolCall | Unknown]:
     if known:
         yield ToolCall(known)
     if len(known) < len(calls):
-        yield Unknown("a tool call without an id, or one of too many, which nobody can answer")
+        yield Unknown("tool calls that cannot be answered: they have no id, too long an id, or are too many")
 
 
 def is_small(args: Mapping[str, Any]) -> bool:
-    """Whether arguments are within the bounds; it looks no further than these."""
+    """Whether arguments are within the bounds. The check stops at the bounds."""
     left = ARGS_MAX
     waiting: list[tuple[object, int]] = [(args, 0)]
     while waiting:
@@ -147,9 +147,9 @@ MODALITIES: Final[dict[str, Modality]] = {"TEXT": "text", "AUDIO": "audio", "IMA
 
 
 def tokens_of(usage: types.UsageMetadata) -> Tokens:
-    """Counts by modality. What the details leave out is counted as audio, the dearest; thoughts are text that is replied.
+    """Token counts by modality. Tokens missing from the details count as audio, the most expensive; thoughts as reply text.
 
-    A count below 0 is none. What the total has beyond all of them is told, too.
+    Negative counts are 0. Tokens that the total has beyond all other counts are the ``rest``.
     """
     prompt = _by_modality(usage.prompt_tokens_details, usage.prompt_token_count)
     prompt["text"] = prompt.get("text", 0) + _count(usage.tool_use_prompt_token_count)
@@ -174,6 +174,6 @@ def _count(told: int | None) -> int:
 
 
 def seconds(text: str | None) -> float:
-    """A duration as Google writes it, ``"50s"`` or ``"0.5s"``; 0 for what is none."""
+    """A duration as Google writes it, ``"50s"`` or ``"0.5s"``, in seconds; 0 for any other text."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)s", text or "")
     return float(found[1]) if found else 0.0

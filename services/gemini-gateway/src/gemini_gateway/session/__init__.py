@@ -1,1 +1,1 @@
-"""The session manager of one robot: when to dial, renew, hold back, give up and come back. Pure: time is passed in."""
+"""The session manager of one robot: it decides when to dial, renew, hold audio back, give up and resume. Pure."""

@@ -1,4 +1,4 @@
-"""What the server says, turn by turn: what of it is told, billed and kept, and when a turn is over. Pure."""
+"""The server's turns: decides what is passed on, billed and kept, and when a turn is over. Pure."""
 
 import numpy as np
 
@@ -23,31 +23,33 @@ class Answers:
         self._meter = meter
         self._said = said
         self._orphaned = False
-        """Whether a reply may still sound whose connection is gone."""
+        """Whether a reply may still be playing although its connection is gone."""
         self._mute_turns, self._mute_turns_max = 0, timing.MUTE_TURNS
-        """Turns in a row without a sound, and how many begin a new session."""
+        """How many turns in a row had no sound, and how many of them begin a new session."""
         self._was_mute = False
-        """Whether the newest turn was one of them."""
+        """Whether the newest turn had no sound."""
 
     def connected(self, now: float) -> None:
-        """Another connection is there."""
+        """A connection is open."""
         self.turn = ServerTurn(now, now, now)
 
     def disconnected(self, now: float) -> list[Out]:
-        """A connection is gone: what it was saying ends here, cleanly."""
+        """The connection is gone: end and bill the turn that it was sending."""
         turn = self.turn
         out: list[Out] = [Emit(TurnComplete())] if turn.in_turn else []
+        if turn.in_turn and not (turn.generated or turn.interrupted):
+            out.append(Count("answer_cut", "the connection to Gemini ended in mid-answer"))
         self._orphaned = self._orphaned or turn.in_turn or now < turn.sounds_until
         turn.in_turn = False
         self._said.over(now)
         return [*out, *self._meter.bill()]
 
     def begins_another(self, event: Audio | ReplyGenerated) -> bool:
-        """Whether a piece belongs to another answer than the one that goes on: that one was whole."""
+        """Whether audio begins the next answer, because the current one was already generated whole."""
         return isinstance(event, Audio) and self.turn.in_turn and self.turn.generated
 
     def goes_on(self, event: Audio | ReplyGenerated, now: float) -> list[Out]:
-        """A piece of an answer, or the end of its generation."""
+        """Take a piece of an answer, or the end of its generation."""
         turn = self.turn
         out: list[Out] = [*self._meter.turn_goes_on()]
         left_over = turn.is_left_over(now)
@@ -78,12 +80,12 @@ class Answers:
         turn.sounds_until = min(turn.sounds_until, now)
         turn.interrupted = True
         self._said.over(now)
-        if turn.in_turn:  # else there is nothing of which more could come, and no word of an answer
+        if turn.in_turn:  # without a turn, an interruption is no sign of an answer
             self._sound(now)
         turn.interrupted_at = now
 
     def says_its_end(self, now: float) -> bool:
-        """The server says that its turn is over; false if that is known."""
+        """The server says that its turn is over. Returns False if the session had already ended this turn."""
         turn = self.turn
         ended, turn.ended = turn.ended, False
         if ended and not turn.in_turn and not turn.reason:
@@ -92,7 +94,7 @@ class Answers:
         return True
 
     def over(self, now: float, *, still_awaited: bool = False) -> list[Out]:
-        """The turn is over; ``still_awaited`` if what is awaited is another answer."""
+        """End the turn. ``still_awaited``: the person still waits for another answer."""
         turn, attention = self.turn, self._attention
         out: list[Out] = [Emit(TurnComplete()), *self._meter.turn_over(now)]
         self._was_mute = False
@@ -107,7 +109,7 @@ class Answers:
         return out
 
     def overdue_end(self, now: float) -> list[Out]:
-        """Of an answer that was generated whole, or interrupted, no more comes: its turn is over, whatever the server says."""
+        """End a turn whose answer was generated whole, or interrupted, if the server does not end it in time."""
         turn = self.turn
         ends = turn.in_turn and (turn.generated or turn.interrupted)
         if not ends or now - max(turn.progress_at, turn.sounds_until) < timing.TURN_END_S:
@@ -117,7 +119,7 @@ class Answers:
         return out
 
     def words(self, who: Who, text: str, now: float) -> list[Out]:
-        """A piece of transcript has come, empty if nobody is to know its words."""
+        """Take a piece of transcript. The text is empty if the persona keeps no transcripts."""
         if who == "robot":
             self.turn.progress_at = now
         else:
@@ -125,23 +127,23 @@ class Answers:
         return [*self._said.said(who, text, now, spoke_at=self._attention.spoke_at)] if text else []
 
     def sounds_unheard(self, now: float, *, live: bool, held: bool) -> bool:
-        """Whether an answer sounds of which no server knows that it sounds, or that hears the person.
+        """Whether an answer is playing that the server cannot interrupt.
 
-        Its connection is gone, or is sent nothing any more as its renewal is overdue, or the server takes its turn for over.
+        The answer's connection is gone, or gets no speech because its renewal is overdue, or the server has ended the turn.
         """
         turn = self.turn
         return self._orphaned or (live and (held if turn.in_turn else now < turn.sounds_until))
 
     def hushed(self, now: float) -> None:
-        """We have cut the answer ourselves."""
+        """The gateway itself has cut the answer."""
         self._orphaned = False
         self.turn.sounds_until = min(self.turn.sounds_until, now)
 
     def gives_up_mute(self) -> list[Out]:
-        """A new session is to begin if too many turns in a row were without a sound; then the next takes twice as many."""
+        """Give the session up if too many turns in a row had no sound. The next session may have twice as many."""
         if not self._was_mute or self._mute_turns < self._mute_turns_max:
             return []
-        words = f"{self._mute_turns} turns in a row were without a sound: a new session begins"
+        words = f"{self._mute_turns} turns in a row had no sound: a new session begins"
         self._mute_turns, self._mute_turns_max = 0, self._mute_turns_max * 2
         return [Count("mute", words)]
 
@@ -150,7 +152,7 @@ class Answers:
         self._attention.answered(self.turn)
 
     def _heard_of(self) -> list[Out]:
-        """Whether there was anything to hear in a turn that is over."""
+        """Count a turn that is over if it had no sound, or ended early."""
         turn = self.turn
         if turn.sounded:
             self._mute_turns, self._mute_turns_max = 0, timing.MUTE_TURNS
@@ -165,6 +167,6 @@ class Answers:
 
 
 def is_audible(pcm: bytes) -> bool:
-    """Whether PCM16 holds a sound that a person hears."""
+    """Whether PCM16 holds a sound that a person can hear."""
     samples = np.frombuffer(pcm, "<i2", count=len(pcm) // 2)
     return bool(samples.size) and (int(samples.max()) > timing.FAINT or int(samples.min()) < -timing.FAINT)

@@ -1,4 +1,4 @@
-"""Who speaks, whether an answer is owed, and whether the server hangs. Pure: time is passed in."""
+"""Tracks who speaks, whether the server owes an answer, and whether the server hangs. Pure: time is passed in."""
 
 from gemini_gateway.session import timing
 from gemini_gateway.session.server_turn import ServerTurn
@@ -12,29 +12,29 @@ class Attention:
         self.last_mic = now
         self.last_speech = now
         self.stream_ended = True
-        """Whether the server knows that the microphone pauses."""
+        """Whether the server knows that the microphone has paused."""
         self.speaking = False
         self.pressed = False
         """Manual VAD: whether it is the person's turn."""
         self.spoke_at = float("-inf")
-        """When the person began to speak last."""
+        """When the person last began to speak."""
         self.answer_at = float("-inf")
         """When the newest answer began to sound."""
         self.awaiting_since: float | None = None
-        """Since when the person waits for an answer, if so; what they said since does not count anew."""
+        """Since when the person has waited for an answer; None if nobody waits. More speech does not restart the wait."""
         self.owed_s = 0.0
-        """How long the longest utterance is that an answer is awaited to."""
+        """The length of the longest utterance that awaits an answer."""
         self.unheeded = 0
-        """Connections in a row that were given up as nothing came to what was said."""
+        """How many connections in a row were given up because speech got no answer."""
         self._paused = False
-        """Whether they have been silent for ``PAUSE_S`` since: what they say now is said into the silence of the server."""
+        """Whether the person has paused for ``PAUSE_S`` while waiting. Transcripts of later speech do not prolong the wait."""
         self._speech_bytes = self._turn_bytes = 0
-        """Of speech: in the utterance, and between the marks of manual VAD."""
+        """Bytes of speech in the utterance, and in the person's turn of manual VAD."""
 
     # --- the person ---------------------------------------------------------------------------------------------------
 
     def heard(self, size_bytes: int, now: float, *, speaking: bool, manual: bool) -> None:
-        """So much mic audio has come; ``speaking`` is what the speech gate says of it."""
+        """Mic audio has come. ``speaking`` tells whether the speech gate hears speech in it."""
         self.last_mic = now
         self.stream_ended = False
         if not speaking:
@@ -50,7 +50,7 @@ class Attention:
         self.speaking = True
 
     def silence(self, now: float, *, manual: bool) -> None:
-        """The person does not speak, or no longer."""
+        """The person is silent: if an utterance has ended that was long enough, they now wait for an answer."""
         if self.speaking and self._speech_bytes >= timing.SPEECH_MIN_S * BYTES_PER_S and not manual:
             self._owe(now, self._speech_bytes / BYTES_PER_S)
         self.speaking = False
@@ -67,45 +67,45 @@ class Attention:
         self._owe(now, self._turn_bytes / BYTES_PER_S)
 
     def prompted(self, now: float) -> None:
-        """Somebody else asks for an answer, in writing."""
+        """A written prompt asks for an answer."""
         self._owe(now, timing.OWED_MIN_S)
 
     def _owe(self, now: float, speech_s: float) -> None:
-        """From now on an answer may come; if there was enough of speech one, or any other word, has to."""
+        """The person waits for an answer from now on. The server must react only to speech that was long enough."""
         if self.awaiting_since is None:
             self.awaiting_since, self.owed_s, self._paused = now, 0.0, False
         self.owed_s = max(self.owed_s, speech_s)
 
     @property
     def may_cut(self) -> bool:
-        """Whether the person has said enough into the newest answer to cut it."""
+        """Whether the person has spoken long enough during the newest answer to cut it."""
         return self._speech_bytes >= timing.BARGE_IN_S * BYTES_PER_S and self.spoke_at >= self.answer_at
 
     # --- the server ---------------------------------------------------------------------------------------------------
 
     def followed(self) -> None:
-        """A transcript of the person shows that the server follows what they say."""
+        """A transcript of the person's speech shows that the server still listens: the wait counts from the last speech."""
         if self.awaiting_since is not None and not self._paused:
             self.awaiting_since = max(self.awaiting_since, self.last_speech)
 
     def asked_into(self, turn: ServerTurn) -> bool:
-        """Whether the person began to speak into the answer that goes on."""
+        """Whether the person began to speak during the current answer."""
         return turn.in_turn and self.spoke_at > self.answer_at
 
     def answered(self, turn: ServerTurn) -> None:
-        """What the person waits for has come, unless they have asked again into this answer."""
+        """The answer that the person waits for has come, unless they asked again during this answer."""
         if not self.asked_into(turn):
             self.awaiting_since = None
 
     def between_turns(self, turn: ServerTurn, now: float, *, manual: bool) -> bool:
-        """Whether nobody speaks, or is to speak, and has not for a moment."""
+        """Whether nobody speaks, no answer is expected, and it has been quiet for ``QUIET_S``."""
         quiet_s = now - max(turn.last_turn, self.last_speech)
         busy = turn.answers or (self.pressed and manual)
         return not busy and self.awaiting_since is None and quiet_s >= timing.QUIET_S
 
     def hangs_s(self, turn: ServerTurn, now: float) -> float:
-        """For how long the server has owed an answer, or the rest of one, if that is too long; else 0."""
-        sound = max(turn.sound_at, turn.sounds_until)  # what was asked into an answer waits for its end
+        """How long the server has owed an answer, or the rest of one, if that is too long; else 0."""
+        sound = max(turn.sound_at, turn.sounds_until)  # a question asked during an answer waits for the answer's end
         heard = max(turn.progress_at, turn.sounds_until)
         if self.awaiting_since is not None:
             waited_s = now - max(self.awaiting_since, heard)

@@ -1,4 +1,4 @@
-"""When to dial again after a failure, and what the robot is told meanwhile. Pure: time and chance are passed in."""
+"""When to dial again after a failure, and what the robot is told meanwhile. Pure: time and random numbers are passed in."""
 
 from collections.abc import Callable
 from typing import Final
@@ -18,21 +18,21 @@ class Backoff:
         self.not_before = now
         self.trouble_since: float | None = None
         self.standing = NOT_YET
-        """What the robot is told, if it takes long enough."""
+        """What the robot is told once the trouble has lasted long enough."""
         self.refused_at_once = False
         """Whether the last connection was refused right after its setup had been answered."""
         self._draw = draw
         self._quota = 0
         self._declined = 0
-        """Dials in a row that were declined, or refused for a reason that nobody knows."""
+        """How many dials in a row were declined, or refused for an unknown reason."""
         self._short_lives = 0
 
     def clear(self) -> None:
-        """There is no trouble any more: a connection is there, or none is wanted."""
+        """The trouble is over: a connection is open, or none is wanted."""
         self.trouble_since, self.standing = None, NOT_YET
 
     def talked(self) -> None:
-        """A connection has lasted, or the server has talked over it."""
+        """A connection has lasted, or the server has talked on it."""
         self.refused_at_once, self._declined = False, 0
 
     def lasted(self) -> None:
@@ -44,7 +44,7 @@ class Backoff:
         self._quota = 0
 
     def failed(self, error: LiveError, now: float) -> bool:
-        """A dial or a connection has failed; whether the robot is to be told at once."""
+        """A dial or a connection has failed. Returns whether to tell the robot at once."""
         if self.trouble_since is None:
             self.trouble_since = now
         if error.kind == "declined" or not error.sure:
@@ -57,7 +57,7 @@ class Backoff:
         return error.kind in ("refused", "quota")
 
     def resuming(self, now: float) -> None:
-        """The dial was to resume a session: Google may not have let go of its old socket yet."""
+        """A dial with a handle failed: pause, because Google may still hold the session's old socket open."""
         least_s, most_s = timing.HANDLE_PAUSE_S
         self.not_before = now + least_s + self._draw() * (most_s - least_s)
 
@@ -66,7 +66,7 @@ class Backoff:
         self._short_lives += 1
 
     def wait_after_short_life(self, now: float) -> None:
-        """The next dial waits, longer each time."""
+        """Delay the next dial, longer each time."""
         longest_s = min(timing.SHORT_CAP_S, timing.SHORT_FIRST_S * 2.0 ** min(self._short_lives, 20))
         self.not_before = max(self.not_before, now + self._draw() * longest_s)
 

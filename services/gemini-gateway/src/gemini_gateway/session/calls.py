@@ -1,8 +1,8 @@
-"""Calls of tools: which run, which are answered, and what becomes of them as connections come and go. Pure: time is passed in.
+"""Calls of tools: decides which run, how they are answered, and what follows when a connection ends. Pure: time is passed in.
 
-On the connection on which it came every id is answered exactly once, by the tool's result or by an error; or not at all, if the
-server takes the call back, the connection is lost, or the model was refused too often. What was lost is answered by an error on
-the connection that resumes the session, as gemini-3.8 leaves the person's next sentence without an answer else.
+Every id is answered exactly once, on the connection on which it came, by the tool's result or by an error. It is not answered
+if the server takes the call back, the connection is lost, or too many calls were refused. Lost calls are answered by an error
+on the connection that resumes the session: otherwise gemini-3.8 does not answer the person's next sentence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,18 +17,18 @@ from reachy_gateway.voice import CallOutcome, ToolEnded
 from reachy_link.bucket import Rate, TokenBucket
 
 OPEN_MAX: Final = 4
-"""Calls at a time; those that run on although nobody wants their results count."""
+"""The most calls at a time. Tools that still run although nobody wants their results count, too."""
 TURN_MAX: Final = 5
-"""Calls for what the person has said once."""
+"""The most calls until the person speaks again."""
 RATE: Final = Rate(0.5, 30)
-"""Calls: 30 a minute."""
+"""The most calls: 30 a minute."""
 REFUSALS_MAX: Final = 20
-"""For what the person has said once so many calls are refused in words; further ones are only counted. If a model goes on
-calling, its turns count as turns without a sound, of which a few begin a new session."""
+"""How many calls are refused in words until the person speaks again. Further calls are only counted. If the model still goes on
+calling, its turns count as turns without a sound, and a few of these begin a new session."""
 KEPT_MAX: Final = 1024
-"""Ids that are remembered after their answer; of more the oldest are forgotten."""
+"""How many ids are remembered after their answer. Beyond this number the oldest are forgotten."""
 UNKNOWN: Final = "unknown"
-"""The name under which calls of tools that do not exist are told: the model makes such names up."""
+"""The name under which calls of tools that do not exist are reported, because the model makes their names up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class _Call:
 
 @dataclass(slots=True)
 class _Answered:
-    """An answer that the server may not have got."""
+    """An answer that may not have reached the server."""
 
     name: str
     sent: bool = False
@@ -54,21 +54,21 @@ class Calls:
         self.answered_at = float("-inf")
         """When the newest answer was given."""
         self._open: dict[int, _Call] = {}
-        """Of the open connection, without an answer."""
+        """Calls of the open connection that have no answer."""
         self._running: dict[int, _Call] = {}
         self._answered: dict[str, _Answered] = {}
-        """On the open connection, and not proven to have arrived."""
+        """Answers given on the open connection that are not proven to have arrived."""
         self._seen: dict[str, None] = {}
-        """Ids of the open connection."""
+        """Ids of calls on the open connection."""
         self._lost: dict[str, str] = {}
-        """Ids and names of calls of connections that are gone."""
+        """Ids and names of calls whose connection is gone."""
         self._next_key = 1
         self._bucket = TokenBucket(RATE)
         self._bucket.take(0, now)
         self._asked_at = float("-inf")
         self._asked = self._refused = 0
         self._owed_since: float | None = None
-        """Since when the model is to speak of an answer, and has not."""
+        """Since when the model should speak of an answer; None once it has spoken."""
 
     def owes_words(self, now: float) -> bool:
         """Whether the model is about to speak of an answer."""
@@ -101,10 +101,10 @@ class Calls:
         """The model wants tools called.
 
         Args:
-            calls: In one message.
-            tools: Those that the robot has.
+            calls: The calls of one message.
+            tools: The robot's tools.
             now: The time.
-            asked_at: When the person spoke last: what they say anew allows for more calls.
+            asked_at: When the person last spoke. New speech allows for more calls.
         """
         if asked_at > self._asked_at:
             self._asked_at, self._asked, self._refused = asked_at, 0, 0
@@ -134,7 +134,7 @@ class Calls:
         return out + (self._answer(refused, now) if refused else [])
 
     def _objection(self, call: FunctionCall, terms: ToolTerms | None, now: float) -> tuple[CallOutcome | None, str]:
-        """Why a call is not run, if so."""
+        """Why a call is not run, as an outcome and words for the model; None and "" if it may run."""
         if terms is None:
             return "unknown", "unsupported: this robot has no such tool"
         if call.args is None:
@@ -148,7 +148,7 @@ class Calls:
         return None, ""
 
     def cancelled(self, ids: Sequence[str], now: float) -> list[Out | Answer]:
-        """The server takes calls back: they are stopped, and not answered."""
+        """The server takes calls back: stop them, and do not answer them."""
         out: list[Out | Answer] = []
         for key, call in list(self._open.items()):
             if call.id in ids:
@@ -158,7 +158,7 @@ class Calls:
         return out
 
     def proven(self) -> None:
-        """The server shows by a handle that it has got what was sent: none comes while a call is open."""
+        """A handle has come. It proves that the answers sent so far arrived: no handle comes while a call is open."""
         self._answered = {each: answered for each, answered in self._answered.items() if not answered.sent}
 
     # --- the rim ------------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ class Calls:
         return call.since if call else None
 
     def sent(self, answer: Answer, *, sent: bool) -> None:
-        """An answer was taken to be sent; or could not be, after all."""
+        """Note that an answer was taken to be sent; or, with ``sent=False``, that it could not be sent after all."""
         for response in answer.responses:
             if answered := self._answered.get(response.id):
                 answered.sent = sent
@@ -187,18 +187,18 @@ class Calls:
     # --- time, and the connection -------------------------------------------------------------------------------------
 
     def due(self, now: float) -> list[Out | Answer]:
-        """Answer the calls that have taken too long; what may not be cut is, if it does not end for a minute after that."""
+        """Answer calls that passed their deadline. A tool that may not be cut is stopped ``DEADLINE_MAX_S`` later."""
         late = [key for key, call in self._open.items() if now - call.since >= call.terms.deadline_s]
         endless = [key for key, call in self._running.items() if now - call.since >= call.terms.deadline_s + DEADLINE_MAX_S]
         out = self._give_up(late, "timeout", "timed out: it took too long", now)
         return out + [Stop(key) for key in endless]
 
     def renewed(self, now: float) -> list[Out | Answer]:
-        """The connection has to be renewed before they end: answer them, so that the session can be resumed."""
+        """The connection must be renewed before the calls end: answer them, so that the session can be resumed."""
         return self._give_up(list(self._open), "lost", "the connection to the tool was interrupted", now)
 
     def disconnected(self, now: float) -> list[Out]:
-        """The connection is gone, and what was not answered is lost."""
+        """The connection is gone: unanswered calls are lost."""
         out: list[Out] = []
         for key, call in list(self._open.items()):
             self._lost[call.id] = call.name
@@ -212,7 +212,7 @@ class Calls:
         return out
 
     def connected(self, now: float, *, resumed: bool) -> list[Out | Answer]:
-        """Another connection is there: what was lost is answered, if it is the same session."""
+        """A connection is open: if it resumed the session, answer the lost calls."""
         lost, self._lost = self._lost, {}
         if not (lost and resumed):
             return []
@@ -223,7 +223,7 @@ class Calls:
         return self._answer(responses, now)
 
     def left(self) -> list[Out]:
-        """The robot has left."""
+        """The robot has left: stop its tools, except those that may not be cut."""
         running, self._running = self._running, {}
         self._open.clear()
         return [Stop(key) for key, call in running.items() if call.terms.may_be_cut]
@@ -238,7 +238,7 @@ class Calls:
         return out
 
     def _close(self, key: int, outcome: CallOutcome, now: float) -> list[Out]:
-        """A call is over for the model, though its tool may run on."""
+        """End a call for the model. A tool that may not be cut runs on."""
         call = self._open.pop(key)
         stop: list[Out] = [Stop(key)] if call.terms.may_be_cut else []
         return [*stop, Emit(ToolEnded(call.name, outcome, now - call.since))]

@@ -1,24 +1,24 @@
-"""What is true of the connection that is open, or was last. Pure."""
+"""The state of the open connection, or of the last one. Pure."""
 
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class OpenConnection:
-    """Made anew for each connection."""
+    """The state of one connection to Gemini. Each connection gets a new one."""
 
     opened_at: float
     deadline: float = float("inf")
-    """By when it must be renewed."""
+    """By when the connection must be renewed."""
     wanted: bool = False
-    """Whether it is to be renewed at the next quiet moment."""
+    """Whether to renew the connection at the next quiet moment."""
     held: bool = False
     """Whether mic audio is kept for the next connection."""
     caught_up: bool = False
-    """Whether all that had waited for the connection was sent."""
+    """Whether all audio that had waited for the connection was sent."""
     behind_since: float | None = None
-    """Since when too much waits all the same."""
+    """Since when too much audio has waited again."""
     sending_since: float | None = None
-    """Since when a send has been waiting to be taken."""
+    """Since when the socket has kept a send waiting."""
     spoke: bool = False
-    """Whether the server has said anything of the conversation."""
+    """Whether the server has sent anything that belongs to the conversation."""

@@ -1,4 +1,4 @@
-"""What a session decides, for the rim to carry out."""
+"""The decisions of a session, which the rim carries out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from reachy_gateway.voice import VoiceEvent
 
 
 class SessionPhase(Enum):
-    """Where the session is."""
+    """The phases of a session."""
 
     WAITING = "waiting to dial"
     DIALLING = "dialling"
@@ -25,7 +25,7 @@ class SessionPhase(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """Open a connection: resume by the handle, or begin with what was said before."""
+    """Open a connection. Resume the session by its handle, or begin one that is told what was said before."""
 
     handle: str | None
     seed: tuple[tuple[Who, str], ...]
@@ -35,62 +35,62 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """Close the connection; tell when it is closed."""
+    """Close the connection, and call ``Session.closed`` once it is closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Hand an event to the conversation."""
+    """Pass an event to the robot's conversation."""
 
     event: VoiceEvent
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run a tool, and tell how it ended."""
+    """Run a tool, and report how it ended."""
 
     key: int
-    """Of the call, unlike its id within the whole session."""
+    """The call's number, which is unique in the whole session. The call's id is not."""
     name: str
     args: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Stop a tool that runs: nobody wants its result any more."""
+    """Stop a running tool, because nobody wants its result any more."""
 
     key: int
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the model is told of a call."""
+    """The answer to one call of a tool."""
 
     id: str
     name: str
     response: Mapping[str, Any]
     background: bool
-    """Whether the model went on meanwhile."""
+    """Whether the model went on while the tool ran."""
     speaks: bool
-    """Whether it is to speak of it."""
+    """Whether the model should speak of the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answer calls, in one message."""
+    """Answer calls of tools in one message."""
 
     responses: tuple[Response, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Ask the model to say something, as nobody in front of the robot did."""
+    """Ask the model in writing to say something."""
 
     text: str
     at: float
-    """When it was asked for."""
+    """When somebody asked for it."""
     marked: bool = False
-    """Whether it is to be marked as a turn: with manual VAD nothing else is one."""
+    """Whether to mark the prompt as a turn, as manual VAD requires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Remember:
-    """What another gateway has to know, to go on with the session, has changed."""
+    """The session's memory has changed: store it for other gateways."""
 
 
 Out = Dial | HangUp | Emit | Count | Bill | Keep | Run | Stop | Remember

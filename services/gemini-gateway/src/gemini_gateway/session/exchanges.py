@@ -1,6 +1,6 @@
-"""What was said, in the order in which people said it: a question before its answer, whenever its transcript comes. Pure.
+"""The transcript of a conversation, each question before its answer, in whatever order the pieces come. Pure.
 
-The server promises no order: a question's transcript may come behind the first words of its answer, and even after its end.
+The server promises no order. A question's transcript may come after the first words of its answer, or even after their end.
 """
 
 from collections import deque
@@ -12,24 +12,24 @@ Who = Literal["person", "robot"]
 
 TURNS: Final = 20
 CHARS: Final = 4000
-"""How much a new session is told of an old one that cannot be resumed."""
+"""How much transcript a new session is told when the old one cannot be resumed."""
 SETTLE_S: Final = 2.0
-"""So long after the end of an answer more words of it, and of its question, may come."""
+"""How long after the end of an answer more words of the answer and of its question may come."""
 PIECES_MAX: Final = 500
 EXCHANGE_CHARS: Final = 20_000
-"""Of one exchange; with more the exchange is over, and the next piece begins another."""
+"""The longest exchange. Once it is this long, the next piece begins another."""
 UNANSWERED_S: Final = 30.0
-"""So long after its last word a question that got no answer is settled."""
+"""How long after its last word an unanswered question is settled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """A piece of transcript in its place, for a file."""
+    """A piece of transcript for the transcript file. The pieces come in the right order."""
 
     who: Who
     text: str
     at: float
-    """When it came."""
+    """When the piece came."""
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class _Exchange:
     robot: list[Keep] = field(default_factory=list)
     chars: int = 0
     newest_at: float = float("inf")
-    """When its newest piece came."""
+    """When the newest piece came."""
     asked: bool = False
     """Whether some of the question came before the answer began."""
     answered_at: float = float("inf")
@@ -50,25 +50,25 @@ class _Exchange:
 
 
 class Exchanges:
-    """The newest exchanges: those that are settled in order, and the one that goes on."""
+    """The newest exchanges: the settled ones in order, and the current one."""
 
     def __init__(self) -> None:
         self._settled: deque[tuple[Who, str]] = deque(maxlen=TURNS)
         self._now = _Exchange()
 
     def answers(self, now: float) -> None:
-        """An answer goes on; it may have begun before its first word comes."""
+        """Audio of an answer has come. An answer may begin before the first word of its transcript comes."""
         if self._now.over_at == float("inf"):
             self._now.answered_at = min(self._now.answered_at, now)
 
     def said(self, who: Who, text: str, now: float, *, spoke_at: float) -> list[Keep]:
-        """Take a piece.
+        """Take a piece of transcript, and return the pieces of an exchange that is settled now.
 
         Args:
-            who: Who said it.
-            text: What was said.
+            who: The speaker.
+            text: The words.
             now: The time.
-            spoke_at: When the person began to speak last.
+            spoke_at: When the person last began to speak.
         """
         pieces = len(self._now.person) + len(self._now.robot)
         full = pieces >= PIECES_MAX or self._now.chars >= EXCHANGE_CHARS
@@ -83,7 +83,7 @@ class Exchanges:
         return out
 
     def _begins(self, who: Who, spoke_at: float) -> bool:
-        """Whether a piece begins an exchange of its own."""
+        """Whether a piece begins a new exchange."""
         one = self._now
         if who == "robot":
             return spoke_at > one.over_at
@@ -95,28 +95,28 @@ class Exchanges:
             self._now.over_at = min(self._now.over_at, now)
 
     def due(self, now: float) -> list[Keep]:
-        """What has settled by now, in order."""
+        """The pieces of the current exchange in order, if it has settled by now."""
         settled = now - self._now.over_at >= SETTLE_S or now - self._now.newest_at >= UNANSWERED_S
         return self.settle() if settled else []
 
     def settle(self) -> list[Keep]:
-        """Close the exchange that goes on: no more of it will come."""
+        """Close the current exchange, and return its pieces in order."""
         pieces = [*self._now.person, *self._now.robot]
         _fold(self._settled, pieces)
         self._now = _Exchange()
         return pieces
 
     def forget(self) -> None:
-        """Know nothing any more of what was said."""
+        """Forget everything that was said."""
         self._settled.clear()
         self._now = _Exchange()
 
     def inherit(self, said: Sequence[tuple[Who, str]]) -> None:
-        """Know what was said at another gateway."""
+        """Take over what was said at another gateway."""
         self._settled.extend(said)
 
     def seed(self) -> tuple[tuple[Who, str], ...]:
-        """The newest of it, for a session that knows nothing: whole utterances, within ``TURNS`` and ``CHARS``."""
+        """The newest whole utterances, within ``TURNS`` and ``CHARS``, for a session that knows nothing."""
         said = deque(self._settled, maxlen=TURNS)
         _fold(said, [*self._now.person, *self._now.robot])
         seed: list[tuple[Who, str]] = []
@@ -130,7 +130,7 @@ class Exchanges:
 
 
 def _fold(said: deque[tuple[Who, str]], pieces: Sequence[Keep]) -> None:
-    """Append pieces, those of one speaker in a row as one."""
+    """Append pieces. Consecutive pieces of one speaker become one utterance."""
     for piece in pieces:
         text = said.pop()[1] + piece.text if said and said[-1][0] == piece.who else piece.text
         said.append((piece.who, text[-CHARS:]))

@@ -1,6 +1,7 @@
-"""What a gateway has to know to go on with a session that another one had. Pure.
+"""What a gateway needs in order to continue another gateway's session. Pure.
 
-A newer gateway may write more, and an older one less: what nobody understands is no memory, and a new session begins.
+A newer gateway may write more fields, and an older one fewer. A text that cannot be understood is ignored, and a new session
+begins.
 """
 
 from typing import Final
@@ -11,39 +12,39 @@ from gemini_gateway.session.exchanges import CHARS, TURNS, Who
 
 FORM: Final = 1
 HANDLE_CHARS: Final = 10_000
-"""Google's have some hundred; a longer one is not remembered."""
+"""Longer handles are not remembered. Google's handles have some hundred characters."""
 
 
 class Memory(BaseModel):
-    """As of one moment."""
+    """The memory of a session at one moment."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     handle: str | None = Field(default=None, max_length=HANDLE_CHARS)
     handle_age_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     said: tuple[tuple[Who, str], ...] = Field(default=(), max_length=TURNS)
-    """As a new session is told it."""
+    """The transcript, as a new session is told it."""
     parked: bool = False
     session: str = Field(default="", max_length=100)
-    """Its name in the books."""
+    """The session's name in the ledger."""
     model: str = Field(default="", max_length=200)
     account: str = Field(default="", max_length=100)
-    """Tells one server and key from others: a handle is good for the one that gave it."""
+    """A digest of the server and the key: a handle is valid only for those that gave it."""
     form: int = FORM
 
     def text(self) -> str:
-        """As it is kept."""
+        """The memory as JSON, to be stored."""
         return self.model_dump_json()
 
     def older(self, age_s: float, *, model: str, account: str) -> "Memory":
-        """The same so much later, for this model, server and key: without a handle that is another's."""
+        """The memory ``age_s`` seconds later. It loses its handle if the model, the server or the key is another."""
         fits = self.model == model and self.account == account
         handle = self.handle if fits else None
         return self.model_copy(update={"handle": handle, "handle_age_s": self.handle_age_s + age_s if handle else 0.0})
 
     @classmethod
     def read(cls, text: str) -> "Memory | None":
-        """What was kept; None if nobody understands it."""
+        """Parse a stored memory; None if the text cannot be understood."""
         try:
             memory = cls.model_validate_json(text)
         except ValidationError:

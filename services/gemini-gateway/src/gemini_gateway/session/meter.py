@@ -1,4 +1,4 @@
-"""What a session's turns used: which counts are whose, and what a turn used at least whose counts are missing. Pure."""
+"""The tokens of a session's turns: assigns counts to turns, and estimates a turn whose counts are missing. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,43 +7,43 @@ from typing import Final
 from reachy_gateway.provider.usage import Modality, Tokens
 
 LATE_S: Final = 2.0
-"""Counts that come so soon after a turn are that turn's, be they its first or the same once more."""
+"""Counts that come this soon after a turn belong to that turn, whether they are its first or a repetition."""
 TOKENS_PER_S: Final = 25
-"""Of audio, each way: Google's Live guide, 2026-11-23."""
+"""Tokens for a second of audio, in each direction (Google's Live guide, 2026-11-23)."""
 COUNT_MAX: Final = 10_000_000
-"""More tokens than any turn has: a context holds 131,072. Such counts are no counts."""
+"""Higher counts are ignored: no turn has so many tokens, as a context holds 131,072."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """A turn is over, and this is what it used."""
+    """The tokens of a turn that is over."""
 
     tokens: Tokens
     estimated: bool = False
-    """Whether counts were missing, and the sound was billed instead."""
+    """Whether counts were missing, so that the audio was billed instead."""
     amends: bool = False
-    """Whether this comes on top of the bill of the same turn."""
+    """Whether this is added to an earlier bill of the same turn."""
 
 
 @dataclass(slots=True)
 class _Turn:
-    """One turn: the sound that went up and came down, and its newest counts."""
+    """One turn: the seconds of audio sent and received, and the newest counts."""
 
     sent_s: float = 0.0
     heard_s: float = 0.0
     spoken: bool = False
-    """Whether any of what was sent was speech."""
+    """Whether any of the sent audio was speech."""
     tokens: Tokens | None = None
 
     def count(self, tokens: Tokens) -> None:
-        """Take newer counts: those of a turn grow, so what is no count, or less than before, says nothing."""
+        """Take newer counts. Counts grow within a turn, so impossible and lower counts are ignored."""
         before, now = self.tokens or Tokens(), _sane(tokens)
         prompt, reply = _higher(before.prompt, now.prompt), _higher(before.reply, now.reply)
         grew = prompt is now.prompt or reply is now.reply
         self.tokens = Tokens(prompt, reply, now.rest if grew or now.rest > before.rest else before.rest)
 
     def bill(self) -> list[Bill]:
-        """What it used: the counts, and for a side without any the sound."""
+        """Bill the turn by its counts, and a side without counts by its audio."""
         counts = self.tokens or Tokens()
         reply = counts.reply or _sound(self.heard_s)
         rest = max(0, counts.rest - (0 if counts.reply else sum(reply.values())))
@@ -56,33 +56,33 @@ class _Turn:
 
 
 class Meter:
-    """Within a turn the last counts hold, and they may come shortly after its end.
+    """Bills each turn by the last counts that came within it, or shortly after its end.
 
-    A turn is never billed for less than is known of it: no counts, counts of one side alone, and counts that cannot be are
-    made up for by the sound.
+    A turn is never billed for less than is known. Where the counts of one side or of both are missing or impossible, that
+    side is billed by its audio.
     """
 
     def __init__(self) -> None:
         self._turn = _Turn()
         self._in_turn = False
         self._over: _Turn | None = None
-        """The last turn, if it ended without counts and they may yet come."""
+        """The last turn, if it ended without counts and the counts may still come."""
         self._over_at = float("-inf")
         """When the last turn ended."""
         self._billed = Tokens()
         """What the last turn was billed for."""
 
     def sent(self, seconds: float, *, speech: bool = True) -> None:
-        """So much of the microphone has gone up that is billed."""
+        """Add seconds of mic audio that were sent and are billed."""
         self._turn.sent_s += seconds
         self._turn.spoken = self._turn.spoken or speech
 
     def heard(self, seconds: float) -> None:
-        """So much of a reply has come."""
+        """Add seconds of a reply that have come."""
         self._turn.heard_s += seconds
 
     def used(self, tokens: Tokens, now: float) -> list[Bill]:
-        """The server has told counts."""
+        """Take counts that the server has sent."""
         out = self.due(now)
         if self._over:
             self._over.count(tokens)
@@ -94,14 +94,14 @@ class Meter:
         return out
 
     def turn_goes_on(self) -> list[Bill]:
-        """There is something of a turn: what is still to be billed of the one before is billed."""
+        """A piece of a turn has come: bill the turn before, if it still waits for its counts."""
         self._in_turn = True
         return self._settle()
 
     def turn_over(self, now: float) -> list[Bill]:
         """The turn is over."""
         if self._over and not self._in_turn and not self._turn.tokens:
-            return []  # said twice
+            return []  # the server has said this twice
         out = self._settle()
         self._in_turn, self._over_at = False, now
         turn, self._turn = self._turn, _Turn()
@@ -111,11 +111,11 @@ class Meter:
         return out + self._bill(turn)
 
     def due(self, now: float) -> list[Bill]:
-        """What has waited for its counts for long enough: no more of them will come."""
+        """Bill the last turn if it has waited for its counts long enough."""
         return self._settle() if self._over and now - self._over_at >= LATE_S else []
 
     def bill(self) -> list[Bill]:
-        """Bill what there is: the connection is gone, or the robot."""
+        """Bill everything that is not billed yet, because the connection or the robot is gone."""
         out = self._settle()
         turn, self._turn = self._turn, _Turn()
         if self._in_turn or turn.tokens:
@@ -134,7 +134,7 @@ class Meter:
 
 
 def _sane(tokens: Tokens) -> Tokens:
-    """The counts without a side that cannot be."""
+    """The counts without a side whose numbers are impossible."""
     prompt, reply = (
         side if all(0 <= count <= COUNT_MAX for count in side.values()) else {} for side in (tokens.prompt, tokens.reply)
     )
@@ -151,13 +151,13 @@ def _sound(seconds: float) -> Mapping[Modality, int]:
 
 
 def _more(tokens: Tokens, than: Tokens) -> Tokens | None:
-    """By how much counts are more than others; None if they are not."""
+    """The tokens that ``tokens`` has beyond ``than``; None if there are none."""
     prompt, reply = _beyond(tokens.prompt, than.prompt), _beyond(tokens.reply, than.reply)
     return Tokens(prompt, reply) if prompt or reply else None
 
 
 def _beyond(counts: Mapping[Modality, int], known: Mapping[Modality, int]) -> Mapping[Modality, int]:
-    """By how much one side is more; by kind, unless the kinds were told apart only later."""
+    """The tokens of one side beyond the known ones: by kind, or as audio if the kinds do not add up."""
     more = sum(counts.values()) - sum(known.values())
     by_kind: Mapping[Modality, int] = {kind: n for kind, count in counts.items() if (n := count - known.get(kind, 0)) > 0}
     if more <= 0:

@@ -1,4 +1,4 @@
-"""What waits to be sent over a connection. Pure."""
+"""The queue of items that wait to be sent on a connection. Pure."""
 
 from collections import deque
 from collections.abc import Collection
@@ -9,9 +9,9 @@ from gemini_gateway.session.timing import BYTES_PER_S, MESSAGE_BYTES
 
 
 class Outbox:
-    """What waits to be sent: mic audio, the oldest first, with marks in it; answers to tools and prompts, which come first.
+    """Holds mic audio with marks in it, the oldest first. Answers to calls, and then prompts, are sent before the audio.
 
-    The marks of manual VAD alternate, and begin with a start on every connection. Answers are of one connection alone.
+    The marks of manual VAD alternate. On every connection the first one is a start. Answers belong to one connection only.
     """
 
     def __init__(self) -> None:
@@ -21,38 +21,38 @@ class Outbox:
         self.prompts: deque[Prompt] = deque()
         self._manual = False
         self._in_activity = False
-        """Whether a start was taken that has no end yet."""
+        """Whether a start was taken whose end was not."""
 
     def __contains__(self, mark: Mark) -> bool:
         return mark in self._items
 
     def connect(self, *, manual: bool) -> None:
-        """Another connection is there, which knows nothing of what the last one was sent."""
+        """A connection is open. It knows nothing of what was sent on the last one."""
         self._answers.clear()
         self._manual = manual
         if self._in_activity and self._items and self._items[0] == "end":
-            self._items.popleft()  # all but this went out over the last one
+            self._items.popleft()  # the whole turn except for this end went out on the last connection
         elif self._in_activity and manual:
             self._items.appendleft("start")
         self._in_activity = False
 
     def append(self, item: Item) -> None:
-        """Let it be sent, once it is its turn."""
+        """Queue an item."""
         if isinstance(item, Answer):
             self._answers.append(item)
         elif isinstance(item, Prompt):
             self.prompts.append(item)
         elif item == "end" and self._items and self._items[-1] == "start":
-            self._items.pop()  # nothing was said
+            self._items.pop()  # nothing was said between them
         else:
             self._items.append(item)
             self.bytes += len(item) if isinstance(item, bytes) else 0
 
     def take(self, *, held: bool, least_bytes: int) -> Item | None:
-        """What to send next; no more than answers if the rest is held. Audio that waits is taken together, within bounds."""
+        """The next item to send; only answers if the rest is held. Waiting audio is joined up to ``MESSAGE_BYTES``."""
         if self._answers:
             return self._answers.popleft()
-        if self.prompts and not held and not self._in_activity:  # else it would be part of what the person says
+        if self.prompts and not held and not self._in_activity:  # inside the person's turn it would be part of that turn
             return replace(self.prompts.popleft(), marked=self._manual)
         if self.bytes < least_bytes and all(isinstance(item, bytes) for item in self._items):
             return None
@@ -62,12 +62,12 @@ class Outbox:
                 return self._with_more(item)
             if item != "stream_end":
                 self._in_activity = item == "start"
-            if self._manual is (item != "stream_end"):  # else it is for a persona that the connection does not know
+            if self._manual is (item != "stream_end"):  # a mark of the other VAD mode is from before the persona changed
                 return item
         return None
 
     def _with_more(self, pcm: bytes) -> bytes:
-        """Audio, with what waits right behind it."""
+        """Join audio with the audio right behind it."""
         pieces, size = [pcm], len(pcm)
         while self._items and isinstance(more := self._items[0], bytes) and size + len(more) <= MESSAGE_BYTES:
             pieces.append(more)
@@ -77,7 +77,7 @@ class Outbox:
         return pcm if len(pieces) == 1 else b"".join(pieces)
 
     def untaken(self, item: Item) -> None:
-        """Take back what could not be sent."""
+        """Take back an item that could not be sent."""
         if isinstance(item, Answer):
             self._answers.appendleft(item)
             return
@@ -91,7 +91,7 @@ class Outbox:
         self._items.appendleft(item)
 
     def forget_prompts(self, before: float) -> None:
-        """What was asked for before then would come too late."""
+        """Drop prompts that were asked for before this time: they would come too late."""
         while self.prompts and self.prompts[0].at < before:
             self.prompts.popleft()
 
@@ -101,7 +101,7 @@ class Outbox:
         self._answers = deque(answer for answer in kept if answer.responses)
 
     def trim(self, keep_s: float) -> int:
-        """Drop the oldest mic audio beyond this; how many bytes that was."""
+        """Drop the oldest mic audio beyond ``keep_s`` seconds. Returns how many bytes were dropped."""
         dropped = 0
         marks: list[bytes | Mark] = []
         while self.bytes > keep_s * BYTES_PER_S:
@@ -110,7 +110,7 @@ class Outbox:
                 self.bytes -= len(item)
                 dropped += len(item)
             elif item == "end" and marks and marks[-1] == "start":
-                marks.pop()  # nothing is left of what was said between them
+                marks.pop()  # no audio is left between them
             elif item != "stream_end":
                 marks.append(item)
         self._items.extendleft(reversed(marks))

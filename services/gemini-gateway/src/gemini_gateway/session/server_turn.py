@@ -1,4 +1,4 @@
-"""How far the server is with its turn, on one connection. Pure."""
+"""The state of the server's turn on one connection. Pure."""
 
 from dataclasses import dataclass
 
@@ -7,37 +7,37 @@ from reachy_gateway.talk.turns import LEFTOVERS_S
 
 @dataclass(slots=True)
 class ServerTurn:
-    """Made anew for each connection."""
+    """The state of the server's turn. Each connection gets a new one."""
 
     progress_at: float
-    """When the newest piece of an answer came, heard or not; or else the connection was opened."""
+    """When the newest piece of an answer came, audible or not. At first: when the connection was opened."""
     sound_at: float
-    """The same of what is heard, and of ends of turns."""
+    """When the newest audible piece of an answer came, or the last turn ended. At first: when the connection was opened."""
     last_turn: float
-    """When the last turn was over; or else the connection was opened."""
+    """When the last turn ended. At first: when the connection was opened."""
     in_turn: bool = False
     generated: bool = False
-    """Whether all of the reply has come; the end of its turn may be long in coming."""
+    """Whether all of the reply has come. The end of the turn may come much later."""
     sounds_until: float = float("-inf")
-    """When a speaker that began at once would be through with what has come of the reply; the turn's end comes no sooner."""
+    """When a speaker that plays the reply at once would finish. The turn does not end earlier."""
     working: bool = False
-    """Whether another turn of the same answer is to come."""
+    """Whether the server has announced another turn of the same answer."""
     last_word: bool = False
-    """Whether a turn has ended that began, or went on, after the budget was spent: the next one does not begin."""
+    """Whether the budget is spent and no turn is in progress, so that no other turn may begin."""
     sounded: bool = False
-    """Whether the turn has had a sound that a person hears."""
+    """Whether the turn has had an audible sound."""
     interrupted: bool = False
     interrupted_at: float = float("-inf")
     called: bool = False
     """Whether the turn calls a tool."""
     awaits_call: bool = False
-    """Whether what answers the person comes after that call, in a turn of its own."""
+    """Whether the answer to the person comes after this call, in a turn of its own."""
     expected: bool = False
-    """Whether the server says that the turn needs no sound, as it works or wants to hear more."""
+    """Whether the server says that the turn needs no sound, because the model works or wants to hear more."""
     ended: bool = False
-    """Whether we took its last turn for over; should the server say so yet, that is known."""
+    """Whether the session itself ended the last turn. A late ``turnComplete`` for this turn is then ignored."""
     reason: str = ""
-    """Why the turn is about to end, where the server says so."""
+    """Why the turn is about to end, if the server gives a reason."""
 
     @property
     def answers(self) -> bool:
@@ -45,7 +45,7 @@ class ServerTurn:
         return self.in_turn or self.working
 
     def is_left_over(self, now: float) -> bool:
-        """Whether what comes now is the rest of what was interrupted."""
+        """Whether audio that comes now is the rest of an interrupted answer."""
         return self.interrupted and now - max(self.progress_at, self.interrupted_at) < LEFTOVERS_S
 
     def over(self, now: float) -> None:

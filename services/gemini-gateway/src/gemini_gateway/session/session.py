@@ -1,4 +1,4 @@
-"""The session manager of one robot: when to dial, renew, hold back, give up and come back. Pure: time is passed in.
+"""The session manager of one robot: it decides when to dial, renew, hold audio back, give up and resume. Pure.
 
 ::
 
@@ -6,8 +6,8 @@
        ▲                     │ │                 │
        └──── unreachable ────┘ └─ refused ─► refused ──mended──► waiting        live ── lost ──► waiting
 
-It decides; the rim carries out what it returns, and tells it what came of it. ``docs/sessions.md`` has the table. This module
-is longer than others: it is the one place where the parts of a session meet.
+Time is passed in. Methods return decisions; the rim (``voice.py``) carries them out and reports the results.
+``docs/sessions.md`` has the table of phases. This module is longer than others: all parts of a session meet here.
 """
 
 import math
@@ -56,13 +56,13 @@ from reachy_gateway.voice import (
 
 
 class Session:
-    """See the module. Not for use after the robot has left."""
+    """One robot's session; see the module. After :meth:`left` it must not be used again."""
 
     def __init__(self, settings: SessionSettings, now: float, draw: Callable[[], float]) -> None:
         self.settings = settings
         self.phase = SessionPhase.WAITING
         self.dropped_ms = 0.0
-        """Mic audio that was not sent because it had waited for too long."""
+        """Milliseconds of mic audio that were dropped because they had waited too long."""
         self._after_closing = SessionPhase.WAITING
         self._outbox = Outbox()
         self._meter = Meter()
@@ -72,24 +72,24 @@ class Session:
         self._resumption = Resumption()
         self._calls = Calls(now)
         self._tools_doubt = ""
-        """Why a setup with tools was refused, until one without them is taken."""
+        """Why the server refused a setup with tools; empty again once a connection opens."""
         self._no_tools_until = float("-inf")
         self._backoff = Backoff(now, draw)
         self._connection = OpenConnection(now)
         self._offline_since: float | None = now
-        """None: since the next tick."""
+        """Since when the robot has had no connection; None: the next tick sets it."""
         self._told: ConnectionState | None = None
         self._allowed = True
         """Whether the budget lets the session go on."""
         self._allowed_words = ""
 
     def inherit(self, memory: Memory, now: float, *, doubted: bool) -> None:
-        """Go on with a session that another gateway had, before the first dial.
+        """Take over a session from another gateway. Call this before the first dial.
 
         Args:
-            memory: What that one remembered.
+            memory: What the other gateway remembered.
             now: The time.
-            doubted: Whether it may yet hold its connection.
+            doubted: Whether the other gateway may still hold its connection to Gemini.
         """
         if memory.handle:
             self._resumption.inherit(memory.handle, now - memory.handle_age_s, doubted=doubted)
@@ -99,7 +99,7 @@ class Session:
             self.phase = SessionPhase.PARKED
 
     def memory(self, now: float) -> Memory:
-        """What another gateway has to know to go on with the session."""
+        """What another gateway needs in order to continue the session."""
         handle, age_s = self._resumption.remembered(now)
         if handle and len(handle) > HANDLE_CHARS:
             handle, age_s = None, 0.0
@@ -108,13 +108,13 @@ class Session:
 
     @property
     def waiting_ms(self) -> float:
-        """Mic audio that waits to be sent."""
+        """Milliseconds of mic audio that wait to be sent."""
         return self._outbox.bytes * 1000 / BYTES_PER_S
 
     # --- the microphone -----------------------------------------------------------------------------------------------
 
     def hear(self, pcm: bytes, now: float, *, speaking: bool) -> list[Out]:
-        """Take mic audio; ``speaking`` is what the speech gate says of it."""
+        """Take mic audio. ``speaking`` tells whether the speech gate hears speech in this audio."""
         if not pcm:
             return []
         if speaking or (self.settings.silence_is_billed and self.phase is SessionPhase.LIVE):
@@ -126,7 +126,7 @@ class Session:
         return out + self._interrupt_unheard(now) + self._wake(now) if speaking else out
 
     def activity(self, event: Literal["start", "end"], now: float) -> list[Out]:
-        """Manual VAD: the person's turn starts, which cuts an answer, or ends. What was told already is ignored."""
+        """Manual VAD: the person's turn starts or ends. A start cuts the answer. A repeated start or end is ignored."""
         if not self.settings.manual_vad:
             return [Count("activity_ignored", "the robot marks the person's turns, but its persona's VAD is automatic")]
         if self._attention.pressed is (event == "start"):
@@ -139,19 +139,19 @@ class Session:
         return self._wake(now)
 
     def prompt(self, text: str, now: float) -> tuple[str, list[Out]]:
-        """Have the model say something: why not, if that cannot be; and what follows."""
+        """Ask the model to say a text. Returns "" or the reason why it cannot, and the decisions to carry out."""
         if not self._allowed:
             return self._allowed_words, []
         if self.phase is SessionPhase.REFUSED or self._backoff.trouble_since is not None:
             return self._backoff.standing.reason or "Gemini does not answer", []
         if len(self._outbox.prompts) >= timing.PROMPTS_MAX:
-            return "too much is to be said already", []
+            return "too many texts already wait to be said: try again in a moment", []
         self._outbox.append(Prompt(timing.SAY.format(text), now))
         self._attention.prompted(now)
         return "", self._wake(now)
 
     def take(self) -> Item | None:
-        """What the rim should send next on the open connection; None if there is nothing, or it must not."""
+        """The next item to send on the open connection; None if nothing waits, or nothing may be sent now."""
         if self.phase is not SessionPhase.LIVE:
             return None
         connection = self._connection
@@ -163,19 +163,19 @@ class Session:
         return item
 
     def untaken(self, item: Item) -> None:
-        """The item could not be sent: the connection is lost."""
+        """Take back an item that could not be sent because the connection is lost."""
         self._outbox.untaken(item)
         if isinstance(item, Answer):
             self._calls.sent(item, sent=False)
 
     def sending(self, since: float | None) -> None:
-        """Since when the rim has been waiting for a send to be taken; None if it is not."""
+        """Note since when the socket has kept a send of the rim's waiting; None if no send waits."""
         self._connection.sending_since = since
 
     # --- the connection -----------------------------------------------------------------------------------------------
 
     def dial(self, now: float) -> list[Out]:
-        """Permission to dial was granted."""
+        """The circuit breaker permits a dial: begin one, if the session still wants it."""
         if not self.wants_to_dial(now):
             return []
         self.phase = SessionPhase.DIALLING
@@ -200,9 +200,12 @@ class Session:
         self._resumption.opened()
         self._backoff.clear()
         attention.pressed = attention.pressed and dialled.manual
-        if attention.awaiting_since is not None:  # the answer to what the old one was sent will not come
-            attention.awaiting_since = now if self._outbox.prompts or self._holds_question(now) else None
         out = self._tell(ConnectionState("live"))
+        if attention.awaiting_since is not None:  # nobody will answer the speech that the old connection was sent
+            held = self._outbox.prompts or self._holds_question(now)
+            attention.awaiting_since = now if held else None
+            if not held:
+                out.append(Count("question_lost", "a question was lost with its connection to Gemini: nobody will answer it"))
         if self._tools_doubt and not dialled.tools:
             words = f"the robot has no tools for {timing.NO_TOOLS_S / 60:.0f} min: {self._tools_doubt}"
             out.append(Count("tools_refused", words))
@@ -210,11 +213,11 @@ class Session:
         return out + self._tools(self._calls.connected(now, resumed=dialled.handle is not None))
 
     def failed(self, error: LiveError, now: float) -> list[Out]:
-        """The dial did not succeed."""
+        """The dial failed."""
         dialled = self._resumption.dialled
         mended = dialled.unmended and error.kind in ("refused", "quota")
         if mended:
-            error = LiveError("lost", error.words)  # it was tried with what has been mended since: the next dial tells
+            error = LiveError("lost", error.words)  # this dial used the old key or persona: dial again with the new one
         if dialled.handle and error.kind in ("refused", "lost", "declined"):
             out = self._resumption.blame(error.words, at_once=error.kind == "refused")
             out += self._trouble(LiveError("lost", error.words), now)
@@ -223,7 +226,7 @@ class Session:
             return out
         self._resumption.acquit()
         if error.kind == "declined" or (error.kind == "refused" and not error.sure):
-            # Without the tools it may be taken; if it is not, they were not the reason.
+            # The next dial declares no tools. If it fails as well, the tools were not the reason.
             self._tools_doubt = error.words if dialled.tools else ""
             self._no_tools_until = now + timing.NO_TOOLS_S if dialled.tools else now
             if dialled.tools:
@@ -231,7 +234,7 @@ class Session:
         return self._trouble(error, now)
 
     def closed(self, error: LiveError | None, now: float) -> list[Out]:
-        """The open connection has ended: by us, or by this error."""
+        """The open connection has ended: we closed it, or it failed with this error."""
         lasted = now - self._connection.opened_at >= timing.SHORT_LIFE_S
         talked = lasted or self._answers.turn.in_turn or self._answers.turn.last_turn > self._connection.opened_at
         out = self._answers.disconnected(now) + self._calls.disconnected(now)
@@ -259,9 +262,9 @@ class Session:
         return out
 
     def _doubted(self, error: LiveError, *, talked: bool) -> tuple[LiveError, bool, list[Out]]:
-        """What a refusal of an open connection counts as, whether it is the handle's fault, and what follows.
+        """Judge a refusal that ended an open connection. The server had answered the setup, so the key may be good.
 
-        The setup was answered, so something else than the key or the persona may be the reason; the next dial tells.
+        Returns the error to handle, whether to drop the handle at once, and decisions to carry out.
         """
         if error.kind != "refused":
             return error, False, []
@@ -282,7 +285,7 @@ class Session:
         return error, False, []
 
     def server(self, event: ServerEvent, now: float) -> list[Out]:
-        """Something that the server sent on the open connection."""
+        """Handle an event that the server sent on the open connection."""
         connection, turn = self._connection, self._answers.turn
         out: list[Out] = []
         match event:
@@ -298,7 +301,7 @@ class Session:
             case ToolCall() | ToolCancelled():
                 return self._tools_wanted(event, now)
             case Unknown(detail):
-                out.append(Count("unknown_message", f"a message that nobody understands: {detail}"))
+                out.append(Count("unknown_message", f"a message that the gateway does not understand: {detail}"))
             case Tokens():
                 out += self._meter.used(event, now)
             case Alive():
@@ -317,12 +320,12 @@ class Session:
         return out
 
     def tool_ended(self, key: int, response: Mapping[str, Any], outcome: CallOutcome, now: float) -> list[Out]:
-        """A tool that was run has ended, or was stopped."""
+        """A tool has ended, or was stopped."""
         since = self._calls.since(key)
         out = self._tools(self._calls.ended(key, response, outcome, now))
         settled = not (self._calls.open or self._calls.owes_words(now))
         if since is not None and settled and self._attention.last_speech <= since:
-            self._attention.awaiting_since = None  # it is done, and nothing is to be said of it
+            self._attention.awaiting_since = None  # the tool is done, and the model will not speak of the result
         return out
 
     def _tools_wanted(self, event: ToolCall | ToolCancelled, now: float) -> list[Out]:
@@ -333,7 +336,7 @@ class Session:
         out = self._calls.requested(event.calls, self.settings.tools, now, asked_at=self._attention.last_speech)
         turn.in_turn = turn.in_turn or not any(
             isinstance(it, Run | Answer) for it in out
-        )  # it has begun a turn, without a sound
+        )  # calls that are neither run nor answered begin a turn without a sound
         if any(isinstance(it, Run | Answer) for it in out):
             turn.progress_at, turn.called = now, True
             aside = all(isinstance(it, Run) and not self.settings.tools[it.name].waits for it in out)
@@ -343,7 +346,7 @@ class Session:
     # --- time and outside ---------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> list[Out]:
-        """What is due by now."""
+        """Decide what is due at ``now``."""
         self._outbox.forget_prompts(now - timing.PROMPT_MAX_S if self._allowed else math.inf)
         match self.phase:
             case SessionPhase.LIVE:
@@ -355,23 +358,23 @@ class Session:
         return []
 
     def settle_words(self) -> list[Out]:
-        """No more of what was said so far is to come: its last pieces, for the file as it was kept until now."""
+        """Close the exchange that is going on, and return its pieces for the transcript file."""
         return [*self._said.settle()]
 
     def change(self, settings: SessionSettings) -> None:
-        """What a persona implies for the session has changed."""
+        """Use these settings from now on."""
         self.settings = settings
         if not settings.transcripts:
             self._said.forget()
 
     def persona_changed(self) -> None:
-        """Renew at the next quiet moment: the persona has changed."""
+        """The persona has changed: renew the connection at the next quiet moment."""
         self._connection.wanted = True
         self._resumption.dialled.stale = True
         self._no_tools_until = float("-inf")
 
     def mended(self, now: float) -> list[Out]:
-        """A person has changed the key or the configuration: what was refused may be tried again."""
+        """A person has changed the key or the configuration: a refused session may dial again."""
         if self.phase is SessionPhase.REFUSED:
             self.phase = SessionPhase.WAITING
         self._resumption.dialled.unmended = True
@@ -379,9 +382,9 @@ class Session:
         return []
 
     def budget(self, *, allowed: bool, words: str) -> list[Out]:
-        """Whether the budget lets the session go on; the turn in progress is finished first."""
+        """Tell the session whether the budget lets it go on. A turn in progress is finished first."""
         turn = self._answers.turn
-        if self._allowed is not allowed:  # if the turn that spent it is over, what is said now would begin another
+        if self._allowed is not allowed:  # if no turn is in progress, the next one must not begin
             turn.last_word = not (allowed or turn.answers or self._attention.awaiting_since is not None)
         self._allowed, self._allowed_words = allowed, words
         if allowed and self.phase is SessionPhase.CLOSING and self._after_closing is SessionPhase.SPENT:
@@ -396,7 +399,7 @@ class Session:
         return []
 
     def left(self) -> list[Out]:
-        """The robot has left: what is left to do."""
+        """The robot has left: return the last bills, words and stops of tools."""
         return [*self._meter.bill(), *self._said.settle(), *self._calls.left()]
 
     # --- the server's turns -------------------------------------------------------------------------------------------
@@ -426,7 +429,7 @@ class Session:
         return out + self._answers.goes_on(event, now)
 
     def _turn_over(self, out: list[Out]) -> list[Out]:
-        """What a turn that is over means for everything else."""
+        """Pass the end of a turn on to the other parts of the session."""
         self._answers.turn.last_word = not self._allowed
         self._resumption.talked()
         self._resumption.lasted()
@@ -437,14 +440,14 @@ class Session:
         return [*out, Remember()]
 
     def _interrupt_unheard(self, now: float) -> list[Out]:
-        """Cut an answer that the person speaks into, if only we can notice."""
+        """Cut an answer that the person speaks into, where the server cannot notice the speech."""
         live, held = self.phase is SessionPhase.LIVE, self._connection.held
         cuts = self._attention.may_cut and self.settings.interrupts and not self.settings.manual_vad
         if not (cuts and self._answers.sounds_unheard(now, live=live, held=held)):
             return []
         overdue = live and held and self._answers.turn.in_turn
         self._answers.hushed(now)
-        return [Emit(SpeechNoticed()), *(self._close(SessionPhase.WAITING) if overdue else [])]  # the rest is not wanted
+        return [Emit(SpeechNoticed()), *(self._close(SessionPhase.WAITING) if overdue else [])]  # nobody wants the rest
 
     # --- time -----------------------------------------------------------------------------------------------------------
 
@@ -454,7 +457,7 @@ class Session:
             self._offline_since = now
         gap_s = now - self._offline_since
         if backoff.trouble_since is None and gap_s >= timing.HELD_MAX_S:
-            backoff.trouble_since = self._offline_since  # whoever may dial has not found Gemini
+            backoff.trouble_since = self._offline_since  # the robots that may dial have not reached Gemini
         self._trim()
         in_trouble = backoff.trouble_since is not None and now - backoff.trouble_since >= timing.TELL_S
         return self._tell(backoff.standing) if in_trouble or gap_s >= timing.GAP_TELL_S else []
@@ -462,7 +465,7 @@ class Session:
     def _tick_live(self, now: float) -> list[Out]:
         connection, attention, settings = self._connection, self._attention, self.settings
         if connection.sending_since is not None and now - connection.sending_since > timing.SEND_STALL_S:
-            return self._abandon("stalled", f"Gemini took nothing for {timing.SEND_STALL_S:.0f} s")
+            return self._abandon("stalled", f"Gemini accepted no data for {timing.SEND_STALL_S:.0f} s")
         if out := self._tools_due(now) or self._give_up_waiting(now):
             return out
         if out := self._answers.overdue_end(now):
@@ -481,12 +484,12 @@ class Session:
         return []
 
     def _tools_due(self, now: float) -> list[Out]:
-        """Calls that have taken too long, by themselves or for the renewal: no handle comes while one is open."""
+        """Give up calls that passed their own deadline or the renewal's: no handle comes while a call is open."""
         overdue = self._calls.open and now >= self._connection.deadline - timing.DEADLINE_MARGIN_S
         return self._tools(self._calls.renewed(now) if overdue else self._calls.due(now))
 
     def _end_stream(self, now: float) -> None:
-        """The microphone pauses: the server is told, if only by silence."""
+        """The microphone has paused: send silence where the model needs it, then the end of the stream."""
         attention, settings = self._attention, self.settings
         attention.stream_ended = True
         attention.silence(now, manual=settings.manual_vad)
@@ -497,7 +500,7 @@ class Session:
 
     def _give_up_waiting(self, now: float) -> list[Out]:
         attention, answers = self._attention, self._answers.turn.answers
-        if self._calls.waiting:  # the server waits for us
+        if self._calls.waiting:  # the model waits for a tool
             self._answers.turn.progress_at = now
             return []
         if not (waited_s := attention.hangs_s(self._answers.turn, now)):
@@ -511,11 +514,11 @@ class Session:
         return (self._resumption.blame(words) if blamed else []) + self._abandon("silent", words)
 
     def _renews(self, now: float) -> bool:
-        """Whether this is the moment for the renewal that is wanted."""
+        """Whether to renew now; called while a renewal is wanted."""
         connection, attention, answers = self._connection, self._attention, self._answers.turn.answers
         known = not self._calls.unsent and self._resumption.knows_of(self._calls.answered_at)
         if connection.deadline == math.inf and now - self._calls.answered_at > timing.SILENCE_S:
-            known = True  # nothing presses, but no handle may come for long
+            known = True  # there is no deadline, and the next handle may come much later
         if known and self._between_turns(now) and not attention.speaking:
             return True
         due = connection.deadline - timing.DEADLINE_MARGIN_S
@@ -524,9 +527,9 @@ class Session:
         if now < due:
             return False
         if not answers and attention.awaiting_since is None:
-            return True  # only the person speaks, and is heard by the next connection
-        # From here on the server may close at any time: what it might not take is kept. But the silence after a question has
-        # to be heard for the question to be answered.
+            return True  # only the person speaks; the next connection hears the rest
+        # From here on the server may close at any time, so speech is kept for the next connection. Silence after a question
+        # is still sent: the server does not answer before it has heard this silence.
         connection.held = answers or attention.speaking
         return now >= connection.deadline + timing.GRACE_S
 
@@ -535,11 +538,11 @@ class Session:
         return quiet and not self._calls_go_on(now)
 
     def _calls_go_on(self, now: float) -> bool:
-        """Whether a tool runs for the model, or the model is about to speak of its result."""
+        """Whether a call is open, or the model is about to speak of a result."""
         return self._calls.open or self._calls.owes_words(now)
 
     def _tools(self, out: Sequence[Out | Answer]) -> list[Out]:
-        """Let answers be sent, before the microphone; the rest is the rim's."""
+        """Queue answers to be sent before mic audio, and return the other decisions for the rim."""
         rest: list[Out] = []
         for item in out:
             if not isinstance(item, Answer):
@@ -560,7 +563,7 @@ class Session:
             self.phase = SessionPhase.WAITING
             self._offline_since = now
         elif self.phase is SessionPhase.CLOSING and self._after_closing is SessionPhase.PARKED:
-            self._after_closing = SessionPhase.WAITING  # the word may be over when it is closed
+            self._after_closing = SessionPhase.WAITING  # the word may have ended before the connection is closed
         return []
 
     def _close(self, then: SessionPhase) -> list[Out]:
@@ -569,10 +572,10 @@ class Session:
         return [HangUp()]
 
     def _abandon(self, cause: Loss, words: str) -> list[Out]:
-        return [Count(cause, words + ": connecting anew"), *self._close(SessionPhase.WAITING)]
+        return [Count(cause, words + ": connecting again"), *self._close(SessionPhase.WAITING)]
 
     def _trouble(self, error: LiveError, now: float) -> list[Out]:
-        """A dial or a connection has failed: what to wait for."""
+        """A dial or a connection has failed: choose the next phase and the pause."""
         told = self._backoff.failed(error, now)
         refused = error.kind == "refused"
         self.phase = SessionPhase.REFUSED if refused else SessionPhase.WAITING
@@ -581,7 +584,7 @@ class Session:
         return out if self._allowed or refused else out + self.budget(allowed=False, words=self._allowed_words)
 
     def _settle(self) -> list[Out]:
-        """A phase that was gone into on purpose."""
+        """The session has entered a phase on purpose: drop old audio, and tell the robot if the budget is spent."""
         self._trim()
         told = self._tell(ConnectionState("refused", self._allowed_words)) if self.phase is SessionPhase.SPENT else []
         return [*told, Remember()]
@@ -595,13 +598,13 @@ class Session:
     # --- what waits to be sent ------------------------------------------------------------------------------------------
 
     def _holds_question(self, now: float) -> bool:
-        """Whether the end of what the person last said is still to be sent."""
+        """Whether the end of the person's last sentence still waits to be sent."""
         if self._resumption.dialled.manual:
             return "end" in self._outbox
         return self._outbox.bytes > (now - self._attention.last_speech) * BYTES_PER_S
 
     def _keep_up(self, now: float) -> list[Out]:
-        """A connection that takes less than the microphone gives would stay behind for good: what waits too long is dropped."""
+        """Drop old mic audio when the connection has been too slow for ``BEHIND_S``: it would not catch up."""
         connection = self._connection
         behind = self.phase is SessionPhase.LIVE and connection.caught_up and not connection.held
         if not (behind and self._outbox.bytes > timing.OUTAGE_MAX_S * BYTES_PER_S):
@@ -611,7 +614,7 @@ class Session:
         if now - connection.behind_since < timing.BEHIND_S:
             return []
         self._drop_beyond(timing.OUTAGE_MAX_S - 1.0)
-        words = f"Gemini takes less audio than the microphone gives, for {timing.BEHIND_S:.0f} s"
+        words = f"Gemini has accepted too little of the microphone's audio for {timing.BEHIND_S:.0f} s"
         return [Count("uplink", f"{words}: is the gateway's uplink too slow?")]
 
     def _trim(self) -> None:
@@ -624,5 +627,5 @@ class Session:
 
     def _drop_beyond(self, keep_s: float) -> None:
         dropped = self._outbox.trim(keep_s)
-        if self.phase is not SessionPhase.PARKED:  # where nobody had spoken
+        if self.phase is not SessionPhase.PARKED:  # nobody speaks while the session is parked
             self.dropped_ms += dropped * 1000 / BYTES_PER_S

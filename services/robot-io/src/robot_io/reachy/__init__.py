@@ -1,1 +1,1 @@
-"""A Reachy Mini, by its SDK."""
+"""A Reachy Mini, through its SDK."""

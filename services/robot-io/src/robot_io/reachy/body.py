@@ -1,10 +1,11 @@
-"""The real body: the port over the reachy-mini SDK's targets.
+"""The real body: it implements the body's interface with the reachy-mini SDK's targets.
 
-One thread of our own sends them, as the SDK takes a lock and may wait for it; the event loop only leaves the newest pose there.
-Another one asks the daemon what it hears, as an answer may take seconds.
-Nothing else of the SDK moves the robot: two that write tear the head, so there is no ``goto``, and no move of the daemon's own.
+One thread of our own sends the targets, because the SDK takes a lock and may wait for it; the event loop only stores the newest
+pose for the thread. Another thread asks the daemon what the robot hears, because an answer may take seconds. Nothing else of
+the SDK moves the robot, neither ``goto`` nor the daemon's own moves: two writers would tear the head.
 
-The connection is the sound's: its device makes it, and lets go of it. A body without one waits, and is lost with it.
+The sound device makes the connection and closes it. Without a connection the body waits; when the connection is lost, the body
+is lost, too.
 """
 
 import asyncio
@@ -19,18 +20,18 @@ from reachy_robot.motion.pose import Pose
 from robot_io.reachy.sdk import Sdk
 
 CONNECTED_S: Final = 30.0
-"""How long a body waits for the sound to be there."""
+"""How long a body waits for the sound device's connection."""
 DEAF_S: Final = 3.0
-"""The daemon may take no target, or tell nothing, for so long; then the body is lost, and is looked for anew."""
+"""After this long without a taken target or without news from the daemon, the body is lost, and opened again."""
 NEAR: Final = 0.5
-"""So near, in degrees and mm, a body that was held up has caught up."""
+"""A delayed body that is this near to its target, in degrees and mm, has caught up."""
 LOW_MM: Final = -60.0
-"""A head that is told to be lower than this is where it cannot be: the daemon's kinematics have gone astray."""
+"""The daemon's kinematics are wrong if they report a head lower than this: the head cannot be there."""
 LOOK_AROUND_S: Final = 5.0
-"""How often it is looked whether another app has begun to run on the robot, or somebody has turned the motors off."""
-LIMP: Final = "somebody has turned the robot's motors off: its body is left alone until they are on again"
+"""How often the robot checks whether another app has started on it, or somebody has turned the motors off."""
+LIMP: Final = "somebody has turned the robot's motors off: robot-io does not move its body until they are on again"
 HEAR_S: Final = 0.2
-"""How often the daemon is asked from where a voice comes."""
+"""How often the daemon is asked for the direction of a voice."""
 LOOK_S: Final = 0.1
 CLOSE_S: Final = 2.0
 
@@ -39,7 +40,7 @@ class ReachyBody:
     """Head, trunk and antennas of a Reachy Mini.
 
     Args:
-        sdk: The connection, once the sound has made one.
+        sdk: Returns the connection, once the sound device has made one.
     """
 
     def __init__(self, sdk: Callable[[], Sdk | None]) -> None:
@@ -52,19 +53,20 @@ class ReachyBody:
         self._threads: list[threading.Thread] = []
         self._heard_deg: float | None = None
         self._wanted = False
-        """Whether anybody wants to know that; else the daemon is not asked."""
+        """Whether the direction of a voice is wanted; else the daemon is not asked."""
 
     async def open(self) -> Pose:
-        """Wait for the connection, turn the motors on where they are, and take hold.
+        """Wait for the connection, turn the motors on at the present pose, and take hold of the body.
 
         Raises:
-            BodyError: If there is none, if another app or somebody has the body, or if the daemon does not know where it is.
+            BodyError: If there is no connection, if another app or a person controls the body, or if the daemon does not know
+                the body's pose.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + CONNECTED_S
         while (sdk := self._sdk()) is None or not await asyncio.to_thread(_hears, sdk):
             if loop.time() > until:
-                raise BodyError("the robot's body waits for the daemon")
+                raise BodyError("the robot's body still waits for the daemon")
             await asyncio.sleep(LOOK_S)
         if app := await asyncio.to_thread(sdk.running_app):
             raise BodyError(_occupied(app))
@@ -86,20 +88,20 @@ class ReachyBody:
         return present
 
     def target(self, pose: Pose) -> None:
-        """Be there next; the pose before is dropped if it was not sent yet.
+        """Move to this pose next; an earlier pose that was not sent yet is dropped.
 
         Raises:
-            BodyError: If the daemon takes no targets any more.
+            BodyError: If the daemon takes no more targets.
         """
         if self._failure:
             raise self._failure
         if self._held is None or self._sdk() is not self._held:
-            raise BodyError("the robot's connection was made anew")
+            raise BodyError("the connection to the robot was made again")
         self._newest = pose
         self._more.set()
 
     def heard_deg(self) -> float | None:
-        """From where a voice came just now, in degrees to the left of where the head looks; None for none."""
+        """The newest direction of a voice, in degrees to the left of where the head looks; None if there is none."""
         self._wanted = True
         return self._heard_deg
 
@@ -112,10 +114,10 @@ class ReachyBody:
             await asyncio.to_thread(thread.join, CLOSE_S)
 
     def _send(self, sdk: Sdk, present: Pose) -> None:
-        """Send what is newest, until stopped; in a thread of its own.
+        """Send the newest pose, until stopped. Runs in a thread of its own.
 
-        Targets that the daemon did not take in time are left out. The robot goes from the last one that was taken to the newest
-        with its usual speeds, as a jump would tear the head.
+        Targets that the daemon did not take in time are left out. Then the robot goes from the last taken target to the newest
+        one at its usual speeds, because a jump would tear the head.
         """
         taken, taken_at, tried_at = present, time.monotonic(), time.monotonic()
         behind: Follower | None = None
@@ -132,7 +134,7 @@ class ReachyBody:
             tried_at = now
             try:
                 sdk.move(pose)
-            except ConnectionError as error:  # a stall of a second, or a connection that was let go of
+            except ConnectionError as error:  # a stall of a second, or a closed connection
                 behind = Follower(taken)
                 if time.monotonic() - taken_at > DEAF_S:
                     self._failure = BodyError(str(error))
@@ -143,7 +145,7 @@ class ReachyBody:
                 behind = None
 
     def _ask(self, sdk: Sdk) -> None:
-        """Ask the daemon what it knows, until stopped; in a thread of its own."""
+        """Ask the daemon for its news, until stopped. Runs in a thread of its own."""
         asked_at = heard_at = time.monotonic()
         while not self._stop.wait(HEAR_S):
             wanted, self._wanted = self._wanted, False
@@ -151,7 +153,7 @@ class ReachyBody:
             if _hears(sdk):
                 heard_at = time.monotonic()
             elif time.monotonic() - heard_at > DEAF_S:
-                self._failure = BodyError("the daemon does not tell any more where the robot is")
+                self._failure = BodyError("the daemon no longer reports the robot's pose")
                 return
             if time.monotonic() - asked_at > LOOK_AROUND_S:
                 asked_at = time.monotonic()
@@ -161,7 +163,7 @@ class ReachyBody:
 
 
 def _hears(sdk: Sdk) -> bool:
-    """Whether there is a daemon; the connection may be let go of at any moment."""
+    """Whether the daemon reports its state; the connection may be closed at any moment."""
     try:
         return sdk.is_connected and sdk.hears_daemon()
     except AttributeError:
@@ -169,4 +171,4 @@ def _hears(sdk: Sdk) -> bool:
 
 
 def _occupied(app: str) -> str:
-    return f"the app {app} runs on the robot, and may move it: so its body is left alone"
+    return f"the app {app} runs on the robot and may move it: robot-io does not move its body"

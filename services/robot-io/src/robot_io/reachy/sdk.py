@@ -1,4 +1,4 @@
-"""The reachy-mini SDK's one connection to a robot. Here alone is it made and let go; sound, and later a body, are handed it.
+"""The reachy-mini SDK's one connection to a robot. Only this module makes and closes it; sound and body use it.
 
 The SDK ships no types, and blocks: everything here is called from a thread.
 """
@@ -29,7 +29,7 @@ class Sdk:
     """A Reachy Mini, through the daemon and the sound card of this machine.
 
     Args:
-        host: Where the daemon runs, if not on this machine. The sound card is this machine's in any case.
+        host: The daemon's host, if not this machine. The sound card is always this machine's.
         port: The daemon's HTTP port.
     """
 
@@ -39,32 +39,32 @@ class Sdk:
         self._mini: Any = None
         self._has_card = False
         self.held = False
-        """Whether a body has turned the motors on; whoever turns them off after that means it."""
+        """Whether a body has turned the motors on. If they are off after that, somebody has turned them off on purpose."""
 
     @property
     def media(self) -> Any:
-        """The SDK's media manager; there between :meth:`connect` and :meth:`release`."""
+        """The SDK's media manager; available between :meth:`connect` and :meth:`release`."""
         return self._mini.media
 
     def connect(self) -> None:
         """Connect to the daemon.
 
         Raises:
-            DeviceError: If there is no daemon or no SDK, with what to do about it.
+            DeviceError: If there is no daemon or no SDK; the message says what to do.
         """
         try:
-            from reachy_mini import ReachyMini  # noqa: PLC0415 - robots of other kinds have no SDK
+            from reachy_mini import ReachyMini  # noqa: PLC0415 - other robots have no SDK
 
-            self._has_card = _has_card()  # before the SDK looks: what comes up in between is not to be taken for what it found
-        except (ImportError, ValueError) as error:  # ValueError: there is no introspection data of GStreamer
+            self._has_card = _has_card()  # before the SDK looks: a card that appears after that must not count
+        except (ImportError, ValueError) as error:  # ValueError: GStreamer's introspection data is missing
             words = f"the reachy-mini SDK cannot be loaded: {error}; see services/robot-io/README.md for what to install"
             raise DeviceError(words, final=True) from error
         where: dict[str, Any] = {"connection_mode": "localhost_only"}
         if self._host:
             where = {"connection_mode": "network", "host": self._host}
         try:
-            # "local": the default wants the camera's socket, and goes for WebRTC without it. Never "no_media": that makes the
-            # daemon let go of the sound card. Never spawn_daemon: that may kill a daemon that was started otherwise.
+            # "local": the default needs the camera's socket, and uses WebRTC without it. Never "no_media": it makes the daemon
+            # release the sound card. Never spawn_daemon: it may kill a daemon that was started in another way.
             self._mini = ReachyMini(**where, port=self._port, media_backend="local", log_level="WARNING")
         except OSError as error:  # ConnectionError, TimeoutError
             at = f"{self._host or 'localhost'}:{self._port}"
@@ -72,10 +72,10 @@ class Sdk:
             raise DeviceError(words) from error
 
     def require_card(self) -> None:
-        """A simulated robot has no sound card; a real one waits for its own, since robot-io may be up before the sound server.
+        """Check the sound card. A simulated robot has none; a real one waits: robot-io may start before the sound server.
 
         Raises:
-            DeviceError: If the robot is real and its card was not there.
+            DeviceError: If the robot is real and its card was missing.
         """
         if self._has_card:
             return
@@ -85,19 +85,19 @@ class Sdk:
         log.warning("the robot is simulated and has no sound card: this machine's default microphone and speaker are used")
 
     def hears_daemon(self) -> bool:
-        """Whether the daemon tells its state: true within 20 ms, false after 1 s."""
+        """Whether the daemon reports its state: returns true within 20 ms, or false after 1 s."""
         return bool(self._mini.client.is_connected())
 
     def daemon_state(self) -> str:
-        """The daemon's own word for how it stands; empty if there is none."""
+        """The daemon's own word for its state; empty if there is none."""
         told = self._ask("daemon/status")
         return str(told.get("state", "")) if isinstance(told, dict) else ""
 
     def reconnect(self) -> None:
-        """Connect to a daemon that was started anew, which the SDK never does. The sound is not touched.
+        """Connect to a daemon that has restarted, which the SDK never does. The sound is not touched.
 
         Raises:
-            ConnectionError: If it does not answer after all.
+            ConnectionError: If the daemon does not answer.
         """
         mini = self._mini
         before = mini.client
@@ -113,7 +113,7 @@ class Sdk:
         return self._mini is not None
 
     def running_app(self) -> str:
-        """The app that the daemon runs, and that may move the robot; empty for none, or where nobody knows."""
+        """The name of the daemon's running app, which may move the robot; empty if there is none or the daemon does not say."""
         told = self._ask("apps/current-app-status")
         try:
             return str(told["info"]["name"])[:100] if told and told["state"] in ("starting", "running", "stopping") else ""
@@ -121,14 +121,14 @@ class Sdk:
             return ""
 
     def motors_are_off(self) -> bool:
-        """Whether they hold nothing, or not where they are told to."""
+        """Whether the motors are off, or do not hold the position that they are told to."""
         told = self._ask("motors/status")
         return isinstance(told, dict) and told.get("mode", "enabled") != "enabled"
 
     def heard_deg(self) -> float | None:
-        """From where a voice comes, to the left of where the head looks; None if none is heard, or nobody knows.
+        """The direction of a voice, to the left of where the head looks; None if no voice is heard, or the daemon does not say.
 
-        The array cannot tell front from back. Its angle is 0 on the left, and pi/2 ahead.
+        The microphone array cannot tell front from back. Its angle is 0 on the left, and pi/2 ahead.
         """
         told = self._ask("state/doa")
         try:
@@ -137,9 +137,9 @@ class Sdk:
             return None
 
     def hold(self) -> Pose:
-        """Turn the motors on, which then hold the robot where it is; which pose that is.
+        """Turn the motors on, so that they hold the robot where it is; returns the pose.
 
-        The pose is sent before: an old daemon would go back to where it was told to be last.
+        The pose is sent as a target first: an old daemon would otherwise go back to its last target.
 
         Raises:
             ConnectionError: If the daemon does not listen.
@@ -165,7 +165,7 @@ class Sdk:
             self._mini.set_target(head=np.array(head_of(pose)), antennas=antennas, body_yaw=math.radians(pose.body_deg))
 
     def _ask(self, what: str) -> Any:
-        """What the daemon tells of something; None if it does not."""
+        """The daemon's answer to a request; None without an answer."""
         host = f"[{self._host}]" if self._host and ":" in self._host else self._host or "127.0.0.1"
         near = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
@@ -180,12 +180,12 @@ class Sdk:
         audio = mini.media.audio
         mini.__exit__(None, None, None)
         if audio is not None:
-            audio.__del__()  # ends its thread; never called by itself, since the thread's bus watch holds on to it
+            audio.__del__()  # ends its thread; Python never calls it, because the thread's bus watch holds on to the object
 
 
 def _has_card() -> bool:
-    """Whether the robot's sound card is there: where it is not, the SDK silently takes this machine's default devices."""
-    import gi  # noqa: PLC0415 - robots of other kinds have no GStreamer
+    """Whether the robot's sound card is there; without it, the SDK silently takes this machine's default devices."""
+    import gi  # noqa: PLC0415 - other robots have no GStreamer
 
     gi.require_version("Gst", "1.0")
     from gi.repository import Gst  # noqa: PLC0415
@@ -198,7 +198,7 @@ def _has_card() -> bool:
 
 @contextmanager
 def _reaching() -> Iterator[None]:
-    """Whatever the SDK raises where the daemon has gone: its own errors, its socket's, or those of a connection let go of."""
+    """Turn every error that the SDK raises when the daemon has gone into a ConnectionError."""
     try:
         yield
     except Exception as error:

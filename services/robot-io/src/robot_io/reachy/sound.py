@@ -1,17 +1,17 @@
-"""The real robot: the port over the reachy-mini SDK's media.
+"""The real robot's sound: it implements the device's interface with the reachy-mini SDK's media.
 
-Three threads of our own keep its blocking calls off the event loop, and reach it by ``call_soon_threadsafe`` alone:
+Three threads of our own keep the SDK's blocking calls off the event loop, and reach the loop only by ``call_soon_threadsafe``:
 
 * the *keeper* connects, warms up, watches the daemon, and lets go of everything at the end;
 * the *listener* takes what the microphone has, every 10 ms;
 * the *talker* hands the SDK what is to be heard next, a little ahead of the speaker, by the clock that it plays by.
 
-The SDK's ``clear_player()`` is never called. It pauses the one pipeline that microphone and speaker share, and with it the
-sound card that is the pipeline's clock, and does not always wake them up again: of 60 calls in mid-speech 21 left the
-microphone dead and 16 the speaker mute, for good (decision 0008). So what waits to be heard waits here, where dropping it
-costs nothing, and the SDK never holds more than :data:`SDK_LEAD_S`.
+The SDK's ``clear_player()`` is never called. It pauses the one pipeline that microphone and speaker share, and the sound card,
+which is the pipeline's clock, and does not always wake them up again: of 60 calls in the middle of speech, 21 left the
+microphone dead and 16 the speaker mute, for good (decision 0008). So speech waits here, where dropping it costs nothing, and
+the SDK never holds more than :data:`SDK_LEAD_S`.
 
-This module is longer than others: three threads share one state, and each line of it was measured beside the others.
+This module is longer than others: three threads share one state, and each line was measured together with the others.
 """
 
 import asyncio
@@ -34,34 +34,35 @@ log = logging.getLogger(__name__)
 
 STEREO_16K: Final = Format(rate_hz=16000, channels=2)
 CLOCK_TIME_NONE: Final = 2**64 - 1
-"""GStreamer's word for no time."""
+"""GStreamer's value for no time."""
 SDK_LEAD_S: Final = 0.06
-"""How much the SDK holds. All of it is still heard after a hush, and then the ~120 ms between the SDK and the air."""
+"""How much audio the SDK holds. After a hush all of it is still heard, and then the ~120 ms between the SDK and the air."""
 PIECE_S: Final = 0.02
-"""What the talker hands over at a time."""
+"""How much the talker hands over at a time."""
 SPEAKER_MAX_MS: Final = 2000.0
-"""Bound of what waits for the speaker. Playout keeps ``lead_ms`` there; what goes beyond the bound is dropped, newest first."""
+"""The longest queue for the speaker. Playout keeps ``lead_ms`` in it; chunks beyond the bound are dropped, newest first."""
 MIC_MAX_CHUNKS: Final = 200
-"""Bound of what waits for the event loop: 2 s at the SDK's 10 ms; the oldest is dropped."""
+"""The longest queue for the event loop: 2 s at the SDK's 10 ms; the oldest chunk is dropped."""
 FIRST_SAMPLE_S: Final = 10.0
-"""How long the microphone may take to start; 0.2 to 2.8 s were seen."""
+"""How long the microphone may take to start; 0.2 to 2.8 s were measured."""
 MIC_MUTE_S: Final = 5.0
-"""How long it may deliver nothing later on. Silence is something: a stream of samples."""
+"""How long the microphone may deliver nothing later on. In silence it delivers samples, too."""
 SPEAKER_MUTE_S: Final = 3.0
-"""How long the speaker may take nothing once speech may be heard, by the pipeline's clock. Silence is something here too."""
+"""How long the speaker may take nothing once speech may be heard, by the pipeline's clock. In silence it takes samples, too."""
 WARM_UP_S: Final = 2.0
-"""Where the sound card's clock takes time to settle, speech pushed earlier than this after the microphone's first sample lost
-4 to 50 % of its samples. Silence is pushed without a pause meanwhile: a single push of it spoils what follows for seconds."""
+"""If the sound card's clock takes time to settle, speech that was pushed earlier than this after the microphone's first sample
+lost 4 to 50 % of its samples. Meanwhile silence is pushed without a pause: a single push spoils the following sound for
+seconds."""
 FINE_DRIFT_US: Final = 4000
-"""How far the speaker may be off the pipeline's clock while it warms up, as GStreamer sets it; at half of that the sink jumps,
-and sound is left out. It starts some 80 ms off. By its own 40 ms it was still up to 20 off when speech began, and one first
-answer in eight lost 20 to 40 ms, as the clocks wander on by some 10 ms."""
+"""GStreamer's drift tolerance during the warm-up: if the speaker is off the pipeline's clock by half of this, the sink jumps
+and leaves sound out. The speaker starts some 80 ms off. With the usual tolerance of 40 ms it was still up to 20 ms off when
+speech began. One first answer in eight then lost 20 to 40 ms, because the clocks drift further by some 10 ms."""
 FIRST_PUSH_S: Final = 0.3
-"""What is pushed first of all is lost even then, so it is silence."""
+"""Even then the very first samples that are pushed are lost, so they are silence."""
 IDLE_S: Final = 0.005
 WATCH_S: Final = 1.0
 DAEMON_SILENT_S: Final = 3.0
-"""A living daemon tells its state 50 times a second."""
+"""A living daemon reports its state 50 times a second."""
 OPEN_S: Final = 60.0
 CLOSE_S: Final = 5.0
 
@@ -70,7 +71,7 @@ class ReachyDevice:
     """The microphone and the speaker of a Reachy Mini.
 
     Args:
-        sdk: The SDK, not connected yet. The device connects it, and lets go of it at its end.
+        sdk: The SDK, not connected yet. The device connects it, and closes it at its end.
     """
 
     lead_ms = 300
@@ -90,17 +91,17 @@ class ReachyDevice:
         self._heard: deque[Samples] = deque(maxlen=MIC_MAX_CHUNKS)
         self._speech: deque[Samples] = deque()
         self._waiting = 0
-        """How many samples of speech that is."""
+        """How many samples of speech wait."""
         self._more_at = 0.0
-        """When the talker will want more behind the speech that it took last."""
+        """When the talker will take more samples, after the speech that it took last."""
         self._wanted = threading.Lock()
-        """Guards these three."""
+        """Guards the three fields above."""
 
     async def open(self) -> None:
-        """Connect to the daemon, start both directions and warm up: 2.5 to 5 s; what the microphone hears meanwhile is dropped.
+        """Connect to the daemon, start both directions and warm up: 2.5 to 5 s. The microphone's audio in this time is dropped.
 
         Raises:
-            DeviceError: If there is no daemon, no SDK or no sound, with what to do about it.
+            DeviceError: If there is no daemon, no SDK or no sound; the message says what to do.
         """
         self._loop = asyncio.get_running_loop()
         self._keeper = self._start("keeper", self._keep)
@@ -115,7 +116,7 @@ class ReachyDevice:
         """The microphone, until the device is closed.
 
         Raises:
-            DeviceError: When the microphone or the speaker is lost, or the robot is switched off.
+            DeviceError: If the microphone or the speaker is lost, or the robot is switched off.
         """
         while not self._closed:
             await self._until(lambda: self._heard or self._closed)
@@ -126,7 +127,7 @@ class ReachyDevice:
         """Queue samples for the speaker; they are copied.
 
         Raises:
-            TypeError: If they are integers, which the SDK would play as noise at full volume.
+            TypeError: If the samples are integers, which the SDK would play as noise at full volume.
         """
         if samples.dtype.kind != "f":
             raise TypeError(f"samples are floating point within -1..1, not {samples.dtype}")
@@ -135,27 +136,27 @@ class ReachyDevice:
         if self.queued_ms() > SPEAKER_MAX_MS:
             log.warning("the speaker has %.0f ms to play: dropped %d samples", self.queued_ms(), len(samples))
             return
-        whole = np.array(samples, np.float32, order="C")  # the SDK takes the bytes of any type for float32
+        whole = np.array(samples, np.float32, order="C")  # the SDK reads the bytes of any type as float32
         with self._wanted:
             self._speech.append(whole)
             self._waiting += len(whole)
 
     def queued_ms(self) -> float:
-        """What the talker has yet to take.
+        """How much audio the talker has yet to take, in ms.
 
-        What the SDK holds is not in it: that is heard in any case, and silence follows it, with what comes later behind that.
+        The SDK's audio is not included. It is heard in any case; silence follows it, and later samples come after the silence.
         """
         with self._wanted:
             return self.speaker.ms(self._waiting) + max(0.0, self._more_at - time.monotonic()) * 1000
 
     def hush(self) -> None:
-        """Drop what waits; the SDK's short lead is still heard."""
+        """Drop the waiting speech; the SDK's short lead is still heard."""
         with self._wanted:
             self._speech.clear()
             self._waiting, self._more_at = 0, 0.0
 
     def notice(self, moment: Moment) -> None:
-        """A real robot needs none of it."""
+        """Do nothing: a real robot needs no moments."""
 
     async def close(self) -> None:
         """Stop the threads and let go of the SDK."""
@@ -172,7 +173,7 @@ class ReachyDevice:
             log.warning("the reachy-mini SDK did not let go of the robot within %.0f s", CLOSE_S)
 
     async def _until(self, condition: Callable[[], object]) -> None:
-        """Wait for something that a thread makes true.
+        """Wait for a condition that a thread makes true.
 
         Raises:
             DeviceError: If a thread failed.
@@ -194,14 +195,14 @@ class ReachyDevice:
         return thread
 
     def _guard(self, work: Callable[[], None]) -> None:
-        """Where a thread's errors end: what goes wrong ends the device, and is told to the event loop."""
+        """Run a thread's work. Any error ends the device and is reported to the event loop."""
         try:
             work()
         except DeviceError as error:
             self._failure = self._failure or error
         except Exception as error:
-            # What a thread does not catch is lost. The SDK lets through whatever GStreamer, websockets and pydantic raise,
-            # AssertionError, and AttributeError where a GStreamer element is missing.
+            # Errors that a thread does not catch are lost. The SDK passes on every error of GStreamer, websockets and pydantic,
+            # AssertionError, and AttributeError if a GStreamer element is missing.
             log.debug("the reachy-mini SDK failed", exc_info=True)
             words = f"the reachy-mini SDK failed: {type(error).__name__}: {error}; if it stays so, restart the daemon"
             self._failure = self._failure or DeviceError(words)
@@ -213,13 +214,13 @@ class ReachyDevice:
         self._stop.set()
 
     def _tell(self) -> None:
-        """Have the event loop look at what changed."""
+        """Wake the event loop, so that it looks for changes."""
         if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop was closed, and with it whoever waited
+            with contextlib.suppress(RuntimeError):  # the loop was closed, so nobody waits
                 self._loop.call_soon_threadsafe(self._changed.set)
 
     def _keep(self) -> None:
-        """The SDK's whole life."""
+        """Run the SDK from connection to release."""
         try:
             self._sdk.connect()
             workers: list[threading.Thread] = []
@@ -247,7 +248,7 @@ class ReachyDevice:
         self._watch()
 
     def _check(self, media: Any) -> None:
-        """The SDK says -1 for a rate when it has no sound."""
+        """Check the SDK's formats. The SDK reports a rate of -1 if it has no sound."""
         mic = (media.get_input_audio_samplerate(), media.get_input_channels())
         speaker = (media.get_output_audio_samplerate(), media.get_output_channels())
         if media.audio is None or min(mic) <= 0 or min(speaker) <= 0:
@@ -259,12 +260,12 @@ class ReachyDevice:
 
     def _warm_up(self) -> None:
         while not self._hearing.wait(0.1) and not self._stop.is_set():
-            pass  # the listener ends this if nothing comes
+            pass  # the listener ends this wait if nothing comes
         self._stop.wait(WARM_UP_S)
         self._stop.wait(FIRST_PUSH_S)
 
     def _watch(self) -> None:
-        """Notice a robot that was switched off. Without a daemon that died the sound goes on, and the next one is found."""
+        """Notice a robot that was switched off. If only the daemon died, the sound goes on, and the next daemon is found."""
         alive, gone = time.monotonic(), False
         while not self._stop.wait(WATCH_S):
             if self._sdk.hears_daemon():
@@ -283,7 +284,7 @@ class ReachyDevice:
                     raise DeviceError("the robot was switched off; it talks once it is switched on again")
 
     def _listen(self, media: Any) -> None:
-        """Take samples off the microphone; ``None`` comes after 20 ms, or at once where the pipeline does not run."""
+        """Read the microphone; ``None`` comes after 20 ms, or at once if the pipeline does not run."""
         last, patience_s = time.monotonic(), FIRST_SAMPLE_S
         while not self._stop.is_set():
             samples = media.get_audio_sample()
@@ -299,7 +300,7 @@ class ReachyDevice:
                 self._stop.wait(IDLE_S)
 
     def _talk(self, media: Any, player: "_Player") -> None:
-        """Keep the SDK's lead, with silence where there is nothing to say: a player that has run dry loses what comes next."""
+        """Keep the SDK's lead, with silence if there is no speech: a player that has run dry loses the next samples."""
         end_s = took_s = 0.0
         taken: int | None = None
         while not self._stop.is_set():
@@ -318,7 +319,7 @@ class ReachyDevice:
                 media.push_audio_sample(self._next_piece(end_s - now_s - SDK_LEAD_S))
 
     def _next_piece(self, lasts_s: float) -> Samples:
-        """The next 20 ms, whatever lengths they were queued in, filled up with silence; in ``lasts_s`` more is wanted."""
+        """The next 20 ms from queued pieces of any length, filled up with silence; in ``lasts_s`` the talker needs more."""
         piece = np.zeros((round(PIECE_S * self.speaker.rate_hz), self.speaker.channels), np.float32)
         filled = 0
         with self._wanted:
@@ -336,10 +337,10 @@ class ReachyDevice:
 
 
 class _Player:
-    """The inside of the SDK's player, which it keeps private, so nothing else touches it.
+    """The inside of the SDK's player. The SDK keeps it private, so only this class touches it.
 
-    It plays by a sound card's clock, which drifts from this machine's by seconds in a day. Where an SDK has it elsewhere,
-    this machine's has to do.
+    The player uses a sound card's clock, which drifts from this machine's by seconds a day. If an SDK has no player here, this
+    machine's clock is used.
     """
 
     def __init__(self, audio: Any) -> None:
@@ -350,11 +351,11 @@ class _Player:
             return
         elements = self._source.get_parent().iterate_recurse()
         while (element := elements.next()[1]) is not None:
-            if element.find_property("stats") and element.find_property("buffer-time"):  # of all elements an audio sink alone
+            if element.find_property("stats") and element.find_property("buffer-time"):  # only an audio sink has both
                 self._sink = element
 
     def now_s(self) -> float | None:
-        """What its clock tells; None while it has none."""
+        """The time of the player's clock; None while it has none."""
         if self._source is None:
             return time.monotonic()
         now_ns: int = self._source.get_current_running_time()
@@ -362,7 +363,7 @@ class _Player:
 
     @contextlib.contextmanager
     def aligned_finely(self) -> Iterator[None]:
-        """Keep the speaker close to the clock meanwhile, at the price of many small jumps: while there is nothing to hear."""
+        """Keep the speaker close to the clock, at the price of many small jumps: only while there is nothing to hear."""
         if self._sink is None or not self._sink.find_property("drift-tolerance"):
             yield
             return
@@ -374,7 +375,7 @@ class _Player:
             self._sink.set_property("drift-tolerance", usual_us)
 
     def taken(self) -> int | None:
-        """How many buffers the speaker has taken, of silence too; None where that cannot be told."""
+        """How many buffers the speaker has taken, including silence; None if the SDK does not say."""
         if self._sink is None:
             return None
         count: int = self._sink.get_property("stats").get_uint64("rendered")[1]

@@ -1,1 +1,1 @@
-"""A robot of WAV files."""
+"""A virtual robot, made of WAV files."""

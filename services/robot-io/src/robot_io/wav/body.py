@@ -1,4 +1,4 @@
-"""A virtual body: it is wherever it is told to be, and writes down where that was."""
+"""A virtual body: it takes every pose at once, and writes its poses down."""
 
 import json
 import time
@@ -11,28 +11,28 @@ from reachy_robot.body import BodyError
 from reachy_robot.motion.pose import ASLEEP, Pose
 
 EVERY: Final = 5
-"""Of the poses, which come 50 times a second, one in so many is written down."""
+"""One in this many poses is written down; poses come 50 times a second."""
 LINES_MAX: Final = 36_000
-"""An hour."""
+"""The most lines of the file: one hour."""
 WIDTH, HEIGHT = 1000, 420
 PERSON_DEG: Final = 35.0
-"""Where the person is, to the robot's left."""
+"""The person's direction, to the robot's left."""
 ROWS: Final[Sequence[tuple[str, str, float]]] = (
-    ("yaw_deg", "head: left", 60.0),
-    ("pitch_deg", "head: down", 30.0),
-    ("roll_deg", "head: to its right", 30.0),
-    ("z_mm", "head: up, mm", 44.0),
-    ("left_deg", "left antenna: out", 175.0),
-    ("right_deg", "right antenna: in", 175.0),
+    ("yaw_deg", "head turns left, degrees", 60.0),
+    ("pitch_deg", "head nods down, degrees", 30.0),
+    ("roll_deg", "head tilts right, degrees", 30.0),
+    ("z_mm", "head rises, mm", 44.0),
+    ("left_deg", "left antenna goes out, degrees", 175.0),
+    ("right_deg", "right antenna goes in, degrees", 175.0),
 )
-"""What the picture shows: a field of the pose, its words, and how far its row reaches both ways."""
+"""The rows of the picture: a field of the pose, its label, and the range both ways."""
 
 
 class WavBody:
-    """A body that is found asleep, and whose poses are kept in a file of JSON lines, with a picture beside it.
+    """A body that is asleep at first. Its poses are written to a file of JSON lines, with a picture beside it.
 
     Args:
-        path: That file; None for none.
+        path: The file; None for no file.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -44,7 +44,7 @@ class WavBody:
         self._kept: list[tuple[float, Pose]] = []
 
     async def open(self) -> Pose:
-        """Lie there.
+        """Start a new file; returns the pose of the sleeping body.
 
         Raises:
             BodyError: If the file cannot be written.
@@ -59,7 +59,7 @@ class WavBody:
         return ASLEEP
 
     def target(self, pose: Pose) -> None:
-        """Be there."""
+        """Take this pose."""
         self._newest = pose
         self._n += 1
         if self._n % EVERY or len(self._kept) >= LINES_MAX:
@@ -71,22 +71,22 @@ class WavBody:
             self._file.write(json.dumps({"at_s": round(at_s, 2), **rounded}) + "\n")
 
     def heard_deg(self) -> float:
-        """From where the person speaks, if somebody does: from one place."""
+        """The person's direction, relative to the head: the person always speaks from one place."""
         return PERSON_DEG - self._newest.yaw_deg
 
     async def close(self) -> None:
-        """Finish the file, and draw the picture."""
+        """Finish the file and draw the picture."""
         if self._file:
             self._file.close()
             self._file = None
         if self._path and self._kept:
-            with suppress(OSError):  # the poses themselves are kept
+            with suppress(OSError):  # the file of poses is complete
                 self._path.with_suffix(".svg").write_text(picture(self._kept), encoding="utf-8")
             self._kept = []
 
 
 def picture(poses: Sequence[tuple[float, Pose]]) -> str:
-    """Head and antennas over time, as SVG."""
+    """A picture of head and antennas over time, as SVG."""
     until_s = max(poses[-1][0], 1.0)
     row = HEIGHT / len(ROWS)
     parts = [
@@ -102,7 +102,7 @@ def picture(poses: Sequence[tuple[float, Pose]]) -> str:
         )
         parts += [
             f'<line x1="0" x2="{WIDTH}" y1="{middle:.1f}" y2="{middle:.1f}" stroke="#ccc"/>',
-            f'<text x="4" y="{middle - row * 0.32:.1f}" fill="#555">{words}, to {most:g}</text>',
+            f'<text x="4" y="{middle - row * 0.32:.1f}" fill="#555">{words} (full height: {most:g})</text>',
             f'<polyline points="{points}" fill="none" stroke="#06c"/>',
         ]
     parts += [

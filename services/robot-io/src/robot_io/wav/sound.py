@@ -1,4 +1,4 @@
-"""A virtual robot: its microphone plays recordings, and its speaker is recorded. No hardware, no SDK."""
+"""A virtual robot's sound: its microphone plays recordings, and its speaker is recorded. No hardware, no SDK."""
 
 import asyncio
 import logging
@@ -17,29 +17,29 @@ from reachy_robot.sound import Button, DeviceError, Moment
 log = logging.getLogger(__name__)
 
 STEREO_16K: Final = Format(rate_hz=16000, channels=2)
-"""As the real robot has both ways."""
+"""The real robot's format in both directions."""
 TICK_MS: Final = 10
 RECORDING_MAX_S: Final = 3600
 """The speaker's recording stops growing here (115 MB)."""
 LEAD_IN_TICKS: Final = 30
 """Silence before each utterance: 300 ms."""
 LET_GO_TICKS: Final = 5
-"""How long after an utterance the button is held: people are no faster either, and no chunk is cut."""
+"""How long the button is held after an utterance: people are no faster either, and no chunk is cut."""
 
 
 class WavDevice:
     """Plays utterances into the conversation, one WAV file each, and writes what the speaker plays to another.
 
-    An utterance begins when the answer to the last one has been played, so that the robot does not interrupt by accident;
-    the microphone is silent, not mute, in between. When the last is answered, or not answered within ``patience_s``, the
-    recording ends.
+    An utterance begins when the answer to the last one has been played, so that the robot does not interrupt by accident. In
+    between, the microphone sends silence. The recording ends when the last utterance is answered, or not answered within
+    ``patience_s``.
 
-    Its sound card keeps the time of the event loop: a loop that is held up for a moment finds the card held up as well, so
-    that what is measured is the link and not the machine.
+    The sound card runs on the event loop's time: if the loop is blocked for a moment, the card is, too. So the measured delays
+    are the link's and not the machine's.
 
     Args:
         utterances: WAV files, 16 bit, at the microphone's rate, one or two channels.
-        speaker_wav: Where the speaker is recorded; None for nowhere.
+        speaker_wav: The file of the speaker's recording; None for no recording.
         mic: The microphone's format; a mono file fills both channels.
         speaker: The speaker's format.
         patience_s: How long an answer may take to end.
@@ -110,16 +110,16 @@ class WavDevice:
         self._queued += len(samples)
 
     def queued_ms(self) -> float:
-        """How much the speaker has yet to play."""
+        """How much audio the speaker has yet to play, in ms."""
         return self.speaker.ms(self._queued)
 
     def hush(self) -> None:
-        """Drop what is queued."""
+        """Drop the queue."""
         self._queue.clear()
         self._queued = 0
 
     def notice(self, moment: Moment) -> None:
-        """Be told when to speak."""
+        """Note that the gateway listens, or that an answer has ended."""
         match moment:
             case Moment.READY:
                 self._ready = True
@@ -136,7 +136,7 @@ class WavDevice:
             self._file = None
 
     def _script(self) -> Iterator[Samples | Button]:
-        """What the microphone hears, a tick at a time, and when the button is pressed and released."""
+        """The microphone's audio, one tick at a time, and the button's events."""
         step = self.mic.rate_hz * TICK_MS // 1000
         silence = np.zeros((step, self.mic.channels), np.float32)
         while not self._ready:
@@ -178,10 +178,10 @@ class WavDevice:
 
 
 def _fresh(path: Path) -> BinaryIO:
-    """A new file in place of what is there, whoever left it, if that can be.
+    """Create a new file in place of an existing one, even another user's if the directory allows it.
 
     Raises:
-        DeviceError: If it cannot be written.
+        DeviceError: If the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,10 +193,10 @@ def _fresh(path: Path) -> BinaryIO:
 
 
 def _read(path: Path, mic: Format) -> Samples:
-    """A recording in the microphone's format.
+    """Read a recording in the microphone's format.
 
     Raises:
-        DeviceError: If it is none.
+        DeviceError: If the file is no such recording.
     """
     try:
         with wave.open(str(path), "rb") as file:

@@ -1,1 +1,1 @@
-"""The admin port: what an operator sees of the robots, and what an operator may have done. ``docs/admin.md``."""
+"""The admin port: what operators see of the robots, and what they can have done; see ``docs/admin.md``."""

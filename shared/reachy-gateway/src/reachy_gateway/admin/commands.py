@@ -1,4 +1,4 @@
-"""What an operator may have done: each command is carried out, answered in words, and logged with the operator."""
+"""The commands of operators. Each is carried out, answered in words, and logged with the operator's name."""
 
 import asyncio
 import logging
@@ -23,11 +23,11 @@ Result = tuple[admin.Answer, bytes]
 
 
 class Commands:
-    """Those of a gateway.
+    """Carries out the commands of a gateway's operators.
 
     Args:
-        directory: The gateway's keys.
-        ring: Those that it admits, as its link knows them.
+        directory: The gateway's keys directory.
+        ring: The admitted keys, as the link knows them.
     """
 
     def __init__(self, hub: Hub, directory: Path, ring: Keyring, desk: Desk, office: Office, recordings: Recordings) -> None:
@@ -39,7 +39,7 @@ class Commands:
         self._recordings = recordings
 
     async def do(self, command: admin.Command, operator: str) -> Result:
-        """Carry it out; never raises but what is a fault of ours."""
+        """Carry out a command. It raises only if there is a bug."""
         fields: dict[str, Any] = {}
         payload = b""
         try:
@@ -62,7 +62,7 @@ class Commands:
 
     @staticmethod
     def _log(command: admin.Command, operator: str, words: str, *, ok: bool) -> None:
-        """A line for each, but for the pieces behind the first of a recording. What is to be said stays private."""
+        """Log each command in one line, but only the first piece of a recording. The text of ``say`` stays private."""
         about = command.recording if isinstance(command, admin.Fetch) else command.robot
         level = logging.DEBUG if isinstance(command, admin.Fetch) and command.offset else logging.INFO
         first = words.partition("\n")[0]
@@ -93,7 +93,7 @@ class Commands:
             return f"{robot} is recorded, and shows it"
         if not self._recordings.end(robot, "it was ended"):
             raise OfficeError(f"{robot} is not recorded")
-        return f"{robot} is recorded no more"
+        return f"{robot} is no longer recorded"
 
     def _here(self, name: str) -> Robot:
         if robot := self._hub.robots.get(name):
@@ -101,7 +101,7 @@ class Commands:
         raise OfficeError(f"{name} is not at this gateway now")
 
     async def _admit(self, robot: str, key: str) -> str:
-        """A whole key is admitted as it stands; of one that was refused lately its first characters are enough."""
+        """Admit a whole key as it is. For a key that was refused lately, its first characters are enough."""
         known = [key] if len(key) == Z85_CHARS else self._desk.refused_keys(key)
         if not known:
             raise OfficeError(f"no key that was refused lately begins with {key}: does the robot dial this gateway?")
@@ -110,10 +110,10 @@ class Commands:
         if not await self._change(lambda ring: ring.admit(robot, known[0])):
             return f"{robot} was admitted with this key already"
         self._desk.admitted(known[0])
-        return f"{robot} is admitted; it comes by itself within seconds"
+        return f"{robot} is admitted; it connects by itself within seconds"
 
     async def _change(self, change: Callable[[Keyring], Any]) -> Any:
-        """Change who is admitted, as ``reachy-keys`` does, in a thread: the disk may be slow."""
+        """Change the admitted keys, as ``reachy-keys`` does. It runs in a thread, because the disk may be slow."""
         try:
             changed = await asyncio.to_thread(lambda: change(Keyring(self._directory)))
         except OSError as error:

@@ -1,6 +1,6 @@
-"""What an operator wants to know of each robot, kept while nobody looks: bounded, and nothing that costs. Pure.
+"""Keeps what operators want to know of each robot while nobody looks: bounded and cheap. Pure.
 
-A reader of the feed. What was said is kept of robots alone whose persona lets a console show it.
+It reads the feed. It keeps what was said only of robots whose persona lets a console show it.
 """
 
 from collections import deque
@@ -25,7 +25,7 @@ from reachy_gateway.feed import (
 from reachy_link.admin import NOTES_KEPT, SAID_KEPT, STRANGERS_MAX, TURNS_KEPT, Call, Note, Said, Stranger, Turn
 
 STRANGERS_KEPT: Final = 256
-"""Keys that were refused; of more the one that was refused longest ago is forgotten."""
+"""How many refused keys are kept. Beyond this the key that was refused longest ago is forgotten."""
 WORDS_MAX: Final = 500
 
 
@@ -34,19 +34,19 @@ class Kept:
     """What is kept of one robot."""
 
     changed_at: float | None = None
-    """When it came, or left."""
+    """When the robot came or left."""
     left: str = ""
-    """Why it left."""
+    """Why the robot left."""
     refused: tuple[float, str] | None = None
-    """When its hello was refused last, and why."""
+    """When the robot's hello was last refused, and why."""
     turns: deque[Turn] = field(default_factory=lambda: deque(maxlen=TURNS_KEPT))
     p50_ms: float | None = None
-    """The median of these turns' totals."""
+    """The median of these turns' total latencies."""
     said: deque[Said] = field(default_factory=lambda: deque(maxlen=SAID_KEPT))
     notes: deque[Note] = field(default_factory=lambda: deque(maxlen=NOTES_KEPT))
 
     def played(self, turn: Turn) -> None:
-        """A turn is over."""
+        """Add a turn that is over."""
         self.turns.append(turn)
         totals = [turn.total_ms for turn in self.turns if turn.total_ms is not None]
         self.p50_ms = round(median(totals), 1) if totals else None
@@ -60,10 +60,10 @@ class _Refused:
 
 
 class Desk:
-    """What is kept of all robots, and of keys that were refused.
+    """What is kept of all robots, and of refused keys.
 
     Args:
-        now: The time of day, in seconds since 1970.
+        now: Returns the time of day, in seconds since 1970.
         may_show: Whether a robot's persona lets a console show what is said.
     """
 
@@ -73,9 +73,9 @@ class Desk:
         self._kept: dict[str, Kept] = {}
         self._refused: dict[str, _Refused] = {}
         self.refusals = 0
-        """Counts what :meth:`strangers` would tell anew."""
+        """Grows whenever the result of :meth:`strangers` changes."""
         self.on_event: Callable[[str, Turn | Said | Note], None] = lambda *_: None
-        """Told of each thing that is kept."""
+        """Called with each turn, transcript or note that is kept."""
         feed.read(Dropped, self._dropped)
         feed.read(KeysChanged, self._keys_changed)
         feed.read(Connected, self._connected)
@@ -88,14 +88,14 @@ class Desk:
         feed.read(Transcribed, self._transcribed)
 
     def of(self, robot: str) -> Kept:
-        """One robot's."""
+        """What is kept of one robot, made if it is new."""
         kept = self._kept.get(robot)
         if kept is None:
             kept = self._kept[robot] = Kept()
         return kept
 
     def forget_said(self, robot: str) -> None:
-        """The robot's persona lets nobody see what is said any more."""
+        """Forget what was said: the robot's persona no longer lets anybody see it."""
         self.of(robot).said.clear()
 
     def strangers(self) -> tuple[Stranger, ...]:
@@ -104,11 +104,11 @@ class Desk:
         return tuple(Stranger(key=key, address=it.address, at=it.at, times=it.times) for key, it in newest)
 
     def refused_keys(self, start: str) -> list[str]:
-        """Those that begin so."""
+        """The refused keys that begin with these characters."""
         return [key for key in self._refused if key.startswith(start)]
 
     def trouble(self, robot: str, words: str) -> None:
-        """Something went wrong that an operator should know."""
+        """Note a trouble that an operator should know of."""
         self._note(robot, words, is_trouble=True)
 
     def _note(self, robot: str, words: str, *, is_trouble: bool = False) -> None:
@@ -133,7 +133,7 @@ class Desk:
         self._refused[key] = known
 
     def admitted(self, key: str) -> None:
-        """A key that was refused is not, from now on."""
+        """Forget a refused key, because it has been admitted."""
         if self._refused.pop(key, None):
             self.refusals += 1
 
@@ -152,7 +152,7 @@ class Desk:
         self._note(it.robot, it.words, is_trouble=it.cause in ("gone", "fault"))
 
     def _faulted(self, it: Faulted) -> None:
-        self._note(it.robot, f"a fault of the gateway ({type(it.error).__name__}); its log says more", is_trouble=True)
+        self._note(it.robot, f"a bug in the gateway ({type(it.error).__name__}); see its log", is_trouble=True)
 
     def _away(self, it: Away) -> None:
         words = "is heard again" if it.silent_s is None else f"not heard for {it.silent_s:.0f} s"
@@ -183,7 +183,7 @@ class Desk:
             said = Said(at=self._now(), who=it.who, text=it.text, turn=it.turn)
             self.of(it.robot).said.append(said)
             self.on_event(it.robot, said)
-        else:  # also of what was said while it still might be shown
+        else:  # also forget what was said while it could still be shown
             self.forget_said(it.robot)
 
 

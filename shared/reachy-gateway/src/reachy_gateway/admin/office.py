@@ -1,4 +1,4 @@
-"""The port to what only the service behind the robots knows: money, personas, what they permit. Pure."""
+"""The port to what only the service behind the robots knows: money, personas and permissions. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from reachy_gateway.provider.money import Money
 
 @dataclass(frozen=True, slots=True)
 class Permits:
-    """What a robot's persona lets an operator have. Nothing, unless it says so."""
+    """What a robot's persona permits an operator: nothing, unless it says so."""
 
     transcripts: bool = False
     recordings: bool = False
@@ -17,16 +17,16 @@ class Permits:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """Of today, and what may be spent in a day."""
+    """What was spent today, and what may be spent in a day."""
 
     robots: Mapping[str, Money] = field(default_factory=dict)
-    """By robot; over all gateways of a fleet, as the next ones."""
+    """Spending by robot. Spending is counted over all gateways of a fleet."""
     budgets: Mapping[str, Money] = field(default_factory=dict)
-    """Of robots that have one."""
+    """Budgets of the robots that have one."""
     budget: Money | None = None
-    """Of all robots together."""
+    """The budget of all robots together."""
     total: Money = field(default_factory=Money)
-    """Spent by all robots together."""
+    """The spending of all robots together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,18 @@ class Table:
 
     text: str
     digest: str
-    """Tells one text from another."""
+    """A hash of the text."""
     may_save: bool
     words: str
-    """Where it is from; or why it cannot be saved here."""
+    """Which file the table is from, or why it cannot be saved here."""
 
 
 class OfficeError(Exception):
-    """Something is not done; the message says why, and what to do."""
+    """Something cannot be done. The message says why, and what to do."""
 
 
 class Office(Protocol):
-    """What the admin port asks of the service behind the robots."""
+    """Answers the admin port's questions about the service behind the robots."""
 
     def permits(self, robot: str) -> Permits:
         """What the robot's persona permits."""
@@ -55,28 +55,28 @@ class Office(Protocol):
         """What was spent."""
 
     def service(self) -> str:
-        """What the robots talk to, and whether it is known not to answer."""
+        """The service that the robots talk to, and whether it is known to be down."""
 
     async def read_persona(self, robot: str) -> Table:
         """The robot's table.
 
         Raises:
-            OfficeError: If there is none to be had.
+            OfficeError: If there is none.
         """
 
     async def save_persona(self, robot: str, text: str, digest: str, *, only_check: bool) -> str:
-        """Put a text in place of the robot's table, if that is still the one of this digest; what was done, in words.
+        """Replace the robot's table by this text, if the table still has this digest. Returns what was done, in words.
 
         Raises:
-            OfficeError: With everything that is wrong with it.
+            OfficeError: With everything that is wrong with the text.
         """
 
 
 class NoOffice:
-    """Of a gateway without personas and without money."""
+    """The office of a gateway without personas and without money."""
 
     def permits(self, robot: str) -> Permits:
-        """Nothing."""
+        """Nothing is permitted."""
         del robot
         return Permits()
 
@@ -85,14 +85,14 @@ class NoOffice:
         return Spending()
 
     def service(self) -> str:
-        """There is none."""
+        """Empty: there is no service."""
         return ""
 
     async def read_persona(self, robot: str) -> Table:
-        """There is none."""
+        """Raise an error: there are no personas."""
         raise OfficeError(f"this gateway has no personas, so {robot} has none")
 
     async def save_persona(self, robot: str, text: str, digest: str, *, only_check: bool) -> str:
-        """There is none."""
+        """Raise an error: there are no personas."""
         del text, digest, only_check
         raise OfficeError(f"this gateway has no personas, so {robot} has none")

@@ -1,4 +1,4 @@
-"""How the robots of a gateway stand at a moment: read from what the gateway has, when somebody asks."""
+"""How the robots of a gateway stand at a moment, read from the gateway when somebody asks."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -18,19 +18,19 @@ from reachy_link.causes import LinkCause
 from reachy_link.keys import Keyring
 
 LOST: Final = frozenset({"gap", "late", "queue_full", "flood"})
-"""Causes of the tally that cost sound; what a robot dropped itself comes on top."""
+"""Causes in the tally that cost audio. Chunks that the robot dropped are added."""
 REFUSED_S: Final = 8.0
-"""A robot whose hello was refused asks again within so long."""
+"""A robot whose hello was refused asks again within this time."""
 FAULTS_OF: Final = "fault"
 NO_STATS: Final = RobotStats()
 State = Literal["absent", "away", "starting", "listening", "thinking", "speaking", "reconnecting", "refused"]
 
 
 class View:
-    """What there is to see of a gateway.
+    """What consoles can see of a gateway.
 
     Args:
-        now: The time of day, in seconds since 1970.
+        now: The time of day at the gateway's start, in seconds since 1970.
     """
 
     def __init__(self, hub: Hub, ring: Keyring, desk: Desk, office: Office, now: float) -> None:
@@ -43,11 +43,11 @@ class View:
         self._keys_of = -1
 
     def picture(self, unix: float, recordings: tuple[Recording, ...], recorded: str | None) -> Picture:
-        """Everything.
+        """How everything stands.
 
         Args:
-            unix: The time of day.
-            recordings: Those that can be fetched.
+            unix: The time of day, in seconds since 1970.
+            recordings: The recordings that can be fetched.
             recorded: The robot that is being recorded.
         """
         hub, spending = self._hub, self._office.spending()
@@ -72,7 +72,7 @@ class View:
         return Picture(whole, rows, self._desk.strangers(), recordings)
 
     def detail(self, name: str) -> dict[str, Any]:
-        """All that is kept of a robot, for whoever begins to look at it."""
+        """Everything that is kept of a robot, for a console that begins to look at it."""
         robot, kept, permits = self._hub.robots.get(name), self._desk.of(name), self._office.permits(name)
         if not permits.transcripts:
             self._desk.forget_said(name)
@@ -86,7 +86,7 @@ class View:
         }
 
     def levels(self, name: str) -> Levels | None:
-        """How loud a robot is at this moment, and how it stands; None if it is not served."""
+        """How loud a robot is now, and its pose; None if the robot is not served."""
         if (robot := self._hub.robots.get(name)) is None:
             return None
         mic_db, speaker_db = _levels(robot, self._hub.now())
@@ -125,7 +125,7 @@ class View:
         )
 
     def _standing(self, robot: Robot | None, kept: Kept, unix: float, now: float) -> tuple[State, str, float | None]:
-        """How a robot stands, why, and since when."""
+        """A robot's state, the reason for it, and since when."""
         if robot is None:
             if kept.refused and unix - kept.refused[0] < REFUSED_S:
                 return "refused", kept.refused[1], round(kept.refused[0], 1)
@@ -138,7 +138,7 @@ class View:
         return conversation.phase, conversation.reason, round(unix - (now - conversation.told_at), 1)
 
     def _key_starts(self) -> dict[str, tuple[str, ...]]:
-        """Of each robot; made anew when others are admitted."""
+        """The first characters of each robot's keys. Computed again when the admitted keys change."""
         if self._keys_of != self._ring.changes:
             self._keys_of = self._ring.changes
             self._keys = {robot: tuple(key[:KEY_START] for key in keys) for robot, keys in self._ring.robots.items()}
@@ -146,7 +146,7 @@ class View:
 
 
 def _counts(counts: Mapping[tuple[LinkCause, str], int]) -> tuple[Counter[str], Counter[str]]:
-    """By robot: what was lost, and faults of ours."""
+    """By robot: how much was lost, and how many bugs in the gateway were met."""
     drops, faults = Counter[str](), Counter[str]()
     for (cause, peer), count in counts.items():
         if cause in LOST:
@@ -157,7 +157,7 @@ def _counts(counts: Mapping[tuple[LinkCause, str], int]) -> tuple[Counter[str], 
 
 
 def _levels(robot: Robot, now: float) -> tuple[float | None, float | None]:
-    """Of the newest 20 ms, where something comes, and sounds."""
+    """The levels of the newest 20 ms: of the mic if chunks arrive, and of the speaker if the robot speaks."""
     mic = robot.heard_pcm if robot.peer.mic_arrives(now) else b""
     sounds = robot.conversation is not None and robot.conversation.phase == "speaking"
     return _level(mic), _level(robot.sound_pcm if sounds else b"")

@@ -1,4 +1,4 @@
-"""The admin port's socket: a ROUTER that only operators' keys reach. Nothing here waits, so that no robot does."""
+"""The admin port's socket: a ROUTER that only operators' keys reach. Nothing here blocks, so no robot is delayed."""
 
 import asyncio
 import logging
@@ -27,17 +27,17 @@ log = logging.getLogger(__name__)
 
 DOMAIN: Final = b"reachy-admin"
 QUEUE: Final = 64
-"""Messages of one console that wait, either way; beyond it the console is told all of it again, once it reads."""
+"""How many messages may wait for or from one console. Beyond this the console is told everything again, once it reads."""
 AUDIT_S: Final = 0.25
 AUDITS_A_READING: Final = 4
-"""Once in so many audits every key file is looked at, and every connection; else the folders of keys alone."""
+"""In one of so many audits every key file and every connection is looked at; in the others only the folders of keys."""
 NEWS_S: Final = 0.8
-"""So that what a page shows is never older than a second."""
+"""How often consoles are told news, so that a page is never more than a second old."""
 LEVELS_S: Final = 0.1
 AT_ONCE_S: Final = 0.2
-"""Who asks for something new is told at once, but no more often."""
+"""A console that asks for something new is told at once, but at most once in this time."""
 REQUESTS: Final = Rate(50, 200)
-"""Of one key; further ones are dropped."""
+"""Requests of one key. Further ones are dropped."""
 FLOW: Final = Rate(500_000, 1_000_000)
 """Bytes through one connection."""
 STUCK: Final = Rate(512, 4 * admin.REQUEST_MAX_BYTES)
@@ -45,11 +45,11 @@ DIALS: Final = Rate(4, 40)
 """Handshakes of one operator's key."""
 WATCHERS_MAX: Final = 32
 COMMANDS_MAX: Final = 8
-"""That are carried out at a time; further ones are refused in words."""
+"""How many commands are carried out at a time. Further ones are refused with a reason."""
 
 
 class _Numbered(BaseModel):
-    """What is left of a request that is none."""
+    """The one field that is read from an invalid request."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -57,18 +57,18 @@ class _Numbered(BaseModel):
 
 
 class AdminPort:
-    """Serves consoles, from the moment at which it is made.
+    """Serves consoles from the moment at which it is made.
 
     Args:
-        hub: What it shows; is told of what is dropped.
-        keys: The gateway's own.
+        hub: The hub to show. It is told of drops and refusals.
+        keys: The gateway's own keys.
         operators: Who may see, and who may command.
-        host: Where to listen.
-        port: The same; 0 lets the system choose.
-        boot: The gateway's.
-        picture: How everything stands now.
-        detail: All that is kept of a robot, for who begins to look at it.
-        levels: How loud a robot is now, and how it stands.
+        host: The address to listen on.
+        port: The port to listen on; 0 lets the system choose.
+        boot: The gateway's boot.
+        picture: Returns how everything stands now.
+        detail: Returns everything that is kept of a robot, for a console that begins to look at it.
+        levels: Returns how loud a robot is now, and its pose.
         do: Carries out a command of an operator.
     """
 
@@ -92,10 +92,10 @@ class AdminPort:
         self._picture, self._detail, self._levels, self._do = picture, detail, levels, do
         self._loop = asyncio.get_running_loop()
         self._watchers: dict[bytes, Watcher] = {}
-        """By the console's connection."""
+        """Watching consoles, by the identity of their connection."""
         self._looked_at: set[str] = set()
         self._buckets: dict[str, tuple[TokenBucket, TokenBucket]] = {}
-        """Of each key: requests, and handshakes."""
+        """By key: the rates of its requests, and of its handshakes."""
         self._tasks: set[asyncio.Future[tuple[admin.Answer, bytes]]] = set()
         self._context = zmq.Context(io_threads=1)
         with patient_threads():
@@ -123,16 +123,16 @@ class AdminPort:
 
     @property
     def watchers(self) -> int:
-        """Consoles that watch."""
+        """How many consoles watch."""
         return len(self._watchers)
 
     @property
     def looked_at(self) -> Collection[str]:
-        """Robots of which somebody watches everything."""
+        """The robots that some console shows in detail."""
         return self._looked_at
 
     def close(self) -> None:
-        """Serve nobody any more."""
+        """Close the port."""
         for timer in self._timers.values():
             timer.cancel()
         for task in self._tasks:
@@ -143,13 +143,13 @@ class AdminPort:
         self._context.destroy(linger=0)
 
     def happened(self, robot: str, item: admin.Turn | admin.Said | admin.Note) -> None:
-        """Something has happened to a robot: whoever looks at it is told at once."""
+        """Tell the consoles that look at a robot at once what happened to it."""
         if robot in self._looked_at:
             for identity, watcher in list(self._watchers.items()):
                 if event := watcher.event(robot, item):
                     self._tell(identity, watcher, event)
 
-    # --- what comes ---------------------------------------------------------------------------------------------------
+    # --- requests -----------------------------------------------------------------------------------------------------
 
     def _ready(self) -> bool:
         try:
@@ -163,8 +163,8 @@ class AdminPort:
         fd = self._connections.heard(parts[-1], key)
         name, role = self._operators.robot_of(key), self._operators.role_of(key)
         if name is None or role is None:
-            self._hub.on_bad("revoked", "", f"a request by {key}, which is no operator's any more", key)
-        elif self._inbox.overfull or len(parts) != 2:  # noqa: PLR2004 - who asks, and the request
+            self._hub.on_bad("revoked", "", f"a request by {key}, which is no longer an operator's", key)
+        elif self._inbox.overfull or len(parts) != 2:  # noqa: PLR2004 - the console's identity, and the request
             self._hub.on_bad("parts", "", f"operator {name} sends {len(parts) - 1} parts, expected 1", key)
             self._connections.hang_up(fd)
         elif not self._buckets_of(key)[0].take(1, time.monotonic()):
@@ -216,7 +216,7 @@ class AdminPort:
         watcher.asked(request, now)
         self._look()
         if (request.afresh or watcher.robots != before or not watcher.was_told) and now - watcher.told_at >= AT_ONCE_S:
-            self._news([identity])  # else with the next ones
+            self._news([identity])  # otherwise it is told with the next news
 
     def _done(self, identity: bytes, number: int, key: str, task: "asyncio.Future[tuple[admin.Answer, bytes]]") -> None:
         self._tasks.discard(task)
@@ -224,17 +224,17 @@ class AdminPort:
             return
 
         def failed(error: Exception) -> None:
-            log.error("a fault of ours in a command of an operator", exc_info=error)
-            self._answer(identity, number, "a fault of the gateway; its log says more")
+            log.error("a bug in a command of an operator", exc_info=error)
+            self._answer(identity, number, "a bug in the gateway; see its log")
 
         with Boundary(failed):
             answer, payload = task.result()
             self._send(identity, answer, payload)
 
-    # --- what is told -------------------------------------------------------------------------------------------------
+    # --- messages to consoles -----------------------------------------------------------------------------------------
 
     def _tick(self, every_s: float) -> None:
-        """One of the clocks: the audit's always goes, the others while somebody watches."""
+        """Run one of the clocks. The audit's clock always runs; the others run while somebody watches."""
         self._timers[every_s] = self._loop.call_at(next_tick(self._loop.time(), every_s), self._tick, every_s)
         if every_s == AUDIT_S:
             self._audit()
@@ -261,10 +261,10 @@ class AdminPort:
             del self._watchers[identity]
         watches = bool(self._watchers) or NEWS_S not in self._timers
         if late or not watches or robots_of(list(self._watchers.values())) != self._looked_at:
-            self._look()  # a console that has gone is noticed when it is to be told something
+            self._look()  # a console that has gone is noticed when it is sent something
 
     def _follow(self) -> None:
-        """Take notice of operators that were admitted or revoked."""
+        """Take note of operators that were admitted or revoked."""
         self._operators.refresh()
         if self._seen == self._operators.changes:
             return
@@ -281,7 +281,7 @@ class AdminPort:
         self._look()
 
     def _look(self) -> None:
-        """Have the robots told that are looked at, and the clocks go that are needed."""
+        """Tell the robots whether somebody looks at them, and start or stop the clocks."""
         self._looked_at = robots_of(list(self._watchers.values()))
         for name, robot in self._hub.robots.items():
             robot.limbs.watch(on=name in self._looked_at)
@@ -309,19 +309,19 @@ class AdminPort:
         self._send(identity, admin.Answer(id=number, ok=False, words=why_not))
 
     def _send(self, identity: bytes, message: admin.Told, payload: bytes = b"") -> bool:
-        """Send it; false if the console does not read, or is gone."""
+        """Send a message. Returns false if the console does not read, or is gone."""
         try:
             self._socket.send(identity, MORE | NOW)
         except zmq.Again:
             return False
-        except zmq.ZMQError:  # it is gone
+        except zmq.ZMQError:  # the console is gone
             self._watchers.pop(identity, None)
             return False
         self._socket.send(message.model_dump_json(exclude_none=True).encode(errors="replace"), MORE)
         self._socket.send(payload)
         return True
 
-    # --- who comes ----------------------------------------------------------------------------------------------------
+    # --- connections --------------------------------------------------------------------------------------------------
 
     def _buckets_of(self, key: str) -> tuple[TokenBucket, TokenBucket]:
         return self._buckets.setdefault(key, (TokenBucket(REQUESTS), TokenBucket(DIALS)))

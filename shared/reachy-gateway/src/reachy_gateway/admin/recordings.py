@@ -1,4 +1,4 @@
-"""Where recordings are kept: one file each, for a day. Threads write them, so that no audio waits for the disk."""
+"""Stores recordings: one file for each, kept for a day. Threads write them, so that no audio waits for the disk."""
 
 import asyncio
 import io
@@ -29,27 +29,27 @@ log = logging.getLogger(__name__)
 
 KEEP_S: Final = 86400.0
 KEPT_MAX: Final = 16
-"""Recordings; of more the oldest is deleted."""
+"""How many recordings are kept. Beyond this the oldest is deleted."""
 FREE_BYTES: Final = 300_000_000
-"""So much room a disk must have for one to begin: the longest has 58 MB, twice while its file is made."""
+"""How much free disk space a new recording needs. The longest one has 58 MB, twice that while its file is made."""
 WRITE_S: Final = 1.0
 SWEEP_S: Final = 60.0
 NAME: Final = re.compile(r"([a-z0-9][a-z0-9-]{0,62})-(\d{8})-(\d{6})\.zip")
 LEFT: Final = re.compile(rf"\.{NAME.pattern.removesuffix('zip')}(pcm|jsonl|zip)")
-"""What a gateway that was killed leaves of one."""
+"""Names of files that a killed gateway leaves behind."""
 TELLS: Final = (State, Transcript, Flush)
-"""What of the messages to a robot is written down."""
+"""The messages to a robot that are written down, besides speaker audio and acts."""
 
 
 class Recordings:
-    """All of them, and the one that is being made.
+    """All recordings, and the one that is being made.
 
     Args:
-        directory: Where; None keeps none.
+        directory: The folder; None keeps no recordings.
         feed: Tells when a conversation ends.
-        permitted: Whether a robot's persona permits it.
-        about: What is written into each, of the gateway.
-        now: A clock.
+        permitted: Whether a robot's persona permits recordings.
+        about: Returns what each recording says about the gateway.
+        now: A clock, in seconds.
     """
 
     def __init__(
@@ -65,35 +65,35 @@ class Recordings:
         self._about = about
         self._now = now
         self.on_lost: Callable[[str, str], None] = lambda *_: None
-        """Told of a robot whose recording is lost, and why."""
+        """Called with a robot whose recording is lost, and why."""
         self._going_on: _GoingOn | None = None
         self._begins = False
         self._ending: asyncio.Task[None] | None = None
         self.all: tuple[Recording, ...] = ()
-        """Those that can be fetched, the newest first."""
+        """The recordings that can be fetched, the newest first."""
         self._swept = float("-inf")
         feed.read(ConversationEnded, self._conversation_ended)
 
     @property
     def robot(self) -> str | None:
-        """Which is being recorded."""
+        """The robot that is being recorded."""
         return self._going_on.robot.peer.robot if self._going_on else None
 
     async def begin(self, robot: Robot) -> None:
-        """Record a robot from now on; it shows that.
+        """Record a robot from now on. The robot shows that it is recorded.
 
         Raises:
-            OfficeError: If that cannot be.
+            OfficeError: If that is impossible.
         """
         name = robot.peer.robot
         if self._directory is None:
-            raise OfficeError("recordings are kept nowhere: set GATEWAY_RECORDINGS_DIR to a folder that the gateway may write")
+            raise OfficeError("there is no folder for recordings: set GATEWAY_RECORDINGS_DIR to one that the gateway may write")
         if not self._permitted(name):
             raise OfficeError(
-                f"the persona of {name} permits none: recordings = true in the robots file, on the gateway's machine"
+                f"the persona of {name} permits no recordings: set recordings = true in the gateway's robots file"
             )
         if self._going_on or self._ending or self._begins:
-            raise OfficeError(f"{self.robot or 'another robot'} is being written: one at a time")
+            raise OfficeError(f"the recording of {self.robot or 'another robot'} is not finished: one at a time")
         assert robot.peer.hello is not None  # noqa: S101 - a robot is made by its hello
         if not robot.peer.hello.shows_recording:
             raise OfficeError(f"{name} could not show that it is recorded: upgrade its software")
@@ -113,7 +113,7 @@ class Recordings:
         self._going_on.writing = asyncio.get_running_loop().create_task(self._write(self._going_on), name="recording")
 
     def end(self, robot: str, why: str) -> bool:
-        """Record it no more; false if it is not recorded."""
+        """End a robot's recording. Returns false if the robot is not recorded."""
         going_on = self._going_on
         if going_on is None or going_on.robot.peer.robot != robot:
             return False
@@ -124,23 +124,23 @@ class Recordings:
         return True
 
     async def close(self) -> None:
-        """Finish what is being written."""
+        """Finish the recording that is being written."""
         if self.robot:
             self.end(self.robot, "the gateway stops")
         if self._ending:
             await asyncio.wait([self._ending], timeout=5.0)
 
     async def sweep(self) -> None:
-        """Delete what is too old, and see what there is; from time to time."""
+        """Delete old recordings, and list the others. It does so at most once every ``SWEEP_S``."""
         if self._directory and self._now() - self._swept >= SWEEP_S:
             self._swept = self._now()
             self.all = await asyncio.to_thread(_swept, self._directory)
 
     async def piece(self, recording: str, offset: int) -> tuple[bytes, int]:
-        """A piece of a recording, and the size of the whole.
+        """A piece of a recording, and the size of the whole file.
 
         Raises:
-            OfficeError: If there is none.
+            OfficeError: If there is no such recording.
         """
         if self._directory is None or not NAME.fullmatch(f"{recording}.zip"):
             raise OfficeError("there is no such recording")
@@ -150,7 +150,7 @@ class Recordings:
             raise OfficeError("there is no such recording any more: they are kept for a day") from None
 
     def happened(self, robot: str, item: Turn | Note) -> None:
-        """Something has happened to a robot."""
+        """Take note of a turn, or a note, of a robot."""
         if self._going_on and robot == self.robot:
             self._going_on.happened(type(item).__name__.lower(), item.model_dump(exclude={"at"}))
 
@@ -188,7 +188,7 @@ class Recordings:
 
 
 class _GoingOn:
-    """The one that is being made: a ``Tap`` of its robot, and the files of which it is put together."""
+    """The recording that is being made: a ``Tap`` of its robot, and the files that it is made from."""
 
     def __init__(self, directory: Path, robot: Robot, now: Callable[[], float], about: Mapping[str, Any]) -> None:
         began = datetime.now(UTC)
@@ -206,7 +206,7 @@ class _GoingOn:
         self._about = {"robot": robot.peer.robot, "began": began.isoformat(), "robot_software": hello.software, **about}
 
     def open(self) -> None:
-        """Make the files; in a thread.
+        """Make the files. Runs in a thread.
 
         Raises:
             OfficeError: If the disk is too full.
@@ -218,24 +218,24 @@ class _GoingOn:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600))
 
     def remove(self) -> None:
-        """Leave nothing; in a thread."""
+        """Delete the files. Runs in a thread."""
         for path in (self._sound, self._events):
             with suppress(OSError):
                 path.unlink()
 
     def heard(self, pcm: bytes) -> None:
-        """What the voice hears."""
+        """Take what the voice hears."""
         self.recorder.heard(pcm, self._now())
 
     def up(self, message: Up) -> None:
-        """A message of the robot."""
+        """Take a message from the robot."""
         if isinstance(message, Sense) and message.pose:
             self.happened("pose", {"pose": message.pose})
         elif isinstance(message, Acted):
             self.happened("acted", message.model_dump(include={"id", "outcome", "reason"}))
 
     def down(self, tell: Tell) -> None:
-        """A message to the robot."""
+        """Take a message to the robot."""
         if tell.kind is Speaker:
             self.recorder.sounded(tell.fields["turn"], tell.payload, self._now())
             return
@@ -247,20 +247,20 @@ class _GoingOn:
             self.happened(kind, {key: value for key, value in tell.fields.items() if key != "to_boot"})
 
     def happened(self, kind: str, fields: Mapping[str, Any]) -> None:
-        """Write it down."""
+        """Write an event down."""
         self.recorder.happened(kind, fields, self._now())
 
     def write(self, pcm: bytes, lines: str) -> None:
-        """Add to the files; in a thread."""
+        """Append to the files. Runs in a thread."""
         with self._sound.open("ab") as sound, self._events.open("a", encoding="utf-8", errors="backslashreplace") as events:
             sound.write(pcm)
             events.write(lines)
 
     def finish(self, pcm: bytes, lines: str, why: str) -> None:
-        """Make the one file of them; in a thread."""
+        """Make the one file of the recording. Runs in a thread."""
         partial = self._path.with_name(f".{self._path.name}")
         try:
-            with suppress(OSError):  # what was written before is worth having
+            with suppress(OSError):  # what was written before is still worth keeping
                 self.write(pcm, lines)
             size = self._sound.stat().st_size // 4 * 4
             about = {"format": 1, **self._about, "ended": why, "seconds": round(size / 4 / HEARS_HZ, 2)}
@@ -282,13 +282,13 @@ class _GoingOn:
 
 
 def _wav_head(size: int) -> bytes:
-    """Of PCM16 in stereo at 16 kHz."""
+    """A WAV header for PCM16 in stereo at 16 kHz."""
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 2, HEARS_HZ, HEARS_HZ * 4, 4, 16)
     return struct.pack("<4sI4s", b"RIFF", 36 + size, b"WAVE") + form + struct.pack("<4sI", b"data", size)
 
 
 def _swept(directory: Path) -> tuple[Recording, ...]:
-    """Those that are kept, the newest first; the others are deleted, as is what a gateway that was killed has left."""
+    """The recordings that are kept, the newest first. Older ones, and the remains of a killed gateway, are deleted."""
     found: list[tuple[float, Path, re.Match[str]]] = []
     with suppress(OSError):
         for path in directory.iterdir():

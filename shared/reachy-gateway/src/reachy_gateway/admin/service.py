@@ -1,4 +1,4 @@
-"""The admin port of a gateway, put together; off until somebody may use it."""
+"""Puts together a gateway's admin port. It opens once an operator or a viewer has a key."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S: Final = 1.0
 AGAIN_S: Final = 10.0
-"""A port that somebody else has is tried again after so long."""
+"""If another program has the port, it is tried again after so long."""
 
 
 class Admin:
@@ -34,12 +34,12 @@ class Admin:
 
     Args:
         directory: The gateway's keys directory.
-        host: Where to listen.
-        port: The same; 0 lets the system choose.
-        recordings: Where recordings are kept; None keeps none.
+        host: The address to listen on.
+        port: The port to listen on; 0 lets the system choose.
+        recordings: The folder for recordings; None keeps none.
 
     Raises:
-        zmq.ZMQError: If nobody can listen there.
+        zmq.ZMQError: If the port cannot be opened.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class Admin:
         self._recordings.on_lost = self._desk.trouble
         self._open_at = 0.0
         self.port: AdminPort | None = None
-        """None until an operator or a viewer has a key."""
+        """The open port; None until an operator or a viewer has a key."""
         for problem in self._operators.problems:
             log.warning("%s", problem)
         self._open()
 
     async def run(self) -> None:
-        """See to what is not urgent, until cancelled."""
+        """Delete old recordings and open the port when it is due, until cancelled."""
         while True:
             await self._recordings.sweep()
             await asyncio.sleep(LOOK_S)
@@ -87,7 +87,7 @@ class Admin:
                     log.warning("GATEWAY_ADMIN_PORT: cannot listen on %d: %s (tried again)", self._where[1], error)
 
     async def close(self) -> None:
-        """Serve nobody any more."""
+        """Close the port, and finish a recording."""
         if self.port:
             self.port.close()
         await self._recordings.close()
@@ -118,7 +118,7 @@ class Admin:
         )
 
     def _happened(self, robot: str, item: admin.Turn | admin.Said | admin.Note) -> None:
-        if not isinstance(item, admin.Said):  # a recording hears of that by the message to the robot
+        if not isinstance(item, admin.Said):  # a recording gets what was said from the message to the robot
             self._recordings.happened(robot, item)
         if self.port:
             self.port.happened(robot, item)

@@ -1,4 +1,4 @@
-"""What one console was told of the robots, and what it is to be told next. Pure."""
+"""One console: what it was told of the robots, and what it should be told next. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -6,14 +6,14 @@ from typing import Any, Final, NamedTuple
 from reachy_link.admin import ROWS_MAX, Detail, Event, Fleet, Note, Recording, Role, Row, Said, Stranger, Turn, Watch, Whole
 
 DETAIL_KEYS: Final = ("body", "may_show", "may_record")
-"""What of a robot that is looked at may change, beside what happens to it."""
+"""The fields of a robot's detail that may change later, besides turns, transcript and notes."""
 
 
 class Picture(NamedTuple):
     """How everything stands at a moment."""
 
     whole: Mapping[str, Any]
-    """The fields of a ``Whole``, but for the role."""
+    """The fields of a ``Whole``, except the role."""
     rows: Mapping[str, Row]
     strangers: tuple[Stranger, ...]
     recordings: tuple[Recording, ...]
@@ -23,9 +23,9 @@ class Watcher:
     """One console that watches.
 
     Args:
-        boot: The gateway's.
-        key: The console's.
-        role: What it may do.
+        boot: The gateway's boot.
+        key: The console's key.
+        role: What the console may do.
         now: The time.
     """
 
@@ -34,20 +34,20 @@ class Watcher:
         self.role: Role = role
         self.heard_at = now
         self.told_at = float("-inf")
-        """When it was told how things stand."""
+        """When the console was last told how things stand."""
         self.robots: tuple[str, ...] = ()
-        """Those that it looks at."""
+        """The robots that the console looks at."""
         self._boot = boot
         self._seq = 0
         self._rows: Mapping[str, Row] | None = None
-        """As they were told; None: nothing was, or it is not known what has arrived."""
+        """The rows that were told; None if none were, or if it is unknown whether they arrived."""
         self._more: tuple[object, object] = (), ()
-        """Strangers and recordings, as they were told."""
+        """The strangers and recordings that were told."""
         self._details: dict[str, tuple[object, ...]] = {}
-        """What was told of the robots that are looked at."""
+        """What was told of the robots that the console looks at."""
 
     def asked(self, watch: Watch, now: float) -> None:
-        """It asks, for the first time or again."""
+        """Take the console's request to watch, the first or a repeated one."""
         self.heard_at, self.robots = now, watch.robots
         if watch.afresh:
             self.lost()
@@ -56,20 +56,20 @@ class Watcher:
 
     @property
     def was_told(self) -> bool:
-        """Whether it knows anything."""
+        """Whether the console knows anything."""
         return self._rows is not None
 
     def lost(self) -> None:
-        """Something that it was told has not arrived: it is told all of it, next."""
+        """Note that a message to the console was lost: next it is told everything again."""
         self._rows = None
         self._details.clear()
 
     def news(self, picture: Picture, detail: Callable[[str], Mapping[str, Any]]) -> list[Fleet | Detail]:
-        """What it does not know yet; at least a sign of life.
+        """What the console does not know yet; at least a sign of life.
 
         Args:
             picture: How everything stands.
-            detail: The fields of a robot's ``Detail``, with all that is kept.
+            detail: Returns the fields of a robot's ``Detail``, with everything that is kept.
         """
         known, afresh = self._rows or {}, self._rows is None
         changed = [row for robot, row in picture.rows.items() if known.get(robot) != row]
@@ -85,7 +85,7 @@ class Watcher:
         return out + self._detailed(picture.rows, detail)
 
     def event(self, robot: str, item: Turn | Said | Note) -> Event | None:
-        """Something has happened to a robot; None if this console does not look at it."""
+        """The message about something that happened to a robot; None if this console does not look at the robot."""
         if robot not in self._details or self._rows is None:
             return None
         head = self._counted() | {"robot": robot}
@@ -107,7 +107,7 @@ class Watcher:
             before = self._details.get(robot)
             if before == seen:
                 continue
-            # What was said from before it may be shown is not kept, so there is nothing to tell beside what has changed.
+            # What was said before it may be shown is not kept, so only the changed fields need to be told.
             kept = fields if before is None else {key: fields[key] for key in DETAIL_KEYS}
             self._details[robot] = seen
             out.append(Detail(**self._counted(), robot=robot, **kept))
@@ -119,5 +119,5 @@ class Watcher:
 
 
 def robots_of(watchers: Sequence[Watcher]) -> set[str]:
-    """All that somebody looks at."""
+    """All robots that some console looks at."""
     return {robot for watcher in watchers for robot in watcher.robots}

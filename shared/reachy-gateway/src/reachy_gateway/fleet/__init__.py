@@ -1,1 +1,1 @@
-"""Several gateways that remember together, by a store; ``docs/fleet.md`` and ``docs/store.md``."""
+"""Several gateways that share what they remember, through a store; see ``docs/fleet.md`` and ``docs/store.md``."""

@@ -1,7 +1,7 @@
-"""Who is admitted at a fleet: of each key the newest word of a person, whether it may come in or not. Pure.
+"""Who is admitted in a fleet: for each key a person's newest decision, to admit or to revoke. Pure.
 
-Words are merged, never replaced: in whatever order and however often gateways tell each other, all come to know the same. That
-a key was revoked is kept, so that no gateway which was away brings it back.
+Decisions are merged, never replaced. In whatever order and however often gateways exchange them, all gateways reach the same
+state. A revocation is kept, so that a gateway which was away cannot bring the key back.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,37 +9,37 @@ from typing import NamedTuple
 
 
 class Word(NamedTuple):
-    """What was last said of one key."""
+    """The newest decision about one key."""
 
     version: int
-    """When, in milliseconds since 1970; more, if an earlier word was from a clock that is ahead."""
+    """When it was made, in ms since 1970. It is higher if an earlier decision came from a clock that is ahead."""
     admitted: bool
     robot: str
 
     @property
     def rank(self) -> tuple[int, bool, str]:
-        """Of two words the greater counts; of one moment, that which shuts out."""
+        """Of two decisions the one with the higher rank counts. At the same time, a revocation wins."""
         return self.version, not self.admitted, self.robot
 
 
 Words = Mapping[str, Word]
-"""By public key, in Z85."""
+"""Decisions by public key, in Z85."""
 FIRST: int = 1
-"""The version of what a gateway has of before it was one of a fleet: any word of the fleet is newer."""
+"""The version of decisions from before a gateway joined the fleet. Any decision of the fleet is newer."""
 
 
 def noticed(
     words: Words, files: Mapping[str, str], now_ms: int, *, first: bool, unread: Iterable[str] = (), above: int = 0
 ) -> dict[str, Word]:
-    """What people said by changing the key files since these words.
+    """The decisions that people have made since ``words`` by changing the key files.
 
     Args:
-        words: What is known.
-        files: Who stands in the files: robots by key.
-        now_ms: The time, since 1970.
-        first: Whether nobody has looked at these files before: what they say is older than anything.
+        words: The known decisions.
+        files: The keys in the files: robots by key.
+        now_ms: The time, in ms since 1970.
+        first: Whether these files are read for the first time: then their decisions are older than any other.
         above: The newest version that the fleet is known to have.
-        unread: Robots whose file cannot be read: what it says is not known.
+        unread: Robots whose file cannot be read, so that its keys are unknown.
     """
     version = FIRST if first else max([now_ms, above + 1, *(word.version + 1 for word in words.values())])
     news = {
@@ -54,7 +54,7 @@ def noticed(
 
 
 def merged(words: Words, others: Words) -> dict[str, Word]:
-    """The newest of each key."""
+    """The newest decision about each key."""
     both = dict(words)
     for key, word in others.items():
         if key not in both or word.rank > both[key].rank:
@@ -63,12 +63,12 @@ def merged(words: Words, others: Words) -> dict[str, Word]:
 
 
 def newer(words: Words, than: Words) -> dict[str, Word]:
-    """What others do not know yet."""
+    """The decisions that the others do not know yet."""
     return {key: word for key, word in words.items() if key not in than or word.rank > than[key].rank}
 
 
 def admitted(words: Words) -> dict[str, list[str]]:
-    """Keys by robot, as the files are to say."""
+    """The admitted keys by robot, as the files should hold them."""
     robots: dict[str, list[str]] = {}
     for key, word in sorted(words.items()):
         if word.admitted:

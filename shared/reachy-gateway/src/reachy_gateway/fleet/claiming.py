@@ -1,6 +1,6 @@
-"""The robots of a gateway in a fleet: it claims them, keeps what is to be remembered of them, and lets them go.
+"""The robots of a gateway in a fleet: claims them, keeps what should be remembered, and lets them go.
 
-A claim is all that anybody waits for: as a rule for milliseconds, for about a second at most. What the robot says is kept.
+Only a claim makes anyone wait: usually for milliseconds, at most for about a second. The person's speech is buffered meanwhile.
 """
 
 import asyncio
@@ -22,20 +22,21 @@ log = logging.getLogger(__name__)
 
 CLAIM_TRIES: Final = 2
 CLAIM_S: Final = 0.5
-"""A store that takes longer than this to fail is not asked again."""
+"""If a failing store took longer than this, it is not asked again."""
 RACES_MAX: Final = 5
-"""So often another gateway may be quicker, before a claim is given up."""
+"""How often another gateway may be quicker before a claim fails."""
 RELEASE_S: Final = 0.25
-"""A gateway that had the robot is given so long to hang up, and to tell what it knows."""
+"""How long the gateway that had the robot has to hang up and to send what it knows."""
 ASKED_MAX: Final = 64
 OUTCOMES: Final = ("granted", "without", "late", "clone", "released", "lost")
-"""What comes of a claim: the robot is here; it is here, and the store is away; its hello was late; two robots use its key. And
-of a robot that was here: another gateway has asked for it; it was found to be another one's."""
+"""The outcomes of a claim. ``granted``: the robot is here. ``without``: it is here, and the store is away. ``late``: its hello
+was late. ``clone``: two robots use its key. And the ends of a robot that was here. ``released``: another gateway has asked for
+it. ``lost``: the store says that another gateway has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What came of a claim."""
+    """The result of a claim."""
 
     verdict: Verdict
     token: str = ""
@@ -50,33 +51,33 @@ class _Held:
     token: str
     newest: Newest
     claim: Claim | None = None
-    """As the store has it; None while the store was away."""
+    """The claim in the store; None while the store was away."""
     make: Callable[[], str] = str
-    """What is to be remembered of it now."""
+    """Returns the text to remember."""
     dirty: bool = False
     released: bool = False
-    """Whether it is another gateway's, and its voice hangs up here."""
+    """Whether another gateway has the robot, and the voice here is hanging up."""
     asked_by: str = ""
-    """The inbox of that gateway, if it waits."""
+    """The inbox of that gateway, if it waits for an answer."""
     claiming: "asyncio.Task[None] | None" = None
 
     def start(self) -> Start:
-        """The robot's newest word, of the start that was claimed: another one is another conversation."""
+        """The robot's newest message in the claimed boot. Another boot is another conversation."""
         newest = self.newest()
         return newest if self.claim is None or newest.boot == self.claim.start.boot else self.claim.start
 
     def body(self, robot: str) -> str:
-        """What is to be remembered of it now; nothing if that is at fault, which is this robot's alone."""
-        with Boundary(lambda error: log.error("%s is not remembered: a fault of ours", robot, exc_info=error)):
+        """The text to remember; empty if making it fails, which affects only this robot."""
+        with Boundary(lambda error: log.error("%s is not remembered: a bug in the gateway", robot, exc_info=error)):
             return self.make()
         return ""
 
 
 class Robots:
-    """See the module.
+    """The robots of a gateway in a fleet.
 
     Args:
-        scribe: By whom everything is sealed.
+        scribe: Seals and opens everything.
     """
 
     def __init__(self, store: Store, scribe: Scribe) -> None:
@@ -84,31 +85,31 @@ class Robots:
         self._scribe = scribe
         self.inbox = secrets.token_hex(8)
         self.up: bool | None = None
-        """Whether the store does what it is asked for; None before that is known."""
+        """Whether the store works; None before this is known."""
         self.counts: Counter[str] = Counter()
-        """Claims, by what came of them."""
+        """How many claims had each outcome."""
         self.on_lost: Callable[[str, str], None] = lambda _robot, _why: None
-        """Told of a robot whose conversation is elsewhere."""
+        """Called with a robot whose conversation is elsewhere, and why."""
         self._held: dict[str, _Held] = {}
         self._replies: dict[tuple[str, str], asyncio.Future[str]] = {}
         self._asked: deque[str] = deque(maxlen=ASKED_MAX)
-        """Tokens of robots that were asked for when they were not here: their claims may not have been noticed yet."""
+        """Tokens of robots that were asked for while they were not here: the claim may not have been noted here yet."""
         self._more = asyncio.Event()
-        """Something is to be written soon."""
+        """Set when something should be written soon."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def is_gone(self, inbox: str) -> bool:
-        """Whether a gateway is known not to be there any more."""
+        """Whether a gateway is known to be gone."""
         del inbox
         return False
 
     async def claim(self, robot: str, newest: Newest, *, anew: bool = False) -> Taken:
-        """A robot has said hello: take its conversation, wherever it is.
+        """Take the conversation of a robot that said hello, wherever it is.
 
         Args:
-            robot: Which.
-            newest: Its newest word here.
-            anew: Begin a new conversation, whatever is remembered.
+            robot: The robot.
+            newest: Returns the robot's newest message here.
+            anew: Begin a new conversation, and use nothing of what is remembered.
         """
         if self.up is False:
             return self._without(robot, newest)
@@ -123,7 +124,7 @@ class Robots:
             return self._without(robot, newest)
 
     def _without(self, robot: str, newest: Newest) -> Taken:
-        """Serve a robot while the store is away; it is claimed once that is back."""
+        """Serve a robot while the store is away. It is claimed once the store is back."""
         self.counts["without"] += 1
         self._held[robot] = held = _Held(secrets.token_hex(8), newest)
         return Taken(Verdict.GRANTED, held.token)
@@ -135,7 +136,7 @@ class Robots:
             try:
                 entry = await self._store.read(robot)
                 known, body = self._scribe.opened(robot, entry)
-                start = newest()  # it may have come back only just
+                start = newest()  # read again, because the robot may only just have come back
                 verdict = judge(known, start, alive=alive)
                 if verdict is Verdict.DOUBTFUL:
                     alive = await _proven(newest)
@@ -160,7 +161,7 @@ class Robots:
     async def _swap(
         self, robot: str, newest: Newest, start: Start, known: Claim | None, entry: Entry | None, known_body: str | None
     ) -> Taken | None:
-        """Put our claim in the place of another, and go on from what is known, if that is wanted; None if we are too late."""
+        """Replace the known claim by ours, and go on from ``known_body`` unless it is None. Returns None if we are too late."""
         claim = granted(known, start, self.inbox, secrets.token_hex(8))
         goes_on = known is not None and known.start.boot == start.boot and known_body is not None
         body = known_body or "" if goes_on else ""
@@ -187,25 +188,25 @@ class Robots:
                     body, age_s = (newer, 0.0) if newer and goes_on else (body, age_s)
                 except TimeoutError:
                     pass
-            held.dirty = claim.token in self._asked  # which is refused, if it was asked for before it was noticed here
+            held.dirty = claim.token in self._asked  # asked for before it was noted: the write fails, and it claims again
             return Taken(Verdict.GRANTED, claim.token, Inherited(body, age_s, how) if body else None)
         finally:
             self._replies.pop((robot, was), None)
 
     def again(self, robot: str) -> None:
-        """A robot that is here has said hello once more."""
+        """Note that a robot which is here has said hello again."""
         if held := self._held.get(robot):
             held.dirty = True
             self._more.set()
 
     def keep(self, robot: str, token: str, make: Callable[[], str]) -> None:
-        """What is to be remembered of a robot has changed; what that is, is asked for when it is written."""
+        """Note that the text to remember of a robot has changed. ``make`` is called when the text is written."""
         if (held := self._held.get(robot)) and held.token == token:
             held.make, held.dirty = make, True
             self._more.set()
 
     def let_go(self, robot: str, token: str, *, forget: bool = False) -> None:
-        """A robot's conversation has ended here, and its voice has hung up."""
+        """Note that a robot's conversation has ended here, and that its voice has hung up."""
         held = self._held.get(robot)
         if held is None or held.token != token:
             return
@@ -219,8 +220,8 @@ class Robots:
             self._later(self._last(robot, held, body))
 
     async def _last(self, robot: str, held: _Held, body: str) -> None:
-        """Write the last of what is remembered, and that the robot is nobody's."""
-        assert held.claim is not None  # noqa: S101 - of a claimed one alone
+        """Write the last text to remember, and that no gateway has the robot."""
+        assert held.claim is not None  # noqa: S101 - the caller has checked that it is claimed
         claim = Claim("", held.token, held.start(), held.claim.former)
         try:
             await self._store.swap(robot, held.token, self._scribe.entry(robot, claim, body), None)
@@ -228,7 +229,7 @@ class Robots:
             log.warning("%s may not be remembered: %s", robot, error)
 
     def _claim_again(self, robot: str) -> None:
-        """What was written of a robot was refused, or it was never claimed: is it here, by its newest word?"""
+        """Claim a robot again: writing it was refused, or it was never claimed. Its newest message decides if it is here."""
         held = self._held.get(robot)
         if held and held.claiming is None and not held.released:
             held.claiming = self._later(self._claimed_again(robot, held))
@@ -247,14 +248,14 @@ class Robots:
             self.on_lost(robot, "its conversation is at another gateway")
 
     async def _retake(self, robot: str, held: _Held) -> bool:
-        """Claim a robot that is here by its newest word, with what is known of it here."""
+        """Claim a robot that is here by its newest message, with the text that is known here."""
         alive = False
         for _ in range(RACES_MAX):
             entry = await self._store.read(robot)
             known, _ = self._scribe.opened(robot, entry)
             start = held.newest()
             if known and known.token == held.token:
-                held.claim = held.claim or known  # ours, by a swap of which no answer came
+                held.claim = held.claim or known  # ours, by a swap whose answer was lost
                 return True
             verdict = judge(known, start, alive=alive)
             if verdict is Verdict.DOUBTFUL and (alive := await _proven(held.newest)):
@@ -272,7 +273,7 @@ class Robots:
         return False
 
     def letter_came(self, letter: Mapping[str, Any]) -> None:
-        """Another gateway asks for a robot, or has let one go. What nobody understands is left lying."""
+        """Take a letter: another gateway asks for a robot, or has let one go. An unknown letter is ignored."""
         try:
             if robot := letter.get("release"):
                 self._release(robot, letter["token"], Start(letter["boot"], letter["t_us"]), letter["to"])
@@ -281,10 +282,10 @@ class Robots:
                 if reply and not reply.done():
                     reply.set_result(letter["body"])
         except (LookupError, TypeError):
-            log.debug("a letter that nobody understands")
+            log.debug("a letter was ignored: it cannot be understood")
 
     def _release(self, robot: str, token: str, there: Start, to: str) -> None:
-        """Another gateway has claimed a robot that was here by that token."""
+        """Take note that another gateway has claimed a robot that had this token here."""
         held = self._held.get(robot)
         if held is None or held.token != token:
             self._asked.append(token)
@@ -311,13 +312,13 @@ class Robots:
 
 
 async def _proven(newest: Newest) -> bool:
-    """Whether a robot lives: it speaks on here."""
+    """Whether a robot is alive: whether it keeps speaking here."""
     silent, loop = 0, asyncio.get_running_loop()
     for _ in range(2 * claims.PROOFS_MAX):
         before, began = newest(), loop.time()
         await asyncio.sleep(claims.PROOF_S)
         after = newest()
-        stood_still = loop.time() - began > claims.PROOF_S + claims.PACE_US / 1e6  # what lay there meanwhile proves nothing
+        stood_still = loop.time() - began > claims.PROOF_S + claims.PACE_US / 1e6  # a queue that built up here proves nothing
         if not stood_still and lives(before, after, claims.PROOF_S):
             return True
         silent += after == before

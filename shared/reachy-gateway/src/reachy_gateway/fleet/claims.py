@@ -1,8 +1,8 @@
-"""Which gateway has a robot's conversation. Pure.
+"""Decides which gateway has a robot's conversation. Pure.
 
-A robot is where it says hello. Its hellos are ordered: within one start of the robot by its own clock, ``t_us``; another start
-has to be proven, as the robot speaks on, and one that another followed never comes back. So a hello that was on its way for
-long, or lay before a gateway that hung, takes nothing.
+A robot is at the gateway where it says hello. Within one boot of the robot, its own clock (``t_us``) orders its hellos. Another
+boot must be proven: the robot must keep speaking. A boot that another one followed never comes back. So an old hello, which was
+delayed or lay in the queue of a gateway that hung, takes nothing.
 """
 
 from collections.abc import Callable
@@ -11,72 +11,72 @@ from enum import Enum
 from typing import Final
 
 FORMER_MAX: Final = 16
-"""So many starts of a robot that others followed are remembered."""
+"""How many former boots of a robot are remembered."""
 PROOF_S: Final = 0.2
-"""What may be late is watched for so long: a robot that lives speaks on at the pace of the clock. One that has nothing to say
-beats, at times that are a little farther apart: so there is one beat in most of these, and hardly ever two."""
+"""How long one check of a doubtful hello takes. A live robot keeps speaking at the pace of its clock. A silent robot
+sends beats a little farther apart than this, so most checks see one beat, and hardly any sees two."""
 PROOFS_MAX: Final = 3
-"""It is given up after so many in which nothing came; as it may have come back only just, after twice as many in all."""
+"""After so many checks in which nothing came the claim fails. Twice as many are the limit: the robot may just have come."""
 PACE_US: Final = 100_000
-"""At least so much of its clock passes meanwhile, and at most so much more than of ours."""
+"""In a check the robot's clock must advance by at least this, and by at most this much more than our clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """A word of a robot: which start of it spoke, and its clock then."""
+    """One message of a robot: its boot, and its clock then."""
 
     boot: str
     t_us: int
 
 
 Newest = Callable[[], Start]
-"""The newest word of a robot at this gateway."""
+"""Returns the newest message of a robot at this gateway."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """That a gateway has a robot's conversation, as it stands in the store."""
+    """A gateway's claim on a robot's conversation, as the store has it."""
 
     owner: str
-    """The gateway's inbox; empty once it let go."""
+    """The gateway's inbox; empty after the gateway let go."""
     token: str
-    """Drawn for each claim: what is written with another one is refused."""
+    """Drawn for each claim. A write with another token is refused."""
     start: Start
-    """The robot's newest word there."""
+    """The robot's newest message there."""
     former: tuple[str, ...] = ()
-    """Starts of the robot that others followed, the newest last."""
+    """Boots of the robot that others followed, the newest last."""
 
 
 class Verdict(Enum):
-    """What comes of a claim."""
+    """The result of a claim."""
 
     GRANTED = "the conversation is here"
-    DOUBTFUL = "it may be late: prove that the robot lives"
-    LATE = "it is late: the robot is elsewhere"
+    DOUBTFUL = "the hello may be late: check that the robot is alive"
+    LATE = "the hello is late: the robot is at another gateway"
     CLONE = "two robots use one key"
 
 
 def judge(known: Claim | None, start: Start, *, alive: bool = False) -> Verdict:
-    """What comes of a robot's hello.
+    """Judge a robot's hello.
 
     Args:
-        known: Who has the robot; None if nobody is known to have.
+        known: The robot's claim; None if no gateway is known to have the robot.
         start: The hello.
-        alive: Whether it is proven that the robot speaks at this moment.
+        alive: Whether a check has shown that the robot speaks at this moment.
     """
     if known is None:
         return Verdict.GRANTED
     if start.boot == known.start.boot:
         return Verdict.GRANTED if start.t_us >= known.start.t_us else Verdict.LATE
     if not alive:
-        # Of two starts the clocks say nothing, as a machine that is started again begins its clock anew: one that nobody here
-        # heard of yet, of a later time, may still be what lay before a gateway that hung.
+        # The clocks of two boots cannot be compared, because a restarted machine's clock begins again. A boot that is unknown
+        # here, with a later time, may still be an old hello from the queue of a gateway that hung.
         return Verdict.DOUBTFUL
     return Verdict.CLONE if start.boot in known.former and known.owner else Verdict.GRANTED
 
 
 def granted(known: Claim | None, start: Start, owner: str, token: str) -> Claim:
-    """The claim that takes the place of what was known."""
+    """The claim that replaces the known one."""
     if known is None:
         return Claim(owner, token, start)
     former = known.former if known.start.boot == start.boot else (*known.former, known.start.boot)
@@ -84,11 +84,11 @@ def granted(known: Claim | None, start: Start, owner: str, token: str) -> Claim:
 
 
 def lives(before: Start, after: Start, waited_s: float) -> bool:
-    """Whether a robot has spoken on for so long: all that lay before a gateway that hung comes at once, or not at all."""
+    """Whether a robot kept speaking. Messages from the queue of a gateway that hung come all at once, or not at all."""
     passed_us = after.t_us - before.t_us
     return after.boot == before.boot and PACE_US <= passed_us <= waited_s * 1e6 + PACE_US
 
 
 def lets_go(here: Start, there: Start) -> bool:
-    """Whether a gateway is to let a robot go that said hello at another one: not if it has spoken here since."""
+    """Whether a gateway lets go of a robot that said hello at another one. It does not if the robot has spoken here since."""
     return here.boot != there.boot or here.t_us <= there.t_us

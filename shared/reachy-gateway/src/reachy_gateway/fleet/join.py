@@ -1,4 +1,4 @@
-"""Makes a gateway one of a fleet, where there is a store."""
+"""Makes a gateway a member of a fleet, if there is a store."""
 
 import asyncio
 import logging
@@ -28,21 +28,21 @@ Follow = Callable[[Shelf], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True)
 class Parts:
-    """What of a service the gateways of a fleet share, beside conversations and keys."""
+    """The parts of a service that the gateways of a fleet share, besides conversations and keys."""
 
     accounts: Accounts | None = None
-    """What is spent."""
+    """What the service spends."""
     shelves: dict[str, Follow] = field(default_factory=dict)
-    """What else is kept for all: who follows it, until cancelled."""
+    """Other shelves by name: a function that follows the shelf until cancelled."""
 
 
 class Fleet:
     """A gateway's part in its fleet.
 
     Args:
-        member: What claims robots.
+        member: Claims robots.
         folder: The admitted keys.
-        follows: What follows the shelves.
+        follows: Functions that follow the shelves.
     """
 
     def __init__(self, member: Member, folder: KeyFolder, follows: Mapping[str, Work]) -> None:
@@ -52,28 +52,28 @@ class Fleet:
 
     @property
     def unready(self) -> str:
-        """Why no robot is to be sent here yet, in words; empty if there is no reason. Asks nobody."""
+        """Why no robot should be sent here yet, in words; empty if there is no reason. It asks neither disk nor store."""
         if self._folder.has_list:
             return ""
         return "who is admitted is not known yet: neither the folder nor the store has told"
 
     async def run(self) -> None:
-        """Be one of the fleet, until cancelled."""
+        """Take part in the fleet, until cancelled."""
         parts = {"member": self._member.run, **self._follows}
         async with asyncio.TaskGroup() as group:
             for name, part in parts.items():
                 group.create_task(_kept_up(name, part), name=f"fleet: {name}")
 
     async def close(self) -> None:
-        """Finish what is being written, and leave."""
+        """Finish writing, and leave the fleet."""
         await self._member.close()
 
 
 def joined(hub: Hub, settings: GatewaySettings, keys: KeyPair, parts: Parts) -> Fleet | None:
-    """Join the gateways that have the same key and store; None for a gateway that is alone.
+    """Join the gateways with the same key and store. Returns None for a gateway that is alone.
 
     Raises:
-        OSError: If the store's certificate cannot be read.
+        OSError: If the store's root certificate cannot be read.
     """
     place = settings.store()
     if place is None:
@@ -91,9 +91,9 @@ def joined(hub: Hub, settings: GatewaySettings, keys: KeyPair, parts: Parts) -> 
 
 
 async def _kept_up(name: str, work: Work) -> None:
-    """Whatever befalls one part, the others go on, and it begins anew."""
+    """Run one part, and start it again whenever it ends. The other parts go on meanwhile."""
     while True:
-        with Boundary(lambda error: log.error("a fault of ours in the fleet's %s; it begins anew", name, exc_info=error)):
+        with Boundary(lambda error: log.error("a bug in the fleet's part %s, which starts again", name, exc_info=error)):
             await work()
         await asyncio.sleep(AGAIN_S)
 

@@ -1,8 +1,8 @@
-"""The folder of admitted keys of a gateway in a fleet: what people change in it is told, and what others tell is written there.
+"""The folder of admitted keys of a gateway in a fleet. The fleet is told of its changes, and the fleet's are written to it.
 
-Beside the key files stands ``versions.json``: which word on which key they hold, and of which keys they may hold an older one.
-It is written before the key files, and once more behind them: so a gateway that was killed in between, or whose disk failed,
-takes nothing that they still say for the word of a person.
+Beside the key files is ``versions.json``. It says which decisions the key files hold, and for which keys (``behind``) they may
+still hold an older one. It is written before the key files, and again after them. So if a gateway is killed in between, or its
+disk fails, old key files are not mistaken for a person's new decision.
 """
 
 import asyncio
@@ -24,20 +24,20 @@ VERSIONS_NAME: Final = "versions.json"
 
 
 class _Kept(NamedTuple):
-    """What stood in the file of versions."""
+    """The content of ``versions.json``."""
 
     words: dict[str, Word]
     behind: frozenset[str]
-    """Keys of which the key files may still say what was so before."""
+    """Keys for which the key files may still hold an older decision."""
 
 
 class KeyFolder:
-    """Follows both, the folder and the shelf of the fleet.
+    """Keeps the folder and the fleet's shelf in step.
 
     Args:
         directory: The gateway's keys directory.
-        now_ms: The time, since 1970.
-        seeded: Its first keys came with the gateway's own, so they are not all that the fleet admits.
+        now_ms: Returns the time, in ms since 1970.
+        seeded: Whether the first keys came with the gateway's own. Then they are not all that the fleet admits.
     """
 
     def __init__(
@@ -49,16 +49,16 @@ class KeyFolder:
         self._now_ms = now_ms
         self._trouble = ""
         self.has_list = False
-        """Whether it is known who is admitted: by the folder, or by the fleet."""
+        """Whether it is known who is admitted, from the folder or from the fleet."""
 
     async def follow(self, shelf: Shelf) -> None:
-        """Keep them alike, until cancelled."""
+        """Keep folder and shelf in step, until cancelled."""
         while True:
             told = True
             try:
                 known = _read(await shelf.newest())
             except StoreError:
-                known, told = {}, False  # what people change meanwhile is noted, to be told later
+                known, told = {}, False  # people's changes meanwhile are noted, and told later
             try:
                 words = await asyncio.to_thread(self.sync, known)
                 self.has_list = self.has_list or told or any(word.version >= self._known_from for word in words.values())
@@ -73,17 +73,17 @@ class KeyFolder:
             await shelf.news()
 
     def sync(self, known: Words) -> dict[str, Word]:
-        """Bring folder and words together, by files: not for the event loop.
+        """Merge the folder's and the fleet's decisions, and write files. Blocks, so not for the event loop.
 
         Args:
-            known: What the fleet says.
+            known: The fleet's decisions.
 
         Returns:
-            What is to be said now.
+            All decisions, as they should be told.
 
         Raises:
             OSError: If the folder cannot be read or written.
-            KeysError: If it is not safe.
+            KeysError: If the folder is not safe.
         """
         ring = Keyring(self._directory)
         with ring.alone():
@@ -95,11 +95,11 @@ class KeyFolder:
             news = noticed(known_before, files, self._now_ms(), first=kept is None, unread=unread, above=above)
             words = merged(known_before, {key: word for key, word in news.items() if key not in behind})
             words = merged(words, known)
-            late = {key for key in words if _robots(key, known_before, words) & unread}  # their files cannot be written now
+            late = {key for key in words if _robots(key, known_before, words) & unread}  # their files cannot be replaced now
             late = {key for key in late if key in behind or words[key] != known_before.get(key)}
             wanted = admitted(words)
             stays = {key for keys in wanted.values() for key in keys}
-            for robot, keys in have.items():  # but for a key that is another robot's, which the keyring complains of
+            for robot, keys in have.items():  # leave out keys that belong to another robot; the keyring reports them
                 have[robot] = [key for key in keys if files[key] == robot or key not in stays]
             changed = {robot for robot in {*wanted, *have} if sorted(wanted.get(robot, [])) != sorted(have.get(robot, []))}
             changed -= unread
@@ -112,18 +112,18 @@ class KeyFolder:
         return words
 
     def _files(self) -> tuple[dict[str, list[str]], set[str]]:
-        """Keys by robot, as the files say; and the robots whose file cannot be read."""
+        """The files' keys by robot, and the robots whose file cannot be read."""
         found: dict[str, list[str]] = {}
         unread: set[str] = set()
         for path in sorted(self._folder.glob("*.pub")):
             try:
                 found[checked_robot_id(path.stem, str(path))] = keys_in(path)
             except KeysError:
-                unread.add(path.stem)  # the keyring says what is wrong with it
+                unread.add(path.stem)  # the keyring reports what is wrong with it
         return found, unread
 
     def _kept(self) -> _Kept | None:
-        """What the last look has left; None if there was none, or nobody can read it."""
+        """The content of ``versions.json``; None if it does not exist or cannot be read."""
         try:
             text = json.loads((self._folder / VERSIONS_NAME).read_text(encoding="utf-8"))
             words = {
@@ -147,7 +147,7 @@ class KeyFolder:
 
 
 def _read(things: Mapping[str, Thing]) -> dict[str, Word]:
-    """The fleet's words, but for what is none."""
+    """The fleet's decisions. Invalid ones are left out."""
     words: dict[str, Word] = {}
     for key, thing in things.items():
         try:
@@ -156,10 +156,10 @@ def _read(things: Mapping[str, Thing]) -> dict[str, Word]:
                 thing.version, bool(admits), checked_robot_id(robot, ADMITTED_NAME)
             )
         except (ValueError, TypeError, AttributeError, KeysError):
-            log.debug("a word on a key that nobody understands")
+            log.debug("a decision about a key was ignored: it cannot be understood")
     return words
 
 
 def _robots(key: str, *said: Words) -> set[str]:
-    """Whose a key was said to be."""
+    """The robots that a key was said to belong to."""
     return {words[key].robot for words in said if key in words}

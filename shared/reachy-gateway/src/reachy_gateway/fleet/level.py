@@ -1,10 +1,10 @@
-"""Which robot a gateway sends to which other, so that a gateway that was added gets its share. Pure: time is passed in.
+"""Decides which robots a gateway sends to other gateways, so that an added gateway gets its share. Pure: time is passed in.
 
-A robot stays where it is served, so without this a new gateway would stay empty. Each gateway decides for itself, and all
-by the same rule: a robot's place is the first gateway in its own order of all of them (:func:`~reachy_link.address.spread`),
-where it would also begin. So a robot moves at most once for each gateway that comes, and never to and fro, however old the
-numbers are that gateways know of one another. Where robots cannot reach a gateway at the address that it tells, a few are sent
-in vain, and fewer and fewer after that.
+A robot stays where it is served, so without this an added gateway would stay empty. Each gateway decides for itself, and all
+use the same rule. A robot's place is the first gateway in the robot's own order of all gateways
+(:func:`~reachy_link.address.spread`), where it would also begin. So a robot moves at most once for each gateway that is added,
+and never to and fro, even if the gateways' numbers of one another are old. If robots cannot reach a gateway at the address
+that it tells, a few are sent in vain, and then fewer and fewer.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,27 +14,27 @@ from reachy_gateway.fleet.present import Neighbours
 from reachy_link.address import readable, spread
 
 ABOVE: Final = 1.2
-"""A gateway sends robots away while it has more than so many times the mean."""
+"""A gateway sends robots away while it has more than this multiple of the mean."""
 SETTLED_S: Final = 30.0
-"""So long no gateway has come or gone: robots are not sent about while gateways are restarted one after the other."""
+"""No gateway may have come or gone for so long. So no robot is moved while gateways are restarted one after the other."""
 IDLE_S: Final = 20.0
-"""So long nobody has spoken with a robot that is sent."""
+"""How long nobody must have spoken with a robot before it is moved."""
 PACE_S: Final = 1.0
-"""One robot at a time: each takes a dial of both gateways and one of Gemini's."""
+"""One robot is moved at a time, because each takes a dial at both gateways and one at Gemini."""
 AGAIN_S: Final = 60.0
-"""A robot that is still here after so long did not go, or came back: perhaps robots cannot reach that gateway where it says it
-is. Then none is sent there for so long, and after each further one for twice as long."""
+"""A robot that is still here after so long did not go, or came back. Perhaps robots cannot reach that gateway at its address.
+Then no robot is sent there for this time, and after each further failure for twice as long."""
 AGAIN_MAX_S: Final = 3600.0
 GONE_S: Final = 10.0
-"""Who has been away for so long has arrived."""
+"""A robot that has been away for so long has arrived."""
 PENDING_MAX: Final = 3
-"""Robots that were asked and are still here, for each gateway: further ones wait for what becomes of them."""
+"""How many robots may be asked to go to one gateway and still be here. Further ones wait."""
 LOOKS: Final = 4
-"""Robots whose place is looked up at a time: that takes a hash for each gateway, up to 2 ms for 250 of them."""
+"""How many robots' places are computed at a time. Each takes a hash per gateway, up to 2 ms for 250 gateways."""
 
 
 class Leveller:
-    """See the module."""
+    """Decides which robots move."""
 
     def __init__(self) -> None:
         self._gateways: frozenset[str] = frozenset()
@@ -43,18 +43,18 @@ class Leveller:
         self._asked: dict[str, tuple[float, str]] = {}
         """When each robot was asked to go, and to which gateway."""
         self._vain: dict[str, tuple[int, float]] = {}
-        """Gateways at which robots did not arrive: how many one after the other, and when the next may be sent."""
+        """Gateways at which robots did not arrive: how many in a row, and when the next robot may be sent."""
         self._moved = float("-inf")
         self._looked = ""
-        """The robot whose place was looked up last, by name."""
+        """The last robot, by name, whose place was computed."""
 
     def move(self, now: float, neighbours: Neighbours, idle_s: Mapping[str, float]) -> tuple[str, str] | None:
-        """A robot that should go, and where to; None if none should now.
+        """A robot that should move, and the address to move to; None if none should move now.
 
         Args:
             now: The time.
             neighbours: The fleet's gateways.
-            idle_s: For how long nobody has spoken with each robot that is here.
+            idle_s: How long nobody has spoken with each robot that is here.
         """
         serving = [it for it in neighbours if it.where and not it.draining]
         if (gateways := frozenset(it.inbox for it in serving)) != self._gateways:
@@ -81,7 +81,7 @@ class Leveller:
         return pending < (1 if failed else PENDING_MAX) and now >= not_before
 
     def _judge(self, now: float, here: Collection[str]) -> None:
-        """What has become of those who were asked: who is not here any more has gone."""
+        """Judge the robots that were asked to go. A robot that is no longer here has gone."""
         for robot, (at, inbox) in list(self._asked.items()):
             if robot in here and now - at >= AGAIN_S:
                 failed = self._vain.get(inbox, (0, now))[0]
@@ -93,7 +93,7 @@ class Leveller:
         self._vain = {inbox: vain for inbox, vain in self._vain.items() if inbox in self._gateways}
 
     def _some(self, idle_s: Mapping[str, float]) -> list[str]:
-        """Some robots that may be sent: those that come next in the order of their names."""
+        """Some robots that may be moved: the next ones in the order of their names."""
         names = sorted(robot for robot, idle in idle_s.items() if idle >= IDLE_S and robot not in self._asked)
         behind = [name for name in names if name > self._looked]
         some = [*behind, *names[: len(names) - len(behind)]][:LOOKS]

@@ -1,7 +1,7 @@
-"""A gateway as one of a fleet: what it says, and what it is told.
+"""A gateway's membership in a fleet: what it tells the store, and what it learns from the store.
 
-What changed is written soon after, of all robots at a time. Once a second a gateway says that it is there, and asks how all
-stand.
+Changes are written soon after, many robots at a time. Once a second the gateway says that it is there, and asks how all
+gateways stand.
 """
 
 import asyncio
@@ -22,28 +22,28 @@ from reachy_link.bucket import Rate, TokenBucket
 log = logging.getLogger(__name__)
 
 BEAT_S: Final = 1.0
-"""So often a gateway says that it is there, if it has nothing else to say."""
+"""How often a gateway says that it is there, if it has nothing else to say."""
 SOON_S: Final = 0.1
-"""What changed is written so soon, with whatever else has changed by then."""
+"""How soon a change is written, together with everything else that has changed by then."""
 GONE_S: Final = 5.0
-"""A gateway that has not said for so long that it is there is not: what it claimed counts no longer against a clone."""
+"""A gateway that has been silent for so long is gone. Its claims no longer make a robot count as a clone."""
 FORGOTTEN_S: Final = 7200.0
 KEEP_MAX: Final = 100
-"""Robots of whom something is written at a time; the others follow."""
+"""How many robots are written at a time. The others follow."""
 LINES: Final = Rate(1 / 60, 4)
-"""Of a store that comes and goes."""
+"""Log lines about a store that comes and goes."""
 WITHOUT: Final = (
     "it goes on without: a robot that changes its gateway begins a new conversation, and each gateway counts money for itself"
 )
 
 
 class Member(Robots):
-    """See the module.
+    """A gateway's membership in a fleet.
 
     Args:
-        seal: By which everything is sealed.
-        presence: How this gateway stands.
-        accounts: What it spends; None where nothing is spent.
+        seal: Seals everything that goes into the store.
+        presence: Returns how this gateway stands.
+        accounts: What this gateway spends; None if it spends nothing.
     """
 
     def __init__(self, store: Store, seal: Seal, presence: Callable[[], Present], accounts: Accounts | None = None) -> None:
@@ -51,41 +51,41 @@ class Member(Robots):
         self._presence = presence
         self._accounts = accounts
         self.trouble = ""
-        """What is wrong with the store, in words."""
+        """What is wrong with the store, in words; empty if nothing is."""
         self.neighbours = Neighbours()
-        """The fleet's gateways that were there at the last beat, this one among them."""
+        """The gateways that were there at the last beat, this one among them."""
         self.on_shelf: dict[str, Callable[[], None]] = {}
-        """Told that something was put on a shelf."""
+        """By shelf: called when something was put on it."""
         self._seen: dict[str, float] = {}
-        """When each gateway was there last; of those that were in the last hours."""
+        """When each gateway was last there, for the last hours."""
         self._since = float("inf")
-        """When it was first known who is there."""
+        """When this gateway first learnt who is there."""
         self._leveller = Leveller()
         self._lines = TokenBucket(LINES)
         self._asked_at = float("-inf")
-        """When all was last said and asked."""
+        """When this gateway last told and asked everything."""
 
     def changed(self, shelf: str) -> None:
-        """What this gateway has of a shelf may have changed."""
+        """Note that this gateway's things of a shelf may have changed."""
         if told := self.on_shelf.get(shelf):
             told()
 
     def is_gone(self, inbox: str) -> bool:
-        """Whether a gateway that was there has not been for some seconds."""
+        """Whether a gateway has been silent for some seconds."""
         now = asyncio.get_running_loop().time()
         return bool(self.up) and now - self._seen.get(inbox, self._since) > GONE_S
 
     def to_move(self, idle_s: Mapping[str, float]) -> tuple[str, str] | None:
-        """A robot that should go to a gateway that was added, and where that is; of these, by how long nobody has spoken."""
+        """A robot that should move to an added gateway, and that gateway's address. ``idle_s``: how long each was silent."""
         now = asyncio.get_running_loop().time()
         return self._leveller.move(now, self.neighbours, idle_s) if self.up else None
 
     def words(self) -> str:
-        """How the fleet stands, for people."""
+        """How the fleet stands, in words."""
         return f"the fleet cannot be seen: {self.trouble}" if self.trouble else self.neighbours.words()
 
     async def run(self) -> None:
-        """Be one of the fleet, until cancelled."""
+        """Take part in the fleet, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._read_letters(), name="letters")
             await self._beats()
@@ -130,15 +130,15 @@ class Member(Robots):
             self._more.set()
 
     def _kept(self, robot: str) -> Entry:
-        """What is written of a robot now; what changes from here on is written again."""
+        """The entry to write for a robot now. Later changes are written again."""
         held = self._held[robot]
-        assert held.claim is not None  # noqa: S101 - of a claimed one alone
+        assert held.claim is not None  # noqa: S101 - only claimed robots are written
         held.dirty = False
         held.claim = Claim(self.inbox, held.token, held.start(), held.claim.former)
         return self._scribe.entry(robot, held.claim, held.body(robot))
 
     def _take_in(self, pulse: Pulse, day: str) -> None:
-        """How all stand."""
+        """Take in how all gateways stand."""
         for robot, held in self._held.items():
             if held.claim is None:
                 self._claim_again(robot)
@@ -151,7 +151,7 @@ class Member(Robots):
             self._accounts.spent(day, pulse.spent_nano_usd)
 
     def _tell(self, trouble: str) -> None:
-        """Say that the store is away, or back, once each."""
+        """Log that the store is away or back, once each."""
         up = not trouble
         self.trouble = trouble
         if up == self.up:
@@ -170,7 +170,7 @@ class Member(Robots):
                 async for shelf, sealed in self._store.letters(self.inbox):
                     if sealed:
                         self.letter_came(self._scribe.read(self.inbox, sealed))
-                    else:  # at the beginning of all shelves, as what was told meanwhile is not known
+                    else:  # with no shelf named: all may have changed while nothing was heard
                         for name in (shelf,) if shelf else self.on_shelf:
                             self.changed(name)
             except StoreError as error:
@@ -178,7 +178,7 @@ class Member(Robots):
             await asyncio.sleep(BEAT_S / 2)
 
     async def close(self) -> None:
-        """Finish what is being written, and leave."""
+        """Finish writing, and leave the fleet."""
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=RELEASE_S)
         try:
@@ -186,5 +186,5 @@ class Member(Robots):
                 await self._beat(last=True)
                 await self._store.leave(self.inbox)
         except StoreError as error:
-            log.debug("the fleet is left without a word: %s", error)
+            log.debug("the fleet could not be told that this gateway leaves: %s", error)
         await self._store.close()

@@ -1,4 +1,4 @@
-"""Where a store is, as an operator writes it. Pure."""
+"""A store's address, as an operator writes it. Pure."""
 
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -13,7 +13,7 @@ EXAMPLE: Final = "rediss://USER:PASSWORD@store.lab:6379 (in a password # / @ : %
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is dialled, and by whose password."""
+    """Where to dial, and with which password."""
 
     host: str
     port: int
@@ -22,30 +22,30 @@ class Place:
     db: int = 0
     tls: bool = False
     path: str = ""
-    """Of a socket in the file system, in place of host and port."""
+    """The path of a socket in the file system, instead of host and port."""
     root_cert: str = ""
-    """The file of a certificate to trust beside the system's."""
+    """The file of a root certificate, trusted in addition to the system's."""
 
     def __str__(self) -> str:
         return self.path or f"{self.host}:{self.port}"
 
 
 def parse(url: str, *, plain: bool = False, root_cert: str = "") -> Place:
-    """The place that a URL names: ``redis://``, ``rediss://`` (TLS), or ``unix:///path``.
+    """The address in a URL: ``redis://``, ``rediss://`` (TLS), or ``unix:///path``.
 
     Args:
-        url: As redis-py and its like have it.
-        plain: Whether a network in between is known to be one's own.
-        root_cert: The file of a certificate to trust for it.
+        url: The URL, as redis-py and similar clients write it.
+        plain: Whether the network to the store is known to be private.
+        root_cert: The file of a root certificate for the store.
 
     Raises:
-        ValueError: With what is wrong. The words never hold the password.
+        ValueError: With what is wrong. The message never holds the password.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise ValueError(f"it is no URL, such as {EXAMPLE}") from None
+        raise ValueError(f"it is not a URL such as {EXAMPLE}") from None
     if parts.scheme not in SCHEMES:
         raise ValueError(f"it begins with none of {', '.join(f'{scheme}://' for scheme in SCHEMES)}; write it as {EXAMPLE}")
     if parts.query or parts.fragment:
@@ -58,11 +58,11 @@ def parse(url: str, *, plain: bool = False, root_cert: str = "") -> Place:
     if not parts.hostname:
         raise ValueError(f"it names no host: write it as {EXAMPLE}")
     if not password:
-        raise ValueError(f"it has no password, and whoever reaches the store could have it forget: write it as {EXAMPLE}")
+        raise ValueError(f"it has no password, so anybody who reaches the store could empty it: write it as {EXAMPLE}")
     tls = parts.scheme in TLS
     if not (tls or plain or _is_here(parts.hostname)):
         raise ValueError(
-            f"the way to {parts.hostname} is not encrypted: write rediss:// for a store with TLS, or set "
+            f"the connection to {parts.hostname} is not encrypted: write rediss:// for a store with TLS, or set "
             "GATEWAY_STORE_PLAIN=true if nobody else is on the network in between"
         )
     if root_cert and not tls:
@@ -73,12 +73,12 @@ def parse(url: str, *, plain: bool = False, root_cert: str = "") -> Place:
 def _number(parts: SplitResult) -> int:
     text = parts.path.strip("/")
     if text and not (text.isascii() and text.isdigit() and len(text) < 6):  # noqa: PLR2004 - no store has so many
-        raise ValueError(f"behind the host comes the number of a database, or nothing: write it as {EXAMPLE}")
+        raise ValueError(f"after the host comes the number of a database, or nothing: write it as {EXAMPLE}")
     return int(text or 0)
 
 
 def _is_here(host: str) -> bool:
-    """Whether nothing leaves this machine."""
+    """Whether the host is this machine."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

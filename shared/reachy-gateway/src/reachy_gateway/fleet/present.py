@@ -8,26 +8,26 @@ from reachy_link.address import readable, spread
 
 
 class Present(BaseModel):
-    """One gateway."""
+    """How one gateway stands."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     inbox: str
     name: str
     where: str = ""
-    """As robots dial it; empty if it does not say."""
+    """The address that robots dial; empty if the gateway does not tell it."""
     robots: int
     robots_max: int
     draining: bool = False
     software: str = ""
 
     def text(self) -> str:
-        """As it is told."""
+        """The form in which it is told."""
         return self.model_dump_json()
 
     @classmethod
     def read(cls, text: str | None) -> "Present | None":
-        """What a gateway told; None if nobody understands it, as of a newer version."""
+        """What a gateway told; None if it cannot be understood, for example from a newer version."""
         try:
             return cls.model_validate_json(text) if text else None
         except ValidationError:
@@ -38,7 +38,7 @@ class Neighbours:
     """The gateways of a fleet that were there in the last seconds, this one among them.
 
     Args:
-        inbox: This one's.
+        inbox: This gateway's inbox.
         present: All of them.
     """
 
@@ -55,16 +55,16 @@ class Neighbours:
         return next((it for it in self._all if it.inbox == self._inbox), None)
 
     def others(self) -> tuple[str, ...]:
-        """Where the other gateways listen that serve robots, as far as they say so."""
+        """The addresses of the other gateways that serve robots, if they tell an address."""
         return tuple(it.where for it in self._others())
 
     def elsewhere(self, robot: str) -> str | None:
-        """Where a robot that is sent away should go: to the first of those with room, in the robot's own order."""
+        """Where a robot that is sent away should go: the first gateway with room, in the robot's own order."""
         room = readable([it.where for it in self._others() if it.robots < it.robots_max])
         return next(map(str, spread(robot, room)), None)
 
     def words(self) -> str:
-        """All of them, for people."""
+        """All gateways, in words."""
         rows = (f"{it.name} {it.robots} of {it.robots_max}{', being stopped' if it.draining else ''}" for it in self._all)
         return "fleet: " + "; ".join(rows)
 

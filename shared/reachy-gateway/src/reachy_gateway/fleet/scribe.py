@@ -1,4 +1,4 @@
-"""Writes what goes into a store, and reads what comes out of it: sealed, each for its place."""
+"""Makes the sealed entries of a store, and reads them. Each is sealed for its place."""
 
 import json
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ from reachy_gateway.fleet.seal import Seal
 
 
 class Scribe:
-    """Of one fleet. What is not this fleet's, or of a version that nobody understands, is as if it were not there."""
+    """Writes and reads for one fleet. Data of another fleet, or of an unknown version, is treated as missing."""
 
     def __init__(self, seal: Seal) -> None:
         self._seal = seal
 
     def entry(self, robot: str, claim: Claim, body: str) -> Entry:
-        """What is remembered of a robot: who has it, and the document."""
+        """A robot's entry: its claim, and the text to remember."""
         head = json.dumps([claim.start.boot, claim.start.t_us, claim.former])
         return Entry(claim.token, claim.owner, self._seal.close(f"{head}\n{body}", _place(robot, claim.token, claim.owner)))
 
     def opened(self, robot: str, entry: Entry | None) -> tuple[Claim | None, str]:
-        """The claim and the document of an entry."""
+        """An entry's claim and text."""
         text = self._seal.open(entry.sealed, _place(robot, entry.token, entry.owner)) if entry else None
         if entry is None or text is None:
             return None, ""
@@ -34,11 +34,11 @@ class Scribe:
             return None, ""
 
     def letter(self, inbox: str, words: Mapping[str, Any]) -> Letter:
-        """A letter to the gateway that reads this inbox."""
+        """A letter to the gateway with this inbox."""
         return Letter(inbox, self._seal.close(json.dumps(words), f"letter {inbox}"))
 
     def read(self, inbox: str, sealed: bytes) -> Mapping[str, Any]:
-        """What a letter says; nothing if it is none."""
+        """The content of a letter; empty if the letter is not valid."""
         text = self._seal.open(sealed, f"letter {inbox}")
         try:
             words = json.loads(text or "{}")
@@ -47,11 +47,11 @@ class Scribe:
         return words if isinstance(words, dict) else {}
 
     def presence(self, present: Present) -> bytes:
-        """How a gateway stands."""
+        """How this gateway stands, sealed."""
         return self._seal.close(present.text(), "gateway")
 
     def present(self, sealed: bytes) -> Present | None:
-        """How another one does."""
+        """How another gateway stands; None if that cannot be read."""
         return Present.read(self._seal.open(sealed, "gateway"))
 
 

@@ -1,4 +1,4 @@
-"""What rests in a store is sealed: who reads the store learns no word of it, and who writes it can make nothing up."""
+"""Seals what is kept in a store: who reads the store learns nothing, and who writes to the store can forge nothing."""
 
 import os
 from hashlib import blake2b
@@ -11,9 +11,9 @@ NONCE_BYTES: Final = 12
 
 
 class Seal:
-    """Seals by a key that only the gateways of a fleet can make, from the secret key that they share.
+    """Seals with a key that is derived from the secret key which the gateways of a fleet share.
 
-    AES-GCM-SIV (RFC 8452), as nonces are drawn at random by many processes for years.
+    The cipher is AES-GCM-SIV (RFC 8452), because many processes draw nonces at random for years.
 
     Args:
         secret: The gateways' secret key.
@@ -23,12 +23,12 @@ class Seal:
         self._cipher = AESGCMSIV(blake2b(secret, digest_size=32, person=b"reachy-store").digest())
 
     def close(self, text: str, place: str) -> bytes:
-        """Seal a text for one place; elsewhere it does not open."""
+        """Seal a text for one place. It does not open for another place."""
         nonce = os.urandom(NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, text.encode(errors="surrogatepass"), place.encode())
 
     def open(self, sealed: bytes, place: str) -> str | None:
-        """The text; None if it was not sealed by this fleet for that place."""
+        """The text; None if this fleet did not seal it for that place."""
         try:
             nonce, rest = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
             return self._cipher.decrypt(nonce, rest, place.encode()).decode(errors="surrogatepass")

@@ -1,4 +1,4 @@
-"""What a fleet keeps for all of its gateways, by name and version: the newest counts."""
+"""Things that a fleet keeps for all of its gateways, by name and version. The newest version counts."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,23 +11,23 @@ from reachy_gateway.fleet.seal import Seal
 
 PAUSE_S: Final = 0.1
 DROPS_MAX: Final = 1000
-"""At a time."""
+"""How many things are dropped at a time."""
 LOOK_S: Final = 5.0
-"""A change is told at once; what was not heard of is found so soon."""
+"""A change is told at once. If the message is lost, the change is found within this time."""
 
 
 class Thing(NamedTuple):
-    """One of them."""
+    """One thing on a shelf."""
 
     version: int
     text: str
 
 
 class Shelf:
-    """One kind of things.
+    """One shelf: all things of one kind.
 
     Args:
-        name: Which.
+        name: The shelf's name.
     """
 
     def __init__(self, name: str, store: Store, seal: Seal, member: Member) -> None:
@@ -39,13 +39,13 @@ class Shelf:
         member.on_shelf[name] = self._changed.set
 
     def look(self) -> None:
-        """Something may have changed here."""
+        """Note that something may have changed here."""
         self._changed.set()
 
     async def news(self) -> None:
-        """Wait until somebody says that something was put there, or for a while.
+        """Wait until somebody says that something was put on the shelf, or for ``LOOK_S``.
 
-        Whoever says so again and again is heard at a pace.
+        It waits at least ``PAUSE_S``, so frequent messages are handled at a bounded pace.
         """
         await asyncio.sleep(PAUSE_S)
         try:
@@ -56,19 +56,19 @@ class Shelf:
         self._changed.clear()
 
     async def newest(self) -> dict[str, Thing]:
-        """All that is there, and is this fleet's; what is not is taken off.
+        """All things on the shelf that this fleet has sealed. Others are removed.
 
         Raises:
-            StoreError: If the store does not tell.
+            StoreError: If the store does not answer.
         """
         found = await self._store.newest(self._name)
         self._read = {name: self._opened(name, thing) for name, thing in found.items()}
         if strange := {name: thing for name, (thing, read) in self._read.items() if read is None}:
-            await self._store.drop(self._name, dict(islice(strange.items(), DROPS_MAX)))  # it would keep what is ours away
+            await self._store.drop(self._name, dict(islice(strange.items(), DROPS_MAX)))  # they would block the fleet's own
         return {name: thing for name, (_, thing) in self._read.items() if thing}
 
     async def put(self, things: Mapping[str, Thing]) -> None:
-        """Put these there, as far as they are newer.
+        """Put these things on the shelf, if they are newer.
 
         Raises:
             StoreError: If the store does not take them.

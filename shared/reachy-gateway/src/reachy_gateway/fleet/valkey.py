@@ -1,7 +1,7 @@
-"""The store is a Valkey, or a Redis: the same wire. Alone knows redis-py.
+"""The store is a Valkey or a Redis server, which speak the same protocol. Only this module uses redis-py.
 
-Its own defaults would hang a gateway: a store that is stopped for 12 s, and a closed port for 4 s. So nothing here waits for
-longer than :data:`TIMEOUT_S`, and nothing is tried again by itself.
+redis-py's defaults would block a gateway for 12 s if the store is stopped, and for 4 s if its port is closed. So nothing here
+waits longer than :data:`TIMEOUT_S`, and nothing is retried automatically.
 """
 
 import asyncio
@@ -24,40 +24,40 @@ from reachy_gateway.fleet.place import Place
 from reachy_gateway.fleet.port import Beat, Entry, Letter, Pulse, StoreError, Versioned
 
 TIMEOUT_S: Final = 0.3
-"""For a dial, for a free connection and for an answer, each."""
+"""The limit for a dial, for a free connection and for an answer, each."""
 CALL_S: Final = 0.6
-"""For all that a call is made of: a slow line may take as long for each."""
+"""The limit for a whole call. A slow connection may take a part of it for each step."""
 TOGETHER_MAX: Final = 200
-"""So many questions go out as one."""
+"""How many calls are sent together."""
 ROBOT_TTL_MS: Final = 7_200_000
-"""As long as Google keeps a session to be resumed."""
+"""As long as Google keeps a session that can be resumed."""
 DAY_TTL_MS: Final = 3 * 86_400_000
 PING_S: Final = 2.0
-"""A letter box in which nothing came for so long asks whether the store is there."""
+"""If nothing came to the inbox for so long, the store is asked whether it is there."""
 DIGITS_MAX: Final = 16
-"""Of a version: thirteen tell the millisecond for the next centuries."""
+"""The most digits of a version. Thirteen digits hold the milliseconds of the next centuries."""
 FIELDS_MAX: Final = 20_000
-"""Of a day's sums, or of a shelf: robots that spent, keys on which anybody said a word."""
+"""The most fields of a day's sums or of a shelf: robots that spent money, or keys with a decision."""
 SCRIPTS: Final = ("swap", "keep", "book", "present", "newer", "fields", "drop")
-QUOTED: Final = "()',\""  # how redis-py writes what the store said of one command among several
+QUOTED: Final = "()',\""  # redis-py puts these around the store's error about one command of a pipeline
 SHELVES: Final = "shelves"
-"""The channel on which every gateway hears that something was put on a shelf."""
+"""The channel on which all gateways hear that something was put on a shelf."""
 
 
 _Word = str | bytes | int
 _Command = tuple[_Word, ...]
-"""A script of ours by its name, or a command, and the arguments."""
+"""The name of a script of ours, or a command, and the arguments."""
 
 
 class Valkey:
-    """Of one fleet: several can share a store. The one implementation of :class:`reachy_gateway.fleet.port.Store`.
+    """The store of one fleet; several fleets can share a server. The only implementation of ``fleet.port.Store``.
 
     Args:
-        place: Where it is.
-        fleet: What tells one fleet's keys from another's.
+        place: The store's address.
+        fleet: A text that tells one fleet's keys from another's.
 
     Raises:
-        OSError: If its certificate cannot be read.
+        OSError: If the root certificate cannot be read.
     """
 
     def __init__(self, place: Place, fleet: str) -> None:
@@ -84,6 +84,7 @@ class Valkey:
         self._waiting: list[tuple[Sequence[_Command], asyncio.Future[list[Any]]]] = []
         self._asking: asyncio.Task[None] | None = None
         self._look_up = _LookUp(place.host, place.port) if place.host else None
+        self._closed = False
 
     async def read(self, robot: str) -> Entry | None:
         """What is remembered of a robot."""
@@ -95,13 +96,13 @@ class Valkey:
             return Entry(found[b"token"].decode(), found[b"owner"].decode(), found[b"sealed"], max(0.0, age_s))
 
     async def swap(self, robot: str, was: str, entry: Entry, tell: Letter | None) -> int | None:
-        """Put an entry in the place of the one with that token, and tell somebody."""
+        """Replace the entry that has the token ``was``, and send a letter."""
         letter = (self._prefix + tell.inbox, tell.sealed) if tell else ("", "")
         [receivers] = await self._ask(("swap", self._robot(robot), was, *_fields(entry), *letter))
         return None if receivers < 0 else int(receivers)
 
     async def beat(self, beat: Beat) -> Pulse:
-        """Tell, and ask, all at once."""
+        """Tell and ask everything in one call."""
         commands: list[_Command] = [("keep", self._robot(robot), *_fields(entry)) for robot, entry in beat.keep.items()]
         if book := beat.book:
             rows = [word for pair in book.nano_usd.items() for word in pair]
@@ -120,11 +121,11 @@ class Valkey:
             return Pulse(kept, booked, spent, present)
 
     async def leave(self, inbox: str) -> None:
-        """A gateway is there no more."""
+        """Remove a gateway that stops."""
         await self._ask(("present", self._prefix + "gateways", inbox, "", 0))
 
     async def post(self, letter: Letter) -> None:
-        """Send a letter to a gateway that waits for it."""
+        """Send a letter to a gateway that reads its inbox."""
         await self._ask(("PUBLISH", self._prefix + letter.inbox, letter.sealed))
 
     async def newest(self, shelf: str) -> dict[str, Versioned]:
@@ -133,17 +134,17 @@ class Valkey:
         return {name.decode(errors="replace"): thing for name, text in _pairs(found).items() if (thing := _versioned(text))}
 
     async def put(self, shelf: str, things: Mapping[str, Versioned]) -> None:
-        """Put things there that are newer than what stands there, and tell every gateway."""
+        """Put things on a shelf that are newer than what is there, and tell every gateway."""
         words = [word for name, thing in things.items() for word in (name, thing.version, thing.sealed)]
         await self._ask(("newer", self._shelf(shelf), self._prefix + SHELVES, shelf, *words))
 
     async def drop(self, shelf: str, things: Mapping[str, Versioned]) -> None:
-        """Take things off that are still the same."""
+        """Remove things from a shelf that have not changed meanwhile."""
         words = [word for name, thing in things.items() for word in (name, b"%d:%s" % (thing.version, thing.sealed))]
         await self._ask(("drop", self._shelf(shelf), *words))
 
     async def letters(self, inbox: str) -> AsyncIterator[tuple[str, bytes]]:
-        """The letters that come, until the store is lost."""
+        """The letters as they arrive, until the connection to the store is lost."""
         shelves = (self._prefix + SHELVES).encode()
         task = asyncio.current_task()
         before = task.cancelling() if task else 0
@@ -156,7 +157,7 @@ class Valkey:
                 waiting = 0
                 while True:
                     if task and task.cancelling() > before:
-                        raise asyncio.CancelledError  # redis-py lost it: it sends by Python 3.11's wait_for
+                        raise asyncio.CancelledError  # redis-py lost it, because it sends with Python 3.11's wait_for
                     message = await box.get_message(timeout=PING_S)
                     if message is None:
                         waiting += 1
@@ -165,7 +166,7 @@ class Valkey:
                         await box.ping()
                         continue
                     waiting = 0
-                    if message["type"] == "subscribe" and message["data"] == 2:  # noqa: PLR2004 - both stand
+                    if message["type"] == "subscribe" and message["data"] == 2:  # noqa: PLR2004 - both channels
                         yield "", b""
                     elif message["type"] == "message":
                         on_shelf = message["channel"] == shelves
@@ -174,7 +175,8 @@ class Valkey:
                 await box.aclose()  # type: ignore[no-untyped-call]
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connections. Whoever asks later gets a connection that is closed as soon as it has been used."""
+        self._closed = True
         if self._asking:
             self._asking.cancel()
             await asyncio.wait([self._asking], timeout=CALL_S)
@@ -195,7 +197,7 @@ class Valkey:
     # --- asking -------------------------------------------------------------------------------------------------------
 
     async def _ask(self, *commands: _Command) -> list[Any]:
-        """The answers to commands, which go out with those of whoever asks meanwhile: alone each would cost ten times."""
+        """The answers to commands. Commands of concurrent callers go together; alone each would cost ten times as much."""
         loop = asyncio.get_running_loop()
         answers: asyncio.Future[list[Any]] = loop.create_future()
         self._waiting.append((commands, answers))
@@ -206,10 +208,10 @@ class Valkey:
                 return await answers
 
     async def _ask_all(self) -> None:
-        """Ask until nobody waits any more."""
+        """Send waiting commands until nobody waits any more."""
         while self._waiting:
             asked, self._waiting = self._waiting[:TOGETHER_MAX], self._waiting[TOGETHER_MAX:]
-            asked = [(commands, answers) for commands, answers in asked if not answers.done()]  # else nobody waits any more
+            asked = [(commands, answers) for commands, answers in asked if not answers.done()]  # their callers have given up
             try:
                 found = iter(await self._answers([command for commands, _ in asked for command in commands]))
             except (RedisError, OSError, ValueError, LookupError, StoreError) as error:
@@ -225,11 +227,12 @@ class Valkey:
                     answers.set_exception(self._in_words(errors[0]))
                 else:
                     answers.set_result(own)
-            if refused:  # as one does that is no longer the one that writes: its name may mean another by now
+            # A server that is no longer the primary refuses; its name may lead to another server by now.
+            if refused or self._closed:
                 await self._client.connection_pool.disconnect()
 
     async def _answers(self, commands: Sequence[_Command]) -> list[Any]:
-        """What the store answers; one that started anew learns the scripts again."""
+        """The store's answers. A store that was restarted is given the scripts again."""
         if self._look_up and not self._shas:
             await self._look_up.done()
         for last in (False, True):
@@ -247,7 +250,7 @@ class Valkey:
         raise AssertionError
 
     async def _load(self) -> None:
-        """Have the store know the scripts."""
+        """Give the scripts to the store."""
         if self._shas:
             return
         async with self._client.pipeline(transaction=False) as pipeline:
@@ -258,7 +261,7 @@ class Valkey:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Whatever the client raises, in words for a person."""
+        """Turn the client's exceptions into a :class:`StoreError` with words for a person."""
         try:
             yield
         except (RedisError, OSError, ValueError, LookupError, StoreError) as error:
@@ -274,7 +277,7 @@ class Valkey:
             case RedisTimeoutError() | TimeoutError():
                 return StoreError(f"the store at {self._place} does not answer within {CALL_S} s")
         words = str(error)
-        _, command, told = words.rpartition(" of pipeline caused error: ")  # the command is nothing for a person
+        _, command, told = words.rpartition(" of pipeline caused error: ")  # leave out the command
         return StoreError(f"the store at {self._place}: {told.strip(QUOTED) if command else words}")
 
 
@@ -287,7 +290,7 @@ def _fields(entry: Entry) -> tuple[str, str, bytes, int]:
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Fields and values, which come in a row."""
+    """Pairs of fields and values, which come in one flat list."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
@@ -297,10 +300,10 @@ def _versioned(text: bytes) -> Versioned | None:
 
 
 class _LookUp:
-    """Looks a name up in a thread that nobody waits for, one at a time.
+    """Looks a name up in a thread that nobody waits for, one look-up at a time.
 
-    Redis-py would have the event loop's own threads do it: where name servers are silent these would all wait, and Gemini's
-    name could not be looked up any more.
+    redis-py would use the event loop's own threads. If the name servers are silent, all of these would be blocked, and
+    Gemini's name could not be looked up any more.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -308,19 +311,19 @@ class _LookUp:
         self._under_way: asyncio.Future[str] | None = None
 
     async def done(self) -> None:
-        """Wait until the name is known, which the system then knows for the dial, too.
+        """Wait until the name is known. The system then also knows it for the dial.
 
         Raises:
-            StoreError: If it is not.
-            TimeoutError: If that takes too long.
+            StoreError: If the look-up fails.
+            TimeoutError: If it takes too long.
         """
         loop = asyncio.get_running_loop()
         if self._under_way is None or self._under_way.done():
             future: asyncio.Future[str] = loop.create_future()
             try:
                 threading.Thread(target=self._work, args=(loop, future), name="look-up of the store", daemon=True).start()
-            except RuntimeError as error:  # the system has no room for another thread
-                raise StoreError(f"the store's name is not looked up: {error}") from None
+            except RuntimeError as error:  # the system cannot start another thread
+                raise StoreError(f"the store's name cannot be looked up now: {error}") from None
             self._under_way = future
         async with asyncio.timeout(TIMEOUT_S):
             trouble = await asyncio.shield(self._under_way)
@@ -334,5 +337,5 @@ class _LookUp:
             trouble = ""
         except (OSError, UnicodeError) as error:
             trouble = f"the store's name, {host}, cannot be looked up: {error}"
-        with suppress(RuntimeError):  # the loop is closed
+        with suppress(RuntimeError):  # the loop has been closed
             loop.call_soon_threadsafe(future.set_result, trouble)

@@ -1,1 +1,1 @@
-"""The gateway's end of the link: who may dial, what each may send, and what is believed of it."""
+"""The gateway's end of the link: who may connect, how much each robot may send, and which messages are accepted."""

@@ -1,9 +1,9 @@
-"""The TCP connections of a listening socket, as the system sees them.
+"""The TCP connections of a listening socket, as the operating system sees them.
 
-libzmq 4.3.5 cannot hang up on a peer, does not count what a message holds that never ends, and keeps about 10 KB for each
-subscription. So the connections are watched from outside: every message names the descriptor it came through, the kernel
-says how many bytes came, and ``shutdown`` ends a connection, upon which libzmq frees what it kept for it. Connections cost
-descriptors and, where they were granted something, every message once more: so nobody holds many, nor one without a word.
+libzmq 4.3.5 cannot hang up on a peer. It does not count the bytes of a message that never ends, and keeps about 10 KB for each
+subscription. So this module watches connections from outside. Every message names the file descriptor that it came through,
+the kernel tells how many bytes came, and ``shutdown`` ends a connection, after which libzmq frees its memory. A connection
+costs descriptors and, with a subscription, a copy of every message. So each key may have only a few, and none may stay silent.
 """
 
 import fcntl
@@ -27,18 +27,18 @@ BYTES_RECEIVED: Final = struct.Struct("=128xQ")
 
 
 PER_KEY: Final = 8
-"""Connections of one key to one port. An honest robot has one, and for a moment those that it hung up."""
+"""Connections of one key to one port. An honest robot has one, and for a moment also those that it has hung up."""
 SPEECHLESS_S: Final = 8.0
-"""How long a connection may stand without ever having said anything: a robot subscribes at once, and says hello every 5 s."""
+"""How long a connection may stay without any message. A robot subscribes at once, and says hello every 5 s."""
 
 
 class Ended(NamedTuple):
     """A connection that was ended."""
 
     key: str
-    """Whose it was; empty if it never said anything."""
+    """The key of the connection; empty if nothing was ever said."""
     detail: str
-    """Why."""
+    """Why the connection was ended."""
 
 
 @dataclass(slots=True)
@@ -51,22 +51,22 @@ class _Connection:
     received: int = 0
     messages: int = 0
     seen: int = 0
-    """Messages, as the last look found them."""
+    """The value of ``messages`` at the last look."""
     stuck: TokenBucket | None = None
     judged: int = 0
-    """Bytes that :attr:`stuck` has paid for."""
+    """Bytes that :attr:`stuck` has been charged for."""
     unjudged: int = 0
-    """Bytes that libzmq had read at the last look. Newer bytes are judged at the next look: the message that they complete may
-    have waited behind this one, as it does when the event loop was held up, and its sender is honest."""
+    """Bytes that libzmq had read at the last look. Newer bytes are charged at the next look, because the event loop may have
+    been blocked before it handled the message that they complete. Then their sender is honest."""
 
 
 class Connections:
-    """Those of one listening socket; bounded by the process's descriptors.
+    """The connections of one listening socket. Bounded by the process's file descriptors.
 
     Args:
-        port: The socket's.
-        flow: What a connection may send.
-        stuck: What a connection may send without completing a message: heartbeats.
+        port: The socket's port.
+        flow: How much a connection may send.
+        stuck: How much a connection may send without completing a message: enough for heartbeats.
     """
 
     def __init__(self, port: int, flow: Rate, stuck: Rate) -> None:
@@ -79,11 +79,11 @@ class Connections:
         return len(self._by_fd)
 
     def accepted(self, fd: int) -> None:
-        """A connection was made."""
+        """Note that a connection was accepted."""
         self._learn(fd, "")
 
     def heard(self, part: zmq.Frame, key: str) -> int:
-        """A message came from a key; the descriptor that it came through, -1 if libzmq does not say."""
+        """Note a message of a key. Returns the message's file descriptor, or -1 if libzmq does not tell."""
         try:
             fd = int(part.get("__fd"))
         except (zmq.ZMQError, ValueError):
@@ -96,7 +96,7 @@ class Connections:
         return fd
 
     def since(self) -> dict[str, float]:
-        """When the oldest connection of each key that said something was made, in seconds since 1970; for any thread."""
+        """The time (seconds since 1970) of each key's oldest connection that sent a message. Safe to call from any thread."""
         since: dict[str, float] = {}
         for connection in list(self._by_fd.values()):
             if connection.key:
@@ -104,7 +104,7 @@ class Connections:
         return since
 
     def hang_up(self, fd: int) -> bool:
-        """End a connection; false if it has ended already."""
+        """End a connection. Returns false if it has ended already."""
         connection = self._by_fd.pop(fd, None)
         if connection is None:
             return False
@@ -118,16 +118,16 @@ class Connections:
         return True
 
     def hang_up_on(self, unwanted: Callable[[str], bool]) -> list[Ended]:
-        """End the connections of keys that are not wanted any more."""
+        """End the connections of unwanted keys."""
         fds = {fd: connection.key for fd, connection in self._by_fd.items() if connection.key and unwanted(connection.key)}
         return [Ended(key, "its key is no longer admitted") for fd, key in fds.items() if self.hang_up(fd)]
 
     def audit(self, now: float, stalled_s: float = 0.0) -> list[Ended]:
-        """End the connections that send more than they may; to be called a few times a second.
+        """End the connections that send more than they may. Call this a few times a second.
 
         Args:
             now: The time.
-            stalled_s: For how long, in all, nobody could be heard.
+            stalled_s: The sum of all stalls of the event loop.
         """
         ended = []
         awake_s = now - stalled_s
@@ -155,9 +155,9 @@ class Connections:
         return ended
 
     def end_the_endless(self, now: float) -> list[Ended]:
-        """End the connections on which a message comes that does not end.
+        """End the connections on which an endless message arrives.
 
-        It may be called often: who completed a message since the last call, as all do who talk, is not looked at.
+        This may be called often. A connection that completed a message since the last call is skipped.
         """
         ended = []
         for fd, connection in list(self._by_fd.items()):
@@ -165,7 +165,7 @@ class Connections:
                 connection.seen, connection.stuck = connection.messages, None
                 continue
             with _borrowed(fd) as tcp:
-                received = _received(tcp) - _unread(tcp) if tcp else 0  # of whom, hang_up sees to
+                received = _received(tcp) - _unread(tcp) if tcp else 0  # hang_up checks whose descriptor it is
             if connection.stuck is None:
                 connection.stuck, connection.judged = TokenBucket(self._stuck), received
             elif connection.stuck.take(connection.unjudged - connection.judged, now):
@@ -189,7 +189,7 @@ class Connections:
         return self._by_fd[fd]
 
     def _peer(self, tcp: socket.socket) -> tuple[str, int] | None:
-        """Who is at the other end; None if this is no connection of our port (any more)."""
+        """The address of the other end; None if this is not, or no longer, a connection of our port."""
         try:
             if tcp.getsockname()[1] != self._port:
                 return None
@@ -201,7 +201,7 @@ class Connections:
 
 @contextmanager
 def _borrowed(fd: int) -> Iterator[socket.socket | None]:
-    """A descriptor that libzmq owns, as a socket that does not close it; None if it is closed."""
+    """A file descriptor that libzmq owns, as a socket that does not close it; None if it is closed."""
     try:
         tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd)
     except OSError:
@@ -214,7 +214,7 @@ def _borrowed(fd: int) -> Iterator[socket.socket | None]:
 
 
 def _received(tcp: socket.socket) -> int:
-    """Bytes that came through a connection; 0 where the system does not count them."""
+    """How many bytes came through a connection; 0 if the system does not count them."""
     if not hasattr(socket, "TCP_INFO"):
         return 0
     try:
@@ -226,7 +226,7 @@ def _received(tcp: socket.socket) -> int:
 
 
 def _unread(tcp: socket.socket) -> int:
-    """Of the bytes that came through a connection, how many wait in the kernel: libzmq's thread has not had its turn."""
+    """How many of these bytes still wait in the kernel, because libzmq's thread has not read them yet."""
     try:
         waiting = fcntl.ioctl(tcp.fileno(), termios.FIONREAD, bytes(4))
     except OSError:

@@ -1,4 +1,4 @@
-"""The gateway's end of the link: two sockets that only admitted robots reach, each for itself alone."""
+"""The gateway's end of the link: two sockets that only admitted robots reach. Each robot reaches only its own messages."""
 
 import asyncio
 import resource
@@ -40,58 +40,58 @@ HANDSHAKE_FAILURES: Final = (
 
 
 UP_FLOW: Final = Rate(2_000_000, 4_000_000)
-"""Bytes through one connection. 48 kHz in stereo takes 0.2 MB/s."""
+"""Bytes through one up connection. 48 kHz in stereo takes 0.2 MB/s."""
 DOWN_FLOW: Final = Rate(4096, 65536)
-"""What a robot sends on its down connection is its subscription, and heartbeats if it has any."""
+"""Bytes through one down connection. A robot sends its subscription there, and heartbeats if it has any."""
 STUCK: Final = Rate(512, 65536)
-"""Bytes through one connection without a message that is complete: heartbeats."""
+"""Bytes through one connection on which no message completes: enough for heartbeats."""
 DENIALS: Final = Rate(1, 20)
-"""Subscriptions of one key that are merely not granted; beyond, the connection is ended."""
+"""Subscriptions of one key that are refused. Beyond this rate the connection is ended."""
 DIALS: Final = Rate(4, 40)
-"""Handshakes of one admitted key; what is more is put off. A robot makes two each time it dials, where a gateway answers at
-most every 0.5 s."""
+"""Handshakes of one admitted key. Further ones are told to try later. A robot makes two each time it dials, at most every
+0.5 s if a gateway answers."""
 AUDIT_S: Final = 0.25
 AUDITS_A_READING: Final = 4
-"""Once in so many audits every key file is looked at; else the directory alone, which tells of files that came and went."""
+"""In one of so many audits every key file is looked at; in the others the directory, which shows added and removed files."""
 LOOK_S: Final = 0.05
-"""How often messages without an end are looked for on the way up: in a quarter second come 150,000 parts, and what an end
-completes the gateway must throw away part by part, 0.2 s of everybody's time."""
+"""How often the up socket is checked for endless messages. In a quarter second 150,000 parts can arrive. If such a message then
+ends, the gateway must discard it part by part, which blocks the event loop for 0.2 s."""
 LATE_S: Final = 2 * LOOK_S
-"""Between two moments at which the event loop runs are :data:`LOOK_S` at most: from so much on it has stalled."""
+"""While the event loop runs, it does so at least every :data:`LOOK_S`. After a pause of this length it has stalled."""
 STALL_S: Final = 0.5
-"""After so long a stall the messages without an end are looked for at the next look only: an end may wait to be heard."""
+"""After a stall of this length the check for endless messages is skipped once: the end of a message may wait to be read."""
 BAR_S: Final = 10.0
-"""How long a key is kept out after the gateway hung up on it."""
+"""How long a key is refused after the gateway hung up on it."""
 CROWDED: Final = 0.8
-"""With this share of the process's descriptors in use, half of them by the link, it is said."""
+"""If this share of the process's file descriptors is in use, half of them by the link, the log says so."""
 
 
 class Listener(Protocol):
-    """Who a :class:`GatewayEnd` tells of what comes in."""
+    """What a :class:`GatewayEnd` calls when messages and problems come in."""
 
     def on_arrival(self, robot: str, size: int) -> Arrival:
-        """Decide on a message of an admitted robot by its size alone, before it costs anything."""
+        """Decide on a message of an admitted robot by the message's size alone, before the message costs anything."""
 
     def on_up(self, message: Up, payload: bytes) -> None:
-        """Take a message of an admitted robot, which speaks for itself."""
+        """Take a message of an admitted robot. The message names the robot of its connection's key."""
 
     def on_keys_changed(self) -> None:
-        """Other keys are admitted than before, or something else is wrong with their files."""
+        """Take note that the admitted keys have changed, or the problems of their files."""
 
     def on_bad(self, cause: LinkCause, robot: str, words: str, who: str = "", address: str = "") -> None:
-        """Take note of something that was dropped or refused.
+        """Take note of a drop or refusal.
 
         Args:
-            cause: What kind of thing.
-            robot: The robot, where it is known, else empty.
+            cause: The cause to count.
+            robot: The robot, if known; else empty.
             words: What happened.
-            who: If no robot is known: what tells one of them from another, a key or an address.
-            address: From where, if that is known.
+            who: If no robot is known: a key or an address that tells strangers apart.
+            address: Where it came from, if known.
         """
 
 
 class Bind(NamedTuple):
-    """Where a gateway listens; port 0 lets the system choose. The host is as :func:`~reachy_link.address.listening` has it."""
+    """Where a gateway listens. Port 0 lets the system choose. The host is as :func:`~reachy_link.address.listening` has it."""
 
     host: str = ANY
     up_port: int = 5555
@@ -99,10 +99,10 @@ class Bind(NamedTuple):
 
 
 class GatewayEnd:
-    """Hears all admitted robots, and publishes to each what is its own.
+    """Hears all admitted robots, and publishes to each robot only its own messages.
 
-    The robot that a connection stands for is its CURVE key, looked up anew for every message: a revoked key is ignored from
-    the next message on, and its connections are ended.
+    A connection's CURVE key decides which robot it is. The key is looked up again for every message. From the message after a
+    revocation on, the key's messages are ignored. Its connections are ended.
     """
 
     def __init__(self, keys: KeyPair, ring: Keyring, bind: Bind, listener: Listener) -> None:
@@ -148,20 +148,20 @@ class GatewayEnd:
 
     @property
     def stalled_s(self) -> float:
-        """For how long, in all, the event loop did not run, and nobody could be heard."""
+        """The sum of all stalls of the event loop. No robot could be heard during them."""
         self._beat()
         return self._pulse.stalled_s
 
     def connected(self) -> list[tuple[str, str, float]]:
-        """Robot, key, and since when (seconds since 1970) of every key that is connected; for any thread."""
+        """Robot, key and connection time (seconds since 1970) of every connected key. Safe to call from any thread."""
         since = self._up_from.since()
         named = ((self._ring.robot_of(key), key, at) for key, at in since.items())
         return sorted((robot, key, at) for robot, key, at in named if robot)
 
     def publish(self, message: Down, payload: bytes = b"") -> bool:
-        """Send to the robot that the header names; false if its queue is full and the message is gone.
+        """Send to the robot that the header names. Returns false if the robot's queue is full and the message is lost.
 
-        Without a connection of that robot the message goes nowhere, which counts as sent.
+        If that robot has no connection, the message goes nowhere, which counts as sent.
         """
         if not self._ring.admits(message.robot):
             return True
@@ -175,7 +175,7 @@ class GatewayEnd:
         return True
 
     def close(self) -> None:
-        """Stop listening; what was not sent yet is gone."""
+        """Stop listening. Messages that have not been sent yet are lost."""
         for timer in self._timers:
             timer.cancel()
         for drain in self._drains:
@@ -186,7 +186,7 @@ class GatewayEnd:
         self._context.destroy(linger=0)
 
     def _bind(self, socket: SyncSocket, host: str, port: int) -> int:
-        socket.ipv6 = host == ANY or is_ipv6(host)  # of both families, libzmq falls back to IPv4 where there is no other
+        socket.ipv6 = host == ANY or is_ipv6(host)  # for ANY, libzmq falls back to IPv4 if the machine has no IPv6
         socket.bind(endpoint(host, port))
         return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
 
@@ -222,11 +222,11 @@ class GatewayEnd:
         return True
 
     def _down_ready(self) -> bool:
-        """The gatekeeper: one notification, one decision.
+        """Grant or refuse one subscription: the gatekeeper of the down socket.
 
-        libzmq 4.3.5 keeps notifications and the connections that they came from in two queues, and a message that is no
-        subscription takes a place in the second only. Until both are empty again a grant could reach another robot's
-        connection, so nothing is granted: robots that hear nothing for 1 s subscribe again.
+        libzmq 4.3.5 keeps notifications in one queue and their connections in another. A message that is no subscription takes
+        a place in the second queue only. Until both queues are empty again, a grant could reach another robot's connection, so
+        nothing is granted. A robot that hears nothing for 1 s subscribes again.
         """
         try:
             parts = self._down_inbox.next()
@@ -245,33 +245,33 @@ class GatewayEnd:
             if self._down_to.hang_up(fd):
                 self._bar(Ended(key, "sends messages on its down connection"))
         elif robot is None:
-            pass  # the end of a connection, or a key that was revoked since its handshake
+            pass  # the connection has ended, or the key was revoked since its handshake
         elif self._tainted:
             if notice[:1] == b"\1":
-                self._listener.on_bad("subscription", robot, "not granted while the subscription queue is in doubt")
+                self._listener.on_bad("subscription", robot, "refused for now: the subscription queue may be out of step")
         elif notice[1:] == down_topic(robot):
             self._down.setsockopt(zmq.SUBSCRIBE if notice[:1] == b"\1" else zmq.UNSUBSCRIBE, notice[1:])
         elif notice[:1] == b"\1":
             self._listener.on_bad("subscription", robot, f"asked for {notice[1:80]!r}, which is not its own")
             denials = self._denials.setdefault(key, TokenBucket(DENIALS))
             if not denials.take(1, time.monotonic(), self._pulse.stalled_s) and self._down_to.hang_up(fd):
-                self._bar(Ended(key, "keeps asking for what is not its own"))
+                self._bar(Ended(key, "keeps subscribing to other topics than its own"))
         return True
 
     @staticmethod
     def _key(part: zmq.Frame) -> str:
-        """The key that a part came with, as ZAP admitted it."""
+        """The key of the connection that a part came through, as ZAP admitted it."""
         try:
             return str(part.get("User-Id"))
         except zmq.ZMQError:
-            return ""  # a subscription that ended with its connection has none
+            return ""  # the notice of a subscription that ended with its connection has no key
 
     def _beat(self) -> float:
-        """The event loop runs: how long it had stalled until now."""
+        """Note that the event loop runs. Returns how long it had stalled."""
         return self._pulse.beat(time.monotonic())
 
     def _follow_ring(self) -> None:
-        """Take notice of keys that were admitted or revoked."""
+        """Take note of keys that were admitted or revoked."""
         self._beat()
         self._ring.refresh()
         if self._ring_seen != self._ring.changes:
@@ -285,7 +285,7 @@ class GatewayEnd:
             self._listener.on_keys_changed()
 
     def _audit(self) -> None:
-        """End what goes beyond its bounds where libzmq has none."""
+        """End connections that exceed limits which libzmq does not enforce."""
         now = time.monotonic()
         self._timers[0] = self._loop.call_at(next_tick(self._loop.time(), AUDIT_S), self._audit)
         self._audits += 1
@@ -300,7 +300,7 @@ class GatewayEnd:
             self._bar(ended)
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if len(self._up_from) + len(self._down_to) > most * CROWDED / 2 and _descriptors() > most * CROWDED:
-            self._listener.on_bad("crowded", "", f"nearly all of the {most} descriptors are in use: newcomers may not get in")
+            self._listener.on_bad("crowded", "", f"nearly all {most} file descriptors are in use: robots may fail to connect")
 
     def _look(self) -> None:
         self._timers[1] = self._loop.call_at(next_tick(self._loop.time(), LOOK_S), self._look)
@@ -312,7 +312,7 @@ class GatewayEnd:
             self._bar(ended)
 
     def _bar(self, ended: Ended) -> None:
-        """Say on whom the gateway hung up, and keep its key out for a while."""
+        """Report a connection that the gateway has ended, and refuse its key for ``BAR_S``."""
         robot = self._ring.robot_of(ended.key)
         if robot is not None:
             self._barred[ended.key] = time.monotonic() + BAR_S
@@ -334,7 +334,7 @@ class GatewayEnd:
 
 
 def _descriptors() -> float:
-    """How many descriptors the process has, whatever they are for; to count them takes one more."""
+    """How many file descriptors the process has open, for any purpose. Counting them takes one more."""
     try:
         return sum(1 for _ in Path("/dev/fd").iterdir())
     except OSError:

@@ -1,4 +1,4 @@
-"""How much one robot may send, before anything of it is looked at. Pure."""
+"""Limits on what one robot may send, applied before its messages are read. Pure."""
 
 from enum import Enum
 from typing import Final
@@ -6,16 +6,16 @@ from typing import Final
 from reachy_link.bucket import Rate, TokenBucket
 
 BURST_S: Final = 2.0
-"""So much may come at once: what a link held back."""
+"""How many seconds' worth may come at once, as after a link that held messages back."""
 BEARABLE: Final = Rate(3000, 6000)
-"""Messages beyond the limit that are merely dropped, a second and at once; beyond these its connection is ended."""
+"""Messages beyond the limit that are only dropped. Beyond this second limit the robot's connection is ended."""
 STARTS: Final = Rate(0.5, 20)
-"""Conversations that one robot may begin, a second and at once: each is a voice that dials its service. Two robots with one
-key take the place from each other a few times before they are told apart."""
+"""Conversations that one robot may begin. Each has a voice that dials its service. Two robots with one key take each other's
+place a few times before they are told apart."""
 
 
 class Arrival(Enum):
-    """What is to be done with a message that has come."""
+    """What to do with a message that has arrived."""
 
     TAKE = "take it"
     DROP = "drop it"
@@ -23,11 +23,11 @@ class Arrival(Enum):
 
 
 class Limits:
-    """One robot's.
+    """One robot's limits.
 
     Args:
-        messages_per_s: In the long run.
-        bytes_per_s: In the long run.
+        messages_per_s: Messages a second, in the long run.
+        bytes_per_s: Bytes a second, in the long run.
     """
 
     def __init__(self, messages_per_s: int, bytes_per_s: int) -> None:
@@ -38,17 +38,17 @@ class Limits:
         self._starts = TokenBucket(STARTS)
 
     def weigh(self, size: int, now: float, stalled_s: float = 0.0) -> Arrival:
-        """What is to be done with a message of so many bytes.
+        """Decide what to do with a message of this size.
 
         Args:
-            size: In bytes.
+            size: The message's size in bytes.
             now: The time.
-            stalled_s: For how long, in all, the gateway did not run: what was sent meanwhile comes at once.
+            stalled_s: The sum of all stalls. Messages that were sent during a stall arrive together after it.
         """
         if self._messages.take(1, now, stalled_s) and self._bytes.take(size, now, stalled_s):
             return Arrival.TAKE
         return Arrival.DROP if self._bearable.take(1, now, stalled_s) else Arrival.HANG_UP
 
     def may_start(self, now: float) -> bool:
-        """Whether a conversation may begin."""
+        """Whether the robot may begin a conversation now."""
         return self._starts.take(1, now)

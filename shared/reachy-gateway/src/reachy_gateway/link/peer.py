@@ -1,4 +1,4 @@
-"""One robot at the gateway, as the link sees it: boots, sequences, acks, lateness, clocks, headers. Pure."""
+"""One robot as the gateway's link knows it: boots, sequences, acks, lateness, clocks and headers. Pure."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -13,13 +13,13 @@ from reachy_link.pcm import Format
 BEAT_S: Final = 0.25
 ACK_S: Final = 0.06
 MIC_ARRIVES_S: Final = 0.3
-"""Mic chunks count as arriving for so long after the last."""
+"""How long mic chunks count as arriving after the newest one."""
 AWAY_S: Final = 3.0
-"""A robot that has not been heard for so long is away: it beats every 250 ms when it sends nothing else."""
+"""A robot that has not been heard for so long is away. A robot that sends nothing else sends a beat every 250 ms."""
 GONE_S: Final = 60.0
-"""After so long its conversation ends; until then a link that heals finds it as it was."""
+"""After so long without being heard the robot's conversation ends. If the link heals earlier, the conversation goes on."""
 CLONE_AFTER_S: Final = 1.0
-"""A boot that still speaks so long after another took its place, which speaks too, is a second robot with the same key."""
+"""If a boot still speaks so long after another boot replaced it, and both speak, two robots have the same key."""
 
 D = TypeVar("D", bound=Down)
 
@@ -28,7 +28,7 @@ CLONE_REMEDY: Final = "give each a key of its own with: reachy-keys robot ID"
 
 
 class Handling(Enum):
-    """What is to be done with a message."""
+    """What to do with a message."""
 
     PASSED = "handle it"
     RESTARTED = "handle it, and begin anew: the robot has started, or changed its formats"
@@ -39,7 +39,7 @@ class Handling(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something to be counted, and to be logged the first time if there are words for it."""
+    """An event to count. If it has a detail, the first one of its cause is logged."""
 
     cause: LinkCause
     detail: str = ""
@@ -47,11 +47,11 @@ class Note:
 
 
 class Peer:
-    """What the gateway knows of one robot's link. A new boot of the robot starts it anew.
+    """What the gateway knows of one robot's link. It begins again with each new boot of the robot.
 
     Args:
-        robot: Its id.
-        boot: The gateway's own.
+        robot: The robot's id.
+        boot: The gateway's boot.
     """
 
     def __init__(self, robot: str, boot: str) -> None:
@@ -64,7 +64,7 @@ class Peer:
         self._last_heard = float("-inf")
         self.floor = 0
         self.mic_ms: int | None = None
-        """How much audio the robot is to put into a message; None for the usual."""
+        """How much audio the robot should put into a message; None for the usual 20 ms."""
         self.next_turn = 1
         self.next_act = 1
         self.hello: Hello | None = None
@@ -78,20 +78,20 @@ class Peer:
 
     @property
     def mic(self) -> Format | None:
-        """The format of the robot's microphone, once it said hello."""
+        """The format of the robot's microphone; None before the robot's hello."""
         return self.hello.mic if self.hello else None
 
     def newest(self) -> Start:
-        """The newest word of the robot."""
+        """The robot's boot, and the robot's clock at its newest message."""
         return Start(self.boot, self._newest_us)
 
     def heard(self, message: Up, now: float, stalled_s: float = 0.0) -> tuple[Handling, list[Note]]:
-        """Take note of a message: what is to be done with it, and what is to be counted.
+        """Take note of a message. Returns what to do with it, and what to count.
 
         Args:
             message: The message.
             now: The time.
-            stalled_s: For how long, in all, the gateway heard nobody. Silence is judged without that time.
+            stalled_s: The sum of all stalls of the gateway. Stalls do not count as the robot's silence.
         """
         notes: list[Note] = []
         awake_s = now - stalled_s
@@ -124,7 +124,7 @@ class Peer:
         return Handling.RESTARTED if restarted else Handling.PASSED, notes
 
     def make(self, kind: type[D], now: float, **fields: Any) -> D:
-        """A message to this robot, with the next sequence number and what every header carries."""
+        """Make a message to this robot, with the next sequence number and the fields of every header."""
         message = make(
             kind,
             robot=self.robot,
@@ -141,30 +141,30 @@ class Peer:
         return message
 
     def beat(self, now: float) -> BeatDown | None:
-        """A beat, if nothing else was said for long enough."""
+        """A beat, if one is due; else None."""
         if now < self.next_beat(now):
             return None
         return self.make(BeatDown, now, echo=self._echo)
 
     def next_beat(self, now: float) -> float:
-        """When the next beat is due, if nothing else is said before."""
+        """When the next beat is due, if nothing else is sent before."""
         return self._last_told + (ACK_S if self.mic_arrives(now) else BEAT_S)
 
     def mic_arrives(self, now: float) -> bool:
-        """Whether mic chunks come."""
+        """Whether mic chunks are arriving."""
         return now - self._last_mic < MIC_ARRIVES_S
 
     def take_latest_us(self) -> int | None:
-        """How late the latest mic chunk was since this was last asked; None if none came."""
+        """The delay of the latest mic chunk since the last call; None if no chunk came."""
         latest_us, self._latest_us = self._latest_us, -1
         return None if latest_us < 0 else latest_us
 
     def silent_s(self, now: float, stalled_s: float = 0.0) -> float:
-        """How long the robot has not been heard by a gateway that ran."""
+        """How long the robot has not been heard, without the gateway's stalls."""
         return now - stalled_s - self._last_heard
 
     def _differs(self, hello: Hello) -> bool:
-        """Whether a hello says something else than the last one."""
+        """Whether a hello differs from the last one in formats or lead."""
         old = self.hello
         return old is None or (old.mic, old.speaker, old.lead_ms) != (hello.mic, hello.speaker, hello.lead_ms)
 
@@ -174,26 +174,27 @@ class Peer:
             self.clock.add(beat.echo.t_us, beat.echo.received_us, beat.t_us, now_us)
 
     def _other_boot(self, message: Up, awake_s: float) -> tuple[Handling, list[Note]]:
-        """A message of another start of the robot, or of another robot with its key."""
-        former = self._former is not None and self._former[0] == message.boot
-        if former and self._former and awake_s - self._former[1] > CLONE_AFTER_S and self.silent_s(awake_s) < AWAY_S:
+        """Judge a message of another boot: a restart of the robot, or another robot with the same key."""
+        lost_at = self._former[1] if self._former and self._former[0] == message.boot else None
+        if lost_at is not None and awake_s - lost_at > CLONE_AFTER_S and self.silent_s(awake_s) < AWAY_S:
             detail = f"two robots use the key of {self.robot} (boots {message.boot} and {self.boot}): {CLONE_REMEDY}"
             return Handling.CLONE, [Note("clone", detail)]
         if not isinstance(message, Hello):
             return Handling.STRANGER, [Note("stranger", f"{message.kind} of a boot that has not said hello")]
-        self._former = (self.boot, awake_s) if self.boot else None
+        # A boot that takes its place back does not begin the time anew, or two robots could go on for ever.
+        self._former = (self.boot, awake_s if lost_at is None else lost_at) if self.boot else None
         self._fresh(message.boot)
         return Handling.RESTARTED, []
 
     def _fresh(self, boot: str) -> None:
-        """What counts within the robot's boot starts anew."""
+        """Begin the counts of a new boot of the robot."""
         self.boot = boot
         self.ack = None
 
     def _measure_anew(self) -> None:
-        """A hello: the link was lost, perhaps because an end slept, whose clock stood still meanwhile.
+        """Measure clocks and lateness again after a hello. The link was lost; perhaps one end slept and its clock stood.
 
-        What comes late harms nobody but its robot, so one that says hello all the time gains nothing.
+        Lateness affects only the robot itself, so a robot that says hello all the time gains nothing.
         """
         self._echo = None
         self.clock = ClockSync()
@@ -203,11 +204,11 @@ class Peer:
 class Peers(dict[str, Peer]):
     """What is known of each robot, by name.
 
-    A robot that is forgotten may be admitted again, and remembers what it was sent within this boot: so turns and acts of new
-    ones are counted from above all that were forgotten.
+    A robot that is forgotten may be admitted again. It still knows the numbers that it was sent within this boot of the
+    gateway. So a new peer's turns and acts begin above those of all forgotten peers.
 
     Args:
-        boot: The gateway's.
+        boot: The gateway's boot.
     """
 
     def __init__(self, boot: str) -> None:
@@ -216,12 +217,12 @@ class Peers(dict[str, Peer]):
         self._next_turn = self._next_act = 1
 
     def add(self, robot: str) -> Peer:
-        """A robot of which nothing is known."""
+        """Add a robot of which nothing is known."""
         peer = self[robot] = Peer(robot, self._boot)
         peer.next_turn, peer.next_act = self._next_turn, self._next_act
         return peer
 
     def forget(self, robot: str) -> None:
-        """Know nothing of it but how far it was counted."""
+        """Forget a robot, except how far its turns and acts were counted."""
         peer = self.pop(robot)
         self._next_turn, self._next_act = max(self._next_turn, peer.next_turn), max(self._next_act, peer.next_act)

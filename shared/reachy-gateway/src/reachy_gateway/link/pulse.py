@@ -1,10 +1,11 @@
-"""For how long the event loop did not run. Pure: time is passed in."""
+"""Measures how long the event loop did not run. Pure: time is passed in."""
 
 
 class Pulse:
-    """Adds up the stalls of an event loop: another program had the processor, or a callback held the loop.
+    """Adds up the stalls of an event loop. Another program had the processor, or a callback blocked the loop.
 
-    In a stall nobody was heard, so nobody was silent; and what comes after it at once was sent in the course of it.
+    A robot cannot be heard during a stall, so its silence does not count. Messages that arrive together afterwards were sent
+    during the stall.
 
     Args:
         usual_s: The longest time between two beats of a loop that runs.
@@ -14,10 +15,10 @@ class Pulse:
         self._usual_s = usual_s
         self._last = float("inf")
         self.stalled_s = 0.0
-        """All stalls so far."""
+        """The sum of all stalls so far."""
 
     def beat(self, now: float) -> float:
-        """The loop runs; returns how long it had stalled until now."""
+        """Note that the loop runs. Returns how long it had stalled."""
         stall_s = max(0.0, now - self._last - self._usual_s)
         self._last = now
         self.stalled_s += stall_s

@@ -1,4 +1,4 @@
-"""Who may connect: the ZAP handler (https://rfc.zeromq.org/spec/27/) of a gateway's sockets."""
+"""Decides who may connect: the ZAP handler (https://rfc.zeromq.org/spec/27/) of a gateway's sockets."""
 
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -15,26 +15,26 @@ KEY_BYTES: Final = 32
 
 
 class Known(Protocol):
-    """The keys that are let in."""
+    """The keys that may connect."""
 
     def refresh(self) -> object:
-        """Read their files again, if they have changed."""
+        """Read the key files again, if they have changed."""
 
     def robot_of(self, public: str) -> str | None:
-        """Whose a public key (Z85) is; None if it is not let in."""
+        """The owner of a public key (Z85); None if the key may not connect."""
 
 
 class Zap:
-    """Answers for each handshake whether its key is admitted; the User-Id of what it admits is that key, in Z85.
+    """Answers for each handshake whether its key is admitted. The User-Id of an admitted connection is its key, in Z85.
 
-    Never fails open, and never leaves a handshake unanswered: on a fault of its own the answer is 300, "try again later". The
-    socket is a ROUTER: unlike a REP it goes on even if an answer could not be sent.
+    It never fails open, and answers every handshake. After an error of its own the answer is 300, "try again later". The
+    socket is a ROUTER, because a REP would stop if an answer could not be sent.
 
     Args:
-        on_bad: Told of every refusal: cause, robot, detail, who it is if no robot is known, and from where.
-        barred: Whether an admitted key (Z85) is kept out for a while.
-        domain: Of the sockets.
-        cause: Under which a key that is not let in is counted.
+        on_bad: Called at each refusal: cause, robot, detail, key or address if no robot is known, and address.
+        barred: Whether an admitted key (Z85) is refused for a while.
+        domain: The ZAP domain of the sockets.
+        cause: The cause under which an unknown key is counted.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Zap:
         self._drain = Drain(self._socket, self._ready)
 
     def close(self) -> None:
-        """Stop answering: from now on nobody gets in."""
+        """Stop answering. From now on no connection is accepted."""
         self._drain.close()
         self._socket.close(linger=0)
 

@@ -1,1 +1,1 @@
-"""What any voice from a cloud needs: when to dial, what it costs, what was said."""
+"""What any cloud voice needs: when to dial, costs, transcripts."""

@@ -1,27 +1,27 @@
-"""When may a robot dial? One prober while the server is down, and no stampede when it is back. Pure; one per model."""
+"""Decides when a robot may dial: one prober while the server is down, no stampede afterwards. Pure; one per model."""
 
 from collections.abc import Callable
 from typing import Final
 
 FIRST_S: Final = 0.1
-"""The first pause is drawn from 0 to this; it doubles with every attempt (full jitter)."""
+"""The first pause is drawn from 0 to this. The limit doubles with every attempt (full jitter)."""
 SHORT_CAP_S: Final = 0.8
-"""For the first 30 s of an outage: a server that is back is tried within this, and talks again within 1 s."""
+"""The longest pause in the first 30 s of an outage. If the server comes back then, robots talk again within 1 s."""
 SHORT_S: Final = 30.0
 LONG_CAP_S: Final = 30.0
-"""From then on the cap doubles every 30 s, up to this."""
+"""After that the longest pause doubles every 30 s, up to this."""
 RELEASE_PER_S: Final = 100.0
-"""How many robots dial per second at most once the server answers."""
+"""How many robots may dial per second once the server answers."""
 DIAL_S: Final = 5.0
-"""How long a dial may take at most, setup included."""
+"""How long a dial may take, setup included."""
 PROBE_MAX_S: Final = 2.0
 PROBE_MIN_S: Final = 0.6
 HASTY_S: Final = 6.0
-"""For so long probes are as short as that; then they are given time, as the server may be up and slow."""
+"""For so long probes stay that short. Then they get more time, because the server may be up and slow."""
 
 
 class CircuitBreaker:
-    """Grants dials. Up, every robot may dial, at a bounded rate. Down, one robot at a time probes for all.
+    """Grants dials. Server up: every robot may dial, at a bounded rate. Server down: one robot probes for all.
 
     Args:
         draw: A random number from 0 to 1.
@@ -34,7 +34,7 @@ class CircuitBreaker:
         self._next_probe = float("-inf")
         self._prober: str | None = None
         self._only: str | None = None
-        """The robot that all dials failed of, as long as it is one: perhaps the trouble is its own."""
+        """The only robot whose dials have failed; None if there are several. Perhaps the trouble is its own."""
         self._probe_started = float("-inf")
         self._next_release = float("-inf")
         self._lasted_s = 0.0
@@ -43,15 +43,16 @@ class CircuitBreaker:
 
     @property
     def down(self) -> bool:
-        """Whether the server is known not to answer."""
+        """Whether the server is known to be down."""
         return self._down_since is not None
 
     @property
     def dial_s(self) -> float:
         """How long the next dial may take.
 
-        While probing that is four times what it last took, so that a dial that hangs does not cost the time in which the
-        next would have succeeded. A server that is slow after an outage needs more: it gets that once haste has not helped.
+        While probing this is four times what the last successful dial took. So a dial that hangs does not use up the time in
+        which the next one would succeed. A server that is slow after an outage needs more time, and gets it once short probes
+        have not helped.
         """
         if self._lasted_s >= SHORT_S:
             return DIAL_S
@@ -63,7 +64,7 @@ class CircuitBreaker:
         return min(PROBE_MAX_S, max(PROBE_MIN_S, usual_s))
 
     def may_dial(self, robot: str, now: float) -> bool:
-        """Whether this robot may dial now; if so it has to tell how that went."""
+        """Whether this robot may dial now. If so, the robot must report the result."""
         if not self.down:
             if now < self._next_release:
                 return False
@@ -71,7 +72,7 @@ class CircuitBreaker:
             return True
         doubted = self._only not in (None, robot)
         if doubted and self._prober == self._only:
-            self._prober = None  # its dial may hang for seconds; what comes of it is told, and ignored
+            self._prober = None  # its dial may hang for seconds; the result will be ignored
         if self._prober not in (None, robot) or (now < self._next_probe and not doubted):
             return False
         self._prober = robot
@@ -79,12 +80,12 @@ class CircuitBreaker:
         return True
 
     def opened(self, took_s: float) -> None:
-        """A dial succeeded: the server is up."""
+        """Note that a dial succeeded: the server is up."""
         self._opened_in_s = took_s
         self._down_since, self._lasted_s = None, 0.0
 
     def failed(self, robot: str, now: float) -> None:
-        """The robot's dial found nobody, or the server in trouble. Pauses count from the start of the dial."""
+        """Note that the robot's dial found no server, or a server in trouble. Pauses count from the start of the dial."""
         if robot != self._only:
             self._only = None if self.down else robot
         if self._down_since is None:
@@ -101,6 +102,6 @@ class CircuitBreaker:
         self._prober = None
 
     def gave_up(self, robot: str) -> None:
-        """The robot no longer dials (it left, or was refused): another may probe."""
+        """Note that the robot no longer dials (it left, or was refused). Another robot may probe."""
         if self._prober == robot:
             self._prober = None

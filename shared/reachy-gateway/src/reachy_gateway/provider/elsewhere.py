@@ -1,4 +1,4 @@
-"""What the other gateways of a fleet have spent, as far as their store tells. Pure."""
+"""What the other gateways of a fleet have spent, as far as the store tells. Pure."""
 
 from collections.abc import Collection, Mapping
 from datetime import date
@@ -10,21 +10,21 @@ DAYS_KEPT: Final = 3
 
 
 class Elsewhere:
-    """By day and robot. What was spent is never unspent: a store that has forgotten something takes nothing back."""
+    """Spending of other gateways, by day and robot. A sum never shrinks, even if the store has forgotten something."""
 
     def __init__(self) -> None:
         self._days: dict[date, dict[str, int]] = {}
         self._totals: dict[date, Money] = {}
         self.heard = False
-        """Whether there is anybody who tells."""
+        """Whether a store has ever told anything."""
 
     def learn(self, day: date, spent: Mapping[str, int], own: Mapping[str, int]) -> None:
-        """Take what all spent, in nano-dollars.
+        """Take the spending of all gateways, in nano-dollars.
 
         Args:
-            day: When.
-            spent: By robot, as the store has it.
-            own: What of that was told by this gateway.
+            day: The day.
+            spent: Spending by robot, as the store has it.
+            own: The part of it that this gateway has told.
         """
         self.heard = True
         known = self._days.setdefault(day, {})
@@ -35,13 +35,13 @@ class Elsewhere:
             del self._days[old], self._totals[old]
 
     def of(self, day: date, robot: str) -> Money:
-        """What a robot spent at others."""
+        """What a robot spent at other gateways."""
         return Money(self._days.get(day, {}).get(robot, 0)) / NANO
 
     def robots(self, day: date) -> Collection[str]:
-        """Who spent anything at others."""
+        """The robots that spent anything at other gateways."""
         return tuple(self._days.get(day, ()))
 
     def total(self, day: date) -> Money:
-        """What all robots spent at others; may be asked from another thread."""
+        """What all robots spent at other gateways. May be called from another thread."""
         return self._totals.get(day, Money(0))

@@ -1,4 +1,4 @@
-"""Where the books are kept: one SQLite file. What was booked survives a kill; a turn is booked when it ends."""
+"""Stores the books: one SQLite file. A turn is booked when it ends, and its row survives a kill."""
 
 import json
 import logging
@@ -30,16 +30,16 @@ CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL);
 
 
 LOCK_S: Final = 0.05
-"""How long a write may wait for another process that holds the file: everybody's audio waits with it."""
+"""How long a write may wait for another process that holds the file. All audio waits during this time."""
 UNWRITTEN_MAX: Final = 1000
 
 
 class LedgerError(Exception):
-    """The ledger cannot be opened or written; the message says why."""
+    """The ledger cannot be opened or written. The message says why."""
 
 
 class Ledger:
-    """A row a turn, written as it ends.
+    """The ledger: one row for each turn, written when the turn ends.
 
     Raises:
         LedgerError: If the file cannot be used.
@@ -48,29 +48,29 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._unwritten: deque[tuple[str, ...]] = deque(maxlen=UNWRITTEN_MAX)
         self.written = 0
-        """Rows since the start."""
+        """Rows written since the start."""
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _make(path)
             self._db = sqlite3.connect(path, isolation_level=None, timeout=LOCK_S)
             self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")  # FULL waits for the disk at each turn, and all audio with it
+            self._db.execute("PRAGMA synchronous=NORMAL")  # FULL waits for the disk at each turn, and so would all audio
             self._db.executescript(SCHEMA)
             if "session" not in {row[1] for row in self._db.execute("PRAGMA table_info(turns)")}:
-                self._db.execute("ALTER TABLE turns ADD COLUMN session TEXT NOT NULL DEFAULT ''")  # older than that column
+                self._db.execute("ALTER TABLE turns ADD COLUMN session TEXT NOT NULL DEFAULT ''")  # an older file lacks it
             self.name = self.note("name")
-            """What tells this ledger from others."""
+            """The name that tells this ledger from others."""
             if not self.name:
                 self.rename()
             _tighten(path)
         except (OSError, sqlite3.Error) as error:
-            raise LedgerError(f"{path} cannot be used: {error}; mend it, or set GATEWAY_LEDGER to another file") from None
+            raise LedgerError(f"{path} cannot be used: {error}; repair it, or set GATEWAY_LEDGER to another file") from None
 
     def add(self, day: date, robot: str, session: str, model: str, tokens: Tokens, cost: Money) -> None:
         """Book a turn.
 
         Raises:
-            LedgerError: If it cannot be written now; it will be with the next one that can, the newest 1000 of them.
+            LedgerError: If it cannot be written now. The newest 1000 such turns are written with the next one that can be.
         """
         counts = (json.dumps(dict(tokens.prompt)), json.dumps(dict(tokens.reply)))
         self._unwritten.append((day.isoformat(), robot, session, model, *counts, str(cost)))
@@ -79,7 +79,7 @@ class Ledger:
     # --- for a fleet --------------------------------------------------------------------------------------------------
 
     def rename(self, **notes: str) -> None:
-        """Go on as another ledger, with notes that are written together with the name, or not at all.
+        """Go on under a new name. The name and these notes are written together, or neither is.
 
         Raises:
             LedgerError: If that cannot be written now.
@@ -94,22 +94,22 @@ class Ledger:
         return int(row[0])
 
     def after(self, day: date, row: int, most: int) -> tuple[int, dict[str, int]]:
-        """What is behind a row of a day: the last row of so many at most, and what robots spent in them, in nano-dollars."""
+        """Up to ``most`` rows of a day after this row: the last row, and what robots spent in them, in nano-dollars."""
         query = "SELECT robot, cost, rowid FROM turns WHERE day = ? AND rowid > ? ORDER BY rowid LIMIT ?"
         rows = self._ask(query, day.isoformat(), row, most)
         return (rows[-1][2] if rows else row), _sums(rows)
 
     def upto(self, day: date, row: int) -> dict[str, int]:
-        """What robots spent on a day, up to a row, in nano-dollars."""
+        """What robots spent on a day, up to this row, in nano-dollars."""
         return _sums(self._ask("SELECT robot, cost FROM turns WHERE day = ? AND rowid <= ?", day.isoformat(), row))
 
     def note(self, name: str) -> str:
-        """What was noted under a name, for the next start; empty if nothing was."""
+        """The note under a name; empty if there is none."""
         found = self._ask("SELECT text FROM notes WHERE name = ?", name)
         return found[0][0] if found else ""
 
     def set_note(self, name: str, text: str) -> None:
-        """Note something for the next start.
+        """Store a note for the next start.
 
         Raises:
             LedgerError: If it cannot be written now.
@@ -117,15 +117,15 @@ class Ledger:
         self.set_notes({name: text})
 
     def set_notes(self, notes: Mapping[str, str]) -> None:
-        """Note all of it, or nothing.
+        """Store all of these notes, or none.
 
         Raises:
-            LedgerError: If it cannot be written now.
+            LedgerError: If they cannot be written now.
         """
         rows = ", ".join(["(?, ?)"] * len(notes))
         values = [text for note in notes.items() for text in note]
         try:
-            self._db.execute(f"INSERT OR REPLACE INTO notes VALUES {rows}", values)  # noqa: S608 - of question marks alone
+            self._db.execute(f"INSERT OR REPLACE INTO notes VALUES {rows}", values)  # noqa: S608 - rows is only question marks
         except sqlite3.Error as error:
             raise LedgerError(f"the ledger cannot be written: {error}") from None
 
@@ -146,13 +146,13 @@ class Ledger:
             raise LedgerError(f"the ledger cannot be written: {error}") from None
 
     def accounts(self, day: date) -> dict[str, Account] | None:
-        """All accounts of a day by robot, with what still waits to be written; None if they cannot be read now."""
+        """All accounts of a day by robot, including unwritten turns; None if they cannot be read now."""
         rows = [(row[1], *row[4:]) for row in self._unwritten if row[0] == day.isoformat()]
         query = "SELECT robot, prompt, reply, cost FROM turns WHERE day = ?"
         try:
             rows += self._db.execute(query, (day.isoformat(),)).fetchall()
         except sqlite3.Error:
-            log.exception("the ledger cannot be read: until it can be, what was spent on %s counts towards no budget", day)
+            log.exception("the ledger cannot be read: what was spent on %s counts towards no budget until it can be", day)
             return None
         out: dict[str, Account] = {}
         for robot, prompt, reply, cost in rows:
@@ -164,7 +164,7 @@ class Ledger:
         return out
 
     def close(self) -> None:
-        """Finish; what still cannot be written is lost."""
+        """Close the file. Turns that still cannot be written are lost."""
         with suppress(LedgerError):
             self._write()
         if self._unwritten:
@@ -173,7 +173,7 @@ class Ledger:
 
 
 def _sums(rows: Iterable[tuple[Any, ...]]) -> dict[str, int]:
-    """Costs by robot, in nano-dollars; what cannot be read costs nothing, as it does in the accounts."""
+    """Sums of costs by robot, in nano-dollars. A cost that cannot be read counts as nothing, as it does in the accounts."""
     sums: dict[str, int] = {}
     for robot, cost, *_ in rows:
         with suppress(ArithmeticError, ValueError, TypeError):
@@ -182,16 +182,16 @@ def _sums(rows: Iterable[tuple[Any, ...]]) -> dict[str, int]:
 
 
 def _make(path: Path) -> None:
-    """Make a new ledger that nobody but the gateway's user may read; SQLite gives its companions the same mode."""
+    """Make a new ledger that only the gateway's user may read. SQLite gives its companion files the same mode."""
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _tighten(path: Path) -> None:
-    """Take away what an older gateway let others read.
+    """Remove access that an older gateway gave to others.
 
-    By name, as to open and close a database's file takes away the locks that this process has on it. A file system without
-    modes, or a file of another owner, is no reason not to start.
+    It uses file names, because opening and closing a database file would drop this process's locks on it. A file system
+    without modes, or a file of another owner, does not stop the start.
     """
     for file in (path, *(path.with_name(path.name + companion) for companion in ("-wal", "-shm"))):
         try:

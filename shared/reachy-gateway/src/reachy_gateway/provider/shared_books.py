@@ -1,7 +1,7 @@
-"""A ledger's part in the books of a fleet: which rows the store has, which it is to be told, and what the others spent.
+"""One ledger's part in a fleet's books: which rows the store has, which rows to tell it, and what the other gateways spent.
 
-Rows are told in their order, each batch with the row before its first; the store takes a batch only if it has the ledger up to
-there. So none is counted twice or left out, whoever is killed when; and a store that has forgotten is told again.
+Rows are told in order, in batches. Each batch names the row before its first, and the store takes it only if it has the ledger
+up to that row. So no row is counted twice or left out, even if a program is killed. A store that has forgotten is told again.
 """
 
 import json
@@ -15,18 +15,18 @@ from reachy_gateway.provider.elsewhere import Elsewhere
 from reachy_gateway.provider.ledger import Ledger, LedgerError
 
 ROWS_MAX: Final = 500
-"""Told at a time."""
+"""The most rows that are told at a time."""
 SKIP: Final = "skip"
-"""The note of what is not to be told, as it was under another name."""
+"""The name of a note: the rows that must not be told, because they were told under the ledger's former name."""
 
 
 class SharedBooks:
     """The one implementation of :class:`reachy_gateway.fleet.port.Accounts`.
 
     Args:
-        ledger: This gateway's own.
-        elsewhere: What the others spent, kept up to date from here.
-        today: The date.
+        ledger: This gateway's own ledger.
+        elsewhere: What the other gateways spent. It is kept up to date from here.
+        today: Returns the date.
     """
 
     def __init__(self, ledger: Ledger, elsewhere: Elsewhere, today: Callable[[], date]) -> None:
@@ -34,22 +34,22 @@ class SharedBooks:
         self._ledger = ledger
         self._today = today
         self._seen = -1
-        """How many rows the ledger had written when there was nothing to tell of them."""
+        """How many rows the ledger had written when none of them was left to tell."""
         self._marks: dict[date, int] = {}
         """The last row that the store has, by day."""
         self._told: dict[date, dict[str, int]] = {}
-        """What it has of this ledger, by day and robot."""
+        """What the store has of this ledger, by day and robot."""
         self._skip = _skip(ledger)
-        """Rows up to here are in the store under another name."""
+        """By day: rows up to this one are in the store under another name."""
 
     def day(self) -> str:
-        """Today."""
+        """Today, as text."""
         return self._today().isoformat()
 
     def to_tell(self, *, news_only: bool = False) -> Booking | None:
-        """What the store does not know yet; without news, unless only these are wanted, the last that it knew: does it still?
+        """Rows that the store does not know yet. Without any: None if ``news_only``, else the last row that the store knew.
 
-        A ledger that cannot be read now tells nothing.
+        The latter asks whether the store still has that row. A ledger that cannot be read now tells nothing.
         """
         if news_only and self._ledger.written == self._seen:
             return None
@@ -57,7 +57,7 @@ class SharedBooks:
             written, booking = self._ledger.written, self._to_tell()
             if booking and booking.upto > booking.after:
                 return booking
-            self._seen = written  # nothing of it is news
+            self._seen = written  # all of these rows are known to the store
             return None if news_only else booking
         return None
 
@@ -78,7 +78,7 @@ class SharedBooks:
         return None
 
     def told(self, booking: Booking, upto: int) -> None:
-        """The store has this ledger up to that row."""
+        """Take the store's answer: it has this ledger up to that row."""
         with suppress(LedgerError):
             self._take(booking, date.fromisoformat(booking.day), upto)
 
@@ -88,8 +88,8 @@ class SharedBooks:
             for robot, nano in booking.nano_usd.items():
                 told[robot] = told.get(robot, 0) + nano
         elif upto > self._ledger.newest(day):
-            # It has rows that this ledger lost, as one that was restored: new ones would pass for these. Of the day before it
-            # has all: that is told first.
+            # The store has rows that this ledger has lost, as after a restored backup. New rows would be taken for them, so the
+            # ledger gets a new name. The store has all rows of the day before, because that day is told first.
             skip = {each: self._ledger.newest(each) for each in (day - timedelta(days=1), day)}
             skip = {each: row for each, row in skip.items() if row}
             self._ledger.rename(**{SKIP: json.dumps({each.isoformat(): row for each, row in skip.items()})})
@@ -105,7 +105,7 @@ class SharedBooks:
             self._told.pop(old, None)
 
     def spent(self, day: str, nano_usd: Mapping[str, int]) -> None:
-        """The store tells what all gateways spent that day. Until it is known what of it is ours, nothing is taken of it."""
+        """Take what all gateways spent on a day. It is ignored until this gateway's own share of it is known."""
         when = date.fromisoformat(day)
         with suppress(LedgerError):
             if when in self._told or not self._ledger.newest(when):
@@ -113,7 +113,7 @@ class SharedBooks:
 
 
 def _skip(ledger: Ledger) -> dict[date, int]:
-    """What a gateway that was stopped in between has noted; nothing if that cannot be read."""
+    """The note of a gateway that was stopped before it was done; empty if it cannot be read."""
     with suppress(LedgerError, ValueError, TypeError, AttributeError):
         return {date.fromisoformat(day): int(row) for day, row in json.loads(ledger.note(SKIP) or "{}").items()}
     return {}

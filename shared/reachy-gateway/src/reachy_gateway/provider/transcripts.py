@@ -1,4 +1,4 @@
-"""Where transcripts are kept: a JSONL file per robot and day. One thread writes them, so that no audio waits for the disk."""
+"""Stores transcripts: a JSONL file per robot and day. One thread writes them, so that no audio waits for the disk."""
 
 import json
 import logging
@@ -20,17 +20,17 @@ log = logging.getLogger(__name__)
 
 PIECES_MAX: Final = 1000
 CHARS_MAX: Final = 1_000_000
-"""So much may wait for the disk; newer pieces are lost, and counted."""
+"""How much may wait for the disk. Newer pieces are lost, and counted."""
 CLOSE_S: Final = 1.0
 """How long a gateway that stops waits for the disk."""
 SWEEP_FIRST_S: Final = 600.0
-"""Old files are deleted no sooner after the start: a machine's clock may be wrong until it has found its time server."""
+"""Old files are deleted this long after the start at the earliest: a clock may be wrong until it has found its time server."""
 SWEEP_EVERY_S: Final = 3600.0
 FILE_NAME: Final = re.compile(r"[a-z0-9-]+-(\d{4}-\d\d-\d\d)\.jsonl")
 FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""Neither a link nor a pipe in the file's place is written to."""
+"""Never write to a link or a pipe in the file's place."""
 LINE_ENDS: Final = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
-"""What JSON may hold as it is, and some readers of lines take for the end of one."""
+"""Characters that JSON may contain unescaped, but that some readers take for line ends."""
 
 
 class _Piece(NamedTuple):
@@ -40,13 +40,13 @@ class _Piece(NamedTuple):
 
 
 class Transcripts:
-    """Keeps what was said; readable by the gateway's user alone, whatever the umask is and whoever made the files.
+    """Stores what was said. Only the gateway's user can read the files, whatever the umask is and whoever made the files.
 
     Args:
-        directory: Where; it is made when something is to be kept.
-        keep_days: Files of an earlier day are deleted; 0 keeps all.
-        today: The local date.
-        sweep_first_s: How soon old files may be deleted.
+        directory: The folder. It is made when the first piece is stored.
+        keep_days: Files of earlier days than this are deleted; 0 keeps all.
+        today: Returns the local date.
+        sweep_first_s: How soon after the start old files may be deleted.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Transcripts:
         self._thread.start()
 
     def keep(self, robot: str, at: datetime, said: Said) -> None:
-        """Have a piece written; never waits for the disk."""
+        """Have a piece written. Never waits for the disk."""
         with self._changed:
             if len(self._pieces) >= PIECES_MAX or self._chars + len(said.text) > CHARS_MAX:
                 self._lost[robot] += 1
@@ -77,13 +77,13 @@ class Transcripts:
             self._changed.notify()
 
     def take_lost(self) -> tuple[dict[str, int], str]:
-        """How many pieces of each robot were lost since this was last asked, and why none can be written now, if so."""
+        """How many pieces of each robot were lost since the last call, and why none can be written now; empty if they can."""
         with self._changed:
             lost, self._lost = self._lost, Counter()
             return dict(lost), self._trouble
 
     def close(self) -> None:
-        """Write what waits, for a bounded time."""
+        """Write the waiting pieces, within a bounded time."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -103,7 +103,7 @@ class Transcripts:
                 self._trouble = ""
 
     def _next(self) -> _Piece | None:
-        """The next piece, waited for; None at the end. Old files are deleted while nothing waits."""
+        """Wait for the next piece; None at the end. Old files are deleted while nothing waits."""
         while True:
             with self._changed:
                 if self._pieces:
@@ -120,7 +120,7 @@ class Transcripts:
 
     @contextmanager
     def _telling(self, robot: str | None = None) -> Iterator[None]:
-        """What goes wrong within is the disk's trouble, and a robot's piece is lost with it."""
+        """Note an error inside the block as the disk's trouble. The robot's piece, if any, is lost."""
         try:
             yield
         except (OSError, ValueError) as error:
@@ -131,7 +131,7 @@ class Transcripts:
 
     def _write(self, piece: _Piece) -> None:
         line = json.dumps({"at": piece.at.isoformat(), "who": piece.said.who, "text": piece.said.text}, ensure_ascii=False)
-        data = (line.translate(LINE_ENDS) + "\n").encode("utf-8", "backslashreplace")  # half an emoji stays the escape it was
+        data = (line.translate(LINE_ENDS) + "\n").encode("utf-8", "backslashreplace")  # a lone surrogate stays an escape
         path = self._directory / f"{piece.robot}-{piece.at.date().isoformat()}.jsonl"
         with self._opened(path) as file:
             size = os.fstat(file).st_size
@@ -139,7 +139,7 @@ class Transcripts:
                 while data:
                     data = data[os.write(file, data) :]
             except OSError:
-                os.ftruncate(file, size)  # half a line would spoil the next one
+                os.ftruncate(file, size)  # half a line would damage the next one
                 raise
 
     @contextmanager
@@ -161,12 +161,12 @@ class Transcripts:
         """The files and their days."""
         for path in self._directory.iterdir() if self._directory.exists() else ():
             found = FILE_NAME.fullmatch(path.name)
-            with suppress(ValueError):  # no day of any calendar
+            with suppress(ValueError):  # the name holds no real date
                 if found and not path.is_symlink():
                     yield path, date.fromisoformat(found[1])
 
     def _tighten(self) -> None:
-        """Take away what an older gateway let others read. A directory that others use as well (sticky) is left as it is."""
+        """Remove access that an older gateway gave to others. A directory that others share (sticky bit) stays as it is."""
         for path, _ in self._files():
             if stat.S_IMODE(path.stat().st_mode) & 0o077:
                 path.chmod(0o600)
@@ -176,7 +176,7 @@ class Transcripts:
                 self._directory.chmod(0o700)
 
     def sweep(self) -> None:
-        """Delete the files of days that are too long ago."""
+        """Delete the files of days that are too old."""
         if not self._keep_days:
             return
         oldest = self._today() - timedelta(days=self._keep_days)

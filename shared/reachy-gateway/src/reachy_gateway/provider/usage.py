@@ -1,7 +1,7 @@
-"""What conversations cost: tokens by modality, money by a dated price table, budgets by the day. Pure.
+"""The cost of conversations: tokens by modality, money by a dated price table, budgets by day. Pure.
 
-Gemini Live bills every turn for its whole context, so the counts of a turn are summed over turns; within a turn they are
-cumulative, so the last count of a turn is the turn's. What a turn had used when its connection was lost is billed as well.
+Gemini Live bills every turn for its whole context, so the counts of all turns are added. Within a turn the counts are
+cumulative, so the last count is the turn's. The tokens of a turn are billed even if its connection is lost.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,21 +19,21 @@ WARN_AT: Final = Decimal("0.8")
 """From this part of a budget on there is a warning."""
 
 Modality = Literal["text", "audio", "image"]
-"""What tokens are of; video counts as image, as it is priced."""
+"""The kinds of tokens. Video counts as image, because it has the same price."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a turn used so far: the whole context, which is billed anew each turn, and the reply."""
+    """What a turn has used so far: the whole context, which is billed again in each turn, and the reply."""
 
     prompt: Mapping[Modality, int] = field(default_factory=dict)
     reply: Mapping[Modality, int] = field(default_factory=dict)
     rest: int = 0
-    """What the total has beyond these: nobody said what it is of."""
+    """Tokens in the total whose kind was not told."""
 
 
 class Price(BaseModel):
-    """What a million tokens of a model cost, in US dollars, as of a day."""
+    """The price of a million tokens of a model, in US dollars, as of a day."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,7 +63,7 @@ PRICES: Final[Mapping[str, Price]] = {
         out_audio=Money("12.00"),
     ),
 }
-"""From ai.google.dev's price page; a robots file can bring newer ones. An unknown model is priced like the default one."""
+"""From ai.google.dev's price page. A robots file can bring newer prices. An unknown model is priced like the default one."""
 
 DAYS_KEPT: Final = 3
 KINDS: Final = ("in_text", "in_audio", "in_image", "out_text", "out_audio")
@@ -78,7 +78,7 @@ class Account:
     cost: Money = field(default_factory=Money)
 
     def add(self, tokens: Tokens, cost: Money, turns: int = 1) -> None:
-        """Add a turn, or more of one that was added before."""
+        """Add a turn, or (``turns=0``) more of a turn that was added before."""
         self.turns += turns
         self.cost += cost
         for kind, count in tokens.prompt.items():
@@ -89,21 +89,21 @@ class Account:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a budget says: whether to go on, and words if there is something to say."""
+    """A budget's verdict: whether to go on, and a warning or reason."""
 
     allowed: bool
     words: str = ""
 
 
 class Books:
-    """Accounts of robots by the day, and what budgets say of them.
+    """Accounts of robots by day, and the verdicts of budgets.
 
-    The date may step, either way, as a clock does that is set right. So a day is read from the store when it is first asked
+    The date may jump in either direction when a clock is corrected. So a day is read from the ledger when it is first asked
     for, and the few days that were asked for last are kept.
 
     Args:
-        load: What a ledger has of a day, by robot; None if it cannot be read now.
-        elsewhere: What a fleet's other gateways spent; if it is left out, nothing.
+        load: Returns the ledger's accounts of a day, by robot; None if they cannot be read now.
+        elsewhere: What a fleet's other gateways spent. The default is nothing.
     """
 
     def __init__(
@@ -113,13 +113,13 @@ class Books:
         self._elsewhere = elsewhere or Elsewhere()
         self._days: dict[date, dict[str, Account]] = {}
         self._unread: set[date] = set()
-        """Days that could not be read: tried again with each turn."""
+        """Days that could not be read. Each turn tries again."""
         self._sessions: dict[str, tuple[str, Account]] = {}
         self._total: tuple[date, Money] | None = None
-        """A day's, until something is booked: every voice asks several times a second."""
+        """A day's total, until something is booked. It is kept because every voice asks several times a second."""
 
     def open(self, day: date) -> dict[str, Account]:
-        """The day's accounts by robot, read if need be."""
+        """The day's accounts by robot, read from the ledger if necessary."""
         if day not in self._days:
             kept = dict(list(self._days.items())[1 - DAYS_KEPT :])
             found = self._load(day)
@@ -131,7 +131,7 @@ class Books:
         """Book a turn, or more of one."""
         if day in self._unread and (found := self._load(day)) is not None:
             self._unread.discard(day)
-            self._days[day] = dict(found)  # with what was booked meanwhile
+            self._days[day] = dict(found)  # it includes what was booked meanwhile
         if session != self._sessions.get(robot, ("",))[0]:
             self._sessions[robot] = session, Account()
         self._sessions[robot][1].add(tokens, cost, turns)
@@ -139,29 +139,29 @@ class Books:
         self._total = None
 
     def account(self, day: date, robot: str) -> Account:
-        """A robot's day."""
+        """A robot's account of a day."""
         return self.open(day).get(robot, Account())
 
     def accounts(self, day: date) -> dict[str, Account]:
-        """The day's accounts by robot, as far as they were read; may be asked from another thread."""
+        """The day's accounts by robot, as far as they were read. May be called from another thread."""
         return dict(self._days.get(day, {}))
 
     def session(self, robot: str) -> Account:
-        """A robot's newest session that was billed, over midnight as well."""
+        """The account of a robot's newest billed session, which may span midnight."""
         return self._sessions.get(robot, ("", Account()))[1]
 
     def spent(self, day: date, robot: str) -> Money:
-        """What a robot spent on a day, here and elsewhere."""
+        """What a robot spent on a day, at this gateway and others."""
         return self.account(day, robot).cost + self._elsewhere.of(day, robot)
 
     def total(self, day: date) -> Money:
-        """What all robots spent on a day, here and elsewhere."""
+        """What all robots spent on a day, at this gateway and others."""
         if self._total is None or self._total[0] != day:
             self._total = day, sum((account.cost for account in self.open(day).values()), Money(0))
         return self._total[1] + self._elsewhere.total(day)
 
     def verdict(self, day: date, robot: str, robot_budget: Money | None, gateway_budget: Money | None) -> Verdict:
-        """What the budgets say of a robot's next turn."""
+        """The budgets' verdict on a robot's next turn."""
         warning = ""
         for whose, spent, budget in (
             (f"{robot}'s", self.spent(day, robot), robot_budget),

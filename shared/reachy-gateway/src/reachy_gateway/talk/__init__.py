@@ -1,1 +1,1 @@
-"""One robot's conversation: turns, pace, speech, sound. Pure."""
+"""One robot's conversation: turns, pacing, speech detection and audio conversion. Pure."""

@@ -1,4 +1,4 @@
-"""What a robot's body is asked for, and what became of it: told again until it is answered. Pure: time is passed in."""
+"""Acts that a robot's body is asked for, sent again until they are answered. Pure: time is passed in."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from reachy_gateway.talk.tell import Tell
 from reachy_link.messages import Act, Acted, Cancel, Outcome
 
 RETELL_S: Final = 0.25
-"""A message may be lost: what has no answer is told again."""
+"""A message may be lost, so a request without an answer is sent again after so long."""
 PATIENCE_S: Final = 2.0
-"""After so long without an answer the robot is taken not to have heard it."""
+"""After so long without an answer the robot is assumed not to have heard the request."""
 PENDING_MAX: Final = 16
-"""Acts and cancellations without an answer; beyond it further ones are refused."""
+"""How many acts and cancellations may wait for an answer. Further ones are refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What is known of an act: the first word of the robot, or that there was none."""
+    """What is known of an act: the robot's first answer, or that there was none."""
 
     id: int
     outcome: Outcome | None
@@ -36,7 +36,8 @@ class Acts:
     """The acts of one conversation. Ids count within the gateway's boot, over all conversations of a robot.
 
     Args:
-        first_id: The first act's.
+        boot: The robot's boot, to which all requests are addressed.
+        first_id: The id of the first act.
     """
 
     def __init__(self, boot: str, first_id: int = 1) -> None:
@@ -45,7 +46,7 @@ class Acts:
         self._pending: dict[tuple[type, int | None], _Pending] = {}
 
     def begin(self, name: str, args: Mapping[str, Any], turn: int, now: float) -> tuple[int, list[Tell]]:
-        """Ask for something; its id, and what to send now. Nothing is sent if too much waits already."""
+        """Ask for an act. Returns its id, and the messages to send: none if too many requests are waiting."""
         key, self.next_id = self.next_id, self.next_id + 1
         if len(self._pending) >= PENDING_MAX:
             return key, []
@@ -54,7 +55,7 @@ class Acts:
         return key, [tell]
 
     def cancel(self, key: int | None, now: float) -> list[Tell]:
-        """End an act, or whatever goes on."""
+        """Cancel an act, or with None whatever is going on."""
         if key is not None:
             self._pending.pop((Act, key), None)
         if len(self._pending) >= PENDING_MAX:
@@ -64,7 +65,7 @@ class Acts:
         return [tell]
 
     def acted(self, message: Acted) -> list[Answered]:
-        """The robot has told what became of one: the first word of it counts, and may come again and again."""
+        """Take the robot's report on an act. Only the first answer counts; the robot may repeat it."""
         if message.outcome != "started":
             self._pending.pop((Cancel, message.id), None)
         if self._pending.pop((Act, message.id), None) is None:
@@ -72,7 +73,7 @@ class Acts:
         return [Answered(message.id, message.outcome, message.reason)]
 
     def due(self, now: float) -> tuple[list[Tell], list[Answered]]:
-        """What to tell again, and which acts nobody answers."""
+        """The messages to send again, and the acts that got no answer."""
         if not self._pending:
             return [], []
         tells: list[Tell] = []
@@ -88,5 +89,5 @@ class Acts:
         return tells, unheard
 
     def next_due(self) -> float | None:
-        """When :meth:`due` has something to say."""
+        """When :meth:`due` will next have something to do."""
         return min(it.told_at + RETELL_S for it in self._pending.values()) if self._pending else None

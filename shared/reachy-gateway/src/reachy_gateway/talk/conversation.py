@@ -1,6 +1,6 @@
-"""One robot's conversation: what becomes of the microphone, of the voice's events, and of time. Pure.
+"""One robot's conversation: handles mic audio, the voice's events and the passing of time. Pure.
 
-It decides; the messages that it returns are sent, and the PCM that it returns is heard, by the rim around it.
+It decides. The caller sends the messages that it returns, and passes the PCM that it returns to the voice.
 """
 
 from collections.abc import Mapping
@@ -28,30 +28,30 @@ from reachy_gateway.voice import (
 from reachy_link.messages import Acted, Flush, Hello, Mic, Phase, Played, Speaker, State, Transcript, TurnEnd
 
 THINKING_MAX_S: Final = 15.0
-"""After so long without an answer the robot no longer claims to think."""
+"""After so long without an answer the state changes from ``thinking`` back to ``listening``."""
 
 COMING_S: Final = 0.2
-"""Audio that came so shortly ago is still coming: a new reply goes on, and the rest of an old one is soon over."""
+"""If doubtful audio came within this time, more is coming and it is a new reply. The rest of a cut reply ends soon."""
 REST_MAX_S: Final = 1.5
-"""More than this is no rest of a reply that was cut, whatever follows."""
+"""More doubtful audio than this is not the rest of a cut reply, whatever follows."""
 BEHIND_MAX_S: Final = 3.0
-"""So much longer than it should a robot may take to play what it was sent; its playout holds 2 s."""
+"""How much longer than planned a robot may take to play its audio. The robot's playout holds 2 s."""
 
 
 WORDS_MAX: Final = 500
-"""Characters that a message has room for; longer words are cut, longer transcripts are sent in pieces."""
+"""How many characters a message has room for. Longer reasons are cut; longer transcripts are sent in pieces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """A moment of the conversation that a person who watches wants to see."""
+    """A moment of the conversation, in words for a person who watches."""
 
     words: str
 
 
 @dataclass(frozen=True, slots=True)
 class TurnOver:
-    """A turn is over at the speaker."""
+    """The speaker has finished a turn."""
 
     times: TurnTimes
 
@@ -60,12 +60,12 @@ Out = Tell | Log | TurnOver | ToolEnded | Answered
 
 
 class Conversation:
-    """The state of a conversation with one start of one robot.
+    """The state of one conversation with one boot of a robot.
 
     Args:
         hello: What the robot said of itself.
-        first_turn: Turns count within the gateway's boot, so a new conversation counts on from the last one's.
-        first_act: The same of acts.
+        first_turn: The number of the first turn. Turns count within the gateway's boot, over all conversations of a robot.
+        first_act: The id of the first act, counted in the same way.
     """
 
     def __init__(self, hello: Hello, first_turn: int = 1, first_act: int = 1) -> None:
@@ -77,49 +77,49 @@ class Conversation:
         self.gate = SpeechGate()
         self.latency = Latency()
         self._standing: ConnectionState | None = None
-        """Unknown until the voice first tells, which is when it stands or its first dial failed."""
+        """None until the voice first tells its state, which is once it is connected or its first dial has failed."""
         self._told: tuple[Phase, str, bool | None, bool] | None = None
         self.told_at: float | None = None
-        """Since when the phase is what it is."""
+        """When the phase last changed."""
         self.recorded = False
-        """Whether somebody records what is said; the robot is told."""
+        """Whether the conversation is being recorded. The robot is told."""
         self._thinking_since: float | None = None
         self._answered_us = 0
-        """The end of the speech that was answered last, on the robot's clock."""
+        """The end of the newest speech that was answered, on the robot's clock."""
         self._cut_short = -1
         """The newest turn whose end found no room in the pacer."""
         self._doubtful_at = 0.0
         self._doubtful: list[Audio] = []
-        """Of a reply that may have been cut before its first sound; at most 1 s long, then the pacer's bound holds."""
+        """Audio that may belong to a cut reply. It is held for 1 s at most; then the pacer's bound holds."""
         self._played = first_turn - 1
-        """The newest turn that the robot has reported."""
+        """The newest turn that the robot has reported as played."""
         self.hears = False
-        """Whether the robot has heard its welcome, as far as is known: what it was told before may be lost."""
+        """Whether the robot is known to have heard its welcome. Messages sent earlier may be lost."""
 
     @property
     def phase(self) -> Phase | None:
-        """What the robot was told last of how things stand."""
+        """The state that the robot was told last."""
         return self._told[0] if self._told else None
 
     @property
     def reason(self) -> str:
-        """Why, as the robot was told."""
+        """The reason that the robot was told with it."""
         return self._told[1] if self._told else ""
 
     def idle_s(self, now: float) -> float:
-        """For how long nobody has spoken, and nothing is awaited; 0 while somebody does, or while it is recorded."""
+        """How long nobody has spoken and no answer is awaited; 0 while somebody speaks, or while it is recorded."""
         quiet = self.phase == "listening" and not self.gate.speaking and not self.recorded
         return now - self.told_at if quiet and self.told_at is not None else 0.0
 
     # --- inputs -------------------------------------------------------------------------------------------------------
 
     def heard(self, now: float) -> list[Out]:
-        """The robot sends what only one that was welcomed sends: speech that has waited for that goes."""
+        """Note that the robot has heard its welcome: it sends what only a welcomed robot sends. Waiting speech is due now."""
         self.hears = True
         return self.tick(now)
 
     def mic(self, message: Mic, payload: bytes, now: float) -> tuple[bytes, list[Out]]:
-        """A chunk of the microphone: what the voice is to hear of it, and what follows."""
+        """Take a mic chunk. Returns the PCM for the voice, and the messages that follow."""
         samples = self._uplink.convert(payload)
         out: list[Out] = []
         match self.gate.hear(samples, message.t_us):
@@ -134,7 +134,7 @@ class Conversation:
         return self._uplink.heard(samples), out + self._phase(now)
 
     def voice(self, event: VoiceEvent, now: float) -> list[Out]:
-        """Something that the voice said or did."""
+        """Take an event of the voice. Returns the messages that follow."""
         out: list[Out] = []
         match event:
             case Audio():
@@ -144,7 +144,7 @@ class Conversation:
                 else:
                     out += self._when_judged(now) + self._audio(event, now)
             case ReplyGenerated():
-                rest = self.turns.tail  # the generation of what was cut ends as well
+                rest = self.turns.tail  # the generation of a cut reply ends as well
                 out += self._judged(now, is_rest=rest)
                 self._end(self.turns.generated())
             case TurnComplete():
@@ -171,23 +171,23 @@ class Conversation:
         return out + self.tick(now)
 
     def played(self, message: Played, offset_us: int | None) -> list[Out]:
-        """What the robot tells of a turn that is over at its speaker; its clock minus ours, if that is known."""
+        """Take the robot's report on a turn. ``offset_us`` is the robot's clock minus ours, if known."""
         self._played = max(self._played, message.turn)
         times = self.latency.played(message, offset_us)
         return [TurnOver(replace(times, complete=False) if message.turn == self._cut_short else times)]
 
     def act(self, name: str, args: Mapping[str, Any], now: float) -> tuple[int, list[Out]]:
-        """Ask for something of the robot's body: the id of that, and what to send."""
+        """Ask the robot's body for an act. Returns the act's id, and the messages to send."""
         turn = self.turns.newest if self._busy(now) else self.turns.next
         key, tells = self.acts.begin(name, args, turn, now)
         return key, [*tells] or [Answered(key, "refused", "too much was asked for at once")]
 
     def acted(self, message: Acted) -> list[Out]:
-        """What the robot tells of its body."""
+        """Take the robot's report on an act."""
         return [*self.acts.acted(message)]
 
     def tick(self, now: float) -> list[Out]:
-        """What is due by now."""
+        """Everything that is due by now."""
         out = self._when_judged(now)
         tells, unheard = self.acts.due(now)
         out += [*tells, *unheard]
@@ -200,7 +200,7 @@ class Conversation:
         return out + self._phase(now)
 
     def next_due(self) -> float | None:
-        """When :meth:`tick` will have something to do, as far as can be known."""
+        """When :meth:`tick` will next have something to do, as far as known."""
         due = [
             self.acts.next_due(),
             self.pacer.next_due() if self.hears else None,
@@ -213,14 +213,14 @@ class Conversation:
         return min((at for at in due if at is not None), default=None)
 
     def introduce(self, now: float) -> list[Out]:
-        """Tell a robot that has just been welcomed how things stand."""
+        """The state message for a robot that has just been welcomed."""
         self._told = None
         return self._phase(now)
 
     # --- what follows -------------------------------------------------------------------------------------------------
 
     def _audio(self, audio: Audio, now: float) -> list[Out]:
-        """A piece of a reply."""
+        """Queue a piece of a reply."""
         if (turn := self.turns.audio(now)) is None:
             return []
         self._thinking_since = None
@@ -231,17 +231,17 @@ class Conversation:
         return [Log(f"turn {turn} is longer than the pacer holds: its end is dropped, and it counts as cut")]
 
     def _when_judged(self, now: float) -> list[Out]:
-        """What was in doubt for long enough, before anything that comes after it."""
+        """Release audio that was in doubt long enough, so that it stays ahead of newer audio."""
         if not self._doubtful or self.turns.doubts(now):
             return []
         return self._judged(now, is_rest=self.turns.tail and now - self._doubtful_at > COMING_S)
 
     def _judged(self, now: float, *, is_rest: bool) -> list[Out]:
-        """What was in doubt is the rest of what was cut, and dropped; or else, and if there is too much of it, a reply."""
+        """End the doubt. The held audio is dropped if it is the rest of a cut reply and short enough; else it is a reply."""
         doubtful, self._doubtful = self._doubtful, []
         held_s = sum(len(audio.pcm) / 2 / audio.rate_hz for audio in doubtful)
         if is_rest and held_s <= REST_MAX_S:
-            return [Log(f"{held_s:.1f} s are dropped, as left over of what was interrupted")] if doubtful else []
+            return [Log(f"{held_s:.1f} s of audio dropped: the rest of the interrupted reply")] if doubtful else []
         self.turns.believe()
         return [told for audio in doubtful for told in self._audio(audio, now)]
 
@@ -255,18 +255,18 @@ class Conversation:
         told = self.turns.floor
         floor = self.turns.interrupted(now, by_voice=by_voice, spoken=self.gate.speaking)
         self.pacer.clear()
-        # An interruption is noticed first, and said then: nothing has come in between, and nothing is to be silenced any more.
+        # SpeechNoticed has flushed this turn already when the voice then says Interrupted: nothing is left to flush or tell.
         return [Tell(Flush, {"turn": floor}), Log("interrupted")] if floor > told else []
 
     def _busy(self, now: float) -> bool:
         return not self.pacer.idle or now < self.pacer.sent_until
 
     def _sounds(self, now: float) -> bool:
-        """Whether something may be heard that a flush would silence: after a stall of the link the robot is behind."""
+        """Whether a flush would silence anything. After a stall of the link the robot may be behind in its playing."""
         return self._busy(now) or (self._played < self.turns.newest and now < self.pacer.sent_until + BEHIND_MAX_S)
 
     def _phase(self, now: float) -> list[Out]:
-        """A state message if the state has changed."""
+        """A state message, if the state has changed."""
         state: Phase
         reason = ""
         if self._standing is None:
@@ -292,6 +292,6 @@ class Conversation:
         if state in ("thinking", "speaking") and self.gate.mark > self._answered_us:
             heard["heard_us"] = self.gate.mark
         if state == "speaking":
-            self._answered_us = self.gate.mark  # what is said next answers something else
+            self._answered_us = self.gate.mark  # speech after this mark is answered by a later turn
         log = [Log(f"{state}: {reason}" if reason else state)] if is_news else []
         return [Tell(State, {"state": state, "reason": reason, **heard}), *log]

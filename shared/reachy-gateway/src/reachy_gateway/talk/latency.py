@@ -1,4 +1,4 @@
-"""Where the time of a turn goes, from the end of the person's speech to the first sample at the speaker. Pure."""
+"""The parts of a turn's latency, from the end of the person's speech to the first sample at the speaker. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
@@ -8,21 +8,22 @@ from reachy_link.messages import Played
 
 Part = Literal["link_up", "voice", "gateway", "link_down", "playout"]
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
-"""In the order of time: the last chunk with speech comes up; the voice hears the end and answers; the answer is converted
-and published; its first chunk goes down; it starts to play."""
+"""In the order of time. ``link_up``: the last chunk with speech travels. ``voice``: the voice hears the end and answers.
+``gateway``: the answer is converted and published. ``link_down``: its first chunk travels. ``playout``: it begins to play."""
 
 KEEP: Final = 8
-"""Turns on their way. Of a robot that reports none, the oldest are forgotten."""
+"""How many turns without a report are kept. If a robot reports none, the oldest are forgotten."""
 CALLS_MAX: Final = 8
-"""Calls of tools that a turn is told with; further ones are left out."""
+"""How many calls of tools are told with a turn. Further ones are left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnTimes:
-    """A turn that is over at the speaker, in ms; None is what is not known.
+    """The times of a turn that is over at the speaker, in ms. None means unknown.
 
-    The total, and what of it is the playout's, are on the robot's own clock. The two ways of the link need both clocks: by
-    as much as the gateway errs about the robot's, one comes out too long and the other too short, but never below 0.
+    The total and the playout's part are measured on the robot's own clock. The two ways of the link need both clocks. If the
+    gateway's estimate of the robot's clock is wrong, one way comes out too long and the other too short by that error. A part
+    is never below 0.
     """
 
     turn: int
@@ -33,16 +34,16 @@ class TurnTimes:
     total_ms: float | None
     """None for a turn that answers no speech."""
     parts_ms: dict[Part, float]
-    """Those that are known."""
+    """The parts that are known."""
     clock_error_ms: float = 0.0
-    """By how much a part came out below 0, where it is told as 0: the clocks are known no better."""
+    """By how much a part came out below 0 before it was set to 0: a lower bound of the clocks' error."""
     barge_in_ms: float | None = None
-    """From the interruption at the gateway to the silence of the speaker, if it was cut short by one."""
+    """From the interruption at the gateway to the speaker's silence, if an interruption cut the turn."""
     calls: tuple[ToolEnded, ...] = ()
-    """Of tools, that ended since the turn before."""
+    """Calls of tools that ended since the turn before."""
 
     def line(self) -> str:
-        """One line for the log, in ``key=value``; what is not known is left out."""
+        """One line for the log, as ``key=value``. Unknown values are left out."""
         told: dict[str, object] = {"turn": self.turn, "outcome": "done" if self.complete else "cut"}
         told |= _rounded({"total_ms": self.total_ms, **{f"{part}_ms": self.parts_ms.get(part) for part in PARTS}})
         told |= _rounded({"barge_in_ms": self.barge_in_ms, "clock_error_ms": self.clock_error_ms or None})
@@ -54,13 +55,13 @@ class TurnTimes:
 
 @dataclass(slots=True)
 class _Trace:
-    """A turn on its way; microseconds, on the gateway's clock but for the mark."""
+    """A turn on its way. Times are in microseconds on the gateway's clock, except ``mark_us``."""
 
     voiced_us: int
     mark_us: int | None = None
-    """The end of the speech that it answers, on the robot's clock."""
+    """The end of the speech that the turn answers, on the robot's clock."""
     marked_us: int | None = None
-    """When that came in."""
+    """When that chunk of speech arrived."""
     published_us: int | None = None
     interrupted_us: int | None = None
     calls: list[ToolEnded] = field(default_factory=list)
@@ -76,19 +77,19 @@ class Latency:
         self._answered_us = 0
         self._newest = -1
         self._calls: list[ToolEnded] = []
-        """That ended since the newest turn was first heard of."""
+        """Calls of tools that ended since the newest turn's first audio."""
 
     def called(self, call: ToolEnded) -> None:
-        """A call of a tool has ended: it belongs to the turn that comes next, or if none does to the one that is over next."""
+        """Note a call of a tool that has ended. It belongs to the next turn; without one, to the next turn that is over."""
         if len(self._calls) < CALLS_MAX:
             self._calls.append(call)
 
     def spoke(self, mark_us: int, now: float) -> None:
-        """The newest chunk that holds speech has come, stamped by the robot."""
+        """Note that the newest chunk with speech has arrived. The robot's clock has stamped it ``mark_us``."""
         self._mark_us, self._marked_us = mark_us, _us(now)
 
     def voiced(self, turn: int, now: float) -> None:
-        """The voice has given audio of a turn; the first of it counts."""
+        """Note that the voice has given audio of a turn. Only the first audio counts."""
         if turn <= self._newest:
             return
         self._newest = turn
@@ -96,37 +97,37 @@ class Latency:
         self._calls = []
         if self._mark_us > self._answered_us:
             trace.mark_us, trace.marked_us = self._mark_us, self._marked_us
-            self._answered_us = self._mark_us  # what follows without another word answers nothing
+            self._answered_us = self._mark_us  # a turn without new speech before it answers no speech
         if len(self._traces) > KEEP:
             del self._traces[min(self._traces)]
 
     def unpublished(self, turn: int) -> bool:
-        """Whether nothing of the turn has been published yet, as far as is known."""
+        """Whether no audio of the turn is known to be published yet."""
         trace = self._traces.get(turn)
         return trace is not None and trace.published_us is None
 
     def published(self, turn: int, now: float) -> None:
-        """The turn's first chunk is on its way to the robot."""
+        """Note that the turn's first chunk is on its way to the robot."""
         if trace := self._traces.get(turn):
             trace.published_us = _us(now)
 
     def interrupted(self, now: float) -> None:
-        """All turns so far are to be silent."""
+        """Note that all turns so far are interrupted."""
         for trace in self._traces.values():
             if trace.interrupted_us is None:
                 trace.interrupted_us = _us(now)
 
     def played(self, played: Played, offset_us: int | None) -> TurnTimes:
-        """The robot has told what became of a turn.
+        """Take the robot's report on a turn.
 
         Args:
-            played: What it told.
-            offset_us: The robot's clock minus the gateway's, if it is known.
+            played: The report.
+            offset_us: The robot's clock minus the gateway's, if known.
         """
         trace = self._traces.pop(played.turn, None)
         for older in [turn for turn in self._traces if turn < played.turn]:
-            del self._traces[older]  # turns are over one after the other: its report was lost
-        total_ms: float | None = played.latency_ms  # all that an older robot tells
+            del self._traces[older]  # turns end in order, so the report on this one was lost
+        total_ms: float | None = played.latency_ms  # an older robot reports only this
         if trace and trace.mark_us is not None and played.started_us is not None and played.started_us >= trace.mark_us:
             total_ms = (played.started_us - trace.mark_us) / 1000
         parts = _parts(trace, played, offset_us) if trace else {}
@@ -152,7 +153,7 @@ class Latency:
 
 
 def _parts(trace: _Trace, played: Played, offset_us: int | None) -> dict[Part, float]:
-    """What is between two moments that are both known; ``offset_us`` is the robot's clock minus ours."""
+    """The times between moments that are both known. ``offset_us`` is the robot's clock minus ours."""
 
     def ours(robot_us: int | None) -> int | None:
         return None if robot_us is None or offset_us is None else robot_us - offset_us

@@ -1,4 +1,4 @@
-"""The pacer: replies come faster than real time, and leave at the pace of the speaker. Pure."""
+"""The pacer: replies come faster than real time, and leave at the speaker's pace. Pure."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -10,13 +10,13 @@ from reachy_gateway.talk.resampler import Mono, Resampler, rounded, spread
 from reachy_link.pcm import JITTER_TARGET_MS, LONG_CHUNK_MS, Format
 
 QUEUE_MAX_MS: Final = 120_000
-"""Of one robot's replies; beyond it the newest audio is dropped and counted, and its turn ends there."""
+"""How much of one robot's replies may wait. Beyond this the newest audio is dropped and counted, and its turn ends there."""
 
 AHEAD_MS: Final = JITTER_TARGET_MS + 100
-"""What may run ahead on the link, beside the device's own lead."""
+"""How much audio may run ahead on the link, in addition to the device's own lead."""
 
 FEED_MS: Final = 40
-"""How much is converted at a time, so that one robot's burst does not hold up the others."""
+"""How much is converted in one go, so that one robot's burst does not hold up the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """All of the turn has been sent, or all that there was room for."""
+    """All of a turn has been sent, or all of it that found room."""
 
     turn: int
     complete: bool = True
@@ -38,22 +38,22 @@ class Ended:
 
 @dataclass
 class _Turn:
-    """One reply: its audio as it came, and what of it was converted but not sent."""
+    """One reply: its audio as it came, and the converted part that has not been sent."""
 
     turn: int
     pieces: deque[tuple[bytes, int]] = field(default_factory=deque)
     odd: bytes = b""
-    """Half a sample, whose other half comes with the next piece."""
+    """The first byte of a sample whose second byte comes with the next piece."""
     rate: Resampler | None = None
     ready: bytearray = field(default_factory=bytearray)
-    """As the speaker wants it."""
+    """Converted audio in the speaker's format."""
     ended: bool = False
     cut: bool = False
-    """Whether its end found no room."""
+    """Whether the turn's end found no room."""
 
 
 class Pacer:
-    """Keeps a robot's replies as they came, and converts and releases what is due.
+    """Holds a robot's replies as they came. Converts and releases what is due.
 
     Args:
         speaker: The format that the robot asked for.
@@ -67,24 +67,24 @@ class Pacer:
         self._ahead_s = (lead_ms + AHEAD_MS) / 1000
         self._turns: deque[_Turn] = deque()
         self._over = -1
-        """The newest turn of which all was sent, or that was cleared: what still comes of it is dropped."""
+        """The newest turn that was sent in full, or cleared. Later audio of it is dropped."""
         self._sent_until = float("-inf")
         self.queued_ms = 0.0
-        """Audio that waits, in ms of what came."""
+        """How much audio waits to be converted, in ms."""
         self.dropped_ms = 0.0
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is waiting, not even the end of a turn."""
+        """Whether nothing waits, not even the end of a turn."""
         return not self._turns
 
     @property
     def sent_until(self) -> float:
-        """When the speaker will have played what was sent, if nothing held it up."""
+        """When the speaker will have played everything that was sent, if nothing delays it."""
         return self._sent_until
 
     def push(self, turn: int, pcm: bytes, rate_hz: int) -> bool:
-        """Queue a piece of a reply; false if there was no room, and the turn ends there."""
+        """Queue a piece of a reply. Returns false if there is no room; then the turn ends there."""
         ms = len(pcm) / 2 * 1000 / rate_hz
         queue = self._turn(turn)
         if queue is None or queue.ended or self.queued_ms + ms > QUEUE_MAX_MS:
@@ -97,12 +97,12 @@ class Pacer:
         return True
 
     def end(self, turn: int) -> None:
-        """No more of this turn will come."""
+        """Note that no more audio of this turn will come."""
         if queue := self._turn(turn):
             queue.ended = True
 
     def clear(self) -> None:
-        """Forget everything: the person spoke into it."""
+        """Drop everything, after an interruption."""
         if self._turns:
             self._over = self._turns[-1].turn
         self._turns.clear()
@@ -110,7 +110,7 @@ class Pacer:
         self._sent_until = float("-inf")
 
     def due(self, now: float) -> list[Chunk | Ended]:
-        """What is to be sent now, in order."""
+        """What to send now, in order."""
         out: list[Chunk | Ended] = []
         while self._turns:
             turn = self._turns[0]
@@ -128,7 +128,7 @@ class Pacer:
         return out
 
     def next_due(self) -> float | None:
-        """When there will be something to send; None if that hangs on what comes."""
+        """When there will be something to send; None if that depends on new audio."""
         if not self._turns:
             return None
         turn = self._turns[0]
@@ -137,7 +137,7 @@ class Pacer:
         return self._sent_until - self._ahead_s
 
     def _turn(self, turn: int) -> _Turn | None:
-        """The turn's queue, made if it is new; None if it is over."""
+        """The turn's queue, made if it is new; None if the turn is over."""
         if turn <= self._over:
             return None
         for queue in self._turns:
@@ -147,7 +147,7 @@ class Pacer:
         return self._turns[-1]
 
     def _take(self, turn: _Turn) -> bytes:
-        """The next 20 ms, or 40 if they are there; less at the turn's end, and nothing if the rest has not come yet."""
+        """The next 20 ms, or 40 ms if they are ready. Less at the turn's end. Nothing if the rest has not come yet."""
         while len(turn.ready) < self._most_bytes and turn.pieces:
             self._feed(turn)
         if len(turn.ready) < self._most_bytes and turn.ended and turn.rate:
@@ -161,7 +161,7 @@ class Pacer:
         return pcm
 
     def _feed(self, turn: _Turn) -> None:
-        """Convert up to 40 ms of what waits."""
+        """Convert up to 40 ms of the waiting audio."""
         pcm, rate_hz = turn.pieces.popleft()
         most = rate_hz * FEED_MS // 1000 * 2
         if len(pcm) > most:

@@ -1,7 +1,7 @@
-"""The speech gate: tells when the person speaks, by energy in two bands. Pure; it never gates audio.
+"""The speech gate: detects when the person speaks, by the energy in two bands. Pure. It holds no audio back.
 
-Each band has its own noise floor: a vowel stands out of the room's noise below 850 Hz, an "s" in what changes from sample to
-sample. Neither band holds what is slower than speech: an offset, or the hum of the mains.
+Each band has its own noise floor. A vowel stands out of the room's noise below 850 Hz. An "s" stands out in the differences
+between neighbouring samples. Neither band contains anything slower than speech, such as an offset or the mains' hum.
 """
 
 import math
@@ -16,54 +16,55 @@ from reachy_gateway.talk.resampler import Mono, Pcm16
 from reachy_gateway.voice import HEARS_HZ
 
 FRAME: Final = HEARS_HZ // 50
-"""Samples that are judged together, 20 ms, whatever the length of the chunks."""
+"""Samples that are judged together (20 ms), whatever the length of the chunks."""
 FRAME_MS: Final = 20
 LOW_ABOVE_FLOOR_DB: Final = 9.0
-"""The floor lies 2 to 4 dB below the mean of a steady noise. With 8 dB here a fan opened the gate once in 13 minutes."""
+"""The floor lies 2 to 4 dB below the mean of a steady noise. With 8 dB here, a fan opened the gate once in 13 minutes."""
 HIGH_ABOVE_FLOOR_DB: Final = 5.0
-"""Less, as many more frequencies make a steadier power: a steady noise rises 1 dB above the floor, a fan that swells 4."""
+"""Lower, because more frequencies make the power steadier: steady noise rises 1 dB above the floor, a swelling fan 4 dB."""
 LOW_NEARLY_DB: Final = 6.5
 HIGH_NEARLY_DB: Final = 4.5
-"""So far above the floor a frame is nearly loud: behind a loud one it counts half. A word that begins softly hovers there for
+"""A frame so far above the floor is nearly loud. After a loud frame it counts half. A word that begins softly stays there for
 80 ms."""
 SILENCE_DBFS: Final = -100.0
-"""No room is that quiet: these are the zeros of a robot that speaks. One sample in ten that is not 0, but 1, is louder."""
+"""No room is that quiet: such frames are the zeros that a half-duplex robot sends while it speaks. A signal in which one sample
+in ten is 1 instead of 0 is already louder."""
 QUIETEST_SPEECH_DBFS: Final = -58.0
-"""In either band: speech of -50 dBFS, 10 dB above a room of -60, begins with syllables that are so quiet."""
+"""For either band. Speech of -50 dBFS, 10 dB above a room of -60, begins with syllables as quiet as this."""
 LOUDEST_START_DBFS: Final = -33.0
-"""The floor before the first sound: a conversation that begins well above begins with speech, any other with the room."""
+"""The floor before the first audio. A conversation that begins well above it begins with speech, any other with the room."""
 SILENT_ROOM_DBFS: Final = -58.0
 SILENT_MS: Final = 400
-"""After so many zeros, and no sound before, the floor is that of white noise of this level: a virtual robot has no room."""
+"""After so many zeros, and no other audio before, the floor is white noise of this level: a virtual robot has no room."""
 ONSET_MS: Final = 60
-"""This much in a row must be loud to count as speech: a click is shorter, even where it falls across two chunks. What is nearly
-loud counts half, from the first loud frame on."""
+"""How much in a row must be loud to count as speech. A click is shorter, even across two chunks. After the first loud frame,
+nearly loud frames count half."""
 HANGOVER_MS: Final = 300
-"""This much must be quiet before speech counts as over: the pause within a word is shorter."""
+"""How much must be quiet before speech is over. Pauses within a word are shorter."""
 FLOOR_PART_MS: Final = 400
 FLOOR_PARTS: Final = 8
-"""The floor is the quietest moment of the last 2.8 to 3.2 s: a longer noise counts as the room, and so does a longer vowel."""
+"""The floor is the quietest moment of the last 2.8 to 3.2 s. A longer noise counts as the room, and so does a longer vowel."""
 SLOWEST: Final = 6
-"""Polynomials up to this degree are taken out of a frame. They hold an offset and its drift; 50 Hz lose 45 dB by it, 60 Hz 35,
-and a man's second harmonic 1. An offset that jumps is a click, of one frame."""
+"""Polynomials up to this degree are subtracted from a frame. They contain an offset and its drift. 50 Hz lose 45 dB by this,
+60 Hz 35 dB, and a man's second harmonic 1 dB. An offset that jumps is a click of one frame."""
 LOW_HZ: Final = range(150, 850, 50)
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The person speaks."""
+    """The person has begun to speak."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """The person has stopped; ``mark`` is that of the last chunk that held speech."""
+    """The person has stopped. ``mark`` is the mark of the last chunk that held speech."""
 
     mark: int
     speech_ms: float
 
 
 def band(frequencies: range) -> npt.NDArray[np.float32]:
-    """Rows: the squares of their products with a frame add up to the power in the band, 1 being full scale.
+    """A matrix. The squares of its product with a frame add up to the power in the band; 1 is full scale.
 
     28 rows keep the product below the size that OpenBLAS may split among threads.
     """
@@ -77,16 +78,16 @@ def band(frequencies: range) -> npt.NDArray[np.float32]:
 
 
 def power_of(db: float) -> float:
-    """A level as a power, 1 being full scale."""
+    """A level in dB as a power; 1 is full scale."""
     return float(10 ** (db / 10))
 
 
 LOW: Final = band(LOW_HZ)
 LOW_SHARE: Final = len(LOW_HZ) * LOW_HZ.step / (HEARS_HZ / 2)
-"""How much of white noise is in the low band."""
+"""The share of white noise that is in the low band."""
 HIGH_SCALE: Final = 1 / (2 * FRAME * 32768**2)
-"""Makes the squares of all changes from sample to sample a power. White noise has as much of it as of power, 1 kHz has 12 dB
-less, 50 Hz 37 dB less."""
+"""Turns the sum of squared differences between samples into a power. For white noise it equals the noise's power. For 1 kHz it
+is 12 dB less, for 50 Hz 37 dB less."""
 LOW_ABOVE_FLOOR: Final = power_of(LOW_ABOVE_FLOOR_DB)
 HIGH_ABOVE_FLOOR: Final = power_of(HIGH_ABOVE_FLOOR_DB)
 LOW_NEARLY: Final = power_of(LOW_NEARLY_DB)
@@ -98,10 +99,10 @@ SILENT_ROOM: Final = power_of(SILENT_ROOM_DBFS)
 
 
 class NoiseFloor:
-    """The power of the room in a band: the quietest of the last seconds. Bounded: one number for each of ``FLOOR_PARTS``.
+    """The power of the room in a band: the quietest of the last seconds. It holds one number for each of ``FLOOR_PARTS``.
 
     Args:
-        share: How much of white noise is in the band.
+        share: The share of white noise that is in the band.
     """
 
     def __init__(self, share: float) -> None:
@@ -115,7 +116,7 @@ class NoiseFloor:
         self._zeros_ms = 0
 
     def skip(self) -> None:
-        """Take a frame of zeros, which teaches nothing; nor does a frame beside it that is zeros in part."""
+        """Take a frame of zeros, which teaches nothing. Nor does a neighbouring frame that is partly zeros."""
         self._before = math.inf
         if not self._taught:
             self._zeros_ms += FRAME_MS
@@ -124,7 +125,7 @@ class NoiseFloor:
 
     def learn(self, power: float) -> None:
         """Take the power of the next frame."""
-        # Of two in a row the louder one counts: a frame that is lost in part, or the moment between two waves, is not the room.
+        # Of two frames in a row the louder one counts: a partly lost frame, or a moment between two waves, is not the room.
         louder = max(self._before, power)
         self._before = power
         self._taught = True
@@ -141,9 +142,9 @@ class NoiseFloor:
 
 
 class SpeechGate:
-    """An energy gate of two bands, each with its noise floor, an onset and a hangover.
+    """An energy detector with two bands, each with a noise floor, and with an onset and a hangover.
 
-    It judges frames of 20 ms. What is left of a chunk waits for the next one, less than a frame.
+    It judges frames of 20 ms. The rest of a chunk, less than a frame, waits for the next chunk.
     """
 
     def __init__(self) -> None:
@@ -153,7 +154,7 @@ class SpeechGate:
         self._low = NoiseFloor(LOW_SHARE)
         self._high = NoiseFloor(1.0)
         self._onset_ms = 0
-        """What speaks for speech so far; 0 while there is speech."""
+        """How much loud time counts towards speech so far; 0 while there is speech."""
         self._quiet_ms = 0
         self._speech_ms = 0
         self.speaking = False
@@ -161,9 +162,9 @@ class SpeechGate:
         """The mark of the newest chunk that held speech."""
 
     def hear(self, samples: Pcm16 | Mono, mark: int) -> SpeechStarted | SpeechEnded | None:
-        """Take the next chunk, 16 kHz mono, of any length; the mark is whatever names it to the caller.
+        """Take the next chunk: 16 kHz mono, of any length. The mark is any number that names the chunk to the caller.
 
-        Of two things that happen within one long chunk the later one is told.
+        If two events happen within one long chunk, the later one is returned.
         """
         floats = samples.astype(np.float32, copy=False)
         if len(self._rest):
@@ -176,7 +177,7 @@ class SpeechGate:
         return told
 
     def _loud_ms(self, frame: Mono) -> int:
-        """How much of a frame counts as loud: all, half or nothing. The floor learns from it."""
+        """How much of a frame counts as loud: all, half or nothing. The floors learn from the frame."""
         LOW.dot(frame, self._parts)
         low = float(self._parts.dot(self._parts))
         np.subtract(frame[1:], frame[:-1], self._changes)
@@ -216,7 +217,7 @@ class SpeechGate:
 
 
 def dbfs(samples: Pcm16 | Mono) -> float:
-    """The level of samples in units of PCM16, in dB of full scale; at least -100."""
+    """The level of samples (in PCM16's units) in dBFS; at least -100."""
     floats = samples.astype(np.float32, copy=False)
     power = float(np.dot(floats, floats)) / len(floats) / 32768.0**2
     return 10 * math.log10(power) if power > SILENCE_POWER else SILENCE_DBFS

@@ -1,4 +1,4 @@
-"""A message to a robot, before it has what every header carries. Pure."""
+"""A message to a robot before its header is filled in. Pure."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from reachy_link.messages import Down
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """A message to the robot, beside what every header carries."""
+    """A message to the robot, without the fields that every header has."""
 
     kind: type[Down]
     fields: dict[str, Any]

@@ -1,56 +1,57 @@
-"""Turns: numbers a voice's replies, and decides which of its audio is still to be heard. Pure."""
+"""Numbers a voice's replies as turns, and decides which of its audio may still be heard. Pure."""
 
 from typing import Final
 
 LEFTOVERS_S: Final = 0.5
-"""Audio that begins so soon after the voice said that it was interrupted may be left over of what was cut."""
+"""Audio that begins this soon after the voice said that it was interrupted may belong to the cut reply."""
 UNNOTICED_S: Final = 2.0
-"""Where the voice has not said so, it may not have heard the person yet: audio is dropped until there was none for so long."""
+"""A voice that has not said "interrupted" may not have heard the person. Its audio is dropped until none came for so long."""
 UNNOTICED_MAX_S: Final = 5.0
-"""But not for longer than this, as the voice goes on all the same."""
+"""That dropping ends after so long in any case, because then the voice goes on regardless."""
 DOUBT_S: Final = 0.3
-"""How long audio is held of which only what follows can tell whether it was cut before its first sound."""
+"""How long audio is held that may have been cut before its first sound. What comes next decides."""
 TAIL_S: Final = 0.5
-"""The same of audio that may be the rest of an answer which was being heard."""
+"""The same for audio that may be the rest of an answer which was being heard."""
 SPOKEN_DOUBT_S: Final = 1.0
-"""The same where the person was heard to speak when the voice said that it was interrupted."""
+"""The same if the speech gate heard the person when the voice said that it was interrupted."""
 
 
 class Turns:
-    """A reply is a turn. Turns below the floor are not to be heard any more, whatever still comes of them."""
+    """Numbers replies. A reply is a turn. Turns below the floor may not be heard any more, however late their audio comes."""
 
     def __init__(self, first: int = 1) -> None:
         self._next = first
         self._current: int | None = None
         self._open = False
-        """Whether more of what the voice has begun may come."""
+        """Whether the voice has begun a reply and not ended it."""
         self._audio_at = float("-inf")
         """When the newest audio came."""
         self._dropping_until = float("-inf")
-        """Audio is dropped until there was none for ``UNNOTICED_S``, or until then."""
+        """Audio is dropped until this time, or until none has come for ``UNNOTICED_S``."""
         self._interrupted_until = float("-inf")
-        """Audio that begins before this is in doubt."""
+        """Audio that begins before this time is in doubt."""
         self._doubt_until: float | None = None
         self._doubt_s = DOUBT_S
         self.tail = False
-        """Whether what is in doubt would be the rest of an answer that was being heard."""
+        """Whether doubtful audio would be the rest of an answer that was being heard."""
         self.floor = first
 
     @property
     def next(self) -> int:
-        """The turn that the next reply will be."""
+        """The number of the next reply's turn."""
         return self._next
 
     @property
     def newest(self) -> int:
-        """The highest turn given out."""
+        """The highest turn number given out so far."""
         return self._next - 1
 
     def doubts(self, now: float) -> bool:
-        """Whether audio that comes now may be left over of a reply that was cut; what follows will tell.
+        """Whether audio that comes now may belong to a reply that was cut. What comes next decides.
 
-        The voice has said that it was interrupted. Its turn's end tells that this was the rest of it; the end of the
-        generation, or more and more of it, that it is a reply of its own.
+        This is so after the voice has said that it was interrupted. If the voice's turn then ends, the audio was the rest of
+        the cut reply. If the generation ends (and no answer was being heard), or more and more audio comes, the audio is a
+        reply of its own.
         """
         if now < self._interrupted_until and self._doubt_until is None:
             self._doubt_until = now + self._doubt_s
@@ -58,15 +59,15 @@ class Turns:
 
     @property
     def doubt_until(self) -> float | None:
-        """When the doubt is over, if there is one."""
+        """When the doubt ends; None if there is none."""
         return self._doubt_until
 
     def believe(self) -> None:
-        """What was in doubt is a reply of its own."""
+        """End the doubt: the audio is a reply of its own."""
         self._settle()
 
     def audio(self, now: float) -> int | None:
-        """The turn that a piece of audio belongs to; None for what is left of a turn that was interrupted."""
+        """The turn of a piece of audio; None if the audio belongs to an interrupted turn."""
         paused_s, self._audio_at = now - self._audio_at, now
         if now < self._dropping_until and paused_s < UNNOTICED_S:
             return None
@@ -78,26 +79,26 @@ class Turns:
         return self._current
 
     def generated(self) -> int | None:
-        """All audio of the reply has come: the turn that ends, if one was open. The next audio is a new turn."""
+        """Note that all audio of the reply has come. Returns the turn that ends, if any. The next audio is a new turn."""
         self._settle()
         self._open = False
         turn, self._current = self._current, None
         return turn
 
     def complete(self) -> int | None:
-        """The voice's turn is over, or its connection is: the turn that ends, if one was open."""
+        """Note that the voice's turn, or its connection, is over. Returns the turn that ends, if any."""
         return self.generated()
 
     def interrupted(self, now: float, *, by_voice: bool = False, spoken: bool = False) -> int:
-        """The new floor: everything given out so far is over.
+        """End all turns so far. Returns the new floor.
 
-        So is what the voice may still send of it. Not every voice says when that is over: see :meth:`doubts` for one that says
-        itself that it was interrupted (``by_voice``), and ``UNNOTICED_S`` for one that does not.
+        Audio that the voice may still send of them is dropped. Not every voice tells when this audio ends: see :meth:`doubts`
+        for a voice that says it was interrupted (``by_voice``), and ``UNNOTICED_S`` for a voice that does not.
 
         Args:
             now: The time.
-            by_voice: Whether the voice has said so.
-            spoken: Whether the person is heard to speak.
+            by_voice: Whether the voice has said that it was interrupted.
+            spoken: Whether the speech gate hears the person.
         """
         self._current = None
         going_on = (self._open and now - self._audio_at < UNNOTICED_S) or now < self._dropping_until

@@ -1,1 +1,1 @@
-"""What a model may do beside talking: the port, the gateway's own tools, and what runs them."""
+"""What a model may do besides talking: the tools' port, the gateway's own tools, and the code that runs them."""

@@ -1,4 +1,4 @@
-"""The tools of a robot's body: each asks the robot, and answers when the motion has begun."""
+"""The tools of a robot's body. Each asks the robot, and answers when the motion has begun."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal, cast
@@ -11,11 +11,11 @@ from reachy_link.messages import BodyOffer
 
 NAMES: Final = ("gesture", "dance", "look_at", "stop_moving", "rest", "wake_up", "turn_to_me", "volume")
 OFFERED_MAX: Final = 24
-"""Names of gestures, and of dances, that a model is offered."""
+"""How many names of gestures, and of dances, a model is offered."""
 
 
 class _OfTheBody(Tool[Any]):
-    """A tool that has the robot act."""
+    """A tool that makes the robot act."""
 
     mode = "background"
     reply = "silent"
@@ -29,7 +29,7 @@ class _OfTheBody(Tool[Any]):
         self.arguments = arguments
 
     async def call(self, arguments: Arguments, context: Context) -> Mapping[str, Any]:
-        """Begin it."""
+        """Ask the robot to begin."""
         try:
             await context.robot_view.act(self.act, arguments.model_dump(exclude_none=True))
         except ActError as error:
@@ -46,11 +46,11 @@ class _Volume(Arguments):
 
 
 def tools_of(offer: BodyOffer, first: Collection[str] = ()) -> tuple[Tool[Any], ...]:
-    """The tools of a body that can do this.
+    """The tools for a body with these abilities.
 
     Args:
-        offer: What it can do, as the robot tells.
-        first: Gestures that are offered before others, where there are too many.
+        offer: What the body can do, as the robot says.
+        first: Gestures that are offered before others, if there are too many.
     """
     found: list[Tool[Any]] = []
     by_choice = sorted(offer.gestures, key=lambda name: name not in first)
@@ -80,6 +80,6 @@ def tools_of(offer: BodyOffer, first: Collection[str] = ()) -> tuple[Tool[Any], 
 
 
 def _choice(name: str, names: tuple[str, ...], **more: Any) -> type[Arguments]:
-    """A model of one of these names."""
+    """A model of arguments whose ``name`` is one of these."""
     fields: dict[str, Any] = {"name": (Literal[names], Field(description="Which one.")), **more}
     return cast("type[Arguments]", create_model(name, __base__=Arguments, **fields))

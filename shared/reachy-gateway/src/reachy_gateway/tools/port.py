@@ -1,4 +1,4 @@
-"""The port to what a model may do. A tool of one's own is one file that implements :class:`Tool`; ``docs/tools.md``. Pure."""
+"""The tools' port: what a model may do. A new tool is one file that implements :class:`Tool`; see ``docs/tools.md``. Pure."""
 
 import json
 import re
@@ -14,28 +14,28 @@ from reachy_gateway.provider.money import Money
 from reachy_gateway.voice import RobotView, Unseen, Vitals
 
 Mode = Literal["wait", "background"]
-"""``wait``: the answer needs the result, and is not begun without it. ``background``: it goes on while the robot talks."""
+"""``wait``: the model waits for the result before it answers. ``background``: the call runs while the robot talks."""
 Reply = Literal["speak", "silent"]
-"""Whether the model is to speak of a result. An error is always spoken of."""
+"""Whether the model should speak of a result. It always speaks of an error."""
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 DESCRIPTION_MAX: Final = 600
 PARAMETERS_MAX: Final = 8
 DEADLINE_MAX_S: Final = 60.0
 RESULT_MAX_BYTES: Final = 4096
-"""Of a result as JSON. The model is billed for it again with every turn that follows."""
+"""The longest result, as JSON. The model is billed for the result again with every later turn."""
 WORDS_MAX: Final = 300
-"""Characters of an error."""
+"""The longest error message, in characters."""
 
 
 class Arguments(BaseModel):
-    """What a tool is called with: flat, with a ``Field(description=...)`` each. What the model adds is ignored."""
+    """The arguments of a tool: flat, each with a ``Field(description=...)``. Other arguments that a model adds are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class NoArguments(Arguments):
-    """Of a tool that needs none."""
+    """The arguments of a tool that needs none."""
 
 
 A = TypeVar("A", bound=Arguments)
@@ -43,25 +43,25 @@ A = TypeVar("A", bound=Arguments)
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a tool may know of the robot for which it is called, as of the call."""
+    """What a tool may know of its robot, as of the call."""
 
     robot: str
     now: datetime
-    """With the gateway's time zone."""
+    """The time of the call, in the gateway's time zone."""
     vitals: Vitals | None = None
-    """None where nobody knows."""
+    """How the robot fares; None if nobody knows."""
     budget_left_usd: Money | None = None
-    """Of the robot's day, or of all robots' if that is less; None without a budget."""
+    """What is left of the robot's budget for today, or of all robots' budget if that is less; None without a budget."""
     robot_view: RobotView = field(default_factory=Unseen)
-    """The robot itself, for the gateway's own tools: it may be used on the event loop alone."""
+    """The robot itself, for the gateway's own tools. It may be used only on the event loop."""
 
 
 class ToolError(Exception):
-    """A tool could not do what it was asked for.
+    """A tool could not do what it was asked to do.
 
     Args:
-        words: What was wrong, and what to do: the model reads it, and tells the person.
-        retryable: Whether the same call may help later.
+        words: What was wrong, and what to do. The model reads it, and tells the person.
+        retryable: Whether the same call may succeed later.
     """
 
     def __init__(self, words: str, *, retryable: bool = False) -> None:
@@ -71,35 +71,35 @@ class ToolError(Exception):
 
 
 class Tool(ABC, Generic[A]):
-    """One thing that the model may do. It is made once, and called for every robot, perhaps at the same time."""
+    """One thing that the model may do. One object is called for every robot, perhaps at the same time."""
 
     name: str
     description: str
-    """For the model: what it does, and when to call it."""
+    """For the model: what the tool does, and when to call it."""
     arguments: type[A]
     mode: Mode = "wait"
     reply: Reply = "speak"
     deadline_s: float = 5.0
-    """After this the model is told that it took too long."""
+    """After this time the model is told that the call took too long."""
     may_be_cut: bool = True
-    """Whether it is cancelled when nobody wants its result any more; else it runs on for a minute at most, and the result is
-    dropped."""
+    """Whether a call is cancelled when nobody wants its result any more. Otherwise it runs on for a minute at most, and its
+    result is dropped."""
 
     @abstractmethod
     async def call(self, arguments: A, context: Context) -> Mapping[str, Any]:
-        """Do it.
+        """Run the tool.
 
         Returns:
-            The result, as JSON has it: never empty, as models then call again and again.
+            The result, as a JSON object. It should not be empty, because models then call again and again.
 
         Raises:
-            ToolError: If it cannot be done, in words for the model.
+            ToolError: If it cannot be done. The model reads the message.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument, as it is declared to a model."""
+    """One argument, as declared to a model."""
 
     name: str
     type: Literal["string", "integer", "number", "boolean"]
@@ -111,10 +111,10 @@ class Parameter:
 
 
 def parameters(arguments: type[Arguments]) -> tuple[Parameter, ...]:
-    """The arguments as they are declared: all that every model takes.
+    """The declarations of all arguments, in the form that every model takes.
 
     Raises:
-        ValueError: If one is neither a string, a number, a boolean nor a choice of strings.
+        ValueError: If an argument is neither a string, a number, a boolean nor a choice of strings.
     """
     schema = arguments.model_json_schema()
     required = set(schema.get("required", ()))
@@ -151,11 +151,11 @@ def _parameter(name: str, schema: Mapping[str, Any], *, required: bool, defs: Ma
 
 
 def flaws(tool: Tool[Any]) -> list[str]:
-    """What is wrong with a tool, in words; nothing if it can be offered."""
+    """Everything that is wrong with a tool; empty if it can be offered."""
     found = []
     name = getattr(tool, "name", None)
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        found.append(f"name: {name!r} is none: small letters, digits and underscores, at most 40")
+        found.append(f"name: {name!r} is not a tool's name: small letters, digits and underscores, at most 40")
     description = getattr(tool, "description", None)
     if not isinstance(description, str) or not 0 < len(description.strip()) <= DESCRIPTION_MAX:
         found.append(f"description: a text of at most {DESCRIPTION_MAX} characters is missing")
@@ -170,7 +170,7 @@ def flaws(tool: Tool[Any]) -> list[str]:
             found.append(f"arguments: {error}")
     for which, allowed in (("mode", ("wait", "background")), ("reply", ("speak", "silent"))):
         if getattr(tool, which) not in allowed:
-            found.append(f"{which}: {getattr(tool, which)!r} is none of {', '.join(allowed)}")
+            found.append(f"{which}: {getattr(tool, which)!r} is not {' or '.join(map(repr, allowed))}")
     if tool.mode == "wait" and tool.reply == "silent":
         found.append("reply: 'silent' needs the mode 'background': a model speaks of what it has waited for")
     if not (isinstance(tool.deadline_s, int | float) and 0 < tool.deadline_s <= DEADLINE_MAX_S):
@@ -179,10 +179,10 @@ def flaws(tool: Tool[Any]) -> list[str]:
 
 
 def checked(tool: Tool[A], args: Mapping[str, Any]) -> A:
-    """The arguments of a call. A null where a default would do counts as left out, as models write it so.
+    """The checked arguments of a call. A null for an argument with a default counts as left out, because models write that.
 
     Raises:
-        ToolError: If they are not what was declared; it names what would be right.
+        ToolError: If the arguments are not as declared. The message names what would be right.
     """
     needed = {name for name, field in tool.arguments.model_fields.items() if field.is_required()}
     try:
@@ -196,10 +196,10 @@ def checked(tool: Tool[A], args: Mapping[str, Any]) -> A:
 
 
 def result(data: object) -> dict[str, Any]:
-    """A tool's result as the model is told it.
+    """A tool's result, as the model is told it.
 
     Raises:
-        ToolError: If it is no JSON object, or too long.
+        ToolError: If the result is not a JSON object, or is too long.
     """
     if not isinstance(data, Mapping):
         raise ToolError("the tool is broken: its result is no object")
@@ -214,5 +214,5 @@ def result(data: object) -> dict[str, Any]:
 
 
 def refusal(words: object, *, retryable: object) -> dict[str, Any]:
-    """An error as the model is told it, whatever a tool has raised it with."""
+    """An error, as the model is told it. The words may be any object that a tool raised."""
     return {"error": str(words)[:WORDS_MAX], "retryable": bool(retryable)}

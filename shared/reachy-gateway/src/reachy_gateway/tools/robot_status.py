@@ -1,4 +1,4 @@
-"""Tells how the robot fares."""
+"""A tool that tells how the robot fares."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -8,11 +8,11 @@ from reachy_gateway.tools.port import Context, NoArguments, Tool
 GOOD_RTT_MS: Final = 50.0
 FAIR_RTT_MS: Final = 150.0
 AHEAD_DEG: Final = 10
-"""So far aside is still ahead: the microphones tell no finer."""
+"""Up to this angle the person counts as straight ahead, because the microphones are no more exact."""
 
 
 class RobotStatus(Tool[NoArguments]):
-    """The robot's link, how fast it answers, what is left of its budget, and where the person was heard."""
+    """The robot's link, its last answer's latency, what is left of its budget, and where the person was heard."""
 
     name = "robot_status"
     description = (
@@ -24,7 +24,7 @@ class RobotStatus(Tool[NoArguments]):
     deadline_s = 2.0
 
     async def call(self, _arguments: NoArguments, context: Context) -> Mapping[str, Any]:
-        """Each of them in words."""
+        """Each of these, in words."""
         vitals, left = context.vitals, context.budget_left_usd
         told = {"link": "unknown", "last_answer": "unknown", "budget": "no limit is set"}
         if vitals and vitals.rtt_ms is not None:

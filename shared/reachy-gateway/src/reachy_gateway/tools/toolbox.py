@@ -1,4 +1,4 @@
-"""Every tool that a gateway has, its own and those of a folder, and how a call is run."""
+"""The toolbox: every tool that a gateway has, its own and those of a folder. It runs calls."""
 
 import asyncio
 import importlib.util
@@ -22,31 +22,31 @@ from reachy_link.messages import BodyOffer
 log = logging.getLogger(__name__)
 
 OWN: Final[tuple[Tool[Any], ...]] = (WhatTimeIsIt(), RobotStatus())
-"""The gateway's own. They wait for nothing, and run on the event loop."""
+"""The gateway's own tools. They wait for nothing, and run on the event loop."""
 DEBUG_MAX: Final = 500
-"""Characters of arguments and of a result in a line of the log."""
+"""How many characters of the arguments and the result a log line shows."""
 INSIDE_MAX: Final = 32
-"""Calls that one thread has not ended: beyond it further ones are refused."""
+"""How many calls one thread may have running. Further ones are refused."""
 Answer = tuple[dict[str, Any], CallOutcome]
 """What the model is told, and how the call ended."""
 
 
 class Toolbox:
-    """The tools by their names.
+    """All tools by name.
 
     Args:
-        foreign: Tools that are not the gateway's own. Nobody knows what they do, so each runs in a thread of its own: one that
-            blocks holds up nobody but those who call it, too.
+        foreign: Tools that are not the gateway's own. Nobody knows what they do, so each runs in a thread of its own. A tool
+            that blocks delays only its own callers.
 
     Raises:
-        ValueError: If one cannot be offered, or two have the same name.
+        ValueError: If a tool cannot be offered, or two tools have the same name.
     """
 
     def __init__(self, foreign: Iterable[Tool[Any]] = ()) -> None:
         self._tools: dict[str, Tool[Any]] = {tool.name: tool for tool in OWN}
         self._threads: dict[str, _Thread] = {}
         self._broken: set[str] = set()
-        """Tools of which the log has told."""
+        """Tools whose fault has been logged."""
         for tool in foreign:
             if wrong := flaws(tool):
                 raise ValueError(f"{type(tool).__name__}: {'; '.join(wrong)}")
@@ -57,24 +57,24 @@ class Toolbox:
 
     @property
     def names(self) -> frozenset[str]:
-        """What a persona may name."""
+        """The names that a persona may list."""
         return frozenset((*self._tools, *body.NAMES))
 
     def of(
         self, names: Iterable[str] | None, offer: BodyOffer | None = None, first: Collection[str] = ()
     ) -> tuple[Tool[Any], ...]:
-        """The tools of a robot, by these names; what is none is left out.
+        """The tools of a robot with these names. Unknown names are left out.
 
         Args:
-            names: None names those of the robot's body.
-            offer: What its body can do, if it has one.
+            names: The tools to give; None gives those of the robot's body.
+            offer: What the robot's body can do; None without a body.
             first: Gestures that are offered before others.
         """
         there = self._tools | ({tool.name: tool for tool in body.tools_of(offer, first)} if offer else {})
         return tuple(there[name] for name in (body.NAMES if names is None else names) if name in there)
 
     async def call(self, tool: Tool[Any], args: Mapping[str, Any], context: Context) -> Answer:
-        """Run a call to its end, however it ends; cancelled, it stops as soon as the tool lets it."""
+        """Run a call until it ends in any way. If this is cancelled, the call stops as soon as the tool lets it."""
         name = tool.name
         thread = self._threads.get(name)
         run = partial(self._run, tool, args, context)
@@ -86,12 +86,12 @@ class Toolbox:
         return answer
 
     async def _run(self, tool: Tool[Any], args: Mapping[str, Any], context: Context) -> Answer:
-        """Check the arguments and call the tool; whatever is raised becomes words."""
+        """Check the arguments and call the tool. Any exception becomes an answer in words."""
         try:
             arguments = checked(tool, args)
         except ToolError as error:
             return refusal(error.words, retryable=error.retryable), "invalid"
-        except BaseException as error:  # noqa: BLE001 - of a validator that somebody wrote
+        except BaseException as error:  # noqa: BLE001 - a foreign validator may raise anything
             return self._broke(tool, error)
         try:
             return result(await tool.call(arguments, context)), "done"
@@ -99,7 +99,7 @@ class Toolbox:
             return refusal(error.words, retryable=error.retryable), "error"
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001 - SystemExit, too: it would end the thread, and with it the tool
+        except BaseException as error:  # noqa: BLE001 - even SystemExit, which would end the thread and with it the tool
             return self._broke(tool, error)
 
     def _broke(self, tool: Tool[Any], error: BaseException) -> Answer:
@@ -110,16 +110,16 @@ class Toolbox:
 
 
 class _Thread:
-    """An event loop in a thread of its own, begun at the first call."""
+    """An event loop in a thread of its own, which starts at the first call."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
         self._inside = 0
-        """Calls that have not ended there, whoever still waits for them."""
+        """Calls that have not ended in the thread, whether or not somebody still waits for them."""
 
     async def run(self, call: Callable[[], Coroutine[Any, Any, Answer]]) -> Answer:
-        """Run a call there; cancelled here, it is cancelled there."""
+        """Run a call in the thread. If this is cancelled, the call is cancelled in the thread, too."""
         if self._inside >= INSIDE_MAX:
             return refusal("the tool is still busy with earlier calls", retryable=True), "error"
         if self._loop is None:
@@ -131,7 +131,7 @@ class _Thread:
         begun: list[asyncio.Task[Answer]] = []
 
         async def wanted() -> Answer:
-            if answer.cancelled():  # it waited for one that blocks
+            if answer.cancelled():  # it was cancelled while it waited for a call that blocked the thread
                 raise asyncio.CancelledError
             return await call()
 
@@ -153,7 +153,7 @@ class _Thread:
         self._inside -= 1
         if answer.done():
             return
-        if task.cancelled():  # by itself
+        if task.cancelled():  # the tool cancelled itself
             answer.cancel()
         elif error := task.exception():
             answer.set_exception(error)
@@ -162,9 +162,9 @@ class _Thread:
 
 
 def read(folder: Path | None) -> tuple[list[Tool[Any]], list[str]]:
-    """The tools in the files of a folder, and everything that is wrong with them.
+    """The tools in a folder's files, and everything that is wrong with them.
 
-    A file is Python, and does what it likes when it is read: the folder is the operator's, as the gateway's code is.
+    A file is Python code that runs when it is read. The operator controls the folder, as well as the gateway's code.
     """
     if folder is None:
         return [], []
@@ -189,7 +189,7 @@ def _of_file(path: Path) -> tuple[list[Tool[Any]], list[str]]:
         assert spec is not None  # noqa: S101 - the name ends in .py
         assert spec.loader is not None  # noqa: S101 - the same
         module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module  # pydantic looks there for what annotations name
+        sys.modules[name] = module  # pydantic looks up names in annotations there
         spec.loader.exec_module(module)
         kinds = [
             kind
@@ -198,7 +198,7 @@ def _of_file(path: Path) -> tuple[list[Tool[Any]], list[str]]:
         ]
         tools: list[Tool[Any]] = [kind() for kind in kinds]
         problems = [f"{type(tool).__name__}: {why}" for tool in tools for why in flaws(tool)]
-    except BaseException as error:  # noqa: BLE001 - SystemExit, too: it would end the gateway without a word
+    except BaseException as error:  # noqa: BLE001 - even SystemExit, which would end the gateway without a message
         return [], [f"cannot be read: {type(error).__name__}: {error}"]
     if not tools:
         return [], ["no class in it is derived from Tool"]

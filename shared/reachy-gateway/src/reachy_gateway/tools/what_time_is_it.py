@@ -1,4 +1,4 @@
-"""Tells the time, of which a model knows nothing."""
+"""A tool that tells the time, which a model does not know."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from reachy_gateway.tools.port import Context, NoArguments, Tool
 
 
 class WhatTimeIsIt(Tool[NoArguments]):
-    """The gateway's clock."""
+    """Tells the time of the gateway's clock."""
 
     name = "what_time_is_it"
     description = "Tells the time of day, the date and the time zone. Call it when the person asks for any of these."

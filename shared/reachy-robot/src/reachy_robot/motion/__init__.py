@@ -1,1 +1,1 @@
-"""How a robot moves: poses as functions of time, limits that always hold, and what is on top of what. Pure."""
+"""A robot's movement: poses as functions of time, limits that always hold, and how movements are combined. Pure."""

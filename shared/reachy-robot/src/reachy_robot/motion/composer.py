@@ -1,11 +1,11 @@
-"""What a robot's body does at a moment: a posture, one move at a time, and on top breath and the movement of speech. Pure.
+"""The pose of a robot's body at a moment: a posture, one move at a time, and on top breathing and speech movement. Pure.
 
 ::
 
     asleep ◄── a straight way ──► neutral ── posture ── look ── one move ── breath, speech ──► the box ──► the speeds ──► pose
 
-Whatever comes in, the pose that comes out is finite, differs from the last one by what the speeds allow, and is in the box
-while the robot is awake (``limits``).
+For any input, the resulting pose is finite, differs from the last one by no more than the speeds allow, and is in the box while
+the robot is awake (``limits``).
 """
 
 import math
@@ -15,30 +15,30 @@ from typing import Final, Literal
 
 from reachy_link.messages import Phase
 from reachy_robot.motion.limits import SLOW, Follower, boxed, is_in_box
-from reachy_robot.motion.moves import Move, wave
+from reachy_robot.motion.moves import Move, sine
 from reachy_robot.motion.pose import ASLEEP, NEUTRAL, STILL, Pose, antennas, smooth
 
 BLEND_S: Final = 0.3
-"""A move is blended in, and out, also when it is cut."""
+"""How long a move is blended in and out, also when it is cut."""
 POSTURE_S: Final = 0.5
-"""A posture is taken in about so long."""
+"""A posture takes about this long."""
 LOOK_S: Final = 8.0
-"""A look is held for so long, unless it is said otherwise."""
+"""How long a look is held, unless the caller says otherwise."""
 FADING_MAX: Final = 4
-"""Moves that fade out at a time; of more the oldest ends at once, and the speeds smooth it."""
+"""Moves that may fade out at a time. Beyond this the oldest ends at once, and the speed limits smooth the step."""
 REST_SHARE_S: Final = 0.7
 REST_SHARE_S2: Final = 1.5
-"""Of the way between neutral and asleep: 2 s for the whole."""
+"""Speed and acceleration between neutral and asleep, as shares of the way: the whole way takes 2 s."""
 NEAR: Final = 3.0
-"""So near to neutral, in degrees and mm, the way to sleep begins."""
+"""The way to sleep begins this near to neutral, in degrees and mm."""
 BREATH_HZ: Final = 0.1
 STILL_S: Final = 0.3
-"""The antennas move again so long after the person has spoken."""
+"""The antennas move again this long after the person has spoken."""
 ATTACK_S, RELEASE_S = 0.05, 0.1
-"""In about so long the movement of speech follows its loudness up, and down."""
+"""About how long the speech movement takes to follow louder and softer speech."""
 
 Mood = Literal["alone", "listening", "thinking", "speaking", "waiting", "refused"]
-"""How things stand: ``alone`` without a gateway, ``waiting`` for the voice's service."""
+"""The state that the robot shows: ``alone`` without a gateway, ``waiting`` for the voice's service."""
 MOOD_OF: Final[Mapping[Phase, Mood]] = {
     "listening": "listening",
     "thinking": "thinking",
@@ -54,26 +54,26 @@ POSTURES: Final[Mapping[Mood, Pose]] = {
     "waiting": Pose(z_mm=-4, pitch_deg=6).plus(antennas(30)),
     "refused": Pose(z_mm=-12, pitch_deg=16).plus(antennas(90)),
 }
-"""What the robot shows without a word."""
+"""The posture of each mood."""
 RECORDED: Final = Pose(left_deg=60)
-"""One antenna hangs aside, as no posture has it."""
+"""One antenna hangs aside, as in no posture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a pose depends on beside time and moves."""
+    """The inputs of a pose, beside time and moves."""
 
     mood: Mood = "alone"
     person_speaks: bool = False
     level: float | None = None
-    """How loud the robot is at this moment, 0 to 1; None if it is silent, at once."""
+    """The loudness of the robot's speech now, 0 to 1; None ends the speech movement at once, because the robot is silent."""
     breathes: bool = True
     postures: bool = True
-    """Whether its posture shows the mood."""
+    """Whether the posture shows the mood."""
     wobbles: bool = True
-    """Whether the head moves with its speech."""
+    """Whether the head moves with the robot's speech."""
     recorded: bool = False
-    """Whether the conversation is recorded, which the robot shows whatever else it does by itself."""
+    """Whether the conversation is recorded. The robot shows this whatever the other switches are."""
 
 
 @dataclass(slots=True)
@@ -85,29 +85,29 @@ class _Playing:
     cut_at: float | None = None
 
     def weight(self, now: float) -> float:
-        """How much of it there is."""
+        """The move's share in the pose."""
         until = self.ends if self.cut_at is None else min(self.ends, self.cut_at + BLEND_S)
         return smooth((now - self.began) / BLEND_S) * smooth((until - now) / BLEND_S)
 
     def is_over(self, now: float) -> bool:
-        """Whether nothing is left of it."""
+        """Whether the move has ended."""
         return now >= (self.ends if self.cut_at is None else min(self.ends, self.cut_at + BLEND_S))
 
 
 class Composer:
-    """One body, from the pose in which it was found."""
+    """Computes the poses of one body, beginning at the pose in which the body was found."""
 
     def __init__(self, present: Pose, now: float) -> None:
         present = present if present.is_finite else NEUTRAL
         self._follower = Follower(present)
         self._then = now
         self._found = True
-        """Whether it still moves away from where it was found."""
+        """Whether the body is still on its way from the pose in which it was found."""
         self._asleep = min(1.0, max(0.0, present.z_mm / ASLEEP.z_mm)) if not is_in_box(present, 2.0) else 0.0
         """The share of the way from neutral to asleep."""
         self._asleep_speed = 0.0
         self.rests = False
-        """Whether it is to sleep."""
+        """Whether the robot should sleep."""
         self._playing: list[_Playing] = []
         self._posture = self._look = STILL
         self._look_until = float("-inf")
@@ -116,20 +116,20 @@ class Composer:
         self._frozen: Pose | None = None
         self._spoke_at = float("-inf")
         self.ended: list[tuple[int, Literal["done", "cancelled"]]] = []
-        """Moves that have ended; whoever reads it empties it."""
+        """Moves that have ended; the reader empties the list."""
 
     @property
     def awake(self) -> bool:
-        """Whether it stands, within the box."""
+        """Whether the robot is awake, within the box."""
         return self._asleep == 0.0 and not self._found
 
     @property
     def moves(self) -> bool:
-        """Whether a move goes on that nobody has cut."""
+        """Whether a move is playing that was not cut."""
         return any(playing.cut_at is None for playing in self._playing)
 
     def start(self, key: int, move: Move, now: float, seconds: float | None = None) -> None:
-        """Begin a move; the one that goes on is cut. It wakes the robot."""
+        """Begin a move, which cuts the current one and wakes the robot."""
         self.rests = False
         self.cut(now)
         if len(self._playing) >= FADING_MAX:
@@ -138,11 +138,11 @@ class Composer:
 
     @property
     def yaw_deg(self) -> float:
-        """Where the head looks, in the world: it was told so last."""
+        """The head's yaw in the world, as of the last pose."""
         return self._follower.pose.yaw_deg
 
     def look(self, yaw_deg: float, pitch_deg: float, now: float, seconds: float = LOOK_S) -> None:
-        """Look there for a while; the body turns along where the head alone could not."""
+        """Look there for a while. The body turns, too, if the head alone cannot reach the direction."""
         self.rests = False
         yaw = yaw_deg if math.isfinite(yaw_deg) else 0.0
         body = yaw - max(-25.0, min(25.0, yaw))
@@ -150,7 +150,7 @@ class Composer:
         self._look_until = now + seconds
 
     def cut(self, now: float, key: int | None = None) -> None:
-        """End a move, or whatever goes on."""
+        """End one move, or all moves."""
         for playing in self._playing:
             if playing.cut_at is None and key in (None, playing.key):
                 playing.cut_at = now
@@ -162,7 +162,7 @@ class Composer:
         self.rests = True
 
     def pose(self, now: float, situation: Situation) -> Pose:
-        """Where the body is to be now."""
+        """The pose for now."""
         dt = max(0.0, now - self._then) if math.isfinite(now - self._then) else 0.0
         self._then = now
         self._end_moves(now)
@@ -181,7 +181,7 @@ class Composer:
         self._playing = [playing for playing in self._playing if not playing.is_over(now)]
 
     def _fall_or_rise(self, dt: float) -> None:
-        """Go on with the way between neutral and asleep; it begins at neutral."""
+        """Move on between neutral and asleep; the way begins at neutral."""
         if self.rests and self._asleep == 0.0 and _distance(self._follower.pose, NEUTRAL) > NEAR:
             return
         gap = (1.0 if self.rests else 0.0) - self._asleep
@@ -194,11 +194,11 @@ class Composer:
         change = REST_SHARE_S2 * dt
         self._asleep_speed += min(change, max(-change, wanted - self._asleep_speed))
         self._asleep = min(1.0, max(0.0, self._asleep + self._asleep_speed * dt))
-        if abs(gap) < 0.002:  # noqa: PLR2004 - it is there
+        if abs(gap) < 0.002:  # noqa: PLR2004 - the end is reached
             self._asleep, self._asleep_speed = (1.0 if self.rests else 0.0), 0.0
 
     def _awake(self, now: float, dt: float, situation: Situation) -> Pose:
-        """What it would like, whatever the limits are."""
+        """The wanted pose of an awake robot, before the limits."""
         posture = POSTURES[situation.mood] if situation.postures else STILL
         posture = posture.plus(RECORDED) if situation.recorded else posture
         self._posture = self._posture.toward(posture, 1 - math.exp(-dt / POSTURE_S))
@@ -211,14 +211,14 @@ class Composer:
         return self._hush_antennas(pose, now, situation)
 
     def _breathing(self, now: float, dt: float, situation: Situation) -> Pose:
-        """Slow, and less of it while the person speaks; none under a move."""
+        """Breathing: slow; weaker while the person speaks; none during a move."""
         wanted = 0.0 if self.moves or not situation.breathes else 0.5 if situation.person_speaks else 1.0
         self._breath += (wanted - self._breath) * (1 - math.exp(-dt / POSTURE_S))
-        breath = wave(now, BREATH_HZ) * self._breath
+        breath = sine(now, BREATH_HZ) * self._breath
         return Pose(z_mm=2.5 * breath, pitch_deg=-1.0 * breath)
 
     def _speech(self, now: float, dt: float, situation: Situation) -> Pose:
-        """Small, smooth movement with what the speaker plays."""
+        """Small, smooth movement with the audio at the speaker."""
         wanted = situation.level if situation.wobbles and situation.level is not None else 0.0
         wanted = min(1.0, max(0.0, wanted)) if math.isfinite(wanted) else 0.0
         if situation.level is None:
@@ -227,11 +227,11 @@ class Composer:
             self._level += (wanted - self._level) * (1 - math.exp(-dt / (ATTACK_S if wanted > self._level else RELEASE_S)))
         level = self._level
         return Pose(
-            pitch_deg=3 * level * wave(now, 1.1), yaw_deg=4 * level * wave(now, 0.6), roll_deg=2 * level * wave(now, 0.8)
+            pitch_deg=3 * level * sine(now, 1.1), yaw_deg=4 * level * sine(now, 0.6), roll_deg=2 * level * sine(now, 0.8)
         )
 
     def _hush_antennas(self, pose: Pose, now: float, situation: Situation) -> Pose:
-        """Still while the person speaks: their motors are heard."""
+        """Keep the antennas still while the person speaks: the microphone hears their motors."""
         if situation.person_speaks:
             self._spoke_at = now
         if now - self._spoke_at > STILL_S or self.moves:

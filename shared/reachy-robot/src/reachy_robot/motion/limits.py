@@ -1,7 +1,7 @@
-"""What no pose exceeds, and how fast it changes, whatever is asked for. Pure.
+"""The limits of every pose and of its changes, whatever is asked for. Pure.
 
-The box is where the head can be whatever the rest of it does, by the daemon's kinematics. Speeds are what motors and ears bear.
-Targets are kept so far inside the box that no path between two of them leaves it.
+By the daemon's kinematics, the head can reach every value in the box, whatever the other values of the pose are. The speeds are
+those that motors and ears can bear. Targets stay so far inside the box that no path between two of them leaves the box.
 """
 
 import math
@@ -18,22 +18,23 @@ SHIFT_MAX_MM: Final = 10.0
 """Forwards, backwards and sideways."""
 LOW_MM, HIGH_MM = -25.0, 5.0
 MARGIN_DEG: Final = 5.0
-"""Of targets, from the box's tilt and twist: a path that has to turn needs room."""
+"""The distance of targets from the box's limits of tilt and twist: a path that turns needs room."""
 EDGE: Final = 0.2
-"""Of targets, from the box's other sides, in degrees and mm: in steps of a tick a target is overshot by a little."""
+"""The distance of targets from the box's other limits, in degrees and mm: in steps of a tick, a path overshoots a target a
+little."""
 
 HEAD_DEG_S: Final = 200.0
 HEAD_DEG_S2: Final = 2500.0
 TICK_MAX_DEG: Final = 6.0
-"""A step beyond this within a tick shakes the head, and 50 degrees send the daemon's kinematics astray for good."""
+"""A larger step within one tick shakes the head. A step of 50 degrees makes the daemon's kinematics wrong for good."""
 STEP_S: Final = 0.028
-"""A tick that comes later moves no further than one of this length: at ``HEAD_DEG_S`` that is ``TICK_MAX_DEG``."""
+"""A late tick moves no further than a tick of this length: at ``HEAD_DEG_S`` these are ``TICK_MAX_DEG``."""
 STALL_S: Final = 0.06
-"""After so long without a target the body stands still, and begins anew from rest."""
+"""After this long without a target the body stands still, and starts again from rest."""
 
 TILT_DEG_S: Final = 110.0
 YAW_DEG_S: Final = 120.0
-"""Together with the tilt's, and for tilts within the box, the head turns by less than ``HEAD_DEG_S``."""
+"""Combined with the speed of the tilt, for tilts within the box, the head turns slower than ``HEAD_DEG_S``."""
 BODY_DEG_S: Final = 60.0
 ANTENNA_DEG_S: Final = 300.0
 SHIFT_MM_S: Final = 34.0
@@ -44,11 +45,11 @@ BODY_DEG_S2: Final = 400.0
 ANTENNA_DEG_S2: Final = 3000.0
 SHIFT_MM_S2: Final = 250.0
 SLOW: Final = 0.35
-"""The share of the speeds for the way from where the robot was found."""
+"""The share of the speeds on the way from the pose in which the robot was found."""
 
 
 def boxed(pose: Pose) -> Pose:
-    """The nearest pose that may be a target; what is no number is neutral there."""
+    """The nearest pose that may be a target. A value that is not finite becomes 0."""
     x, y, z, roll, pitch, yaw, body, left, right = (value if math.isfinite(value) else 0.0 for value in pose)
     tilt = math.hypot(roll, pitch)
     shrink = min(1.0, (TILT_MAX_DEG - MARGIN_DEG) / tilt) if tilt else 1.0
@@ -84,7 +85,7 @@ def _within(value: float, most: float) -> float:
 
 
 class _Axis:
-    """One number that follows a target as fast as it may, and comes to rest there."""
+    """One value that follows a target as fast as allowed and comes to rest there."""
 
     __slots__ = ("at", "speed")
 
@@ -93,19 +94,19 @@ class _Axis:
         self.speed = 0.0
 
     def wanted(self, target: float, dt: float, most: float, accel: float) -> float:
-        """The speed with which it would reach the target soonest, and still be able to stop there."""
+        """The speed that reaches the target soonest and still allows a stop there."""
         gap = target - self.at
         brake = math.sqrt((accel * dt / 2) ** 2 + 2 * accel * abs(gap)) - accel * dt / 2
         return math.copysign(min(most, brake, abs(gap) / dt), gap)
 
     def move(self, wanted: float, dt: float, accel: float) -> None:
-        """A step, with a speed that differs from the last one by what it may."""
+        """Make a step; the speed changes by no more than allowed."""
         self.speed += _within(wanted - self.speed, accel * dt)
         self.at += self.speed * dt
 
 
 class Follower:
-    """Follows targets within all limits. It begins at rest where the robot is, be that in the box or not."""
+    """Follows targets within all limits. It starts at rest at the robot's pose, in the box or not."""
 
     def __init__(self, present: Pose) -> None:
         self._x, self._y, self._z = _Axis(present.x_mm), _Axis(present.y_mm), _Axis(present.z_mm)
@@ -115,7 +116,7 @@ class Follower:
 
     @property
     def pose(self) -> Pose:
-        """Where it is."""
+        """The current pose."""
         return Pose(
             self._x.at,
             self._y.at,
@@ -129,7 +130,7 @@ class Follower:
         )
 
     def step(self, target: Pose, dt: float, share: float = 1.0) -> Pose:
-        """The next pose, ``dt`` after the last one, at most at this share of the speeds."""
+        """The next pose, ``dt`` after the last one, with at most this share of the speeds."""
         if dt > STALL_S:
             for axis in (self._x, self._y, self._z, self._roll, self._pitch, self._twist, self._body, self._left, self._right):
                 axis.speed = 0.0

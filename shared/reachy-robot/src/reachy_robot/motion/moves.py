@@ -1,7 +1,7 @@
-"""Gestures and dances: each a function of time that gives what is on top of the base pose. Pure.
+"""Gestures and dances: each is a function of time whose result is added to the base pose. Pure.
 
-A gesture of one's own is one more function here, with a line in ``MOVES``. It begins and ends anywhere, as the composer blends
-it in and out.
+To add a gesture, add a function here and a line in ``MOVES``. A gesture may begin and end at any pose, because the composer
+blends it in and out.
 """
 
 import math
@@ -12,21 +12,21 @@ from typing import Final
 from reachy_robot.motion.pose import Pose, antennas
 
 Curve = Callable[[float], Pose]
-"""The difference to the base pose, so many seconds after the beginning."""
+"""Returns the difference to the base pose, this many seconds after the beginning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Something that a robot can do."""
+    """A gesture or a dance."""
 
     curve: Curve
     seconds: float
     dances: bool = False
-    """A dance goes on for as long as it is asked for, and is not cut by an interruption."""
+    """Whether the move is a dance: a dance lasts as long as asked for, and an interruption does not cut it."""
 
 
-def wave(t: float, hz: float, phase: float = 0.0) -> float:
-    """A sine."""
+def sine(t: float, hz: float, phase: float = 0.0) -> float:
+    """A sine between -1 and 1; ``phase`` is in periods."""
     return math.sin(2 * math.pi * (hz * t + phase))
 
 
@@ -36,7 +36,7 @@ def bump(t: float, begin: float, end: float) -> float:
 
 
 def hold(t: float, rise: float, until: float, fall: float) -> float:
-    """From 0 to 1, there until a moment, and back."""
+    """From 0 to 1, then 1 until a moment, then back to 0."""
     if t < rise:
         return math.sin(math.pi / 2 * t / rise) ** 2
     if t < until:
@@ -46,21 +46,21 @@ def hold(t: float, rise: float, until: float, fall: float) -> float:
 
 def nod(t: float) -> Pose:
     """Yes, twice."""
-    return Pose(pitch_deg=9 * (1 - math.cos(2 * math.pi * 1.1 * t)) / 2 * 1.6)
+    return Pose(pitch_deg=7.2 * (1 - math.cos(2 * math.pi * 1.1 * t)))
 
 
 def shake(t: float) -> Pose:
     """No."""
-    return Pose(yaw_deg=9 * wave(t, 0.9))
+    return Pose(yaw_deg=9 * sine(t, 0.9))
 
 
 def tilt(t: float) -> Pose:
-    """The head to one side, as one who wonders."""
+    """The head to one side, as if wondering."""
     return Pose(roll_deg=16 * hold(t, 0.5, 1.2, 0.6)).plus(antennas(14), hold(t, 0.5, 1.2, 0.6))
 
 
 def perk(t: float) -> Pose:
-    """Attention: up, antennas upright."""
+    """Attention: head up, antennas upright."""
     up = hold(t, 0.35, 1.0, 0.5)
     return Pose(z_mm=5 * up, pitch_deg=-9 * up).plus(antennas(-8), up)
 
@@ -78,25 +78,25 @@ def bow(t: float) -> Pose:
 
 
 def shrug(t: float) -> Pose:
-    """Nobody knows."""
+    """A shrug: not knowing."""
     up = bump(t, 0.0, 1.2)
     return Pose(z_mm=5 * up, roll_deg=8 * up, pitch_deg=-4 * up).plus(antennas(45), up)
 
 
 def wiggle(t: float) -> Pose:
     """The antennas, to and fro."""
-    side = 32 * wave(t, 1.4)
+    side = 32 * sine(t, 1.4)
     return Pose(left_deg=side, right_deg=side)
 
 
 def startle(t: float) -> Pose:
-    """A start."""
+    """A fright."""
     back = hold(t, 0.18, 0.5, 0.6)
     return Pose(x_mm=-8 * back, z_mm=4 * back, pitch_deg=-12 * back).plus(antennas(55), back)
 
 
 def think(t: float) -> Pose:
-    """Up and aside, as one who searches for a word."""
+    """The head up and aside, as if searching for a word."""
     up = hold(t, 0.6, 1.8, 0.6)
     return Pose(roll_deg=6 * up, pitch_deg=-10 * up, yaw_deg=16 * up, right_deg=-25 * up)
 
@@ -108,19 +108,19 @@ def greet(t: float) -> Pose:
         z_mm=4 * bump(t, 0, 1.6),
         pitch_deg=nodding,
         roll_deg=7 * bump(t, 0.8, 1.6),
-        left_deg=35 * wave(t, 1.6) * bump(t, 0.5, 1.9),
+        left_deg=35 * sine(t, 1.6) * bump(t, 0.5, 1.9),
     )
 
 
 def look_away(t: float) -> Pose:
-    """Aside and down, as one who is shy."""
+    """The head aside and down, as if shy."""
     away = hold(t, 0.6, 1.6, 0.7)
     return Pose(yaw_deg=-24 * away, pitch_deg=9 * away, roll_deg=-5 * away)
 
 
 def celebrate(t: float) -> Pose:
     """Joy."""
-    return Pose(z_mm=4 * abs(wave(t, 1.0)), roll_deg=10 * wave(t, 1.0), pitch_deg=-6).plus(antennas(40 * abs(wave(t, 1.5))))
+    return Pose(z_mm=4 * abs(sine(t, 1.0)), roll_deg=10 * sine(t, 1.0), pitch_deg=-6).plus(antennas(40 * abs(sine(t, 1.5))))
 
 
 def calm(t: float) -> Pose:
@@ -131,25 +131,25 @@ def calm(t: float) -> Pose:
 
 def sway(t: float) -> Pose:
     """A dance: from side to side."""
-    return Pose(y_mm=8 * wave(t, 0.5), roll_deg=11 * wave(t, 0.5), yaw_deg=6 * wave(t, 0.25)).plus(antennas(18 * wave(t, 0.5)))
+    return Pose(y_mm=8 * sine(t, 0.5), roll_deg=11 * sine(t, 0.5), yaw_deg=6 * sine(t, 0.25)).plus(antennas(18 * sine(t, 0.5)))
 
 
 def bounce(t: float) -> Pose:
     """A dance: up and down, on the beat."""
     down = (1 - math.cos(2 * math.pi * 0.9 * t)) / 2
-    return Pose(z_mm=-9 * down, pitch_deg=8 * down, roll_deg=5 * wave(t, 0.45)).plus(antennas(25), down)
+    return Pose(z_mm=-9 * down, pitch_deg=8 * down, roll_deg=5 * sine(t, 0.45)).plus(antennas(25), down)
 
 
 def twist(t: float) -> Pose:
     """A dance: the body one way, the head the other."""
-    return Pose(yaw_deg=8 * wave(t, 0.4), body_deg=-14 * wave(t, 0.4), roll_deg=6 * wave(t, 0.8)).plus(
-        antennas(20 * wave(t, 0.8))
+    return Pose(yaw_deg=8 * sine(t, 0.4), body_deg=-14 * sine(t, 0.4), roll_deg=6 * sine(t, 0.8)).plus(
+        antennas(20 * sine(t, 0.8))
     )
 
 
 def circles(t: float) -> Pose:
     """A dance: the head goes round."""
-    return Pose(x_mm=7 * wave(t, 0.4), y_mm=7 * wave(t, 0.4, 0.25), roll_deg=9 * wave(t, 0.4, 0.25), pitch_deg=9 * wave(t, 0.4))
+    return Pose(x_mm=7 * sine(t, 0.4), y_mm=7 * sine(t, 0.4, 0.25), roll_deg=9 * sine(t, 0.4, 0.25), pitch_deg=9 * sine(t, 0.4))
 
 
 MOVES: Final[Mapping[str, Move]] = {
@@ -172,6 +172,8 @@ MOVES: Final[Mapping[str, Move]] = {
     "twist": Move(twist, 6.0, dances=True),
     "circles": Move(circles, 6.0, dances=True),
 }
-"""By the names that the gateway is told."""
+"""Moves by the names that the gateway gets."""
 GESTURES: Final = tuple(name for name, move in MOVES.items() if not move.dances)
+"""The names of the gestures."""
 DANCES: Final = tuple(name for name, move in MOVES.items() if move.dances)
+"""The names of the dances."""

@@ -1,8 +1,8 @@
 """A pose of a Reachy Mini, and sums of poses. Pure.
 
-Axes as the robot has them: x forward, y to its left, z up, in mm; yaw is positive to its left, pitch **downwards**, roll
-towards its right shoulder. Yaw is the head's in the world, not on the body. Antennas are 0 upright; the left one is positive
-outwards, the right one negative.
+The robot's axes: x forward, y to its left, z up, in mm. Yaw is positive to its left, pitch **downwards**, roll towards its
+right shoulder. Yaw is the head's yaw in the world, not relative to the body. An upright antenna is at 0; outwards the left one
+is positive, the right one negative.
 """
 
 import math
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 
 class Pose(NamedTuple):
-    """Where head, body and antennas are, or are to be; also a difference of two poses."""
+    """The present or wanted pose of head, body and antennas; also the difference of two poses."""
 
     x_mm: float = 0.0
     y_mm: float = 0.0
@@ -24,40 +24,40 @@ class Pose(NamedTuple):
     right_deg: float = 0.0
 
     def plus(self, other: "Pose", weight: float = 1.0) -> "Pose":
-        """With another one on top, weighed."""
+        """The sum of this pose and a weighted other one."""
         return Pose(*(ours + theirs * weight for ours, theirs in zip(self, other, strict=True)))
 
     def toward(self, other: "Pose", share: float) -> "Pose":
-        """A share of the way to another one."""
+        """The pose at this share of the way to another one."""
         return Pose(*(ours + (theirs - ours) * share for ours, theirs in zip(self, other, strict=True)))
 
     @property
     def is_finite(self) -> bool:
-        """Whether each number is one."""
+        """Whether every value is finite."""
         return all(map(math.isfinite, self))
 
 
 STILL: Final = Pose()
-"""No difference."""
+"""No difference to another pose."""
 NEUTRAL: Final = Pose(left_deg=10.0, right_deg=-10.0)
-"""Awake, and at ease. At 0 the antennas shake."""
+"""The pose at rest while awake. At 0 the antennas would shake."""
 ASLEEP: Final = Pose(x_mm=-21.0, z_mm=-44.0, pitch_deg=24.0, left_deg=174.0, right_deg=-174.0)
-"""Where the head lies without motors."""
+"""The pose in which the head lies without motor power."""
 
 
 def antennas(both_deg: float) -> Pose:
-    """Both antennas outwards by as much."""
+    """Both antennas outwards by this angle."""
     return Pose(left_deg=both_deg, right_deg=-both_deg)
 
 
 def smooth(share: float) -> float:
-    """A share that begins and ends at rest: the polynomial of least jerk, of 0 to 1."""
+    """Smooth a share of 0 to 1 so that it starts and ends at rest (the polynomial of least jerk)."""
     s = min(1.0, max(0.0, share))
     return s * s * s * (10 - 15 * s + 6 * s * s)
 
 
 def head_of(pose: Pose) -> list[list[float]]:
-    """The head's part of a pose as the SDK has it: 4 x 4, metres; yaw, then pitch, then roll."""
+    """The head's part of a pose in the SDK's form: a 4 x 4 matrix in metres; rotations in the order yaw, pitch, roll."""
     roll, pitch, yaw = (math.radians(value) for value in (pose.roll_deg, pose.pitch_deg, pose.yaw_deg))
     (cr, sr), (cp, sp), (cy, sy) = ((math.cos(angle), math.sin(angle)) for angle in (roll, pitch, yaw))
     return [
@@ -69,7 +69,7 @@ def head_of(pose: Pose) -> list[list[float]]:
 
 
 def pose_of(head: Sequence[Sequence[float]], body_rad: float, right_rad: float, left_rad: float) -> Pose:
-    """The pose of which the SDK tells these parts."""
+    """The pose from the parts that the SDK reports."""
     return Pose(
         x_mm=head[0][3] * 1000,
         y_mm=head[1][3] * 1000,

@@ -22,19 +22,19 @@ BYTES_MAX: Final = 2 * 1024 * 1024
 SECONDS_MAX: Final = 60.0
 SECONDS_MIN: Final = 0.1
 SAMPLES_MAX: Final = 12_000
-"""200 a second."""
+"""200 samples a second."""
 ROTATION_ERROR: Final = 0.02
-"""Rows of a head's rotation are as long as 1, and at right angles, up to this."""
+"""How far the rows of a head's rotation may be from length 1 and from right angles."""
 SLACK: Final = 0.5
-"""So far beyond the box, in degrees and mm, is not worth a word."""
+"""A move may go this far beyond the box, in degrees and mm, without a remark."""
 
 
 class RecordingError(ValueError):
-    """This is no recorded move; the message says why."""
+    """A file that is no recorded move; the message says why."""
 
 
 def _rows(head: Any) -> Any:
-    """Sixteen numbers may be flat."""
+    """Split a flat list of sixteen numbers into four rows."""
     flat = isinstance(head, list) and len(head) == 16 and not isinstance(head[0], list)  # noqa: PLR2004
     return [head[n : n + 4] for n in range(0, 16, 4)] if flat else head
 
@@ -58,10 +58,10 @@ class _Recording(BaseModel):
 
 
 def recorded(text: bytes) -> tuple[Move, bool]:
-    """A move of a file, and whether it reaches beyond what the robot does: there it is held back.
+    """Read a move from a file's content, and whether it goes beyond the robot's limits: there it is held back.
 
     Raises:
-        RecordingError: If it is none.
+        RecordingError: If the content is no recorded move.
     """
     if len(text) > BYTES_MAX:
         raise RecordingError(f"it has more than {BYTES_MAX >> 20} MB")
@@ -95,14 +95,14 @@ def _is_rotation(head: list[list[float]]) -> bool:
 
 
 class _Curve:
-    """The difference to neutral, straight between two samples."""
+    """The difference to neutral, interpolated linearly between two samples."""
 
     def __init__(self, times: Sequence[float], offsets: Sequence[Pose]) -> None:
         self._times = times
         self._offsets = offsets
 
     def __call__(self, t: float) -> Pose:
-        """So many seconds after the beginning; the first and the last sample hold beyond the ends."""
+        """The difference this many seconds after the beginning. Beyond its ends, the first and the last sample hold."""
         at = self._times[0] + t
         n = bisect_right(self._times, at)
         if n in (0, len(self._times)):

@@ -1,5 +1,5 @@
--- Add rows of a ledger to a day's sums, if they follow the last row that the sums have of this ledger: so none is added twice,
--- and none is left out. The mark and the sums are fields of one key, and are forgotten together.
+-- Add rows of a ledger to a day's sums, if they follow the last row that the sums have of this ledger. So no row is added twice
+-- or left out. The mark and the sums are fields of one key, so they expire together.
 -- KEYS: the day. ARGV: ledger, row before the first, last row, ttl in ms; then robot, nano-dollars, and so on.
 -- Returns the last row that the sums have of this ledger.
 local mark = 'upto:' .. ARGV[1]

@@ -1,5 +1,5 @@
--- Write an entry anew, unless another gateway has the robot. A store that forgot the robot learns it again.
--- KEYS: the robot. ARGV: token, owner, sealed, ttl in ms. Returns 1, or 0 if it is refused.
+-- Write a robot's entry again, unless another gateway has the robot. A missing entry is restored.
+-- KEYS: the robot. ARGV: token, owner, sealed, ttl in ms. Returns 1, or 0 if the write is refused.
 local was = redis.call('HGET', KEYS[1], 'token')
 if was and was ~= ARGV[1] then return 0 end
 local now = redis.call('TIME')

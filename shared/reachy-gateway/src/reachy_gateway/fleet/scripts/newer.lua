@@ -1,5 +1,5 @@
--- Put things on a shelf that are newer than what stands there; tell all gateways if anything was put.
--- KEYS: the shelf. ARGV: channel, what it is told; then name, version, sealed, and so on. Returns how many were put.
+-- Put things on a shelf that are newer than what is there. Tell all gateways if anything was put.
+-- KEYS: the shelf. ARGV: channel, message for it; then name, version, sealed, and so on. Returns how many were put.
 local put = 0
 for n = 3, #ARGV, 3 do
   local was = redis.call('HGET', KEYS[1], ARGV[n])

@@ -1,5 +1,5 @@
--- Say that a gateway is here, and learn who else was in the last seconds; who was not is forgotten.
--- KEYS: all gateways. ARGV: inbox, sealed, whether it is here (1, or 0: it leaves). Returns what each says.
+-- Note that a gateway is here or leaves, and return the gateways of the last seconds. Old ones are forgotten.
+-- KEYS: all gateways. ARGV: inbox, sealed, 1 (it is here) or 0 (it leaves). Returns the sealed text of each gateway.
 local now = tonumber(redis.call('TIME')[1])
 if redis.call('HLEN', KEYS[1]) > 1000 then redis.call('DEL', KEYS[1]) end -- more than any fleet has
 if ARGV[3] == '0' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], now .. ':' .. ARGV[2]) end

@@ -1,6 +1,6 @@
--- Put an entry in the place of the one with this token, and tell whoever had the robot.
+-- Replace the entry that has this token, and send a letter to the gateway that had the robot.
 -- KEYS: the robot. ARGV: token that was read ('' for none), token, owner, sealed, ttl in ms, inbox ('' for nobody), letter.
--- Returns how many read the letter; -1 if another token stands there.
+-- Returns how many gateways read the letter; -1 if the token is another one.
 local was = redis.call('HGET', KEYS[1], 'token') or ''
 if was ~= ARGV[1] then return -1 end
 local now = redis.call('TIME')
