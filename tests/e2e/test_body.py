@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rig import Desk, Keys, running_hub
+from rig import Desk, Keys, running_hub, running_robot
 
 from gemini_gateway.personas import Persona
 from gemini_live_sim.actions import CallTools, WantedCall
@@ -240,3 +240,21 @@ async def test_it_turns_to_the_person_and_speaks_as_loud_as_it_is_asked(tmp_path
         assert [it["response"] for it in session.tool_responses] == [{"status": "started"}] * 2
         await robot.desk.until(lambda: abs(robot.poses[-1].yaw_deg - PERSON_DEG) < 3)
         assert robot.runner.core._playback.gain.percent == 25
+
+
+class Slow(Shown):
+    """A body that takes long to let go of."""
+
+    async def close(self) -> None:
+        await asyncio.sleep(60)
+
+
+async def test_a_robot_that_is_stopped_twice_lets_go_of_its_speaker_all_the_same(tmp_path, gemini):
+    made = Keys(tmp_path, "reachy-1")
+    async with serve() as sim, running_hub(made, gemini(sim)) as hub:
+        async with running_robot(made.robot("reachy-1"), hub.bound, make_body=Slow) as robot:
+            await robot.welcomed()
+            while not robot.task.done():
+                robot.task.cancel()
+                await asyncio.sleep(0.01)
+        assert robot.desk.closed

@@ -11,6 +11,7 @@ from pathlib import Path
 from ports import free_ports
 from processes import gateway_process
 from rig import Keys, faults, read_wav, running_hub, running_robot
+from stores import running_store
 
 from gemini_live_sim.behaviour import Behaviour
 from gemini_live_sim.server import serve
@@ -137,6 +138,49 @@ async def test_a_turn_that_found_the_ledger_locked_is_written_at_the_end(tmp_pat
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, 5) == 0
         assert len(booked(made, ports)) == 2, "the turn in progress must be billed for its sound so far"
+
+
+class Lingering(MockVoice):
+    """A voice that hangs up when it is allowed to."""
+
+    def __init__(self, allowed: asyncio.Event) -> None:
+        super().__init__()
+        self.allowed = allowed
+
+    async def run(self, emit) -> None:
+        try:
+            await super().run(emit)
+        finally:
+            await self.allowed.wait()
+
+
+async def test_a_gateway_that_is_stopped_again_while_a_voice_hangs_up_stops_to_listen(tmp_path):
+    """Else nothing else can listen on its ports for as long as its process lives."""
+    made, ports, allowed = Keys(tmp_path, "reachy-1"), free_ports(2), asyncio.Event()
+    async with running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports)) as robot:
+        async with running_hub(made, lambda *_: Lingering(allowed), *ports) as hub:
+            await robot.welcomed()
+            hub.drain(0.0)
+            await robot.desk.until(lambda: not hub.robots)
+            assert hub._leaving
+        async with running_hub(made, lambda *_: MockVoice(), *ports) as successor:
+            await robot.desk.until(lambda: successor.robots)
+            allowed.set()
+
+
+async def test_a_gateway_that_is_told_to_stop_again_and_again_ends_as_one_that_is_told_once(tmp_path):
+    made, ports = Keys(tmp_path, "reachy-1"), free_ports(2)
+    async with serve() as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports)) as robot:
+        with (
+            running_store(tmp_path / "store") as store,
+            gateway_process(made, ports, sim, GATEWAY_DRAIN_S=600, GATEWAY_STORE_URL=store.url) as process,
+        ):
+            await robot.welcomed()
+            store.hang()  # so that the gateway takes its time to leave the fleet
+            while process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                await asyncio.sleep(0.1)
+        assert process.returncode == 0
 
 
 async def test_a_gateway_ends_when_its_voices_have_hung_up(tmp_path, gemini):

@@ -128,10 +128,12 @@ class Hub:
         finally:
             for robot in list(self.robots):
                 self._dismiss(robot, "stopped", "the gateway stops")
-            if self._leaving:
-                await asyncio.wait(list(self._leaving), timeout=HANG_UP_S + 0.5)
-            self._pace.close()
-            self._end.close()
+            try:
+                if self._leaving:
+                    await asyncio.wait(list(self._leaving), timeout=HANG_UP_S + 0.5)
+            finally:  # also if who stops the gateway does not wait for the voices
+                self._pace.close()
+                self._end.close()
 
     def _say_problems(self) -> None:
         """Log each problem of the key files once, for as long as the problem lasts."""

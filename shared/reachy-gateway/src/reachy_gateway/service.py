@@ -158,13 +158,13 @@ async def _serve(
         beside[-1].add_done_callback(_tell_fault)
     admitted = ", ".join(ring.robots) or "none yet (a robot prints the command when it makes its key)"
     log.info("listening on ports %d and %d; public key %s; admitted: %s", *hub.bound[1:], keys.public.decode(), admitted)
-    task = asyncio.current_task()
+    serving = asyncio.create_task(hub.run(), name="hub")
     asked = False
 
     def stop() -> None:
         nonlocal asked
-        if asked and task:
-            task.cancel()
+        if asked:
+            serving.cancel()  # only this: what comes after it has its own bounds
             return
         asked = True
         log.info("stopped by a signal: turns may go on for %g s; a second signal ends them at once", settings.drain_s)
@@ -173,7 +173,7 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     try:
-        await hub.run()
+        await serving
     except asyncio.CancelledError:
         log.info("stopped at once by a second signal")
     finally:

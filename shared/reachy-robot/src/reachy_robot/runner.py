@@ -114,12 +114,16 @@ class Runner:
             tasks = {task for task in (clock, microphone, body) if task}
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks)
-            self._resolver.close()
-            self._carry_out(self.core.goodbye(self._now()))
-            await self._device.close()
-            await asyncio.sleep(0.05)  # linger is 0: give the goodbye a moment to leave
-            self._end.close()
+            try:  # a second cancellation cuts a wait short, and nothing else
+                await asyncio.wait(tasks)
+            finally:
+                self._resolver.close()
+                self._carry_out(self.core.goodbye(self._now()))
+                try:
+                    await self._device.close()
+                    await asyncio.sleep(0.05)  # linger is 0: give the goodbye a moment to leave
+                finally:
+                    self._end.close()
 
     async def _microphone(self) -> None:
         """Open the device and pass on its audio; whenever the device is lost, do the same with a new one."""
