@@ -180,7 +180,7 @@ async def test_a_gateway_that_is_told_to_stop_again_and_again_ends_as_one_that_i
             while process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 await asyncio.sleep(0.1)
-        assert process.returncode == 0
+        assert process.returncode in {0, -signal.SIGTERM}  # Python's own last steps heed no signal, which then ends them
 
 
 async def test_a_gateway_ends_when_its_voices_have_hung_up(tmp_path, gemini):
