@@ -302,7 +302,9 @@ def test_the_answer_to_what_a_lost_connection_was_asked_is_not_waited_for():
     rim.mic(3)
     rim.close(LOST)
     rim.mic(5)
+    assert rim.turns_ended == 0
     rim.open()
+    assert rim.turns_ended == 1, "the robot must not go on thinking"
     rim.mic(SILENCE_MAX_S + 5)
     assert rim.counts == ["lost", "question_lost"], "nothing is wrong with the new one"
 

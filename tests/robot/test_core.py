@@ -167,6 +167,14 @@ def test_a_state_is_a_line_when_it_changes():
     assert rig.words() == ["listening", "thinking", "speaking", "listening"]
 
 
+def test_a_state_with_its_reason_is_one_line_however_often_the_person_speaks():
+    rig = connected()
+    for reason in ("no route", "no route", "no route", "check the proxy"):
+        for speaks in (True, False):
+            rig.tell(State, state="reconnecting", reason=reason, person_speaks=speaks)
+    assert rig.words(warning=True) == ["reconnecting: no route", "reconnecting: check the proxy"]
+
+
 def test_the_same_trouble_is_one_line_until_the_link_has_stood():
     rig = Rig()
     trouble = Trouble("key", "the gateway refused this robot's key")

@@ -242,7 +242,7 @@ class GeminiVoice:
         except TimeoutError:
             # If the server took the socket but did not answer the setup, it may not find the session: suspect the handle.
             kind: TroubleKind = "lost" if taken.is_set() and dial.handle else "unreachable"
-            error = LiveError(kind, f"Gemini did not answer within {self._now() - started:.1f} s")
+            error = LiveError(kind, f"Gemini did not answer within {max(1.0, self._now() - started):.0f} s")
         except LiveError as raised:
             # The traceback's frames hold the tasks, and the tasks hold the error: 0.3 MB until Python collects garbage.
             error = raised.with_traceback(None)

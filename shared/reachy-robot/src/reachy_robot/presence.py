@@ -172,11 +172,11 @@ class Presence:
 
     def state(self, phase: Phase, reason: str, now: float) -> list[Out]:
         """The gateway tells the state of the conversation."""
-        known, self.phase, self.reason = self.phase, phase, reason
-        if phase == known and not reason:
-            return []
-        out: list[Out] = [Log(f"{phase}: {reason}" if reason else phase, warning=phase in ("reconnecting", "refused"))]
-        return out + (self._sound("refused", now) if phase == "refused" else [])
+        known, self.phase, self.reason = (self.phase, self.reason), phase, reason
+        warning = phase in ("reconnecting", "refused")
+        # The gateway tells a state again when something else in it has changed, such as whether the person speaks.
+        told = [Log(f"{phase}: {reason}" if reason else phase, warning=warning)] if (phase, reason) != known else []
+        return [*told, *(self._sound("refused", now) if phase == "refused" else [])]
 
     def beat(self, message: BeatDown, now: float) -> None:
         """Take the gateway's clock and its echo of ours."""

@@ -12,6 +12,8 @@ from gemini_gateway.events import LiveError
 
 THIS_SETUP: Final = (1007, 1008)
 """Close codes by which a server refuses data that it was sent: invalid payload, policy violation."""
+NO_CLOSE: Final = 1006
+"""The code of a connection that ended without a close message (RFC 6455, 7.1.5). The library made up the words beside it."""
 SETUP: Final = "the session's setup"
 SERVERS_OWN: Final = 500
 """From this HTTP status on the server itself is the reason that a handshake fails."""
@@ -53,14 +55,15 @@ def of_close(code: int | None, reason: str, *, opened: bool) -> LiveError:
         reason: The server's words, without secrets.
         opened: Whether the server had answered the setup.
     """
-    words = f"{code} {reason}".strip() if code else reason
+    words = f"code {code}: {reason or 'no reason given'}" if code else reason
     passing = re.search(PASSING, reason, re.IGNORECASE)
     if trouble := _by_words(reason, words, refusal=code in THIS_SETUP and not passing):
         return trouble
     if code in THIS_SETUP and not passing:
         return LiveError("refused", f"Gemini refused {'what it was sent' if opened else SETUP} ({words})", sure=False)
     if opened or (code not in THIS_SETUP and (passing or not reason)):
-        return LiveError("lost", words)
+        broke = code in (None, NO_CLOSE)
+        return LiveError("lost", "the connection to Gemini broke off" if broke else f"the connection to Gemini ended ({words})")
     return LiveError("declined", f"Gemini declined {SETUP} ({words})")
 
 

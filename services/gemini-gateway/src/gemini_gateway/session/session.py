@@ -205,7 +205,8 @@ class Session:
             held = self._outbox.prompts or self._holds_question(now)
             attention.awaiting_since = now if held else None
             if not held:
-                out.append(Count("question_lost", "a question was lost with its connection to Gemini: nobody will answer it"))
+                words = "a question was lost with its connection to Gemini: nobody will answer it"
+                out += [Count("question_lost", words), Emit(TurnComplete())]
         if self._tools_doubt and not dialled.tools:
             words = f"the robot has no tools for {timing.NO_TOOLS_S / 60:.0f} min: {self._tools_doubt}"
             out.append(Count("tools_refused", words))
@@ -511,7 +512,8 @@ class Session:
         words = f"Gemini said nothing for {waited_s:.0f} s " + ("in mid-answer" if answers else "after speech")
         attention.unheeded += not answers
         blamed = not self._connection.spoke and attention.owed_s >= timing.BLAMED_MIN_S
-        return (self._resumption.blame(words) if blamed else []) + self._abandon("silent", words)
+        given_up: list[Out] = [] if answers else [Emit(TurnComplete())]  # an answer ends with its connection
+        return [*given_up, *(self._resumption.blame(words) if blamed else []), *self._abandon("silent", words)]
 
     def _renews(self, now: float) -> bool:
         """Whether to renew now; called while a renewal is wanted."""
