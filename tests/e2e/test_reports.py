@@ -58,6 +58,23 @@ async def test_answers_are_heard_of_a_server_that_does_not_end_its_turns(tmp_pat
             assert hub.tally.total("fault") == 0
 
 
+async def test_a_question_that_is_lost_with_its_connection_ends_the_thinking_and_the_next_one_is_answered(tmp_path, gemini):
+    made = Keys(tmp_path, "reachy-1")
+    async with serve() as sim:
+        sim.behaviour = Behaviour(mode="echo", thinking_ms=60_000)
+        async with running_hub(made, gemini(sim)) as hub, running_robot(made.robot("reachy-1"), hub.bound) as robot:
+            await robot.welcomed()
+            session = await sim.session(1)
+            robot.desk.say(NUMBERS[0])
+            await robot.desk.until(lambda: robot.core.standing[0] == "thinking")
+            sim.behaviour = Behaviour(mode="echo")
+            session.abort()
+            await robot.desk.until(lambda: robot.core.standing[0] == "listening", 5.0)
+            robot.desk.say(NUMBERS[1])
+            await robot.answered(1)
+            assert missing(robot.desk.played[:, 0], NUMBERS[1][:, 0]) == []
+
+
 @pytest.mark.parametrize(("before_ms", "thinking_ms"), [(250, 500), (50, 50), (1000, 1200)])
 async def test_an_answer_is_heard_behind_an_interruption_of_nothing(tmp_path, gemini, before_ms, thinking_ms):
     """Report A2."""
