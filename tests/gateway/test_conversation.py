@@ -19,6 +19,7 @@ from reachy_gateway.voice import (
     Said,
     SpeechNoticed,
     TurnComplete,
+    Unanswered,
     VoiceEvent,
 )
 from reachy_link.messages import Down, Flush, Hello, Mic, Played, Speaker, State, Transcript, TurnEnd
@@ -605,6 +606,19 @@ def test_a_voice_that_completes_its_turn_without_a_word_is_not_thinking_any_more
     chat.quiet(400)
     chat.voice(TurnComplete())
     assert chat.states() == ["listening", "thinking", "listening"]
+
+
+def test_a_question_that_nobody_will_answer_ends_the_thinking_and_nothing_else():
+    chat = Chat()
+    chat.voice(Audio(reply(1000), 24000))
+    chat.voice(Unanswered())
+    assert chat.states() == ["listening", "speaking"]
+    chat.voice(TurnComplete())
+    chat.quiet(1500)
+    chat.speak(500)
+    chat.quiet(400)
+    chat.voice(Unanswered())
+    assert chat.states() == ["listening", "speaking", "listening", "thinking", "listening"]
 
 
 def test_speech_into_a_reply_that_is_not_interrupted_by_it_changes_nothing():

@@ -24,7 +24,7 @@ from gemini_live_sim.server import GeminiLiveSim
 from reachy_gateway.provider.ledger import Ledger
 from reachy_gateway.talk.speech_gate import SpeechGate
 from reachy_gateway.tools.toolbox import Toolbox
-from reachy_gateway.voice import Audio, ConnectionState, Said, TurnComplete, VoiceEvent
+from reachy_gateway.voice import Audio, ConnectionState, Said, TurnComplete, Unanswered, VoiceEvent
 
 CHUNK_MS = 20
 CHUNK_BYTES = 640
@@ -104,6 +104,11 @@ class Talk:
     def turns(self) -> int:
         """How many turns were completed."""
         return sum(isinstance(event, TurnComplete) for _, event in self.events)
+
+    @property
+    def unanswered(self) -> int:
+        """How many questions were given up."""
+        return sum(isinstance(event, Unanswered) for _, event in self.events)
 
     @property
     def standings(self) -> list[ConnectionState]:

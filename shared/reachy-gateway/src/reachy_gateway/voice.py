@@ -31,6 +31,11 @@ class TurnComplete:
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswered:
+    """The person's question was lost: no answer to it will come."""
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupted:
     """The person interrupted the reply. The part that has not been heard must not be heard."""
 
@@ -72,7 +77,9 @@ class ToolEnded:
     seconds: float
 
 
-VoiceEvent = Audio | ReplyGenerated | TurnComplete | Interrupted | SpeechNoticed | Said | ConnectionState | ToolEnded
+VoiceEvent = (
+    Audio | ReplyGenerated | TurnComplete | Unanswered | Interrupted | SpeechNoticed | Said | ConnectionState | ToolEnded
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ from reachy_gateway.voice import (
     Said,
     SpeechNoticed,
     TurnComplete,
+    Unanswered,
     VoiceEvent,
 )
 
@@ -206,7 +207,7 @@ class Session:
             attention.awaiting_since = now if held else None
             if not held:
                 words = "a question was lost with its connection to Gemini: nobody will answer it"
-                out += [Count("question_lost", words), Emit(TurnComplete())]
+                out += [Count("question_lost", words), Emit(Unanswered())]
         if self._tools_doubt and not dialled.tools:
             words = f"the robot has no tools for {timing.NO_TOOLS_S / 60:.0f} min: {self._tools_doubt}"
             out.append(Count("tools_refused", words))
@@ -512,7 +513,7 @@ class Session:
         words = f"Gemini said nothing for {waited_s:.0f} s " + ("in mid-answer" if answers else "after speech")
         attention.unheeded += not answers
         blamed = not self._connection.spoke and attention.owed_s >= timing.BLAMED_MIN_S
-        given_up: list[Out] = [] if answers else [Emit(TurnComplete())]  # an answer ends with its connection
+        given_up: list[Out] = [] if answers else [Emit(Unanswered())]  # an answer ends with its connection
         return [*given_up, *(self._resumption.blame(words) if blamed else []), *self._abandon("silent", words)]
 
     def _renews(self, now: float) -> bool:

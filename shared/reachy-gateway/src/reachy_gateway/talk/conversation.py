@@ -23,6 +23,7 @@ from reachy_gateway.voice import (
     SpeechNoticed,
     ToolEnded,
     TurnComplete,
+    Unanswered,
     VoiceEvent,
 )
 from reachy_link.messages import Acted, Flush, Hello, Mic, Phase, Played, Speaker, State, Transcript, TurnEnd
@@ -151,6 +152,8 @@ class Conversation:
                 out += self._judged(now, is_rest=True)
                 self._thinking_since = None
                 self._end(self.turns.complete())
+            case Unanswered():
+                self._thinking_since = None
             case Interrupted():
                 out += self._flush(now, by_voice=True)
             case SpeechNoticed():
@@ -163,11 +166,8 @@ class Conversation:
             case ToolEnded():
                 self.latency.called(event)
                 out.append(event)
-            case ConnectionState(state):
-                if state != "live":
-                    out += self._judged(now, is_rest=True)
-                    self._end(self.turns.complete())
-                self._standing = event
+            case ConnectionState():
+                out += self._stands(event, now)
         return out + self.tick(now)
 
     def played(self, message: Played, offset_us: int | None) -> list[Out]:
@@ -218,6 +218,15 @@ class Conversation:
         return self._phase(now)
 
     # --- what follows -------------------------------------------------------------------------------------------------
+
+    def _stands(self, standing: ConnectionState, now: float) -> list[Out]:
+        """Note the state of the voice's connection. A lost connection ends the turn."""
+        self._standing = standing
+        if standing.state == "live":
+            return []
+        out = self._judged(now, is_rest=True)
+        self._end(self.turns.complete())
+        return out
 
     def _audio(self, audio: Audio, now: float) -> list[Out]:
         """Queue a piece of a reply."""
