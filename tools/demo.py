@@ -18,7 +18,7 @@ START_S = 20.0
 
 
 def main() -> int:
-    """Run the demo. Returns exit status 0 if the robot heard every answer."""
+    """Run the demo. Returns exit status 0 if every utterance got an answer."""
     with tempfile.TemporaryDirectory(prefix="reachy-link-") as work:
         return converse(Path(work))
 
@@ -57,12 +57,16 @@ def gateway(
     for robot in robots:
         subprocess.run([BIN / "reachy-keys", "--dir", work / "gateway", "demo", work / "robots" / robot, robot], check=True)
     # A demo never talks to Google, whatever the environment or .env sets. Tools and robots files of yours it does use.
-    yours = {name: os.environ[name] for name in ("GATEWAY_TOOLS_DIR", "GATEWAY_ROBOTS_FILE") if name in os.environ}
+    yours = {
+        name: os.environ[name]
+        for name in ("GATEWAY_TOOLS_DIR", "GATEWAY_ROBOTS_FILE", "REACHY_LOG_LEVEL")
+        if name in os.environ
+    }
     scenario = os.environ.get("SIM_SCENARIO", "steady")
     running.append(
         start("gemini-live-sim", SIM_HOST="127.0.0.1", SIM_PORT=sim, SIM_TLS_DIR=work / "tls", SIM_SCENARIO=scenario)
     )
-    wait_for("the simulator's certificate", (work / "tls" / "root.pem").exists, running)
+    wait_for("the simulator", (work / "tls" / "root.pem").exists, running)
     usual: dict[str, object] = {
         "REACHY_KEYS_DIR": work / "gateway",
         "REACHY_HEALTH_PORT": health,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
-IMAGES = ("gemini-gateway", "mock-gateway", "robot-io", "gemini-live-sim", "robot-io-reachy")
+IMAGES = ("gemini-gateway", "mock-gateway", "robot-io", "gemini-live-sim", "console", "robot-io-reachy")
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)( ;[^\\\n]*)?", re.MULTILINE)
 SHIPPED_USER = "reachy"
 

@@ -14,6 +14,8 @@ PORT: Final = int(os.environ.get("CONSOLE_PORT", "8090"))
 
 def main() -> int:
     """Serve until Ctrl-C. Returns exit status 0 if a person ended it."""
+    if listens(PORT):
+        sys.exit(f"talk: port {PORT} is in use; choose another one: CONSOLE_PORT={PORT + 1} make talk")
     with tempfile.TemporaryDirectory(prefix="reachy-link-") as work:
         return serve(Path(work))
 

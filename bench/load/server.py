@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from gemini_live_sim import answers
-from gemini_live_sim.tls import make_context
+from gemini_live_sim.tls import make_context, publish
 from reachy_gateway.talk.resampler import Pcm16, Resampler
 from stamps import SAMPLES as UP_SAMPLES
 from stamps import Reader, marked
@@ -210,7 +210,9 @@ class Desk:
             self.servers.add(server)
             return server
 
-        self._listener = await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0, ssl=make_context(self._tls))
+        context, root_pem = make_context()
+        publish(self._tls, root_pem)
+        self._listener = await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0, ssl=context)
         return int(self._listener.sockets[0].getsockname()[1])
 
     def message(self, robot: int, turn: int, n: int) -> bytes:

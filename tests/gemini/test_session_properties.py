@@ -346,7 +346,8 @@ class AnyTalk(RuleBasedStateMachine):
     @precondition(lambda self: self.line and self.line.open)
     @rule(event=st.sampled_from([Audio(b"\0\0", 24000), ReplyGenerated(), Interrupted()]))
     def the_server_answers(self, event):
-        if not self.turn_is_on:
+        # An interruption of nothing begins no turn: counts right after it still belong to the turn before.
+        if not self.turn_is_on and event != Interrupted():
             self.turn += 1
             self.turn_is_on = True
         self.server(event)

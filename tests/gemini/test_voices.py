@@ -131,7 +131,7 @@ def test_a_mended_key_is_tried_though_the_robots_file_is_broken(followed, caplog
     followed.voices.reload()
     assert (followed.key_taken, followed.voice_taken) == ("second-key", "Kore")
     assert followed.tried_again
-    assert caplog.text.count("(the last good one stays)") == 1
+    assert caplog.text.count("(the last good one stays in use)") == 1
 
 
 @pytest.mark.parametrize("broken", BROKEN_KEYS, ids=["empty", "gone"])
@@ -141,7 +141,7 @@ def test_a_mended_robots_file_is_taken_though_the_key_cannot_be_read(followed, c
     followed.voices.reload()
     assert (followed.key_taken, followed.voice_taken) == ("first-key", "Puck")
     assert followed.tried_again
-    assert caplog.text.count("(the last good one stays)") == 1
+    assert caplog.text.count("(the last good one stays in use)") == 1
 
 
 def test_where_both_are_broken_both_stay_and_nothing_is_tried(followed, caplog):
@@ -150,7 +150,7 @@ def test_where_both_are_broken_both_stay_and_nothing_is_tried(followed, caplog):
     followed.voices.reload()
     assert (followed.key_taken, followed.voice_taken) == ("first-key", "Kore")
     assert not followed.tried_again
-    assert caplog.text.count("(the last good one stays)") == 2
+    assert caplog.text.count("(the last good one stays in use)") == 2
 
 
 @pytest.mark.parametrize(("breaks", "mends"), [("robots", mend_the_key), ("key", mend_the_file)])

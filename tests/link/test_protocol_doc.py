@@ -38,7 +38,7 @@ def test_every_kind_has_an_example_with_all_its_fields(way, union):
     assert len(examples) == len(get_args(union))
     for kind in get_args(union):
         [example] = [fields for fields in examples if fields["kind"] == kind.model_fields["kind"].default]
-        assert example.keys() == kind.model_fields.keys() - base.model_fields.keys(), kind.__name__
+        assert example.keys() == kind.model_fields.keys() - base.model_fields.keys(), f"{kind.__name__}: docs/protocol.md"
 
 
 def test_the_page_describes_the_fields_of_every_header():
@@ -54,7 +54,7 @@ def test_every_field_of_a_kind_is_described_in_a_section_of_its_name(kind):
     of_that_name = [k for k in (*get_args(m.Up), *get_args(m.Down)) if k.model_fields["kind"].default == name]
     section = dict(zip(of_that_name, sections, strict=True))[kind]
     for field in kind.model_fields.keys() - m._Message.model_fields.keys() - m._Down.model_fields.keys() - {"kind"}:
-        assert re.search(rf"^- `{field}`,", section, re.MULTILINE), f"{name}: {field}"
+        assert re.search(rf"^- `{field}`,", section, re.MULTILINE), f"docs/protocol.md, {name}: write a line for `{field}`"
 
 
 def test_the_table_of_constants_was_found():

@@ -107,7 +107,7 @@ def test_a_gateway_without_docker_and_a_virtual_robot_with_a_key_of_its_own(tmp_
         talk = next(text for text in HERE if text.endswith(" ROBOT_GATEWAY=127.0.0.1 robot-io"))
         told = robot.type(talk, **{"services/robot-io/utterances": str(tmp_path / "said")})
         assert re.search(r"^ +1 .* yes$", told, re.MULTILINE), told
-        assert "reachy-1" in gateway.type("reachy-keys list")
+        assert "reachy-1" in gateway.type("REACHY_HEALTH_PORT=8080 reachy-keys list", **{"8080": str(health)})
         top = subprocess.run(
             [BIN / "reachy-top", "--once", "--url", f"http://127.0.0.1:{health}/metrics"],
             env=gateway.environment,

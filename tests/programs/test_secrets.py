@@ -182,7 +182,7 @@ async def test_a_key_that_the_server_refuses_and_repeats_to_our_face(bench):
     bench.sim.behaviour = Behaviour(script=(Step(on="setup", action=Close(code=1008, reason=reason)),))
     async with bench.gateway(GEMINI_API_KEY=NEXT_KEY) as gateway, bench.robot() as robot:
         await gateway.until("Gemini refused the API key")
-        await robot.until("Gemini refused the API key: check GEMINI_API_KEY (1008 API key not valid: [secret]")
+        await robot.until("Gemini refused the API key: check GEMINI_API_KEY (code 1008: API key not valid: [secret]")
         await bench.health()
     assert bench.leaks() == []
 
@@ -206,7 +206,7 @@ async def test_a_key_whose_file_changes_at_run_time(bench):
         file.write_text(NEXT_KEY)
         await gateway.until("configuration read again")
         bench.sim.abort_all()
-        await robot.until("(1008 API key not valid: [secret], was [secret]")
+        await robot.until("(code 1008: API key not valid: [secret], was [secret]")
     assert bench.leaks() == []
 
 
@@ -226,7 +226,7 @@ async def test_a_key_that_cannot_be_sent_once_its_file_has_changed_is_one_line_a
     async with bench.gateway(GEMINI_API_KEY=None, GEMINI_API_KEY_FILE=file) as gateway, bench.robot() as robot:
         await robot.until("listening")
         file.write_bytes(content)
-        await gateway.until("(the last good one stays)")
+        await gateway.until("(the last good one stays in use)")
         await robot.until("turn 1 done")
     (line,) = [line for line in gateway.text.splitlines() if "the last good one stays" in line]
     assert f"configuration: GEMINI_API_KEY_FILE: GEMINI_API_KEY_FILE={file}" in line

@@ -68,6 +68,9 @@ AWAY = (
     "The fleet's store does not serve a gateway. Conversations that move begin again, and budgets hold for each gateway alone."
 )
 SLOW = "One turn in twenty takes more than 2 s. reachylink_turn_part_seconds shows which part is slow."
+WITHOUT_GEMINI = (
+    "reachy-1 has had no connection to Gemini for 2 minutes: quota, credit or network? The gateway's log says which."
+)
 LAGS = "The gateway's event loop is more than 50 ms late: it has too many robots for its core, or the machine is busy."
 DROPS = 'reachylink_drops_total{{robot="reachy-1",cause="{cause}",' + ONE + "}}"
 ENDED = 'reachylink_conversations_ended_total{robot="reachy-1",cause="fault",' + ONE + "}"
@@ -136,6 +139,19 @@ CASES = {
         on=("90s",),
         labels={"robot": "reachy-1"},
         summary="The voice refuses reachy-1: key, model, permission or budget. The gateway's log says which.",
+    ),
+    "a robot without Gemini, though Gemini answers: no quota or credit is left": Case(
+        alert="RobotReconnecting",
+        series=states("reachy-1", ONE, ("listening", 2), ("reconnecting", 14)) | {f"reachylink_gemini_down{{{ONE}}}": "0x16"},
+        quiet=("60s", "135s"),
+        on=("150s",),
+        labels={"robot": "reachy-1"},
+        summary=WITHOUT_GEMINI,
+    ),
+    "a robot without Gemini in an outage, which has an alert of its own": Case(
+        alert="RobotReconnecting",
+        series=states("reachy-1", ONE, ("reconnecting", 16)) | {f"reachylink_gemini_down{{{TWO}}}": "1x16"},
+        quiet=("2m15s", "3m"),
     ),
     "a robot that two gateways refuse, one of them unheard since": Case(
         alert="RobotRefused",

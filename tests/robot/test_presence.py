@@ -168,6 +168,23 @@ def test_a_refusal_is_said_in_words_once_and_asked_again_at_a_slow_pace():
     assert "the gateway refused this robot: another reason" in rig.words(warning=True)
 
 
+def test_a_gateway_that_takes_the_key_and_never_answers_makes_the_robot_ask_for_its_name_once():
+    rig = Rig()
+    rig.run(4.5, beats=False)
+    assert rig.words(warning=True) == []
+    rig.run(30.0, beats=False)
+    (asked,) = (words for words in rig.words(warning=True) if "another name than" in words)
+    assert asked.endswith(f"than {rig.core._presence._profile.robot}? See there: reachy-keys list")
+
+
+def test_a_gateway_that_cannot_be_reached_does_not_make_the_robot_ask_for_its_name():
+    rig = Rig()
+    for _ in range(10):
+        rig.take(rig.core.trouble(Trouble("unreachable", "nobody listens"), rig.now))
+        rig.run(1.0, beats=False)
+    assert rig.words(warning=True) == ["nobody listens"]
+
+
 def test_a_gateway_that_comes_in_place_of_one_that_refused_is_asked_at_the_usual_pace():
     rig = Rig()
     rig.tell(Refuse, reason="no room")

@@ -112,7 +112,7 @@ async def test_a_key_file_that_cannot_be_used_changes_nothing_and_is_followed_on
         async with talking(sim, office=office) as talk:
             first = await talk.live()
             trouble(key_file)
-            await talk.until(lambda: "(the last good one stays)" in caplog.text)
+            await talk.until(lambda: "(the last good one stays in use)" in caplog.text)
             first.abort()
             await talk.until(lambda: len(talk.sessions) == 2)
             await talk.ask(question)
@@ -120,7 +120,7 @@ async def test_a_key_file_that_cannot_be_used_changes_nothing_and_is_followed_on
             await talk.until(lambda: office._configuration.endpoint.key.get_secret_value() == BAD_KEY)
             talk.sessions[1].abort()
             await talk.until(lambda: talk.states[-1] == "refused")
-        assert caplog.text.count("(the last good one stays)") == 1
+        assert caplog.text.count("(the last good one stays in use)") == 1
 
 
 def half(root):

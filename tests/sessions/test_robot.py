@@ -200,7 +200,7 @@ async def test_a_signal_is_a_button_too(tmp_path, robots_file, numbers):
 
 async def test_the_program_names_the_robots_of_its_file_of_which_no_key_is_admitted(tmp_path, robots_file):
     made, ports, log = Keys(tmp_path / "keys", "reachy-1"), free_ports(2), tmp_path / "log"
-    words = f"robots without a key in {robots_file('reachy-1', 'reachi-2', 'a-robot')}: "
+    words = f"{robots_file('reachy-1', 'reachi-2', 'a-robot')} names robots that are not admitted: "
     async with serve(ECHO) as sim, running_robot(made.robot("reachy-1"), Bind("127.0.0.1", *ports), Desk()) as robot:
         with gateway_process(made, ports, sim, log, GATEWAY_ROBOTS_FILE=tmp_path / "robots.toml"):
             await robot.desk.until(lambda: f"{words}a-robot, reachi-2\n" in log.read_text(), 30)

@@ -311,6 +311,17 @@ def test_a_scenario_from_a_file(tmp_path) -> None:
         load_scenario("nothing", Behaviour())
 
 
+async def test_a_second_server_on_the_same_port_leaves_the_first_ones_certificate_alone(tmp_path):
+    async with serve(SimSettings(tls_dir=tmp_path)) as sim:
+        before = sim.root_path.read_bytes()
+        with pytest.raises(OSError, match="address already in use"):
+            async with serve(SimSettings(tls_dir=tmp_path, port=sim.port)):
+                pass
+        assert sim.root_path.read_bytes() == before
+        async with dial(sim):
+            pass
+
+
 class Process:
     """The server as a separate process."""
 

@@ -32,6 +32,7 @@ HERE = {
     "REACHY_HEALTH_PORT=8080 gemini-gateway",
     "export REACHY_KEYS_DIR=~/.config/reachy-robot",
     "reachy-keys show",
+    "REACHY_HEALTH_PORT=8080 reachy-keys list",
     "reachy-keys admit reachy-1 'ROBOT_KEY'",
     "ROBOT_DEVICE=wav ROBOT_UTTERANCES=services/robot-io/utterances ROBOT_GATEWAY=127.0.0.1 robot-io",
     "reachy-keys revoke reachy-1",
@@ -123,7 +124,7 @@ NOWHERE = {
     "a robot, or its system": [
         "sudo apt-get install --no-install-recommends python3-venv git $(services/robot-io/debian-packages build) "
         "$(services/robot-io/debian-packages runtime)",
-        "pip install --require-hashes -r services/robot-io/requirements-reachy.txt",
+        "VIRTUAL_ENV=~/reachy-link-venv uv pip install --require-hashes -r services/robot-io/requirements-reachy.txt",
         "sudo apt-get update",
         "cd ~/reachy-link && git pull",
         "systemctl --user daemon-reload && systemctl --user enable --now robot-io",

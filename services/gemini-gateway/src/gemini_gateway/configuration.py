@@ -92,7 +92,7 @@ class Configuration:
                 retarget(endpoint)
                 self.endpoint = endpoint
         except (OSError, ValueError) as error:
-            mistakes.append(f"{error}; correct it, and it is read again")
+            mistakes.append(f"{error}; correct the setting, and the gateway reads it again")
             return False
         return True
 

@@ -114,7 +114,7 @@ class RobotsDocument:
         if text != self._refused:
             self._refused = text
             for problem in problems:
-                log.error("%s (the last good one stays)", problem)
+                log.error("%s (the last good one stays in use)", problem)
 
     def _use(self, text: str) -> list[str]:
         if text == self._configuration.text:

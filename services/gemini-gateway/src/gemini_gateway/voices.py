@@ -143,7 +143,7 @@ class Voices:
         """
         robots, key, mistakes = self._configuration.reload(asked=asked, retarget=self._live.retarget)
         for mistake in mistakes:
-            log.error("configuration: %s (the last good one stays)", mistake)
+            log.error("configuration: %s (the last good one stays in use)", mistake)
         if robots:
             self._name_in = NAME_LOOKS
         if taken := [name for name, well in (("robots file", robots), ("key", key)) if well]:
@@ -302,4 +302,6 @@ class Voices:
         """Log robots of the robots file that have no admitted key: their names may be mistyped."""
         known = self._configuration.personas.robots.keys()
         if strangers := known - self._admitted if self._admitted is not None else ():
-            log.warning("robots without a key in %s: %s", self._configuration.robots_file, ", ".join(sorted(strangers)))
+            log.warning(
+                "%s names robots that are not admitted: %s", self._configuration.robots_file, ", ".join(sorted(strangers))
+            )

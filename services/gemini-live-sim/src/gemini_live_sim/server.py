@@ -24,7 +24,7 @@ from gemini_live_sim.opening import Caller, Door
 from gemini_live_sim.resumption import HandleStore
 from gemini_live_sim.scenario import load_scenario
 from gemini_live_sim.settings import SimSettings
-from gemini_live_sim.tls import make_context
+from gemini_live_sim.tls import make_context, publish
 from gemini_live_sim.watch import Watch
 
 RECORD_BYTES = 64 * 2**20
@@ -57,7 +57,8 @@ class GeminiLiveSim:
         self.handles = HandleStore(lambda: secrets.token_urlsafe(24))
         self.handles.is_alive = self._is_connected
         self._door = Door(self.handles, recordings(), models, lambda: secrets.token_hex(8), frozenset(settings.voices))
-        self._listener = Listener(self._serve, self._answer_http, make_context(folder, settings.tls_names), settings)
+        context, self._root_pem = make_context(settings.tls_names)
+        self._listener = Listener(self._serve, self._answer_http, context, settings)
 
     @property
     def port(self) -> int:
@@ -126,8 +127,9 @@ class GeminiLiveSim:
         return found[0]
 
     async def start(self) -> None:
-        """Start to listen."""
+        """Start to listen. Only then write the root certificate: it may be that of a server which listens here already."""
         await self._listener.start()
+        publish(self.root_path.parent, self._root_pem)
 
     async def stop(self) -> None:
         """Stop within half a second: close each connection, and drop those that have not closed within 0.3 s."""

@@ -21,18 +21,13 @@ _VALID = dt.timedelta(days=365)
 _SKEW = dt.timedelta(hours=1)
 
 
-def make_context(folder: Path, more_names: Sequence[str] = ()) -> ssl.SSLContext:
-    """Make certificates for :data:`NAMES` and more; write the root to ``folder/root.pem``; return the server's context.
-
-    Raises:
-        OSError: If the folder cannot be written.
-    """
+def make_context(more_names: Sequence[str] = ()) -> tuple[ssl.SSLContext, bytes]:
+    """Make certificates for :data:`NAMES` and more. Returns the server's context, and the root certificate as PEM."""
     root_key, leaf_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root = _root(root_key)
     leaf = _leaf(leaf_key, root, root_key, [*NAMES, *more_names])
     key_pem = leaf_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    _publish(folder, root.public_bytes(Encoding.PEM))
-    return _context(key_pem + leaf.public_bytes(Encoding.PEM))
+    return _context(key_pem + leaf.public_bytes(Encoding.PEM)), root.public_bytes(Encoding.PEM)
 
 
 def _context(pem: bytes) -> ssl.SSLContext:
@@ -45,8 +40,12 @@ def _context(pem: bytes) -> ssl.SSLContext:
     return context
 
 
-def _publish(folder: Path, pem: bytes) -> None:
-    """Replace the root certificate in one step, so that a reader sees the old or the new file, never half of one."""
+def publish(folder: Path, pem: bytes) -> None:
+    """Write the root certificate to ``folder/root.pem`` in one step: a reader sees the old or the new file, never half of one.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=folder, prefix=f".{ROOT}.")
     try:

@@ -30,7 +30,7 @@ LATE_EVERY: Final = 10
 """In every tenth look at the loop, the latest mic chunk since the last such look is counted."""
 STATES: Final = ("starting", *get_args(Phase), "away", "lost", "absent")
 """``starting``: the voice has not yet said whether it has a connection. ``away``: the robot has not been heard for 3 s.
-``lost``: not for 60 s. ``absent``: the robot was never here, or said goodbye."""
+``lost``: not for 60 s. ``absent``: the robot was never here, said goodbye, or was sent away."""
 ALARMING: Final = ("impostor", "clone", "subscription", "upstream", "flood")
 """Causes that are told as 0 before they first occur, because Prometheus sees no increase in a series that begins."""
 

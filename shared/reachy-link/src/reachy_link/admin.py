@@ -277,7 +277,7 @@ class _Counted(_Versioned):
 
 
 class Fleet(_Counted):
-    """The state of the fleet: first everything, then the changes. Sent once a second, even without changes."""
+    """The state of the fleet: first everything, then the changes. Sent every 0.8 s, even without changes."""
 
     kind: Literal["fleet"] = "fleet"
     afresh: bool = False

@@ -30,6 +30,8 @@ LOST_S: Final = 2.0
 REDIAL_S: Final = 3.0
 SOUND_AFTER_S: Final = 5.0
 SOUND_AGAIN_S: Final = 60.0
+UNANSWERED_S: Final = 5.0
+"""If no hello was answered for this long although the link stands, the log asks for the robot's name."""
 
 
 @dataclass(slots=True)
@@ -262,7 +264,17 @@ class Presence:
             out += self._elsewhere(now, 0.0)
         elif not self.welcomed and not self.refused and unserved_s > LOST_S:
             out += self._elsewhere(now)
+        unanswered_s = min(unserved_s, now - newest.trouble)
+        if not self.welcomed and not self.refused and unanswered_s > UNANSWERED_S:
+            out += self._ask_for_name()
         return out
+
+    def _ask_for_name(self) -> list[Out]:
+        """The connections stand, and no hello is answered: a gateway drops hellos under another name than the key's."""
+        if not self._complaints.are_news("unanswered", "the robot's name"):
+            return []
+        words = f"the gateway{self._at()} takes this robot's key, and does not answer: does it admit the key under another name"
+        return [Log(f"{words} than {self._profile.robot}? See there: reachy-keys list", warning=True)]
 
     def _say_something(self, now: float) -> list[Out]:
         """Send a hello to a gateway that does not know the robot, or a beat to a gateway that does."""

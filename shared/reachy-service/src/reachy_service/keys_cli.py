@@ -220,7 +220,7 @@ def _trusting(directory: Path, peer_dir: Path) -> str:
             keys.make_pair(where)
     gateway = keys.load_pair(directory, f"reachy-keys --dir {directory} gateway").public.decode()
     keys.write(peer_dir / keys.GATEWAY_NAME, gateway + "\n")
-    return keys.load_pair(peer_dir, f"reachy-keys --dir {peer_dir} robot").public.decode()
+    return keys.load_pair(peer_dir, f"reachy-keys --dir {peer_dir} robot ID").public.decode()
 
 
 def _console(directory: Path, args: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ STEREO_16K: Final = Format(rate_hz=16000, channels=2)
 """The real robot's format in both directions."""
 TICK_MS: Final = 10
 RECORDING_MAX_S: Final = 3600
-"""The speaker's recording stops growing here (115 MB)."""
+"""The speaker's recording stops growing here (one hour, 230 MB)."""
 LEAD_IN_TICKS: Final = 30
 """Silence before each utterance: 300 ms."""
 LET_GO_TICKS: Final = 5

@@ -12,7 +12,7 @@ import zmq
 from reachy_gateway.link.connections import Connections, Ended
 from reachy_gateway.link.limits import Arrival
 from reachy_gateway.link.pulse import Pulse
-from reachy_gateway.link.zap import Zap
+from reachy_gateway.link.zap import FAILURES, Zap
 from reachy_link.address import ANY, endpoint, is_ipv6
 from reachy_link.bucket import Rate, TokenBucket
 from reachy_link.causes import LinkCause
@@ -216,7 +216,7 @@ class GatewayEnd:
             self._listener.on_bad(error.cause, robot, error.detail)
             return True
         if message.robot != robot:
-            self._listener.on_bad("impostor", robot, f"spoke as {message.robot}")
+            self._listener.on_bad("impostor", robot, f"spoke as {message.robot}: was its key admitted under a wrong name?")
         else:
             self._listener.on_up(message, payload)
         return True
@@ -252,7 +252,7 @@ class GatewayEnd:
         elif notice[1:] == down_topic(robot):
             self._down.setsockopt(zmq.SUBSCRIBE if notice[:1] == b"\1" else zmq.UNSUBSCRIBE, notice[1:])
         elif notice[:1] == b"\1":
-            self._listener.on_bad("subscription", robot, f"asked for {notice[1:80]!r}, which is not its own")
+            self._listener.on_bad("subscription", robot, f"asked for {notice[1:80]!r}, which is not its own topic")
             denials = self._denials.setdefault(key, TokenBucket(DENIALS))
             if not denials.take(1, time.monotonic(), self._pulse.stalled_s) and self._down_to.hang_up(fd):
                 self._bar(Ended(key, "keeps subscribing to other topics than its own"))
@@ -328,7 +328,9 @@ class GatewayEnd:
             if event == zmq.EVENT_ACCEPTED:
                 connections.accepted(value)
             else:
-                self._listener.on_bad("handshake", "", f"a handshake failed (event {event:#x}, value {value:#x})")
+                self._listener.on_bad(
+                    "handshake", "", FAILURES.get(event, f"a handshake failed (event {event:#x}, value {value:#x})")
+                )
 
         return monitored
 

@@ -12,6 +12,13 @@ from reachy_link.sockets import ZAP_DOMAIN, Drain, SyncSocket
 
 VERSION: Final = b"1.0"
 KEY_BYTES: Final = 32
+FAILURES: Final[dict[int, str]] = {
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "a connection was refused: its own line says why",
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "a program did not complete the handshake: it is no robot, or it trusts another "
+    "gateway's key (on the robot: reachy-keys trust 'GATEWAY_KEY')",
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "a connection ended in the middle of its handshake",
+}
+"""What a failed handshake means to an operator, by libzmq's event."""
 
 
 class Known(Protocol):

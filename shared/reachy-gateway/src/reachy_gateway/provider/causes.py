@@ -4,12 +4,12 @@ from typing import Final, Literal, get_args
 
 TroubleKind = Literal["lost", "unreachable", "declined", "quota", "refused"]
 """Why there is no connection. ``lost``: the server ended it. ``unreachable``: no server answered. ``declined``: the server
-answered the setup with an unknown error. ``quota``: only time helps. ``refused``: only a person can fix it."""
+answered the setup with an unknown error. ``quota``: time helps, or money. ``refused``: only a person can fix it."""
 
 _Judged = Literal["silent", "mute", "stalled"]
 Loss = TroubleKind | _Judged
 """Why a connection, or an attempt to connect, was lost. The last three are the session's own judgement of a server that sends
-nothing (``silent``), sends nothing any more (``mute``), or reads nothing (``stalled``)."""
+no answer or stops in one (``silent``), sends turns without a sound (``mute``), or reads nothing (``stalled``)."""
 
 _OfTalk = Literal["go_away", "handle_dropped", "mute_turn", "no_turn_end", "turn_reason", "seed_dropped", "uplink"]
 _OfClosing = Literal["answer_cut", "question_lost"]

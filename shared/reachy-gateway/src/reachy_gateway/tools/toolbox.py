@@ -194,12 +194,15 @@ def _of_file(path: Path) -> tuple[list[Tool[Any]], list[str]]:
         kinds = [
             kind
             for kind in vars(module).values()
-            if inspect.isclass(kind) and issubclass(kind, Tool) and kind.__module__ == name and not inspect.isabstract(kind)
+            if inspect.isclass(kind) and issubclass(kind, Tool) and kind.__module__ == name
         ]
-        tools: list[Tool[Any]] = [kind() for kind in kinds]
+        whole = [kind for kind in kinds if not inspect.isabstract(kind)]
+        tools: list[Tool[Any]] = [kind() for kind in whole]
         problems = [f"{type(tool).__name__}: {why}" for tool in tools for why in flaws(tool)]
+        plain = [kind for kind in whole if not inspect.iscoroutinefunction(kind.call)]
+        problems += [f"{kind.__name__}: call: write `async def call`" for kind in plain]
     except BaseException as error:  # noqa: BLE001 - even SystemExit, which would end the gateway without a message
         return [], [f"cannot be read: {type(error).__name__}: {error}"]
     if not tools:
-        return [], ["no class in it is derived from Tool"]
+        return [], [f"{kind.__name__}: the method call is missing" for kind in kinds] or ["no class in it is derived from Tool"]
     return ([] if problems else tools), problems
