@@ -11,7 +11,7 @@ def counts(gaps: Reconnects) -> dict[str, int]:
 def test_the_first_connection_ends_no_gap():
     gaps = Reconnects()
     gaps.counted("unreachable")
-    gaps.opened(5.0)
+    assert gaps.opened(5.0) is None
     assert counts(gaps) == {}
 
 
@@ -20,7 +20,7 @@ def test_a_gap_without_trouble_is_a_renewal():
     gaps.opened(0.0)
     gaps.counted("go_away")
     gaps.closed(100.0, idle=False)
-    gaps.opened(100.2)
+    assert gaps.opened(100.2) == ("renewal", pytest.approx(0.2))
     assert counts(gaps) == {"renewal": 1}
     assert gaps.seconds["yes"].total == pytest.approx(0.2)
 
@@ -32,7 +32,7 @@ def test_a_gap_has_the_cause_of_its_first_trouble(cause):
     gaps.counted(cause)
     gaps.closed(100.0, idle=False)
     gaps.counted("unreachable")
-    gaps.opened(103.0)
+    assert gaps.opened(103.0) == (cause, 3.0)
     gaps.closed(110.0, idle=False)
     gaps.opened(110.1)
     assert counts(gaps) == {cause: 1, "renewal": 1}
@@ -52,5 +52,5 @@ def test_while_none_is_wanted_there_is_no_gap():
     gaps = Reconnects()
     gaps.opened(0.0)
     gaps.closed(1.0, idle=True)
-    gaps.opened(500.0)
+    assert gaps.opened(500.0) is None
     assert counts(gaps) == {}

@@ -160,8 +160,26 @@ def test_every_mistake_is_named_at_once_with_its_key_and_the_reason(robots):
     assert {key for key in keys if "prices" in key} == {
         f"prices.my-model.{key}" for key in ("as_of", "in_text", "in_audio", "in_image", "out_text", "out_audio")
     }
-    assert "defaults.temperature: Input should be less than or equal to 2 (given: 9)" in problems
-    assert "robots.a.voise: Extra inputs are not permitted (given: 'Puck')" in problems
+    assert "defaults.temperature: must be less than or equal to 2 (given: 9)" in problems
+    assert "robots.a.voise: there is no such setting: is it voice? (given: 'Puck')" in problems
+    assert "robots.b.vad.mode: must be 'auto' or 'manual' (given: 'telepathy')" in problems
+    assert "colour: there is no such setting" in {problem.partition(" (given")[0] for problem in problems}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[default]\nvoice = "Kore"', "default: there is no such setting: is it defaults?"),
+        ('[defaults]\nvad = "auto"', "defaults.vad: must be a table (given: 'auto')"),
+        ("[defaults.vad]\nmod = 1", "defaults.vad.mod: there is no such setting: is it mode? (given: 1)"),
+        ("[defaults.manner]\nbreathing = 2", "defaults.manner.breathing: must be true or false (given: 2)"),
+        ("[defaults]\nvoice = 3", "defaults.voice: must be text (given: 3)"),
+        ('[defaults]\npark_after_s = "x"', "defaults.park_after_s: must be a number (given: 'x')"),
+        ("[prices.m]\nas_of = 2026-01-01", "prices.m.in_text: is missing"),
+    ],
+)
+def test_a_mistake_is_told_in_words_for_a_person(robots, text, words):
+    assert words in robots(text)[1]
 
 
 def test_a_mistake_in_the_defaults_is_not_repeated_for_each_robot(robots):

@@ -208,6 +208,15 @@ def test_a_directory_that_cannot_be_made_is_told_in_one_line(run, tmp_path):
     assert str(tmp_path / "file") in complaint
 
 
+@pytest.mark.parametrize("help_", ["-h", "--help"])
+@pytest.mark.parametrize("command", ["gateway", "admit", "revoke", "adopt"])
+def test_each_command_has_help_and_is_not_run_by_asking(run, tmp_path, command, help_):
+    status, told, _ = run(command, help_)
+    assert status == 0
+    assert f"usage: reachy-keys {command}" in told
+    assert list(tmp_path.rglob("*")) == []
+
+
 @pytest.mark.parametrize("arguments", [(), ("nonsense",), ("admit",)])
 def test_what_is_no_command_is_status_2_with_the_usage(run, capsys, arguments):
     with pytest.raises(SystemExit) as caught:

@@ -1,6 +1,7 @@
 """A connection is renewed before the server ends it, and the person notices nothing."""
 
 import random
+import re
 import statistics
 import time
 
@@ -92,7 +93,8 @@ async def test_what_is_said_into_a_reply_beyond_the_servers_deadline_is_not_sent
             assert talk.heard == talk.fed
 
 
-async def test_without_a_go_away_the_age_limit_renews(talking, watchman, question):
+async def test_without_a_go_away_the_age_limit_renews_and_the_log_says_so(talking, watchman, question, caplog):
+    caplog.set_level("INFO")
     async with serve(QUICK, on_event=watchman) as sim:
         watchman.sim = sim
         async with talking(sim, settings_of=lambda *_: SessionSettings(max_age_s=1.0)) as talk:
@@ -104,6 +106,7 @@ async def test_without_a_go_away_the_age_limit_renews(talking, watchman, questio
             assert talk.heard == talk.fed
             assert [session.resumed for session in talk.sessions] == [False, True, True]
     assert watchman.doubles == []
+    assert len(re.findall(r"the connection to Gemini is renewed, after \d\.\d\d s without one \(renewal\)", caplog.text)) == 2
 
 
 @pytest.mark.parametrize("time_left_s", [1.0, 0.0])
@@ -161,8 +164,9 @@ async def test_an_answer_of_several_turns_is_not_cut_between_them(talking, quest
         assert talk.sessions[1].resumed
 
 
-async def test_a_close_without_go_away_at_the_age_at_which_google_closes(talking, question):
+async def test_a_close_without_go_away_at_the_age_at_which_google_closes(talking, question, caplog):
     """Some closes come without notice. Here the server closes long before the age at which the gateway would renew."""
+    caplog.set_level("INFO")
     behaviour = Behaviour(mode="tone", tone_ms=500, max_age_s=2.0, go_away_left_s=None)
     async with serve(QUICK) as sim:
         sim.script([behaviour])
@@ -172,6 +176,7 @@ async def test_a_close_without_go_away_at_the_age_at_which_google_closes(talking
             assert first.close_reason == DEADLINE
             assert (await talk.live()).resumed
             assert talk.states == ["live"], "the gap must be too short to be reported"
+            assert re.search(r"connected to Gemini again, after 0\.\d\d s without one \(lost\)", caplog.text)
             await talk.ask(question)
 
 

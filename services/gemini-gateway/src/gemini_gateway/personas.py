@@ -1,7 +1,8 @@
 """Robots and their personas: one TOML file, whose mistakes are all reported at once. Pure except for :func:`read`."""
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -12,7 +13,7 @@ from reachy_gateway.provider.money import Money
 from reachy_gateway.provider.usage import PRICES, Price
 from reachy_gateway.tools.port import NAME
 from reachy_link.messages import GESTURES_MAX, MoveName, RobotId
-from reachy_link.text import TextError, decoded
+from reachy_link.text import TextError, decoded, mistake
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
 ToolName = Annotated[str, StringConstraints(pattern=NAME)]
@@ -244,11 +245,19 @@ def _problems(error: ValidationError, name: str, where: str) -> list[str]:
     """The mistakes, each with its file, its key and the reason."""
     found = []
     for problem in error.errors(include_url=False):
-        key = ".".join(str(step) for step in (where, *problem["loc"]) if step != "")
+        steps = [step for step in (*where.split("."), *map(str, problem["loc"])) if step]
         given = problem.get("input")
         shown = f" (given: {given!r})" if isinstance(given, str | int | float) else ""
-        found.append(f"{name}: {key}: {problem['msg']}{shown}"[:500])
+        near = _near(steps) if problem["type"] == "extra_forbidden" else ""
+        found.append(f"{name}: {'.'.join(steps)}: {mistake(problem['type'], problem['msg'])}{near}{shown}"[:500])
     return found
+
+
+def _near(steps: Sequence[str]) -> str:
+    """A question whether the setting is another one, which is spelt almost alike."""
+    tables: dict[str, type[_Table]] = {"": RobotsFile, "vad": Vad, "manner": Manner, "gateway": Gateway}
+    table = tables.get(steps[-2] if len(steps) > 1 else "", Persona)
+    return "".join(f": is it {name}?" for name in get_close_matches(steps[-1], table.model_fields, 1))
 
 
 def _nothing() -> Personas:

@@ -236,7 +236,7 @@ class GeminiVoice:
                 patience.reschedule(None)
                 opened = True
                 self._breaker.opened(self._now() - started)
-                self.reconnects.opened(self._now())
+                self._host.reconnected(self.robot, self.reconnects.opened(self._now()))
                 self._carry_out(self.session.opened(self._now()))
                 await self._talk(connection)
         except TimeoutError:

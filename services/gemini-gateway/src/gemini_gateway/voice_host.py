@@ -8,6 +8,7 @@ from gemini_gateway.running_tools import ToolHost
 from gemini_gateway.session.meter import Bill
 from reachy_gateway.provider.causes import SessionCause
 from reachy_gateway.provider.circuit_breaker import CircuitBreaker
+from reachy_gateway.provider.reconnects import Gap
 from reachy_gateway.provider.usage import Verdict
 from reachy_gateway.voice import Said
 
@@ -38,3 +39,6 @@ class VoiceHost(ToolHost, Protocol):
 
     def count(self, robot: str, cause: SessionCause, words: str) -> None:
         """Count an event of the robot's session under its cause, and publish it."""
+
+    def reconnected(self, robot: str, gap: Gap | None) -> None:
+        """Publish that a connection is open, if it ends a gap."""

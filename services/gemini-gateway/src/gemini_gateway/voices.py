@@ -20,7 +20,7 @@ from gemini_gateway.sdk.client import Live
 from gemini_gateway.session.meter import Bill
 from gemini_gateway.session.timing import SessionSettings
 from gemini_gateway.voice import GeminiVoice
-from reachy_gateway.feed import Billed, BudgetNews, Feed, KeysChanged, SessionNews, Spoken
+from reachy_gateway.feed import Billed, BudgetNews, Feed, KeysChanged, Noticed, SessionNews, Spoken
 from reachy_gateway.journal import LINES, logged
 from reachy_gateway.provider.causes import SessionCause
 from reachy_gateway.provider.circuit_breaker import CircuitBreaker
@@ -28,6 +28,7 @@ from reachy_gateway.provider.elsewhere import Elsewhere
 from reachy_gateway.provider.ledger import Ledger, LedgerError
 from reachy_gateway.provider.load import Load
 from reachy_gateway.provider.money import Money
+from reachy_gateway.provider.reconnects import RENEWAL, Gap
 from reachy_gateway.provider.shared_books import SharedBooks
 from reachy_gateway.provider.transcripts import Transcripts
 from reachy_gateway.provider.usage import Account, Books, Verdict
@@ -147,7 +148,8 @@ class Voices:
         if robots:
             self._name_in = NAME_LOOKS
         if taken := [name for name, well in (("robots file", robots), ("key", key)) if well]:
-            log.info("configuration read again: %s", " and ".join(taken))
+            rest = "; the rest is as it was" if mistakes else ""
+            log.info("configuration read again: %s%s", " and ".join(taken), rest)
         self.refresh(mended=bool(taken))
         self.on_reload()
 
@@ -266,6 +268,12 @@ class Voices:
         """Count an event of the robot's session under its cause, and publish it."""
         first = self.tally.count(cause, robot)
         self._feed.tell(SessionNews(robot, cause, words, first))
+
+    def reconnected(self, robot: str, gap: Gap | None) -> None:
+        """Publish that a connection is open, if it ends a gap."""
+        if gap:
+            words = "the connection to Gemini is renewed" if gap.cause == RENEWAL else "connected to Gemini again"
+            self._feed.tell(Noticed(robot, f"{words}, after {gap.seconds:.2f} s without one ({gap.cause})"))
 
     def _keep(self, it: Spoken) -> None:
         """Write a piece of transcript to its file, if the robot's persona asks for that."""

@@ -34,6 +34,28 @@ def trimmed(text: str) -> str:
     return text.strip().removeprefix(BOM).strip()
 
 
+_MISTAKES: Final = {
+    "extra_forbidden": "there is no such setting",
+    "missing": "is missing",
+    "string_type": "must be text",
+    **dict.fromkeys(("model_type", "dict_type"), "must be a table"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing", "decimal_type", "decimal_parsing"), "must be a number"),
+}
+
+
+def mistake(kind: str, words: str) -> str:
+    """What is wrong with a setting, for a person who wrote it.
+
+    Args:
+        kind: The type of pydantic's error.
+        words: Its message.
+    """
+    own = words.removeprefix("Value error, ")
+    return own if own != words else _MISTAKES.get(kind) or words.removeprefix("Input ").replace("should", "must")
+
+
 def unsendable(secret: str) -> str | None:
     """Why an HTTP header cannot carry this secret, or why no server would accept it; None if nothing is wrong.
 

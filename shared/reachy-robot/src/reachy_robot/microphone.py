@@ -56,7 +56,8 @@ class Microphone:
         if not self.window.admits(now, rtt_s):
             self._tally.count("window")
             if self._complaints.are_news("dropped", "the microphone"):
-                return [Log("the link is too slow for live speech: dropping audio that would arrive late", warning=True)]
+                words = "the link is too slow for live speech, or the gateway is gone: dropping audio that would arrive late"
+                return [Log(words, warning=True)]
             return []
         tail_ms = self._profile.half_duplex_tail_ms
         pressed = self._activity == "start"  # a person who holds the button interrupts, and is heard from the first word on

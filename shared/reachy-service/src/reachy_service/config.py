@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reachy_link.address import listening
-from reachy_link.text import TextError, decoded, trimmed, unsendable
+from reachy_link.text import TextError, decoded, mistake, trimmed, unsendable
 from reachy_service.environment import of_an_orchestrator, suspects
 from reachy_service.health import HealthServer, Page, Report
 from reachy_service.logs import conceal, flush, one_line
@@ -205,5 +205,5 @@ def variable(model: type[BaseSettings], where: tuple[int | str, ...]) -> str:
 def _words(model: type[BaseSettings], problem: Any) -> str:
     given = problem.get("input")
     shown = isinstance(given, str | int | float) and not any(_secret(model, str(name)) for name in problem["loc"][:1])
-    words = str(problem["msg"]).removeprefix("Value error, ")
+    words = mistake(problem["type"], problem["msg"])
     return f"{words} (given: {given!r})" if shown else words

@@ -7,8 +7,9 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from reachy_link import keys
@@ -30,7 +31,12 @@ store."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Exit status 0, or 1 with one line that says what is wrong."""
-    args = _parser().parse_args(argv)
+    parser, commands = _parser()
+    words = sys.argv[1:] if argv is None else argv
+    if asked := [commands[name] for name, after in pairwise(words) if name in commands and after in ("-h", "--help")]:
+        asked[0].print_help()
+        return 0
+    args = parser.parse_args(words)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a path may hold characters that the terminal's encoding lacks
@@ -51,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return main(["--dir", str(directory), *then]) if then else 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """The parser, and that of each command."""
     parser = argparse.ArgumentParser(prog="reachy-keys", description="Make, admit, list and revoke the keys of the robot link.")
     default = trimmed(os.environ.get("REACHY_KEYS_DIR", "")) or DEFAULT_DIR
     parser.add_argument("--dir", type=Path, default=Path(default), help="keys directory (REACHY_KEYS_DIR; %(default)s)")
@@ -87,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     command("store", _store, words, "store_dir", "host")
     words = "on a gateway: move the robots of an older folder of admitted keys into this one; then run the command that follows"
     command("adopt", _adopt, words, "old_dir").add_argument("then", nargs=argparse.REMAINDER)
-    return parser
+    return parser, commands.choices
 
 
 def _gateway(directory: Path, _: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ const WORDS = {
   thinking: "thinking",
   speaking: "speaking",
   waiting: "reconnecting to the voice service",
-  refused: "refused by the voice service",
+  refused: "cannot talk now",
 };
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;

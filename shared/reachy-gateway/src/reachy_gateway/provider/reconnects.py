@@ -1,12 +1,21 @@
 """Measures how long a robot was without a connection to its cloud, and counts why. Pure."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from reachy_gateway.provider.causes import LOSSES, SessionCause
 from reachy_gateway.stats import Buckets
 
-CAUSES: Final = ("renewal", *LOSSES)
+RENEWAL: Final = "renewal"
+CAUSES: Final = (RENEWAL, *LOSSES)
 GAP_S: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0, 5.0, 10.0, 30.0, 120.0)
+
+
+class Gap(NamedTuple):
+    """A time without a connection."""
+
+    cause: str
+    """One of ``CAUSES``."""
+    seconds: float
 
 
 class Reconnects:
@@ -28,9 +37,13 @@ class Reconnects:
         """Note that a connection has ended. ``idle``: none is wanted for now, as the session is parked or over budget."""
         self._since = None if idle else now
 
-    def opened(self, now: float) -> None:
-        """Note that a connection is open."""
-        if self._since is not None:
-            self.counts[self._loss or "renewal"] += 1
-            self.seconds["no" if self._loss else "yes"].observe(now - self._since)
+    def opened(self, now: float) -> Gap | None:
+        """Note that a connection is open. Returns the gap that it ends, if any."""
+        since, loss = self._since, self._loss
         self._since = self._loss = None
+        if since is None:
+            return None
+        gap = Gap(loss or RENEWAL, now - since)
+        self.counts[gap.cause] += 1
+        self.seconds["no" if loss else "yes"].observe(gap.seconds)
+        return gap
