@@ -68,7 +68,7 @@ class Found:
         lines = [
             f"A gateway on one core carries {most} robots: {bound}.{beyond}",
             "",
-            f"GATEWAY_MAX_ROBOTS={most}: the next is refused in words, and goes to another gateway.",
+            f"GATEWAY_MAX_ROBOTS={most}: the next is told that there is no room, and goes to another gateway.",
             f"Plan {fill} robots for each gateway ({FILL:.0%}), so that there is room for those of one that dies.",
             f"This machine has {cores} cores, of which one is for everything else: {whole}.",
             f"Memory: {self.holds.memory_mb:.0f} MB for each gateway.",
