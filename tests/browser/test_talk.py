@@ -264,11 +264,34 @@ class TestTrouble:
             third = pages[2]
             for page in pages[:2]:
                 await expect(page.locator("#state-words")).to_have_text(TALKING, timeout=15_000)
-            await expect(third.locator("#words")).to_contain_text("all 2 robots for pages are taken")
+            await expect(third.locator("#words")).to_contain_text("You cannot talk now: all 2 robots for pages are taken")
             await pages[0].click("#talk")
             await expect(pages[0].locator("#state-words")).to_have_text("not talking")
             await third.click("#talk")
             await expect(third.locator("#state-words")).to_have_text(TALKING, timeout=15_000)
+
+    async def test_a_tab_that_was_duplicated_takes_the_robot_and_the_first_tab_gets_another(self, everything):
+        """A browser copies a tab's storage, and with it the tab's name."""
+        _, _, console = everything
+        async with browser(*DEVICES) as chromium:
+            context = await chromium.new_context()
+            first, copy = await context.new_page(), await context.new_page()
+            await first.goto(link(console))
+            await first.click("#talk")
+            await expect(first.locator("#robot-name")).to_have_text("browser-1", timeout=15_000)
+            tab = await first.evaluate("sessionStorage.getItem('tab')")
+            await copy.goto(console.url)
+            await copy.evaluate(f"sessionStorage.setItem('tab', '{tab}')")
+            await copy.reload()
+            await copy.click("#talk")
+            await expect(copy.locator("#robot-name")).to_have_text("browser-1", timeout=15_000)
+            await expect(first.locator("#words")).to_contain_text("Another tab talks with this robot now.")
+            await expect(first.locator("#state-words")).to_have_text("not talking")
+            await expect(first.locator("#talk")).to_be_enabled(timeout=15_000)
+            await first.click("#talk")
+            await expect(first.locator("#robot-name")).to_have_text("browser-2", timeout=15_000)
+            for page in (first, copy):
+                await expect(page.locator("#state-words")).to_have_text(TALKING, timeout=15_000)
 
     async def test_what_comes_late_of_a_conversation_that_has_ended_does_not_bring_it_back(self, everything):
         _, _, console = everything

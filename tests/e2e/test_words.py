@@ -145,7 +145,7 @@ async def test_nobody_listens_at_a_name(made, caplog):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (None, "does not answer as a gateway: check ROBOT_GATEWAY"),
+        (None, "does not answer as a gateway: does it hang? Else check ROBOT_GATEWAY"),
         (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "check ROBOT_GATEWAY"),
         (b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "check ROBOT_GATEWAY"),
     ],

@@ -1,6 +1,8 @@
 """What the admin port is told of Gemini's voices, and what it may change in the robots file."""
 
+import sys
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -8,7 +10,7 @@ from pydantic import SecretStr
 from gemini_gateway import personas
 from gemini_gateway.configuration import Configuration
 from gemini_gateway.endpoint import Endpoint
-from gemini_gateway.office import GeminiOffice
+from gemini_gateway.office import GeminiOffice, paste
 from gemini_gateway.session.meter import Bill
 from gemini_gateway.voices import Voices
 from reachy_gateway.admin.office import OfficeError
@@ -102,7 +104,7 @@ async def test_where_the_file_is_not_the_gateways_the_text_is_to_be_pasted(made,
     monkeypatch.setattr("os.access", lambda *_: False)  # the user of this test may be root
     table = await office.read_persona("lab-1")
     assert not table.may_save
-    assert "paste" in table.words
+    assert f"may not write {path}: paste" in table.words
     with pytest.raises(OfficeError, match="the table is correct, but"):
         await saved(office, table.text.replace("Puck", "Aoede"))
     assert path.read_text() == FILE
@@ -112,8 +114,13 @@ async def test_without_a_robots_file_a_text_is_checked_all_the_same(made):
     office, _, _ = made(None)
     assert (await office.read_persona("lab-1")).text == "[robots.lab-1]\n"
     assert "the table is correct" in await saved(office, "[robots.lab-1]\nvoice = 'Puck'", only_check=True)
-    with pytest.raises(OfficeError, match="paste"):
+    with pytest.raises(OfficeError, match="this gateway has no robots file: make your own"):
         await saved(office, "[robots.lab-1]\nvoice = 'Puck'")
+
+
+def test_what_to_do_depends_on_whose_file_it_is():
+    assert paste(Path("/config/robots.toml")).startswith("this gateway may not write /config/robots.toml: paste")
+    assert "comes with the program and cannot be changed: make your own" in paste(Path(sys.prefix, "demo.toml"))
 
 
 async def test_a_file_that_became_unreadable_is_said(made):

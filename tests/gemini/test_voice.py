@@ -45,6 +45,9 @@ class Office:
     def count(self, *_):
         pass
 
+    def reconnected(self, *_):
+        pass
+
 
 class Gemini:
     """A connection, and its dialler."""

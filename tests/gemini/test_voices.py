@@ -102,7 +102,8 @@ class Office:
 
 
 @pytest.fixture
-def followed(tmp_path):
+def followed(tmp_path, caplog):
+    caplog.set_level("INFO")
     office = Office(tmp_path)
     yield office
     office.ledger.close()
@@ -120,6 +121,12 @@ BROKEN_FILES = ["no toml", "[defaults]\ntemperature = 99\n", None]
 BROKEN_KEYS = ["", None]
 
 
+def read_again(caplog):
+    """What the log says to have read again, and to use."""
+    told = (record.getMessage().partition("configuration read again: ") for record in caplog.records)
+    return [what for _, found, what in told if found]
+
+
 def replace(path, text):
     path.unlink() if text is None else path.write_text(text)
 
@@ -131,6 +138,7 @@ def test_a_mended_key_is_tried_though_the_robots_file_is_broken(followed, caplog
     followed.voices.reload()
     assert (followed.key_taken, followed.voice_taken) == ("second-key", "Kore")
     assert followed.tried_again
+    assert read_again(caplog) == ["the key or its server in use"]
     assert caplog.text.count("(the last good one stays in use)") == 1
 
 
@@ -142,6 +150,7 @@ def test_a_mended_robots_file_is_taken_though_the_key_cannot_be_read(followed, c
     assert (followed.key_taken, followed.voice_taken) == ("first-key", "Puck")
     assert followed.tried_again
     assert caplog.text.count("(the last good one stays in use)") == 1
+    assert read_again(caplog) == ["the robots file in use"]
 
 
 def test_where_both_are_broken_both_stay_and_nothing_is_tried(followed, caplog):
@@ -151,6 +160,18 @@ def test_where_both_are_broken_both_stay_and_nothing_is_tried(followed, caplog):
     assert (followed.key_taken, followed.voice_taken) == ("first-key", "Kore")
     assert not followed.tried_again
     assert caplog.text.count("(the last good one stays in use)") == 2
+    assert read_again(caplog) == []
+
+
+def test_a_broken_robots_file_is_not_told_as_a_key_that_was_read(followed, caplog):
+    replace(followed.robots, "no toml")
+    followed.voices.reload()
+    assert read_again(caplog) == []
+
+
+def test_without_a_robots_file_and_with_the_same_key_nothing_has_changed(followed, caplog):
+    Voices(Configuration(followed._endpoint, personas.read(None)[0]), followed.ledger).reload(asked=True)
+    assert read_again(caplog) == ["nothing has changed"]
 
 
 @pytest.mark.parametrize(("breaks", "mends"), [("robots", mend_the_key), ("key", mend_the_file)])

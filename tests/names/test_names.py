@@ -167,5 +167,7 @@ def test_a_machine_that_knows_no_name_server(world):
 def test_a_name_that_nobody_knows(world):
     world.name_server("127.0.0.9", other__lab="127.0.0.1")
     robot = world.robot("box.lab")
-    robot.until_said("box.lab is not known here: check ROBOT_GATEWAY, and what getent ahosts box.lab says", 3)
+    robot.until_said(
+        "box.lab is not known here: check ROBOT_GATEWAY (for a page: CONSOLE_GATEWAY), and what getent ahosts box.lab says", 3
+    )
     assert robot.stop() < ENDS_WITHIN_S

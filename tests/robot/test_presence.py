@@ -792,7 +792,7 @@ def test_a_gateway_that_was_given_is_dialled_as_often_as_ever_though_those_that_
         rig.take(rig.core.trouble(NOBODY, rig.now))
         rig.run(0.01, beats=False)
     assert len(rig.when(Redial(ONE))) == pytest.approx(3.0 / (ADDRESSES_ROUND_S + 0.04), abs=2)
-    words = "nobody listens (it is not in ROBOT_GATEWAY: a gateway named it)"
+    words = "nobody listens (another gateway named this address)"
     assert rig.words(warning=True) == ["nobody listens", *[words] * 3], "once for each"
 
 

@@ -39,6 +39,9 @@ REMIND_S: Final = (45.0, 300.0)
 """Pauses before the link is logged again. The demo's virtual robot has ended before the first of them."""
 LINK_WAIT_S: Final = 5.0
 """How long ``link`` waits for a console that is starting."""
+AS_THE_CONSOLE: Final = (
+    "Run this command as the console's user, with the console's CONSOLE_PORT, CONSOLE_STATE_DIR and CONSOLE_TLS_CERT.\n"
+)
 SECRET_NAME: Final = "link-secret"  # noqa: S105 - a file's name
 
 
@@ -100,8 +103,10 @@ async def _serve(
     try:
         config.load()
         server = _Server(config)
-    except (OSError, ssl.SSLError) as error:
-        fail([f"CONSOLE_TLS_CERT, CONSOLE_TLS_KEY: {error}"])
+    except ssl.SSLError as error:
+        fail([f"CONSOLE_TLS_CERT, CONSOLE_TLS_KEY: they do not fit together, or are no PEM files: {error}"])
+    except OSError as error:
+        fail([f"CONSOLE_TLS_CERT, CONSOLE_TLS_KEY: {settings.tls_cert} or {settings.tls_key} cannot be read: {error}"])
     health = health_server(settings, lambda: {"ok": server.started, "pages": console.pages, "taken": len(seats.taken)})
     loop = asyncio.get_running_loop()
     logs.calm(loop)
@@ -110,6 +115,8 @@ async def _serve(
     inviting = asyncio.create_task(_invite(settings, logins, server), name="inviting")
     try:
         await server.serve()
+    except SystemExit:  # uvicorn has logged why it cannot listen
+        fail([f"CONSOLE_HOST, CONSOLE_PORT: cannot listen on {settings.host}, port {settings.port}"])
     finally:
         inviting.cancel()
         if health:
@@ -156,6 +163,8 @@ def _identities(settings: ConsoleSettings) -> list[RobotIdentity]:
     problems, found = [], []
     try:
         folders = sorted(path for path in settings.keys_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except FileNotFoundError:
+        folders = []
     except OSError as error:
         fail([f"REACHY_KEYS_DIR: {error}"])
     for folder in folders:
@@ -223,10 +232,10 @@ def _link(settings: ConsoleSettings, role: str) -> int:
             if isinstance(error, FileNotFoundError | ConnectionRefusedError) and time.monotonic() < until:
                 time.sleep(0.1)  # it may be starting
                 continue
-            tell(sys.stderr, f"reachy-console: no console runs here: {error}\n")
+            tell(sys.stderr, f"reachy-console: no answer from a console on port {settings.port}: {error}\n{AS_THE_CONSOLE}")
             return 1
     if status != http.HTTPStatus.OK:
-        tell(sys.stderr, f"reachy-console: the console refused to make a link: HTTP {status}\n")
+        tell(sys.stderr, f"reachy-console: the program on port {settings.port} makes no link: HTTP {status}\n{AS_THE_CONSOLE}")
         return 1
     tell(sys.stdout, _url(settings, code) + "\n")
     return 0

@@ -139,7 +139,9 @@ class Console:
         code = await _body(request)
         token = self._logins.redeem(code, time.monotonic()) if code else None
         if token is None:
-            return PlainTextResponse("this link does not work: it was used before, or it is too old", 403)
+            return PlainTextResponse(
+                "This link does not work: it was used before, it is too old, or there were too many attempts.", 403
+            )
         response = Response(status_code=204)
         self._set_cookie(response, token)
         log.info("a guest has signed in as %s", self._logins.role(token, time.monotonic()))

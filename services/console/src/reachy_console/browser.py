@@ -37,6 +37,8 @@ class Page:
         self._more = asyncio.Event()
         self.over = ""
         """Why the page's connection is to be closed; empty while it stays open."""
+        self.taken = False
+        """Whether it is closed because another page has its robot."""
         self.dropped = 0
         """Audio messages that were dropped because the queue was full."""
 
@@ -48,9 +50,10 @@ class Page:
             self._texts.append(message)
         self._more.set()
 
-    def hang_up(self, why: str) -> None:
-        """Close the page's connection."""
+    def hang_up(self, why: str, *, taken: bool = False) -> None:
+        """Close the page's connection. ``taken``: another page has its robot."""
         self.over = self.over or why
+        self.taken = taken
         self._more.set()
 
     def play(self, pcm: bytes) -> None:

@@ -142,12 +142,14 @@ class Spent(_Message):
 
 
 class Ended(_Message):
-    """The page has lost its robot, or got none, with the reason in words."""
+    """The page has lost its robot, or got none, with the reason."""
 
     kind: Literal["ended"] = "ended"
     n: int
     """Number of the conversation, as in :class:`Start`."""
     why: Words
+    began: bool = True
+    """Whether the page had a robot."""
 
 
 class Gateway(_Message):

@@ -84,7 +84,7 @@ class Seat:
         """Continue with a page that has come back."""
         assert self.device  # noqa: S101 - the caller has checked that the tab has the robot
         if self.device.page:
-            self.device.page.hang_up("the page has connected again")
+            self.device.page.hang_up("another tab talks with this robot now", taken=True)
         self._n = start.n
         self.device.attach(page)
         self.visible(visible=start.visible)

@@ -28,7 +28,8 @@ LOOK_S: Final = 30.0
 """Time between two checks that the page's guest is still signed in."""
 COMMANDS_MAX: Final = 4
 """Most commands of one page that are carried out at a time."""
-POLICY_VIOLATION, GOING_AWAY, TRY_LATER = 1008, 1001, 1013
+POLICY_VIOLATION, GOING_AWAY, TRY_LATER, TAKEN = 1008, 1001, 1013, 4001
+"""WebSocket close codes. The last is our own: another tab has the page's robot."""
 
 
 class Visit:
@@ -102,7 +103,7 @@ class Visit:
                 except TimeoutError:
                     return TRY_LATER, "the page reads too slowly"
             return None
-        return TRY_LATER, self._page.over
+        return TAKEN if self._page.taken else TRY_LATER, self._page.over
 
     async def _receive(self) -> tuple[int, str] | None:
         while True:
@@ -139,12 +140,12 @@ class Visit:
         has_it = self._seat if device and device.page is self._page and not device.ended else None
         match message:
             case Start() if not self._may_talk:
-                self._page.tell(Ended(n=message.n, why="a viewer may not talk: ask for an operator's link"))
+                self._page.tell(Ended(n=message.n, why="a viewer may not talk: ask for an operator's link", began=False))
             case Start() if has_it is None:
                 self._seat = await self._seats.take(self._guest, message, self._page)
                 if self._seat is None:
-                    why = f"all {len(self._seats)} robots for pages are taken: close another page"
-                    self._page.tell(Ended(n=message.n, why=why))
+                    why = f"all {len(self._seats)} robots for pages are taken; try again when another page has stopped talking"
+                    self._page.tell(Ended(n=message.n, why=why, began=False))
             case Stop() if has_it:
                 has_it.end("you ended it")
             case Visible(visible=visible) if has_it:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from gemini_gateway import personas
 from gemini_gateway.endpoint import Endpoint
@@ -11,12 +11,19 @@ from gemini_gateway.personas import Personas
 from reachy_link.keys import Stamp, stamp
 from reachy_link.text import TextError
 
+IF_INTENDED: Final = (
+    "if that is intended: docker compose exec gemini-gateway sh -c 'kill -HUP 1' (without Docker: kill -HUP), "
+    "or start the gateway again"
+)
+
 
 class Reading(NamedTuple):
     """Which files were accepted. If one has a mistake, its last good version stays in use; the other is read all the same."""
 
     robots: bool
     key: bool
+    retargeted: bool
+    """Whether the server or its key is another one now."""
     mistakes: list[str]
 
 
@@ -67,12 +74,14 @@ class Configuration:
         mistakes: list[str] = []
         fresh = self.robots_file and (self.text == self.own or _text(self.robots_file) != self.own)
         robots = self._reload_robots(mistakes, asked=asked) if fresh else False
-        return Reading(robots, self._reload_endpoint(mistakes, retarget), mistakes)
+        before = self.endpoint
+        key = self._reload_endpoint(mistakes, retarget)
+        return Reading(robots, key, self.endpoint != before, mistakes)
 
     def _reload_robots(self, mistakes: list[str], *, asked: bool) -> bool:
         read, problems = personas.read(self.robots_file, self._model, self._tools)
         if not problems and not asked and (gone := loosened(self.personas, read)):
-            problems = [f"{self.robots_file} removes {', '.join(gone)}: if that is intended, send SIGHUP or start again"]
+            problems = [f"{self.robots_file} removes or lowers {', '.join(gone)}: {IF_INTENDED}"]
         mistakes += problems
         if not problems:
             self.personas = read
@@ -92,7 +101,7 @@ class Configuration:
                 retarget(endpoint)
                 self.endpoint = endpoint
         except (OSError, ValueError) as error:
-            mistakes.append(f"{error}; correct the setting, and the gateway reads it again")
+            mistakes.append(f"{error}; a corrected file is read again, a corrected variable after a restart")
             return False
         return True
 

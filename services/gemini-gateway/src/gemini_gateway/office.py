@@ -4,8 +4,10 @@ import asyncio
 import logging
 import os
 import stat
+import sys
 import tomllib
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any, Final
 
 from gemini_gateway import personas
@@ -22,7 +24,16 @@ log = logging.getLogger(__name__)
 
 KEPT_BACK: Final = ("budget_usd_per_day", "transcripts", "transcripts_to_file", "transcripts_to_console", "recordings")
 """The keys of a persona that concern money or privacy. They are changed only in the file itself."""
-PASTE: Final = "this gateway may not write its robots file: paste the table into that file, and it is read within a second"
+
+
+def paste(path: Path | None) -> str:
+    """What to do with a table that the gateway may not write itself, into the robots file at ``path``."""
+    own = "make your own from config/robots.example.toml, name it in GATEWAY_ROBOTS_FILE, and restart the gateway"
+    if path is None:
+        return f"this gateway has no robots file: {own}"
+    if Path(sys.prefix) in path.parents:
+        return f"{path} comes with the program and cannot be changed: {own}"
+    return f"this gateway may not write {path}: paste the table into that file, and it is read within a second"
 
 
 class GeminiOffice:
@@ -76,7 +87,7 @@ class GeminiOffice:
         path = self._configuration.robots_file
         table = _told(lambda: table_of(self._file(), robot))
         may_save = self._may_save
-        return Table(table, digest(table), may_save, str(path) if may_save else PASTE)
+        return Table(table, digest(table), may_save, str(path) if may_save else paste(path))
 
     def _save(self, robot: str, text: str, was: str, *, only_check: bool) -> tuple[str, bool]:
         path, before = self._configuration.robots_file, self._file()
@@ -94,7 +105,7 @@ class GeminiOffice:
         if only_check:
             return "the table is correct", False
         if path is None or not self._may_save:
-            raise OfficeError(f"the table is correct, but {PASTE}")
+            raise OfficeError(f"the table is correct, but {paste(path)}")
         try:
             write(path, after, stat.S_IMODE(path.stat().st_mode))
         except OSError as error:

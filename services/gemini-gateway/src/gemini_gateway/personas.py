@@ -117,8 +117,12 @@ class Personas:
         return self.robots.get(robot, self.default)
 
     def price(self, model: str) -> Price:
-        """The model's price, or the default model's price if the model is not listed."""
-        return self.prices.get(model) or self.prices[models.longest(model, self.prices) or DEFAULT_MODEL]
+        """The model's price."""
+        return self.prices[self.priced_as(model)]
+
+    def priced_as(self, model: str) -> str:
+        """The listed model whose price counts: the model, else the longest name with which it begins, else the default."""
+        return model if model in self.prices else models.longest(model, self.prices) or DEFAULT_MODEL
 
 
 DEFAULT_MODEL: Final = "gemini-3.8-live"

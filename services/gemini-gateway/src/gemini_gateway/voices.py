@@ -11,7 +11,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from gemini_gateway import personas
 from gemini_gateway.burst_slot import BurstSlot
 from gemini_gateway.configuration import Configuration
 from gemini_gateway.implied import session_settings
@@ -142,15 +141,15 @@ class Voices:
         Args:
             asked: Whether a person asks for this. Only then may a file remove a limit: else it may be half written.
         """
-        robots, key, mistakes = self._configuration.reload(asked=asked, retarget=self._live.retarget)
+        robots, key, retargeted, mistakes = self._configuration.reload(asked=asked, retarget=self._live.retarget)
         for mistake in mistakes:
             log.error("configuration: %s (the last good one stays in use)", mistake)
         if robots:
             self._name_in = NAME_LOOKS
-        if taken := [name for name, well in (("robots file", robots), ("key", key)) if well]:
-            rest = "; the rest is as it was" if mistakes else ""
-            log.info("configuration read again: %s%s", " and ".join(taken), rest)
-        self.refresh(mended=bool(taken))
+        taken = [name for name, well in (("the robots file", robots), ("the key or its server", retargeted)) if well]
+        if taken or not mistakes:
+            log.info("configuration read again: %s", f"{' and '.join(taken)} in use" if taken else "nothing has changed")
+        self.refresh(mended=robots or key)
         self.on_reload()
 
     def refresh(self, *, mended: bool) -> None:
@@ -233,7 +232,8 @@ class Voices:
         if bill.estimated:
             self.count(robot, "uncounted", self._uncounted(robot, cost))
         if model not in self._configuration.personas.prices:
-            self.count(robot, "unknown_price", f"the price of {model} is unknown: it is billed as {personas.DEFAULT_MODEL}")
+            words = f"the price of {model} is unknown: it is billed as {self._configuration.personas.priced_as(model)}"
+            self.count(robot, "unknown_price", f'{words}; set [prices."{model}"] in the robots file')
         try:
             self._ledger.add(day, robot, session, model, tokens, cost)
         except LedgerError as error:
@@ -292,7 +292,10 @@ class Voices:
             self.tally.count("transcript", robot, pieces)
         if bool(trouble) != bool(self._transcripts_trouble) and self._trouble_lines.take(1, time.monotonic()):
             if trouble:
-                log.warning("the transcript cannot be written: %s (its words are lost until then, and counted)", trouble)
+                log.warning(
+                    "the transcript cannot be written: %s (words are lost until it can be written again; they are counted)",
+                    trouble,
+                )
             else:
                 log.info("transcripts are written again")
         self._transcripts_trouble = trouble

@@ -179,7 +179,7 @@ class Hub:
         """Send a message to a robot. Returns false, and counts the loss, if the robot's queue is full."""
         sent = self._end.publish(message, payload)
         if not sent:
-            self.on_bad("queue_full", message.robot, f"its queue is full, {message.kind} dropped: its link is too slow")
+            self.on_bad("queue_full", message.robot, f"its queue is full, {message.kind} dropped: its link is slow or broken")
         return sent
 
     # --- called by the link -------------------------------------------------------------------------------------------

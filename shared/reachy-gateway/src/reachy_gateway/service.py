@@ -209,7 +209,8 @@ async def _give_back() -> None:
 def _tell_fault(companion: "asyncio.Task[None]") -> None:
     """Log a background task's error at once. Otherwise it would show only when the program ends."""
     if not companion.cancelled() and (error := companion.exception()):
-        log.error("a background task of the gateway has ended with an error; the gateway goes on", exc_info=error)
+        words = "a bug has ended the gateway's task %r, which works again after a restart; the gateway goes on without it"
+        log.error(words, companion.get_name(), exc_info=error)
 
 
 def _unready(hub: Hub, ring: Keyring, fleet: Fleet | None) -> str:

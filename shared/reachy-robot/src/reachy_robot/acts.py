@@ -187,7 +187,8 @@ class Acts:
         refusal = self._do(message, now)
         outcome: Outcome = "refused" if refusal else "started" if message.name in ("gesture", "dance") else "done"
         words = f"{message.name} {' '.join(map(str, message.args.values()))}".strip()
-        return [Log(f"{words}: {refusal or outcome}"), self._tell(message.id, outcome, refusal, now)]
+        told = [] if message.name == "manner" and not refusal else [Log(f"{words}: {refusal or outcome}")]
+        return [*told, self._tell(message.id, outcome, refusal, now)]
 
     def cancel(self, message: Cancel, now: float) -> list[Out]:
         """End one act, or all current ones. The outcome of an act that has ended is reported again."""

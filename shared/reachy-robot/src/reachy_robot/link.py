@@ -11,7 +11,7 @@ from reachy_link.address import Address, endpoint, is_ipv6
 from reachy_link.keys import RobotIdentity, admitting
 from reachy_link.sockets import MORE, NOW, Drain, Inbox, Monitor, SyncSocket, set_dialer
 from reachy_link.wire import Parts, down_topic
-from reachy_robot.trouble import UNREACHABLE, Trouble
+from reachy_robot.trouble import CHECK, UNREACHABLE, Trouble
 
 
 class RobotEnd:
@@ -119,19 +119,19 @@ class RobotEnd:
                 admit = admitting(robot, public)
                 return Trouble("key", f"the gateway at {where} refused this robot's key; on the gateway: {admit}")
             case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_DISCONNECTED:
-                return Trouble("protocol", f"the program at {where} is no gateway of Reachy Link: check ROBOT_GATEWAY")
+                return Trouble("protocol", f"the program at {where} is no gateway of Reachy Link: {CHECK}")
             case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL if value == errno.EAGAIN:
-                return Trouble("mute", f"the program at {where} does not answer as a gateway: check ROBOT_GATEWAY")
+                return Trouble("mute", f"the program at {where} does not answer as a gateway: does it hang? Else {CHECK}")
             case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
                 key = self._identity.gateway_public.decode()
                 return Trouble(
                     "gateway-key",
                     f"{where} hung up during the handshake: it is still starting, or its public key is not {key} (compare "
                     "with the gateway's self.pub, and mend with: reachy-keys trust KEY), or it is no gateway of Reachy Link: "
-                    "check ROBOT_GATEWAY",
+                    f"{CHECK}",
                 )
             case zmq.EVENT_CONNECT_RETRIED:
-                words = f"nobody listens at {where}: is the gateway running, and is this its address?"
+                words = f"nobody listens at {where}: is the gateway running, at this address, and not behind a firewall?"
                 return Trouble(UNREACHABLE, words)
         return None
 

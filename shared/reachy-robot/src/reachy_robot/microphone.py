@@ -80,7 +80,8 @@ class Microphone:
             self._zeros_since = now
         elif now - self._zeros_since > SILENT_MIC_S and not self._silent:
             self._silent = True
-            words = "the microphone gives nothing but zeros: is it muted, or its flat cable loose? (normal for a virtual robot)"
+            words = "the microphone gives nothing but zeros: is it muted, or its flat cable loose?"
+            words += " (normal for a virtual robot, and for a page with Push to talk)"
             return [Log(words, warning=True)]
         return []
 

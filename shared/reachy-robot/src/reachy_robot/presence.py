@@ -197,9 +197,7 @@ class Presence:
             self.refused, self._since = "", now  # the link stood until now, and the next gateway may accept the robot
         of_name = self.route.name and not self.route.unknown and trouble.cause != "key"  # a key's line ends with a command
         known_as = f" ({self.route.name} has this address here)" if of_name else ""
-        known_as += (
-            " (it is not in ROBOT_GATEWAY: a gateway named it)" if not self.route.given and trouble.cause != "key" else ""
-        )
+        known_as += " (another gateway named this address)" if not self.route.given and trouble.cause != "key" else ""
         is_news = self._complaints.are_news(trouble.cause, self.route.here)
         round_s = ADDRESSES_ROUND_S if trouble.cause == UNREACHABLE and self.route.one_gateway else ROUND_S
         out: list[Out] = [Log(trouble.words + known_as, warning=True)] if is_news else []

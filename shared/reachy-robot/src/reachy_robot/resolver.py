@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from reachy_link.address import bracketed
-from reachy_robot.trouble import Trouble, silent
+from reachy_robot.trouble import CHECK, Trouble, silent
 
 THREADS_MAX: Final = 16
 ADDRESSES_MAX: Final = 16
@@ -74,7 +74,7 @@ class Resolver:
             return (), _explained(name, error)
         except (OSError, ValueError) as error:
             return (), Trouble("look-up", f"{name} cannot be looked up: {error}")
-        return list(hosts)[:ADDRESSES_MAX], Trouble("no-address", f"{name} has no address: check ROBOT_GATEWAY")
+        return list(hosts)[:ADDRESSES_MAX], Trouble("no-address", f"{name} has no address: {CHECK}")
 
     def _answered(self, name: str, hosts: Sequence[str], trouble: Trouble) -> None:
         self._asking.discard(name)
@@ -86,6 +86,6 @@ def _explained(name: str, error: socket.gaierror) -> Trouble:
     if error.errno == socket.EAI_AGAIN:
         return silent(name)
     if error.errno == socket.EAI_NONAME:
-        words = f"{name} is not known here: check ROBOT_GATEWAY, and what getent ahosts {name} says"
+        words = f"{name} is not known here: {CHECK}, and what getent ahosts {name} says"
         return Trouble("unknown-name", words)
     return Trouble("look-up", f"{name} cannot be looked up: {error.strerror}; what does getent ahosts {name} say?")

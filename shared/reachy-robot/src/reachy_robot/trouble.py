@@ -3,6 +3,7 @@
 from typing import Final, NamedTuple
 
 UNREACHABLE: Final = "unreachable"
+CHECK: Final = "check ROBOT_GATEWAY (for a page: CONSOLE_GATEWAY)"
 
 
 class Trouble(NamedTuple):

@@ -4,10 +4,11 @@ import { at, put } from "/static/dom.js";
 import { Fleet } from "/static/fleet.js";
 import { FleetState, ROBOT } from "/static/fleetstate.js";
 import { RobotView } from "/static/robotview.js";
-import { HEAR as TALK, REMEDIES, check, complain, readiness, stand, stop } from "/static/talk.js";
+import { HEAR as TALK, REMEDIES, check, complain, lost, readiness, rename, stop } from "/static/talk.js";
 import { door, hearDone, look, lose, worker } from "/static/wire.js";
 
 const NOT_AGAIN = 1008;     // WebSocket close code of an error that a new attempt does not cure
+const TAKEN = 4001;         // WebSocket close code: another tab has this page's robot now
 const ASK_MS = 3000;
 const SHOW_MS = 100;        // the least time between two redraws
 const TICK_MS = 1000;
@@ -22,6 +23,8 @@ let asking = 0;             // timer
 let showing = 0;            // timer
 let view = "talk";
 let robot = null;           // the robot that the Robot view shows
+let code = "";              // a link's code that the console has not answered yet
+let refusal = "";           // why the last link let nobody in
 
 // --- signing in --------------------------------------------------------------------------------------------------------
 
@@ -32,19 +35,28 @@ async function comeIn() {
   check("secure", isSecureContext, REMEDIES.secure);
   clearTimeout(asking);
   if (isCode()) {
-    const code = location.hash.slice(1);
+    code = location.hash.slice(1);
     history.replaceState(null, "", location.pathname);
-    await fetch("/login", { method: "POST", body: code }).catch(() => null);
+  }
+  if (code) {
+    const answer = await fetch("/login", { method: "POST", body: code }).catch(() => null);
+    if (answer) {
+      code = "";
+      refusal = answer.ok ? "" : await answer.text();
+    }
   }
   const me = await fetch("/me").catch(() => null);
   if (me && me.ok) {
     check("door", true);
+    refusal = "";
     worker.postMessage({ kind: "connect" });
     return;
   }
-  if (me && me.status === 401) check("door", false, REMEDIES.door);
-  else check("console", false, REMEDIES.console);
-  away(me && me.status === 401 ? REMEDIES.door : REMEDIES.console);
+  const isStranger = me !== null && me.status === 401;
+  const words = isStranger ? `${refusal} ${REMEDIES.door}`.trim() : REMEDIES.console;
+  check("console", isStranger || false, words);
+  if (isStranger) check("door", false, words);
+  away(words);
   asking = setTimeout(comeIn, ASK_MS);  // the user may open a link in another tab, or start the console
 }
 
@@ -107,20 +119,22 @@ const HEAR = {
   open() {
     door.isOpen = state.isOpen = true;
     check("console", true);
+    if (at("words").textContent === at("away").textContent) complain("");  // this trouble is over
     away("");
   },
   async closed({ code, reason }) {
     door.isOpen = state.isOpen = false;
     lose();
-    check("console", false, REMEDIES.console);
-    away(REMEDIES.console);
-    stand("alone", "");
+    const words = reason ? `The console closed the connection: ${reason}.` : REMEDIES.console;
+    check("console", false, words);
+    away(words);
+    if (code === NOT_AGAIN || code === TAKEN) stop();
+    lost();
     showSoon();
-    if (reason) {
-      complain(`The console closed the connection: ${reason}.`);
-      away(`The console closed the connection: ${reason}.`);
-    }
-    if (code === NOT_AGAIN) stop();
+    if (code === TAKEN) {
+      rename();
+      complain("Another tab talks with this robot now. To talk here with another robot, press Talk.");
+    } else if (reason) complain(words);
     const me = await fetch("/me").catch(() => null);
     if (me && me.status === 401) {
       worker.postMessage({ kind: "leave" });

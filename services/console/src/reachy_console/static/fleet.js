@@ -17,10 +17,11 @@ const COLUMNS = {
   turns: "Turns (cut)",
   underruns: "Under­runs",
   drops: "Drops",
-  faults: "Faults",
+  faults: "Bugs",
   money: "Cost today",
   gateway: "Gateway",
 };
+const SILENT = "no report yet: is the gateway running, is GATEWAY_ADMIN_PORT set, and is this console's key an operator's? See docs/admin.md";
 const DEAR = 0.8;           // the part of the budget from which on the cost is shown as a warning
 const TROUBLE = new Set(["away", "refused", "reconnecting", "stale", "unknown"]);
 export const VIEWER = "You may look, but not change anything. To change something, ask for an operator's link.";
@@ -58,12 +59,13 @@ export class Fleet {
     at("fleet-all").hidden = !gateways.length;
     this.showGateways(gateways);
     this.rows = this.state.rows(now);
-    this.showRows();
-    this.showStrangers(this.state.strangers(now), now);
+    const reported = gateways.some((each) => each.whole);
+    this.showRows(reported);
+    this.showStrangers(this.state.strangers(now), reported);
     this.speak(gateways);
     const may = door.role === "operator" && gateways.some((each) => !each.whole || each.whole.role === "operator");
     at("admit-fields").disabled = !may;
-    put(at("admit-why-not"), may ? "" : door.role === "operator" ? "The gateways allow this console only to look. To admit robots, make its key an operator's key." : VIEWER);
+    put(at("admit-why-not"), may ? "" : door.role === "operator" ? "The gateways allow this console only to look. To admit robots, make its key an operator's key: docs/admin.md says how." : VIEWER);
   }
 
   // --- gateways --------------------------------------------------------------------------------------------------------
@@ -75,10 +77,10 @@ export class Fleet {
       const { whole } = gateway;
       mark(element, "standing", gateway.standing);
       put(sign, gateway.standing);
-      const ago = gateway.age_s === null ? "no report yet" : `last report ${lasting(gateway.age_s)} ago`;
-      put(age, gateway.standing === "here" ? "" : ago);
-      const here = whole ? `${whole.here} connected, ${whole.admitted} admitted, room for ${whole.max_robots}` : "no data yet";
-      put(facts, whole ? `${here}; ${whole.faults === 1 ? "1 fault" : `${whole.faults} faults`}` : here);
+      const ago = gateway.age_s === null ? SILENT : `last report ${lasting(gateway.age_s)} ago`;
+      put(age, gateway.standing === "here" || gateway.standing === "asking" ? "" : ago);
+      const here = whole ? `${whole.here} of at most ${whole.max_robots} robots connected, ${whole.admitted} admitted` : "no data yet";
+      put(facts, whole && whole.faults ? `${here}; ${whole.faults === 1 ? "1 bug" : `${whole.faults} bugs`} of the gateway` : here);
       put(voice, whole ? [whole.voice, whole.software, whole.fleet || "", whole.role === "viewer" ? "this console may only look" : ""].filter(Boolean).join(" · ") : "");
       showMoney(spent, whole);
       return element;
@@ -88,7 +90,7 @@ export class Fleet {
 
   // --- robots ----------------------------------------------------------------------------------------------------------
 
-  showRows() {
+  showRows(reported) {
     const filter = at("filter").value.trim().toLowerCase();
     const wanted = this.rows.filter((row) => `${row.robot} ${row.gateway} ${STATES[row.state]}`.toLowerCase().includes(filter));
     order(at("fleet-rows"), wanted.map((row) => this.row(row)));
@@ -96,7 +98,8 @@ export class Fleet {
     for (const name of this.robots.keys()) if (!names.has(name)) this.robots.delete(name);
     const here = this.rows.filter((row) => row.told !== "absent" && row.standing === "here").length;
     put(at("fleet-count"), `${here} of ${this.rows.length} robots connected${wanted.length < this.rows.length ? `; ${wanted.length} shown` : ""}`);
-    put(at("fleet-none"), this.rows.length ? (wanted.length ? "" : "No robot matches.") : "No robot is admitted yet. Start a robot: its key appears below. Then admit the robot.");
+    const none = reported ? "No robot is admitted yet. Start a robot: its key appears below. Then admit the robot." : "No gateway has reported, so its robots are not known.";
+    put(at("fleet-none"), this.rows.length ? (wanted.length ? "" : "No robot matches.") : none);
   }
 
   row(row) {
@@ -141,8 +144,8 @@ export class Fleet {
 
   // --- refused keys ----------------------------------------------------------------------------------------------------
 
-  showStrangers(strangers) {
-    put(at("no-strangers"), strangers.length ? "" : "None.");
+  showStrangers(strangers, reported) {
+    put(at("no-strangers"), strangers.length ? "" : reported ? "None." : "Not known.");
     order(at("strangers"), strangers.map((each) => {
       if (!this.strangers.has(each.key)) {
         const start = make("b");
@@ -185,7 +188,7 @@ export class Fleet {
     for (const each of gateways) say(`gateway ${each.name}`, `is ${each.standing}`);
     for (const row of this.rows) {
       const told = TROUBLE.has(row.state) || row.state === "absent" ? `is ${STATES[row.state]}` : "works";
-      say(row.robot, `${told}${row.faults ? `, ${row.faults} faults` : ""}`);
+      say(row.robot, `${told}${row.faults ? `, ${row.faults} bugs` : ""}`);
     }
     for (const key of this.told.keys()) if (!key.startsWith("gateway ") && !this.robots.has(key)) this.told.delete(key);
     if (news.length) put(at("fleet-news"), `${news.slice(0, 5).join(". ")}.`);

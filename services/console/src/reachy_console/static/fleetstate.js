@@ -1,6 +1,7 @@
 // The gateways' reports merged into one fleet: one row for each robot, however many gateways admit it. Pure: the time is an
 // argument, in s.
 
+export const ASKING_S = 3;     // a gateway has this long to answer after the console began to ask
 export const FEED_OLD_S = 5;   // the console reports every second; after this long without a report nothing is shown as live
 export const ROBOT = /^[a-z0-9][a-z0-9-]{0,62}$/;
 
@@ -9,11 +10,13 @@ export class FleetState {
     this.gateways = null;       // as the console sees them; null: no report yet
     this.told = new Map();      // gateway -> its rows, strangers, recordings
     this.heardAt = -Infinity;
+    this.askedAt = -Infinity;   // when the reports began
     this.isOpen = false;
   }
 
   hearGateways({ gateways }, now) {
     this.gateways = gateways;
+    if (this.isOld(now)) this.askedAt = now;
     this.heardAt = now;
     const names = new Set(gateways.map((each) => each.name));
     for (const name of this.told.keys()) if (!names.has(name)) this.told.delete(name);
@@ -51,7 +54,7 @@ export class FleetState {
     const old = this.isOld(now);
     return (this.gateways || []).map((each) => ({
       ...each,
-      standing: old ? "gone" : each.standing,
+      standing: old ? "gone" : each.standing === "gone" && now - this.askedAt < ASKING_S ? "asking" : each.standing,
       age_s: each.age_s === null ? null : each.age_s + (old ? Math.max(0, now - this.heardAt) : 0),
     }));
   }

@@ -136,7 +136,7 @@ export class RobotView {
     put(at("robot-view-recorded"), row.recording ? "recorded" : "");
     const isLive = row.standing === "here" && now - this.levelsAt < LEVELS_OLD_S;
     if (!isLive) this.showLevels(row.standing === "here" ? row.mic_db : null, row.standing === "here" ? row.speaker_db : null);
-    put(at("robot-view-pose"), isLive && this.posed ? "" : "This robot reports no pose.");
+    put(at("robot-view-pose"), isLive && !this.posed ? "This robot reports no pose." : "");
     this.showFacts(row);
     const told = this.conversation.told.get(row.gateway);
     this.showTurns(told);
@@ -195,7 +195,7 @@ export class RobotView {
   }
 
   showNotes(row) {
-    put(at("faults"), row.faults === 0 ? "No faults." : row.faults === 1 ? "1 fault." : `${row.faults} faults.`);
+    put(at("faults"), row.faults === 0 ? "" : `${row.faults === 1 ? "1 bug" : `${row.faults} bugs`} of the gateway: please report what its log says.`);
     at("faults").classList.toggle("bad", row.faults > 0);
     const notes = this.conversation.notes().reverse();
     const keys = new Set();
@@ -216,12 +216,13 @@ export class RobotView {
 
   showCommands(row, told) {
     const may = door.role === "operator" && row.role === "operator";
-    const why = may ? "" : door.role !== "operator" ? VIEWER : `The gateway ${row.gateway} allows this console only to look.`;
+    const why = may ? "" : door.role !== "operator" ? VIEWER : `The gateway ${row.gateway} allows this console only to look. To command, make its key an operator's key: docs/admin.md says how.`;
     put(at("robot-why-not"), why);
     for (const each of document.querySelectorAll("#view-robot .command")) each.disabled = !may;
     const body = told ? told.body : null;
     at("act").hidden = !body;
     at("no-body").hidden = !told || body !== null;
+    put(at("no-body"), row.told === "absent" ? "The robot is not connected: it cannot move now." : "This robot has no moving body.");
     for (const [id, names] of [["act-gesture", body ? body.gestures : []], ["act-dance", body ? body.dances : []]]) {
       choices(at(id), names);
       at(id).disabled = at(`${id}-go`).disabled = !names.length;

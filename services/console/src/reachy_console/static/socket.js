@@ -4,6 +4,7 @@ const BEHIND_S = 0.2;       // sound that may wait in the socket; beyond this, n
 const PAUSE_MS = [500, 8000];
 const WELL_MS = 5000;       // after this long the connection counts as good, and the next pause is the shortest again
 const NOT_AGAIN = 1008;     // WebSocket close code of an error that a new attempt does not cure
+const TAKEN = 4001;         // WebSocket close code: another tab has this page's robot now
 
 let socket = null;
 let microphone = null;
@@ -36,6 +37,7 @@ function connect() {
   made.onclose = ({ code, reason }) => {
     if (speaker) speaker.postMessage("flush");
     if (code === NOT_AGAIN) wanted = false;
+    if (code === TAKEN) start = null;
     postMessage({ kind: "closed", code, reason });
     if (!wanted) return;
     setTimeout(() => { if (wanted && socket === made) connect(); }, pauseMs * (0.5 + Math.random() / 2));

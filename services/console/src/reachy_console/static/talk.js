@@ -10,13 +10,16 @@ const HEARD_S = 4;          // a microphone that delivers only zeros for this lo
 const MUTE_S = 60;          // the same for a microphone that delivered sound before: noise suppression may turn a quiet room into zeros
 const RESUME_MS = 2000;
 const STOPPED = "The browser stopped the sound. Touch or click the page to continue.";
+const SLOW = "The network is too slow. Some of your words are lost.";
+const SLOW_MS = 5000;       // the page takes this back when no more words were lost for this long
 const LONELY_MS = 3000;     // the page reports a gateway that does not answer for this long
 const WORDS = {
   alone: "waiting for the gateway",
+  gone: "waiting for the console",
   listening: "listening",
   thinking: "thinking",
   speaking: "speaking",
-  waiting: "reconnecting to the voice service",
+  waiting: "connecting to the voice service",
   refused: "cannot talk now",
 };
 
@@ -30,11 +33,17 @@ let pushToTalk = false;
 let spaceIsDown = false;
 let lastSaid = null;
 let lonely = 0;             // timer
+let slow = 0;               // timer
 let conversation = 0;       // number of the page's current conversation
 
 // The tab's name stays the same after a reload, so that the console gives the tab the same robot again.
-const tab = sessionStorage.getItem("tab") || Array.from(crypto.getRandomValues(new Uint8Array(12)), (it) => it.toString(16)).join("-");
-sessionStorage.setItem("tab", tab);
+let tab = sessionStorage.getItem("tab") || "";
+if (!tab) rename();
+
+export function rename() {
+  tab = Array.from(crypto.getRandomValues(new Uint8Array(12)), (it) => it.toString(16)).join("-");
+  sessionStorage.setItem("tab", tab);
+}
 
 // --- checks ------------------------------------------------------------------------------------------------------------
 
@@ -45,19 +54,19 @@ const CHECKS = {
   microphone: "A microphone is connected and allowed",
   level: "The microphone picks up sound",
   gateway: "The gateway answers",
-  admitted: "The gateway admits this page's robot",
+  admitted: "The gateway serves this page's robot",
 };
 export const REMEDIES = {
-  secure: "Browsers give the microphone to secure pages only. On the console's own computer, open http://127.0.0.1:8090. On another computer, run ssh -L 8090:127.0.0.1:8090 HOST first, or give the console a certificate.",
-  door: "Open the link in the console's log. A link works once, within ten minutes. For a new link: docker compose exec console reachy-console link",
+  secure: "Browsers give the microphone to secure pages only. On the console's own computer, open http://127.0.0.1:PORT. On another computer, run ssh -L PORT:127.0.0.1:PORT HOST first, or give the console a certificate.".replaceAll("PORT", location.port || "8090"),
+  door: "Open the link in the console's log. A link works once, within ten minutes. For a new link: docker compose exec console reachy-console link, or without Docker: reachy-console link",
   console: "The console does not answer. It may be starting. The page tries again by itself.",
-  denied: "The browser blocks the microphone. Allow it for this page next to the address bar, then press Talk again.",
+  denied: "The browser blocks the microphone. Allow it for this page next to the address bar, then press Talk again. If it is allowed there, allow the browser the microphone in the system's settings.",
   missing: "No microphone found. Plug one in, then press Talk again.",
   busy: "The microphone cannot be opened. Another program may be using it: close that program, then press Talk again.",
   rate: "The page and the microphone have different sample rates. In Firefox, privacy.resistFingerprinting causes this: turn it off.",
-  level: "The microphone delivers silence. It may be switched off, or another program may be using it. Choose another microphone below.",
-  gateway: "No gateway answers yet. Is the gateway running? Check with: docker compose ps",
-  admitted: "The gateway refuses this robot.",
+  unplugged: "The microphone is gone. Plug it in or allow it, then press Talk again.",
+  level: "No sound has come yet. Say something. If this stays, the microphone may be switched off, or another program may be using it: choose another microphone below.",
+  gateway: "No gateway answers. Is the gateway running? The console's log says what is wrong.",
 };
 
 for (const [id, words] of Object.entries(CHECKS)) {
@@ -69,7 +78,7 @@ for (const [id, words] of Object.entries(CHECKS)) {
 
 export function check(id, ok, remedy = "") {
   const item = at(`check-${id}`);
-  const words = ok === false ? `${CHECKS[id]}: no. ${remedy}` : CHECKS[id];
+  const words = ok === false ? `${CHECKS[id]}: no. ${remedy.charAt(0).toUpperCase()}${remedy.slice(1)}` : CHECKS[id];
   if (item.textContent !== words) item.textContent = words;
   item.dataset.ok = ok === undefined ? "" : ok ? "yes" : "no";
 }
@@ -120,19 +129,29 @@ export const HEAR = {
     at("spent").hidden = false;
     at("spent").textContent = `today $${dollars.toFixed(4)}${budget === null ? "" : ` of $${budget.toFixed(2)}`}`;
   },
-  ended({ n, why }) {
+  ended({ n, why, began }) {
     if (n !== conversation || !(talking || begins)) return;  // the page ended this conversation itself, or another one has begun since
     stop();
     stand("alone", "");
-    complain(`The conversation has ended: ${why}.`);
+    complain(`${began ? "The conversation has ended" : "You cannot talk now"}: ${why}.`);
   },
   behind() {
-    complain("The network is too slow. Some of your words are lost.");
+    complain(SLOW);
+    clearTimeout(slow);
+    slow = setTimeout(() => { if (at("words").textContent === SLOW) complain(""); }, SLOW_MS);
   },
 };
 
+// The console is gone, so nothing is known of the gateway.
+export function lost() {
+  clearTimeout(lonely);
+  for (const id of ["gateway", "admitted"]) check(id, undefined);
+  at("recorded").hidden = true;
+  stand("gone", "");
+}
+
 export function stand(state, reason, personSpeaks = false) {
-  at("state").dataset.state = state;
+  at("state").dataset.state = state === "gone" ? "alone" : state;
   const words = state === "listening" && personSpeaks ? "hears you" : WORDS[state];
   at("state-words").textContent = talking || begins ? words : "not talking";  // a message of a conversation that has ended may arrive late
   at("reason").textContent = reason;
@@ -174,13 +193,12 @@ async function start() {
   readiness();
   try {
     sound = await open(context);
-    check("microphone", true);
     talking = true;
     worker.postMessage({ kind: "start", rate_hz: context.sampleRate, tab, n: ++conversation, visible: !document.hidden });
   } catch (error) {
     context.close();
     const remedy = { NotAllowedError: "denied", SecurityError: "denied", NotFoundError: "missing", OverconstrainedError: "missing", NotReadableError: "busy", NotSupportedError: "rate" }[error.name];
-    check("microphone", false, remedy ? REMEDIES[remedy] : String(error.message || error));
+    if (remedy) check("microphone", false, REMEDIES[remedy]);
     complain(remedy ? REMEDIES[remedy] : `The sound cannot be started: ${error.message || error}`);
   } finally {
     begins = false;
@@ -202,6 +220,7 @@ async function microphone() {
 
 async function open(context) {
   const stream = await microphone();
+  check("microphone", true);
   try {
     return await connectSound(context, stream);
   } catch (error) {
@@ -250,8 +269,8 @@ async function connectSound(context, stream) {
   stream.getAudioTracks()[0].onended = () => {
     stop();
     stand("alone", "");
-    check("microphone", false, REMEDIES.missing);
-    complain(REMEDIES.missing);
+    check("microphone", false, REMEDIES.unplugged);
+    complain(REMEDIES.unplugged);
   };
   await Promise.race([context.resume(), new Promise((done) => setTimeout(done, RESUME_MS))]);
   if (context.state !== "running") complain(STOPPED);
@@ -284,6 +303,7 @@ export function stop() {
   robot.level(0);
   clearTimeout(lonely);
   for (const id of ["level", "gateway", "admitted"]) check(id, undefined);
+  at("recorded").hidden = true;
   readiness();
 }
 

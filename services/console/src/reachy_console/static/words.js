@@ -47,7 +47,7 @@ export const STATES = {
   thinking: "thinking",
   speaking: "speaking",
   reconnecting: "reconnecting",
-  refused: "refused",
+  refused: "cannot talk",
   stale: "stale",
   unknown: "unknown",
 };

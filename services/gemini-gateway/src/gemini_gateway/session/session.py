@@ -129,7 +129,8 @@ class Session:
     def activity(self, event: Literal["start", "end"], now: float) -> list[Out]:
         """Manual VAD: the person's turn starts or ends. A start cuts the answer. A repeated start or end is ignored."""
         if not self.settings.manual_vad:
-            return [Count("activity_ignored", "the robot marks the person's turns, but its persona's VAD is automatic")]
+            words = 'the robot has a button, but its persona\'s VAD is automatic: for the button set vad.mode = "manual"'
+            return [Count("activity_ignored", words)]
         if self._attention.pressed is (event == "start"):
             return []
         self._outbox.append(event)

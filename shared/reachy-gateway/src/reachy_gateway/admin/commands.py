@@ -53,20 +53,21 @@ class Commands:
                 else:
                     words = await self._do(command)
             ok = True
+            refused = ""
         except (OfficeError, ActError, KeysError) as error:
-            ok, words = False, str(error)
+            ok, words, refused = False, str(error), "refused: "
         except TimeoutError:
-            ok, words = False, f"it took more than {PATIENCE_S:.0f} s"
-        self._log(command, operator, words, ok=ok)
+            ok, words, refused = False, f"not finished within {PATIENCE_S:.0f} s; it may still be done", ""
+        self._log(command, operator, f"{refused}{words}")
         return admin.Answer(id=command.id, ok=ok, words=words[:WORDS_MAX], **fields), payload
 
     @staticmethod
-    def _log(command: admin.Command, operator: str, words: str, *, ok: bool) -> None:
+    def _log(command: admin.Command, operator: str, words: str) -> None:
         """Log each command in one line, but only the first piece of a recording. The text of ``say`` stays private."""
         about = command.recording if isinstance(command, admin.Fetch) else command.robot
         level = logging.DEBUG if isinstance(command, admin.Fetch) and command.offset else logging.INFO
         first = words.partition("\n")[0]
-        log.log(level, "operator %s: %s %s: %s%s", operator, command.kind, about, "" if ok else "refused: ", first)
+        log.log(level, "operator %s: %s %s: %s", operator, command.kind, about, first)
 
     async def _do(self, command: admin.Admit | admin.Revoke | admin.Say | admin.Act | admin.SavePersona | admin.Record) -> str:
         match command:
@@ -104,13 +105,15 @@ class Commands:
         """Admit a whole key as it is. For a key that was refused lately, its first characters are enough."""
         known = [key] if len(key) == Z85_CHARS else self._desk.refused_keys(key)
         if not known:
-            raise OfficeError(f"no key that was refused lately begins with {key}: does the robot dial this gateway?")
+            raise OfficeError(
+                f"no key that was refused lately begins with {key}: does the robot dial this gateway? Else give the whole key"
+            )
         if len(known) > 1:
             raise OfficeError(f"{len(known)} keys that were refused begin with {key}: give the whole one")
         if not await self._change(lambda ring: ring.admit(robot, known[0])):
             return f"{robot} was admitted with this key already"
         self._desk.admitted(known[0])
-        return f"{robot} is admitted; it connects by itself within seconds"
+        return f"{robot} is admitted; a robot of this name connects by itself within seconds"
 
     async def _change(self, change: Callable[[Keyring], Any]) -> Any:
         """Change the admitted keys, as ``reachy-keys`` does. It runs in a thread, because the disk may be slow."""

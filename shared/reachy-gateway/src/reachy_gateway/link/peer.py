@@ -24,7 +24,7 @@ CLONE_AFTER_S: Final = 1.0
 D = TypeVar("D", bound=Down)
 
 
-CLONE_REMEDY: Final = "give each a key of its own with: reachy-keys robot ID"
+CLONE_REMEDY: Final = "stop one of them, or give each a key of its own with: reachy-keys robot ID"
 
 
 class Handling(Enum):
