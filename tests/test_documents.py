@@ -86,9 +86,9 @@ def table(page: str, start: str) -> list[list[str]]:
 
 
 def slower() -> dict[tuple[str, str], list[str]]:
-    """The bench page's density on the slower machine."""
+    """The bench page's density on the EPYC machine."""
     text = PAGES["bench/README.md"]
-    rows = table("bench/README.md", text[text.index("| what | robots |", text.index("**The slower machine.**")) :][:200])
+    rows = table("bench/README.md", text[text.index("| what | robots |", text.index("**The EPYC machine.**")) :][:200])
     return {(what, robots): cells for what, robots, *cells in rows}
 
 
@@ -135,8 +135,8 @@ def middle(values: list[float]) -> float:
 
 
 def test_readmes_other_figures_are_those_of_the_bench_page():
-    """On the faster machine: start, storm, an interruption among bursts."""
-    bench = PAGES["bench/README.md"].partition("**The slower machine.**")[0]
+    """On the Intel machine: start, storm, an interruption among bursts."""
+    bench = PAGES["bench/README.md"].partition("**The EPYC machine.**")[0]
     start = re.search(r"gateway: start -> healthy \| 5 \| [\d.]+ \| ([\d.]+)", bench)[1]
     storm = re.search(r"healthy -> all talk both ways \| 5 \| [\d.]+ \| ([\d.]+)", bench)[1]
     bursts = re.search(r"the same, nine other robots receiving bursts \| 300 \| [\d.]+ \| ([\d.]+)", bench)[1]
