@@ -129,11 +129,11 @@ def good() -> list[dict[str, Any]]:
             audio: dict[str, Any] = {"samples": SAMPLES[:6]} if "samples" in fields else {}
             payload = PCM if audio else b""
             out.append(
-                vector(f"{fields['kind']}, all fields", way, packed(sender | fields), payload, kind=fields["kind"], **audio)
+                vector(f"{way}: {fields['kind']}, all fields", way, packed(sender | fields), payload, kind=fields["kind"], **audio)
             )
         for fields in LEAST[way]:
             header = packed((UP if way == "up" else DOWN) | fields)
-            out.append(vector(f"{fields['kind']}, few fields", way, header, kind=fields["kind"]))
+            out.append(vector(f"{way}: {fields['kind']}, few fields", way, header, kind=fields["kind"]))
     text = packed(UP | {"kind": "bye"}).decode()
     beat = packed(UP | {"kind": "beat"}).decode()[:-1]
     out += [
