@@ -33,7 +33,9 @@ def serve(work: Path) -> int:
         wait_for("the console", lambda: listens(PORT), running)
         environment = os.environ | {name: str(value) for name, value in settings.items()}
         link = subprocess.run([BIN / "reachy-console", "link"], env=environment, capture_output=True, text=True, check=True)
-        print(f"\nTalk to the robot: {link.stdout.strip()}\n", flush=True)
+        again = " ".join(f"{name}={settings[name]}" for name in ("CONSOLE_PORT", "CONSOLE_STATE_DIR"))
+        print(f"\nTalk to the robot: {link.stdout.strip()}", flush=True)
+        print(f"For another link:  {again} {BIN / 'reachy-console'} link\n", flush=True)
         return running[-1].wait()
     except KeyboardInterrupt:
         return 0

@@ -247,11 +247,12 @@ async def test_single_samples_are_played_as_well(lite):
     assert np.abs(heard).max() < 0.3
 
 
-async def test_what_goes_beyond_the_bound_is_dropped(lite):
+async def test_what_goes_beyond_the_bound_is_dropped_and_said_once(lite, caplog):
     async with talking(lite) as (device, _):
         for _ in range(200):
             device.play(np.zeros((320, 2), np.float32))
         assert 1900 < device.queued_ms() <= 2020
+    assert caplog.text.count("speech is dropped until it has caught up") == 1
 
 
 async def test_what_waits_is_bounded_though_the_talker_is_held_up(lite):

@@ -87,6 +87,8 @@ class ReachyDevice:
         self._closed = False
         self._ready = False
         self._over = False
+        self._behind = False
+        """Whether the speaker was so far behind that speech was dropped."""
         self._hearing = threading.Event()
         self._heard: deque[Samples] = deque(maxlen=MIC_MAX_CHUNKS)
         self._speech: deque[Samples] = deque()
@@ -134,8 +136,11 @@ class ReachyDevice:
         if not len(samples):
             return
         if self.queued_ms() > SPEAKER_MAX_MS:
-            log.warning("the speaker has %.0f ms to play: dropped %d samples", self.queued_ms(), len(samples))
+            if not self._behind:
+                log.warning("the speaker is %.1f s behind: speech is dropped until it has caught up", self.queued_ms() / 1000)
+            self._behind = True
             return
+        self._behind = False
         whole = np.array(samples, np.float32, order="C")  # the SDK reads the bytes of any type as float32
         with self._wanted:
             self._speech.append(whole)
