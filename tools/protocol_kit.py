@@ -129,7 +129,9 @@ def good() -> list[dict[str, Any]]:
             audio: dict[str, Any] = {"samples": SAMPLES[:6]} if "samples" in fields else {}
             payload = PCM if audio else b""
             out.append(
-                vector(f"{way}: {fields['kind']}, all fields", way, packed(sender | fields), payload, kind=fields["kind"], **audio)
+                vector(
+                    f"{way}: {fields['kind']}, all fields", way, packed(sender | fields), payload, kind=fields["kind"], **audio
+                )
             )
         for fields in LEAST[way]:
             header = packed((UP if way == "up" else DOWN) | fields)

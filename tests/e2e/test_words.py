@@ -212,7 +212,11 @@ async def test_a_second_robot_with_the_same_key(made, caplog):
         first = await stack.enter_async_context(running_robot(identity, hub.bound))
         await first.welcomed()
         async with running_robot(identity, hub.bound) as second:
-            await told(second, caplog, "another robot with the same key has taken its place: stop one of them, or give each a key of its own")
+            await told(
+                second,
+                caplog,
+                "another robot with the same key has taken its place: stop one of them, or give each a key of its own",
+            )
             assert "two robots use the key of reachy-1" in caplog.text, "at the gateway"
             dials = handshakes(hub)
             began = time.monotonic()
