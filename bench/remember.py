@@ -204,7 +204,7 @@ async def faults(fleet: Fleet, runs: int, hangs: int) -> list[Timing]:
         ("gateway killed -> heard in the resumed session", partial(at_once, killed), runs, True, RESUMED_S),
         ("gateway stopped (SIGTERM) -> the same", partial(at_once, stopped), runs, True, RESUMED_S),
         ("both lines cut, gateway alive -> the same", partial(at_once, cut), runs, True, CUT_S),
-        ("gateway hangs (SIGSTOP) -> heard in a session that was told all", hung, hangs, False, SEEDED_S),
+        ("gateway hangs (SIGSTOP) -> heard in a new session with the transcript", hung, hangs, False, SEEDED_S),
         ("its machine lost, nobody told -> the same", lost, hangs, False, SEEDED_S),
     ):
         took = []

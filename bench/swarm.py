@@ -178,7 +178,7 @@ async def faults(lab: Lab, runs: int) -> list[Timing]:
             lab.problems.append("a conversation was restarted as the store was killed")
     return [
         Timing("a task killed (docker kill) -> its robots are heard in the resumed session", killed, KILLED_S),
-        Timing("a node's wire cut -> its robots are heard in a session that was told all", cut, CUT_S),
+        Timing("a node's wire cut -> its robots are heard in a new session with the transcript", cut, CUT_S),
         Timing("a node drained: longest time that nobody heard a robot, which was resumed", drained, MOVED_S),
         Timing("rolling update of both gateways: the same", updated, MOVED_S),
         Timing("the store killed: longest time that nobody heard a robot", store, STORE_S),

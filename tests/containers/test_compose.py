@@ -263,7 +263,7 @@ def test_a_key_that_is_a_docker_secret_shows_nowhere(project):
     file.chmod(0o444)
     with_secret = ("-f", "docker-compose.yml", "-f", "docker-compose.secret.yml")
     project.compose(*with_secret, "up", "--detach", "--wait", "gemini-gateway")
-    assert "talking to Google" in project.logs("gemini-gateway")
+    assert "will talk to Google" in project.logs("gemini-gateway")
     name = project.state("gemini-gateway")["Name"]
     shown = subprocess.run(
         ["docker", "inspect", name, "reachy-link/gemini-gateway"], capture_output=True, text=True, check=True

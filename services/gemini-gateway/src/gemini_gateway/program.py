@@ -68,7 +68,7 @@ def run(settings: GeminiSettings, secrets: Sequence[str]) -> int:
     )
     document = RobotsDocument(configuration, ledger, partial(voices.refresh, mended=True))
     voices.on_reload = document.look
-    banner = f"talking to {configuration.endpoint.name}, model {shared.default.model}"
+    banner = f"will talk to {configuration.endpoint.name}, model {shared.default.model}"
     with closing(ledger), closing(voices):
         return service.main(
             "gemini-gateway",

@@ -233,7 +233,7 @@ export class RobotView {
     put(at("record"), row.recording ? "Stop recording" : "Record");
     const mayRecord = row.recording || (told && told.may_record);
     at("record").disabled = !mayRecord;
-    put(at("record-why-not"), !told || mayRecord ? "" : "This robot's persona forbids recordings. To allow them, set recordings = true in the robots file.");
+    put(at("record-why-not"), !told || mayRecord ? "" : "This robot may not be recorded. To allow recordings, set recordings = true in the robots file.");
   }
 
   showRecordings() {
