@@ -178,6 +178,17 @@ class TestTrouble:
             await expect(page.locator("#words")).to_contain_text("The browser blocks the microphone. Allow it")
             await expect(page.locator("#talk")).to_be_enabled()
 
+    async def test_a_microphone_that_a_switch_has_muted_is_said_at_once(self, everything):
+        """The browser then gives a track of silence, and no error."""
+        _, _, console = everything
+        async with browser(*DEVICES) as chromium:
+            page = await chromium.new_page()
+            await page.add_init_script("Object.defineProperty(MediaStreamTrack.prototype, 'muted', {get: () => true})")
+            await page.goto(link(console))
+            await page.click("#talk")
+            await expect(page.locator("#state-words")).to_have_text(TALKING, timeout=15_000)
+            await expect(page.locator("#words")).to_contain_text("The microphone is muted by a switch")
+
     async def test_no_microphone_is_said_with_its_remedy(self, everything):
         _, _, console = everything
         async with browser("--use-fake-ui-for-media-stream") as chromium:

@@ -172,6 +172,8 @@ def test_every_mistake_is_named_at_once_with_its_key_and_the_reason(robots):
         ('[default]\nvoice = "Kore"', "default: there is no such setting: is it defaults?"),
         ('[defaults]\nvad = "auto"', "defaults.vad: must be a table (given: 'auto')"),
         ("[defaults.vad]\nmod = 1", "defaults.vad.mod: there is no such setting: is it mode? (given: 1)"),
+        ('voice = "Kore"', "voice: there is no such setting: is it defaults.voice? (given: 'Kore')"),
+        ('[robots.a]\nmode = "manual"', "robots.a.mode: there is no such setting: is it vad.mode? (given: 'manual')"),
         ("[defaults.manner]\nbreathing = 2", "defaults.manner.breathing: must be true or false (given: 2)"),
         ("[defaults]\nvoice = 3", "defaults.voice: must be text (given: 3)"),
         ('[defaults]\npark_after_s = "x"', "defaults.park_after_s: must be a number (given: 'x')"),

@@ -258,10 +258,13 @@ def _problems(error: ValidationError, name: str, where: str) -> list[str]:
 
 
 def _near(steps: Sequence[str]) -> str:
-    """A question whether the setting is another one, which is spelt almost alike."""
+    """The table to which the setting belongs, or a setting that is spelt almost alike; empty if there is neither."""
     tables: dict[str, type[_Table]] = {"": RobotsFile, "vad": Vad, "manner": Manner, "gateway": Gateway}
-    table = tables.get(steps[-2] if len(steps) > 1 else "", Persona)
-    return "".join(f": is it {name}?" for name in get_close_matches(steps[-1], table.model_fields, 1))
+    key, table = steps[-1], tables.get(steps[-2] if len(steps) > 1 else "", Persona)
+    inner = [f"{name}.{key}" for name in ("vad", "manner") if table is Persona and key in tables[name].model_fields]
+    outer = [f"defaults.{key}"] if table is RobotsFile and key in Persona.model_fields else []
+    found = inner or outer or get_close_matches(key, table.model_fields, 1)
+    return "".join(f": is it {name}?" for name in found[:1])
 
 
 def _nothing() -> Personas:

@@ -65,6 +65,7 @@ export const REMEDIES = {
   busy: "The microphone cannot be opened. Another program may be using it: close that program, then press Talk again.",
   rate: "The page and the microphone have different sample rates. In Firefox, privacy.resistFingerprinting causes this: turn it off.",
   unplugged: "The microphone is gone. Plug it in or allow it, then press Talk again.",
+  muted: "The microphone is muted by a switch, by the system or by another program. Switch it on, or choose another microphone below.",
   level: "No sound has come yet. Say something. If this stays, the microphone may be switched off, or another program may be using it: choose another microphone below.",
   gateway: "No gateway answers. Is the gateway running? The console's log says what is wrong.",
 };
@@ -100,7 +101,7 @@ export function readiness() {
 export const HEAR = {
   seated({ robot: name }) {
     at("robot-name").textContent = name;
-    complain("");
+    complain(sound && sound.stream.getAudioTracks()[0].muted ? REMEDIES.muted : "");
   },
   standing({ state, reason, person_speaks, recorded }) {
     stand(state, reason, person_speaks);
@@ -264,7 +265,7 @@ async function connectSound(context, stream) {
     complain(context.state === "running" ? "" : STOPPED);
     if (context.state !== "running") context.resume().catch(() => null);  // enough after a change of headset; a phone needs a touch
   };
-  stream.getAudioTracks()[0].onmute = () => complain(REMEDIES.level);
+  stream.getAudioTracks()[0].onmute = () => complain(REMEDIES.muted);
   stream.getAudioTracks()[0].onunmute = () => complain("");
   stream.getAudioTracks()[0].onended = () => {
     stop();
