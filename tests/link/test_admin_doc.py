@@ -55,8 +55,9 @@ def test_the_bounds_are_those_of_the_code():
     assert f"| {desk.STRANGERS_KEPT} keys that were refused of which {admin.STRANGERS_MAX}" in flat
     kept = f"{admin.TURNS_KEPT} turns {admin.SAID_KEPT} pieces of what was said {admin.NOTES_KEPT} notes"
     assert kept in flat
-    assert f"{recorder.LIMIT_S / 60:.0f} minutes {recordings.KEPT_MAX} of them a day" in flat
-    assert recordings.KEEP_S == 24 * 3600
+    assert f"| {recorder.LIMIT_S / 60:.0f} minutes for a recording | the recording ends |" in flat
+    assert f"| {recordings.KEPT_MAX} recordings | the oldest is deleted |" in flat
+    assert f"| {recordings.KEEP_S / 3600:.0f} hours | the recording is deleted |" in flat
     assert f"less than {recordings.FREE_BYTES / 1e6:.0f} MB" in flat
     assert f"again every {admin.WATCH_S:.0f} s: after {admin.LEASE_S:.0f} s" in flat
     assert f"At most {admin.ROWS_MAX} robots a message" in flat
