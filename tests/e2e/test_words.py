@@ -127,7 +127,7 @@ async def test_nobody_listens(made, caplog):
         robot.runner._end._on_trouble = lambda trouble: dials.append(trouble) or carry(trouble)
         await told(robot, caplog, "nobody listens at 127.0.0.1")
         assert "getent" not in caplog.text, "it is not a name"
-        assert "is the gateway running, at this address, and not behind a firewall?" in caplog.text
+        assert "is the gateway running, does its firewall let robots in, and is this its address?" in caplog.text
         await paced(robot, lambda: len(dials), REFUSED_IN_3_S)
         async with hub_at(made, bound):
             await talks(robot)
@@ -137,7 +137,7 @@ async def test_nobody_listens_at_a_name(made, caplog):
     bound = free()._replace(host="localhost")
     async with running_robot(made.robot("reachy-1"), bound) as robot:
         await told(robot, caplog, "nobody listens at 127.0.0.1:")
-        assert "not behind a firewall? (localhost has this address here)" in caplog.text
+        assert "is this its address? (localhost has this address here)" in caplog.text
         async with hub_at(made, bound):
             await talks(robot)
 

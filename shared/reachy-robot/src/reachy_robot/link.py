@@ -131,8 +131,8 @@ class RobotEnd:
                     f"{CHECK}",
                 )
             case zmq.EVENT_CONNECT_RETRIED:
-                words = f"nobody listens at {where}: is the gateway running, at this address, and not behind a firewall?"
-                return Trouble(UNREACHABLE, words)
+                ask = "is the gateway running, does its firewall let robots in, and is this its address?"
+                return Trouble(UNREACHABLE, f"nobody listens at {where}: {ask}")
         return None
 
 
