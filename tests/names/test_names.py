@@ -154,7 +154,7 @@ def test_a_machine_without_ipv6_listens_on_all_addresses_all_the_same(world):
 )
 def test_an_address_at_which_no_gateway_can_be_is_told_in_words(world, address):
     robot = world.robot(address)
-    robot.until_said("is the gateway running, and is this its address?", 5)
+    robot.until_said("does its firewall let robots in, and is this its address?", 5)
     assert robot.stop() < ENDS_WITHIN_S
 
 
