@@ -105,16 +105,18 @@ async def test_answers_keep_to_the_pace_that_is_set(call) -> None:
     settings = SimSettings(mode="tone", tone_ms=400, speed=4, thinking_ms=50)
     async with serve(settings) as sim, call(sim) as session:
         clock = asyncio.get_running_loop().time
-        await session.send_client_content(turns=HELLO)
-        asked = clock()
-        times = [(clock() - asked, message) async for message in session.receive()]
-        first = next(at for at, message in times if message.data)
-        last = max(at for at, message in times if message.data)
-        assert first >= 0.045
-        assert last - first >= 0.085
-        assert times[-1][0] >= 0.445
-        # Sent well before it would be heard. The machine may be busy, so the bound is a rough one.
-        assert last - first < 0.4
+        spans = []
+        for _ in range(3):
+            await session.send_client_content(turns=HELLO)
+            asked = clock()
+            times = [(clock() - asked, message) async for message in session.receive()]
+            heard = [at for at, message in times if message.data]
+            assert heard[0] >= 0.045
+            assert heard[-1] >= 0.13, "90 ms after the first one was due"
+            assert times[-1][0] >= 0.445
+            spans.append(heard[-1] - heard[0])
+        # Sent well before it would be heard: 360 ms of sound. A busy machine makes an answer later, and hardly ever all three.
+        assert min(spans) < 0.2
 
 
 async def test_manual_activity(call, speak, question) -> None:
