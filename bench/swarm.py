@@ -179,9 +179,9 @@ async def faults(lab: Lab, runs: int) -> list[Timing]:
     return [
         Timing("a task killed (docker kill) -> its robots are heard in the resumed session", killed, KILLED_S),
         Timing("a node's wire cut -> its robots are heard in a new session with the transcript", cut, CUT_S),
-        Timing("a node drained: longest time that nobody heard a robot, which was resumed", drained, MOVED_S),
+        Timing("a node drained, sessions resumed: longest time in which a robot was not heard", drained, MOVED_S),
         Timing("rolling update of both gateways: the same", updated, MOVED_S),
-        Timing("the store killed: longest time that nobody heard a robot", store, STORE_S),
+        Timing("the store killed: longest time in which a robot was not heard", store, STORE_S),
         Timing("an empty gateway is there -> it has its share of the robots", level, LEVEL_S),
     ]
 

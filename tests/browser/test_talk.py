@@ -247,6 +247,8 @@ class TestTrouble:
                 await expect(state).to_have_text("waiting for the gateway", timeout=15_000)
                 logins = console.logins
             await expect(words).to_contain_text("The console does not answer")
+            await expect(state).to_have_text("waiting for the console")
+            await expect(page.locator("#check-gateway")).to_have_attribute("data-ok", "")
             async with running_hub(made, gemini(sim), *ports), running_console(made, where, ROBOTS, at=port, logins=logins):
                 await expect(words).to_have_text("The console answers", timeout=15_000)
                 await expect(state).to_have_text(TALKING, timeout=15_000)
@@ -331,6 +333,9 @@ class TestTrouble:
             seat.device.page.tell(Standing(state="refused", reason=evil))
             await expect(page.locator("#said")).to_contain_text(evil)
             await expect(page.locator("#reason")).to_have_text(evil)
+            seat.device.page.tell(Standing(state="listening", recorded=True))
+            await expect(page.locator("#recorded")).to_be_visible()
             seat.device.page.tell(Ended(n=1, why=evil))
+            await expect(page.locator("#recorded")).to_be_hidden()
             await expect(page.locator("#words")).to_contain_text(evil)
             assert await page.title() == "Talk to Reachy"

@@ -109,6 +109,8 @@ def test_prices_may_be_newer_than_ours_and_an_unknown_model_is_priced_like_the_d
     assert found.price("my-model").in_audio == Decimal("0.2")
     assert found.price("my-model").as_of.year == 2027
     assert found.price("gemini-3.8-live") == found.price("another") == PRICES["gemini-3.8-live"]
+    assert found.priced_as("another") == "gemini-3.8-live"
+    assert found.priced_as("my-model-preview-11") == "my-model"
 
 
 def test_a_models_price_can_be_replaced(robots):

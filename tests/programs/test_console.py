@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import stat
 import subprocess
@@ -108,14 +109,37 @@ def test_where_no_console_runs_no_link_is_made_up(tmp_path):
 
 @pytest.mark.parametrize("broken", ["cert.pem", "key.pem"])
 def test_a_certificate_that_is_none_is_one_line(tmp_path, broken):
-    settings = certificate(tmp_path) | {"REACHY_KEYS_DIR": tmp_path / "robots", "CONSOLE_STATE_DIR": tmp_path / "state"}
+    settings = certificate(tmp_path)
     (tmp_path / broken).write_text("nonsense")
+    status, words = told_at_start(tmp_path, **settings)
+    assert status == 2
+    assert "CONSOLE_TLS_CERT, CONSOLE_TLS_KEY: they do not fit together, or are no PEM files" in words
+
+
+def told_at_start(tmp_path, **settings):
+    """The exit status, and what the console says, if it cannot start."""
     Keys(tmp_path / "robots").robot("browser-1")
     (tmp_path / "robots" / "gateway").rename(tmp_path / "gateway")
-    done = subprocess.run([BIN / "reachy-console"], env=environment(settings), capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "CONSOLE_TLS_CERT" in done.stderr
+    where = {"REACHY_KEYS_DIR": tmp_path / "robots", "CONSOLE_STATE_DIR": tmp_path / "state"}
+    done = subprocess.run(
+        [BIN / "reachy-console"], env=environment(where | settings), capture_output=True, text=True, check=False, timeout=30
+    )
     assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+def test_a_port_that_is_in_use_is_named(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        status, words = told_at_start(tmp_path, CONSOLE_PORT=port)
+    assert status == 2
+    assert f"CONSOLE_HOST, CONSOLE_PORT: cannot listen on 127.0.0.1, port {port}" in words
+
+
+def test_a_folder_of_keys_that_is_missing_is_told_with_the_command_that_makes_it(tmp_path):
+    status, words = told_at_start(tmp_path, REACHY_KEYS_DIR=tmp_path / "nowhere")
+    assert status == 2
+    assert "reachy-keys console FOLDER console browser-1" in words
 
 
 def asked(settings, method, path, body=None, context=None, headers=None):
