@@ -6,6 +6,7 @@ import secrets
 import signal
 import time
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import zmq
@@ -99,24 +100,54 @@ HONEST += [
 NAMES = lambda it: it if isinstance(it, str) else it.__name__  # noqa: E731
 
 
+def in_tcp(port):
+    """The bytes in TCP for a port: of the senders, and what reached the port and has not been read."""
+    unsent = unread = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        local, remote, _, queues = line.split()[1:5]
+        sending, receiving = (int(n, 16) for n in queues.split(":"))
+        unsent += sending if remote.endswith(f":{port:04X}") else 0
+        unread += receiving if local.endswith(f":{port:04X}") else 0
+    return unsent, unread
+
+
+async def tcp_holds(port, for_s=1.0):
+    """Whether TCP keeps back 100 kB for a port, at each look, although whatever reached the port has been read."""
+    until = time.monotonic() + for_s
+    while time.monotonic() < until:
+        unsent, unread = in_tcp(port)
+        if unread or unsent < 100_000:
+            return False
+        await asyncio.sleep(0.02)
+    return True
+
+
 @pytest.mark.parametrize(("gateway", "stall", "pace"), HONEST, indirect=["gateway"], ids=NAMES)
 async def test_honest_robots_are_neither_hung_up_on_nor_an_alarm(gateway, victim, made, stall, pace):
-    headless = Headless(made.robot("reachy-2"), None, *PACES[pace])
-    async with gateway() as real, victim(real) as robot:
-        headless._bound = real.bound
-        async with headless.talking():
-            await robot.talks()
-            await stall(real, STALL_S)
-            before = headless.sent
-            await real.until(lambda health: health["ok"])
-            await robot.talks(2)
-            assert headless.sent > before
-            health = await real.health()
-            counts = {name: n for name, n in health["counts"].items() if name.partition(" ")[0] in ALARMS}
-            print(f"\n{stall.__name__}, {pace}: {health['counts']}")  # noqa: T201
-            assert counts == {}
-            assert health["robots"] == ["reachy-1", "reachy-2"]
-            assert "hung up" not in real.said
+    """TCP closes a window that nobody reads. If its opening is lost, which is rare, the sender asks again after 3 s: that is a
+    broken link, and no longer the stall. Then the test begins again."""
+    for _ in range(3):
+        headless = Headless(made.robot("reachy-2"), None, *PACES[pace])
+        async with gateway() as real, victim(real) as robot:
+            headless._bound = real.bound
+            async with headless.talking():
+                await robot.talks()
+                await stall(real, STALL_S)
+                before = headless.sent
+                await real.until(lambda health: health["ok"])
+                if await tcp_holds(real.bound.up_port):
+                    print(f"\n{stall.__name__}, {pace}: TCP holds what piled up")  # noqa: T201
+                    continue
+                await robot.talks(2)
+                assert headless.sent > before
+                health = await real.health()
+                counts = {name: n for name, n in health["counts"].items() if name.partition(" ")[0] in ALARMS}
+                print(f"\n{stall.__name__}, {pace}: {health['counts']}")  # noqa: T201
+                assert counts == {}
+                assert health["robots"] == ["reachy-1", "reachy-2"]
+                assert "hung up" not in real.said
+                return
+    pytest.fail("TCP held what piled up three times in a row")
 
 
 ATTACKED = [("mock-gateway", stopped), ("gemini-gateway", held)]

@@ -42,6 +42,14 @@ def test_the_allowance_of_a_stall_ends_as_fast_as_it_grew():
     assert taken(bucket, 60.0, 5.0) == 200, "later it is the burst alone"
 
 
+def test_a_stall_that_began_after_the_time_was_read_counts_at_the_next_call():
+    bucket = TokenBucket(RATE)
+    assert bucket.take(1, 10.0, 0.0)
+    assert bucket.take(1, 10.01, 5.0), "the time is from before the stall, the sum of the stalls from after it"
+    assert taken(bucket, 15.01, 5.0) == pytest.approx(198 + 500, abs=1)
+    assert taken(bucket, 16.01, 5.0) == 100
+
+
 @pytest.mark.parametrize("stall_s", [0.0, 0.3, 5.0, 30.0])
 def test_over_any_time_with_stalls_no_more_passes_than_the_burst_and_the_rate(stall_s):
     """An attacker who sends all the time gains nothing by stalls."""

@@ -35,11 +35,16 @@ class TokenBucket:
         """
         per_s, burst = self._rate
         left = self._left
-        if now > self._last:
-            missed_s = min(stalled_s - self._stalled_s, now - self._last, STALL_MAX_S)
+        if self._last == float("inf"):
+            self._stalled_s = stalled_s
+        elif now > self._last:
+            # A stall may begin between the reading of the time and that of the stalls: then it counts at the next call.
+            missed_s = min(stalled_s - self._stalled_s, now - self._last)
+            self._stalled_s += missed_s
+            missed_s = min(missed_s, STALL_MAX_S)
             grown = (now - self._last - missed_s) * per_s
             left = (min(burst, left + grown) if left < burst else max(burst, left - grown)) + missed_s * per_s
-        self._last, self._stalled_s = now, stalled_s
+        self._last = now
         passes = n <= left
         self._left = left - n if passes else left
         return passes
