@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import date, timedelta
 
 import pytest
@@ -164,7 +165,7 @@ def test_a_turn_that_cannot_be_read_loses_no_other(open_ledger, tmp_path, caplog
     ledger.add(MONDAY, "a", "s1", MODEL, TURN, COST)
     ledger.add(MONDAY, "b", "s2", MODEL, TURN, COST)
     open_ledger()
-    with sqlite3.connect(tmp_path / "our" / "books" / "ledger.sqlite") as other:
+    with closing(sqlite3.connect(tmp_path / "our" / "books" / "ledger.sqlite", isolation_level=None)) as other:
         other.execute("UPDATE turns SET prompt = '{\"smell\": 5}' WHERE robot = 'a'")
     assert ledger.accounts(MONDAY)["b"].cost == COST
     assert "a turn of a in the ledger cannot be read" in caplog.text

@@ -8,7 +8,7 @@ import sqlite3
 import stat
 from collections import deque
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -52,19 +52,24 @@ class Ledger:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _make(path)
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=LOCK_S)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")  # FULL waits for the disk at each turn, and so would all audio
-            self._db.executescript(SCHEMA)
-            if "session" not in {row[1] for row in self._db.execute("PRAGMA table_info(turns)")}:
-                self._db.execute("ALTER TABLE turns ADD COLUMN session TEXT NOT NULL DEFAULT ''")  # an older file lacks it
-            self.name = self.note("name")
-            """The name that tells this ledger from others."""
-            if not self.name:
-                self.rename()
-            _tighten(path)
+            with ExitStack() as unusable:
+                self._db = unusable.enter_context(closing(sqlite3.connect(path, isolation_level=None, timeout=LOCK_S)))
+                self._set_up()
+                _tighten(path)
+                unusable.pop_all()
         except (OSError, sqlite3.Error) as error:
             raise LedgerError(f"{path} cannot be used: {error}; repair it, or set GATEWAY_LEDGER to another file") from None
+
+    def _set_up(self) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")  # FULL waits for the disk at each turn, and so would all audio
+        self._db.executescript(SCHEMA)
+        if "session" not in {row[1] for row in self._db.execute("PRAGMA table_info(turns)")}:
+            self._db.execute("ALTER TABLE turns ADD COLUMN session TEXT NOT NULL DEFAULT ''")  # an older file lacks it
+        self.name = self.note("name")
+        """The name that tells this ledger from others."""
+        if not self.name:
+            self.rename()
 
     def add(self, day: date, robot: str, session: str, model: str, tokens: Tokens, cost: Money) -> None:
         """Book a turn.
