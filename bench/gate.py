@@ -110,7 +110,7 @@ def recording(path: Path) -> Sound:
 def within(samples: Sound, db: float) -> tuple[int, int]:
     """The range from the first to the last 20 ms that are less than this much below the loudest."""
     powers = np.convolve(samples**2, np.ones(CHUNK_SAMPLES), "valid")
-    near = np.flatnonzero(powers > powers.max() * 10 ** (-db / 10))
+    near = np.flatnonzero(powers > np.max(powers) * 10 ** (-db / 10))
     return int(near[0]), int(near[-1]) + CHUNK_SAMPLES
 
 

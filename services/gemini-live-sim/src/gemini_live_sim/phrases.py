@@ -99,8 +99,9 @@ def _features(pcm: bytes, hz: int) -> Features:
     power = np.abs(np.fft.rfft(frames, axis=1)) ** 2 @ _filters()
     if not power.any():
         return np.zeros((0, _BANDS), np.float32)
-    level = np.log10(power + power.max() * 1e-5)  # all below -50 dB of the loudest counts as silence
-    loud = np.flatnonzero(level.mean(axis=1) > level.mean(axis=1).max() - 3)
+    level = np.log10(power + np.max(power) * 1e-5)  # all below -50 dB of the loudest counts as silence
+    loudness = level.mean(axis=1)
+    loud = np.flatnonzero(loudness > np.max(loudness) - 3)
     level = level[loud[0] : loud[-1] + 1]
     features: Features = (level - level.mean(axis=0)).astype(np.float32)
     return features
