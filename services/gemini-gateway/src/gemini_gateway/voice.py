@@ -215,8 +215,7 @@ class GeminiVoice:
 
     async def _connect(self, dial: Dial) -> None:
         """One connection, from the dial to its end."""
-        started = self._now()
-        opened = False
+        started, opened = self._now(), False
         taken = asyncio.Event()
         error: LiveError | None = None
         patience = asyncio.timeout(self._breaker.dial_s)
@@ -244,8 +243,9 @@ class GeminiVoice:
             kind: TroubleKind = "lost" if taken.is_set() and dial.handle else "unreachable"
             error = LiveError(kind, f"Gemini did not answer within {max(1.0, self._now() - started):.0f} s")
         except LiveError as raised:
-            # The traceback's frames hold the tasks, and the tasks hold the error: 0.3 MB until Python collects garbage.
+            # The tracebacks' frames hold the tasks, and the tasks hold the error: 0.3 MB until Python collects garbage.
             error = raised.with_traceback(None)
+            error.__cause__ = error.__context__ = None  # these have tracebacks, too
         finally:
             # The timeout holds this task, and a cancelled task's error holds this frame: the frame must drop the timeout.
             del patience

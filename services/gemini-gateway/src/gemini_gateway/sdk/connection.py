@@ -179,4 +179,5 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (websockets.exceptions.WebSocketException, OSError, errors.APIError) as error:
-        raise explained(error, opened=True) from error
+        # From Python 3.13 on, the traceback's frames hold the error: the connection would wait for the garbage collector.
+        raise explained(error, opened=True) from error.with_traceback(None)
