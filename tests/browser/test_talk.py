@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -47,17 +48,16 @@ TALKING = re.compile("listening|hears you|thinking|speaking")
 
 
 def started_by(parent: int) -> list[int]:
-    """The processes that a process started, and those that these started."""
-    parents = {}
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(file.parent.name)] = int(file.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
+    """The browser's processes that a process started, and those that these started. One that ends meanwhile is left out."""
+    parents, names = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            names[int(folder.name)] = (folder / "cmdline").read_bytes()
     found = {parent}
     while more := {child for child, by in parents.items() if by in found} - found:
         found |= more
-    return [it for it in found - {parent} if b"headless" in Path(f"/proc/{it}/cmdline").read_bytes()]
+    return [it for it in found - {parent} if b"headless" in names.get(it, b"")]
 
 
 async def test_it_hears_answers_moves_and_is_interrupted(tmp_path, gemini, measured):

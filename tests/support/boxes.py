@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -77,8 +77,12 @@ class Box:
 
     @property
     def admitted(self) -> str:
-        """The admitted keys, read from the gateway's files."""
-        return " ".join(sorted(path.read_text() for path in (self.keys_dir / "admitted").glob("*.pub")))
+        """The admitted keys, read from the gateway's files. A file that the gateway deletes meanwhile admits nobody."""
+        found = []
+        for path in (self.keys_dir / "admitted").glob("*.pub"):
+            with suppress(FileNotFoundError):
+                found.append(path.read_text())
+        return " ".join(sorted(found))
 
     def said(self) -> str:
         return self.log.read_text()
