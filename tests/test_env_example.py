@@ -100,6 +100,16 @@ def test_the_example_of_a_robots_file_is_a_good_one_and_shows_the_defaults():
     assert personas.prices == PRICES
 
 
+def test_what_the_readme_adds_to_the_example_of_a_robots_file_is_good(tmp_path):
+    [block] = re.findall(r"^```toml\n(.*?\n)```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    file = tmp_path / "robots.toml"
+    file.write_text((ROOT / "config" / "robots.example.toml").read_text() + block)
+    personas, problems = read(file, tools=Toolbox().names)
+    assert problems == []
+    assert personas.of("reachy-1").voice != personas.default.voice
+    assert personas.of("reachy-1").instruction != personas.default.instruction
+
+
 def test_all_that_can_be_set_is_in_the_example_of_a_robots_file_and_is_good(tmp_path):
     text = (ROOT / "config" / "robots.example.toml").read_text()
     file = tmp_path / "robots.toml"
