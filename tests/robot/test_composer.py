@@ -222,6 +222,18 @@ def test_antennas_are_still_while_the_person_speaks():
     assert (before.left_deg, before.right_deg) == pytest.approx((after.left_deg, after.right_deg), abs=0.2)
 
 
+def test_antennas_are_still_while_the_person_speaks_into_a_gesture_and_go_on_with_it_afterwards():
+    body = Watched()
+    body.run(2.0)
+    body.composer.start(1, MOVES["wiggle"], body.now, 6.0)
+    body.run(0.5)
+    before = body.run(0.3, Situation("listening", person_speaks=True))
+    after = body.run(0.6, Situation("listening", person_speaks=True))
+    assert (before.left_deg, before.right_deg) == pytest.approx((after.left_deg, after.right_deg), abs=0.2)
+    swung = [body.step(Situation("listening")).left_deg for _ in range(60)]
+    assert max(swung) - min(swung) > 20
+
+
 def test_a_robot_that_breathes_moves_and_one_that_does_not_is_still():
     body = Watched()
     body.run(3.0)

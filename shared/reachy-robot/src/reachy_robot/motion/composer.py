@@ -231,10 +231,10 @@ class Composer:
         )
 
     def _hush_antennas(self, pose: Pose, now: float, situation: Situation) -> Pose:
-        """Keep the antennas still while the person speaks: the microphone hears their motors."""
+        """Keep the antennas still while the person speaks, also in a move: the microphone hears their motors."""
         if situation.person_speaks:
             self._spoke_at = now
-        if now - self._spoke_at > STILL_S or self.moves:
+        if now - self._spoke_at > STILL_S:
             self._frozen = None
             return pose
         self._frozen = self._frozen or self._follower.pose
