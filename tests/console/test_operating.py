@@ -150,9 +150,9 @@ async def test_a_second_page_finds_everything_and_a_first_look_dials(scene):
         await first.until(lambda: first.kinds("detail"))
         async with console.page(console.let_in()) as second:
             await second.tell({"kind": "look", "fleet": False, "robot": "lab-1"})
-            await second.until(lambda: second.kinds("detail") and states(second).get("lab-1") == {"listening", "absent"})
+            await second.until(lambda: any(it["it"]["notes"] for it in second.kinds("detail")))
+            await second.until(lambda: states(second).get("lab-1") == {"listening", "absent"})
             assert second.kinds("fleet")[0]["it"]["afresh"]
-            assert any(it["it"]["notes"] for it in second.kinds("detail"))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=[it["kind"] for it in COMMANDS])

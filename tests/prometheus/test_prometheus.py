@@ -82,7 +82,7 @@ async def looking_at(directory: Path, port: int) -> AsyncIterator[Prometheus]:
                 try:
                     await prometheus.get("-/ready")
                     break
-                except urllib.error.URLError:
+                except (urllib.error.URLError, TimeoutError, ConnectionError):
                     assert process.returncode is None, "it did not start; see above"
                     await asyncio.sleep(0.1)
         yield prometheus
@@ -135,7 +135,8 @@ async def test_it_answers_all_that_the_dashboard_asks(tmp_path, office):
             ):
                 await prometheus.until(f"increase(reachylink_{happened}[1m])")
 
-            assert await prometheus.values("up") == [1]
+            await prometheus.until("up == 1")
+            assert await prometheus.values("count(up)") == [1]
             for title, query in asked_by_panels():
                 values = await prometheus.values(filled(query))
                 assert values or title in EMPTY, f"{title}: nothing for {query}"

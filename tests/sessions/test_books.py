@@ -56,12 +56,14 @@ async def test_tokens_and_cost_are_those_that_the_server_reported_after_reconnec
             await talk.until(lambda: len(talk.sessions) == 2)
             second = await talk.live()
             await talk.ask(question)
+            usual, sim.behaviour = sim.behaviour, sim.behaviour.model_copy(update={"thinking_ms": 2000})
             second.do(Abort())  # lost
             await talk.until(lambda: len(talk.sessions) == 3)
+            sim.behaviour = usual
             third = await talk.live()
             talk.say(question)
             await talk.until(lambda: len(talk.reply) > len(talk.answered) - 12000 and third.answers)
-            third.do(Abort())  # lost in mid-answer: unreported tokens cannot be booked
+            third.do(Abort())  # lost before the first sound: unreported tokens cannot be booked
             await talk.until(lambda: len(talk.sessions) == 4)
             await talk.ask(question)
             third_turn = talk.sessions[3]

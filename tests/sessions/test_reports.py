@@ -78,6 +78,7 @@ async def test_a_question_comes_before_its_answer_whenever_its_transcript_comes(
             live.abort()
             await talk.until(lambda: not talk.sessions[-1].resumed and talk.sessions[-1].history, 20)
             assert [role for role, _ in talk.sessions[-1].history] == ["user", "model", "user", "model"]
+    office.close()  # the last lines are in the file now
     lines = [json.loads(line) for path in (tmp_path / "said").iterdir() for line in path.read_text("utf-8").splitlines()]
     order = [line["who"] for line in lines]
     assert [who for n, who in enumerate(order) if n == 0 or order[n - 1] != who] == ["person", "robot", "person", "robot"]

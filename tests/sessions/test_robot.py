@@ -225,7 +225,7 @@ async def test_the_program_says_that_the_key_is_bad_and_goes_on_by_itself_when_i
             process.send_signal(signal.SIGHUP)
             await robot.desk.until(lambda: "cannot be read" in log.read_text())
             process.send_signal(signal.SIGHUP)
-            await robot.desk.until(lambda: log.read_text().count("cannot be read") == 2)  # so the first was seen to
+            await robot.desk.until(lambda: log.read_text().count("cannot be read") >= 2)  # so the first was seen to
             assert robot.core._presence.phase == "refused"
             assert len(sim.sessions) == dials
             key_file.write_text(BAD_KEYS[1])

@@ -312,7 +312,7 @@ async def test_the_simulator_swallows_the_next_sentence_where_lost_calls_get_no_
 async def test_no_handle_comes_while_a_call_is_open(equipped, question):
     async with serve(QUICK) as sim, equipped(sim, "search") as talk:
         session = await talk.live()
-        session.do(want("search", seconds=2))
+        session.do(want("search", seconds=3))
         await session.until(lambda it: it.tool_calls)
         handles = len(session.handles)
         await talk.ask(question)

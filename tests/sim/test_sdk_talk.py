@@ -195,7 +195,7 @@ async def test_one_server_many_behaviours(call) -> None:
 
 
 async def test_saying_something_unasked_and_interrupting_by_hand(call) -> None:
-    async with serve(SimSettings(thinking_ms=0)) as sim, call(sim) as session:
+    async with serve(SimSettings(thinking_ms=0, speed=1)) as sim, call(sim) as session:
         record = await sim.session(1)
         record.say(b"\1\2" * 24_000)
         received = session.receive()

@@ -1,0 +1,4 @@
+from hypothesis import settings
+
+settings.register_profile("console", deadline=None)  # the machine may be shared
+settings.load_profile("console")
