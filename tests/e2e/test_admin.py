@@ -73,6 +73,7 @@ async def test_a_recording_holds_both_sides_and_what_happened(scene):
         await robot.desk.until(lambda: robot.core.recorded)
         robot.desk.say(SPEECH)
         await robot.answered(1)
+        await operator.until(lambda: (it := operator.view.detail("lab-1")) and it.turns)
         assert (await operator.do(admin.Record, robot="lab-1", on=False)).ok
         await robot.desk.until(lambda: not robot.core.recorded)
         await operator.until(lambda: operator.view._recordings)

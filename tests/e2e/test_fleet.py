@@ -71,7 +71,11 @@ async def test_a_gateway_that_lives_and_is_left_because_one_line_failed_is_told_
 async def test_all_gateways_gone_and_one_back_is_enough(tmp_path):
     made = Keys(tmp_path, "reachy-1")
     async with AsyncExitStack() as stack:
-        async with running_hub(made, lambda *_: MockVoice()) as one, running_hub(made, lambda *_: MockVoice()) as two:
+        first, second = free_ports(2), free_ports(2)
+        async with (
+            running_hub(made, lambda *_: MockVoice(), *first) as one,
+            running_hub(made, lambda *_: MockVoice(), *second) as two,
+        ):
             binds = one.bound, two.bound
             robot = await stack.enter_async_context(running_robot(made.robot("reachy-1"), binds[0], others=binds[1:]))
             await robot.welcomed()

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from boxes import until
+from ports import free_ports
 from rig import Keys, read_wav, running_hub, running_robot
 from stores import running_store
 
@@ -23,13 +24,26 @@ def where_is(hub) -> str:
 
 def place(robot, *hubs) -> int:
     """The up port of the gateway that a robot prefers."""
-    return spread(robot, parse(",".join(map(where_is, hubs))))[0].up_port
+    return preferred(robot, *map(where_is, hubs))
+
+
+def preferred(robot, *addresses) -> int:
+    return spread(robot, parse(",".join(addresses)))[0].up_port
+
+
+def ports_that_share(names, one) -> tuple[int, int]:
+    """Ports for a second gateway, so that each of the two has some of the robots. One draw in 128 gives none or all."""
+    while True:
+        up, down = free_ports(2)
+        share = sum(preferred(name, where_is(one), f"127.0.0.1:{up}+{down}") == up for name in names)
+        if 0 < share < len(names):
+            return up, down
 
 
 @asynccontextmanager
-async def gateway(made, store, name):
+async def gateway(made, store, name, ports=(0, 0)):
     """A gateway of the fleet."""
-    async with running_hub(made, lambda *_: MockVoice()) as hub:
+    async with running_hub(made, lambda *_: MockVoice(), *ports) as hub:
         settings = GatewaySettings(keys_dir=made.gateway_dir, store_url=store.url, name=name, advertise=where_is(hub))
         fleet = joined(hub, settings, made.pair, Parts())
         task = asyncio.create_task(fleet.run())
@@ -51,7 +65,7 @@ async def test_idle_robots_go_to_a_gateway_that_was_added_and_talk_on_there(tmp_
             robots = {name: await stack.enter_async_context(running_robot(made.robot(name), one.bound)) for name in names}
             for robot in robots.values():
                 await robot.welcomed()
-            async with gateway(made, store, "two") as two:
+            async with gateway(made, store, "two", ports_that_share(names, one)) as two:
                 share = sum(place(name, one, two) == two.bound.up_port for name in names)
                 assert 0 < share < len(names)
                 await until(lambda: len(two.robots) >= min(share, 3), 40.0)

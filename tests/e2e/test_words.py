@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, suppress
 
 import pytest
 import zmq
+from ports import free_ports
 from rig import Keys, running_hub, running_robot
 
 from mock_gateway.voice import MockVoice
@@ -32,11 +33,7 @@ def hub_at(made, bound):
 
 def free():
     """Two ports that no program listens on."""
-    context = zmq.Context()
-    taken = [context.socket(zmq.REP) for _ in range(2)]
-    bound = Bind("127.0.0.1", *(each.bind_to_random_port("tcp://127.0.0.1") for each in taken))
-    context.destroy(linger=0)
-    return bound
+    return Bind("127.0.0.1", *free_ports(2))
 
 
 class Listens:

@@ -1,6 +1,7 @@
 """A body that is moved as the runner moves it, and the daemon's reports on it from outside."""
 
 import asyncio
+import http.client
 import json
 import math
 import threading
@@ -37,7 +38,7 @@ class Probe:
             try:
                 with urllib.request.urlopen(self._url, timeout=2) as answer:  # noqa: S310 - the loopback
                     told = json.loads(answer.read())
-            except OSError:
+            except (OSError, http.client.HTTPException):  # a daemon that is killed in mid-answer
                 continue
             head = np.array(told["head_pose"]["m"]).reshape(4, 4).tolist()
             right, left = told["antennas_position"]
